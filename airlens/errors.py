@@ -1,0 +1,53 @@
+"""Every error airlens raises on purpose, so that callers can catch one base class."""
+
+from __future__ import annotations
+
+
+class AirlensError(Exception):
+    """Base class: a message a person can act on, without a traceback into our internals."""
+
+
+class ConfigError(AirlensError, ValueError):
+    """An argument or a combination of arguments that makes no sense."""
+
+
+class ModelError(AirlensError, RuntimeError):
+    """A model that cannot be found, loaded or wrapped."""
+
+
+class HeadError(AirlensError, ValueError):
+    """A head that does not exist in the model, or cannot be parsed."""
+
+
+class AblationError(AirlensError, RuntimeError):
+    """An ablation that did not take place: a hook that never fired, or a mode out of place."""
+
+
+class DataError(AirlensError, ValueError):
+    """Bad input data.
+
+    Args:
+        message: what is wrong and what was found.
+        file: the file it was found in, if any.
+        line: 1-based line or row number, if any.
+        field: the field (column) concerned, if any.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: str | None = None,
+        line: int | None = None,
+        field: str | None = None,
+    ) -> None:
+        self.reason = message
+        self.file = file
+        self.line = line
+        self.field = field
+        where = [str(file)] if file is not None else []
+        if line is not None:
+            where.append(f"line {line}")
+        if field is not None:
+            where.append(f"field {field!r}")
+        super().__init__(f"{', '.join(where)}: {message}" if where else message)

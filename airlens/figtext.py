@@ -1,0 +1,109 @@
+"""Text for figures: visible white space, escaped labels, numbers with three significant digits.
+
+Everything shown in a figure or a page that came from data goes through one of these functions.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import textwrap
+import unicodedata
+from typing import Any
+
+import pandas as pd
+
+MINUS = "\u2212"
+"""A real minus sign, as wide as a plus."""
+DASH = "\u2013"
+"""What stands for a missing number."""
+
+_MARKS = {" ": "·", "\n": "⏎", "\r": "␍", "\t": "⇥", "\u00a0": "⍽"}
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;"}
+
+
+def clean(text: object) -> str:
+    """Return `text` as a string that UTF-8 can hold: a lone surrogate becomes U+FFFD."""
+    return _SURROGATE.sub("\ufffd", str(text))
+
+
+def visible(token: object) -> str:
+    """Return one token's text with what cannot be seen made visible.
+
+    A space becomes `·`, a newline `⏎`, a tab `⇥`; other control characters and the marks that
+    turn the writing direction become escapes; an empty token becomes `∅`.
+    """
+    text = clean(token)
+    return "".join(map(_mark, text)) if text else "∅"
+
+
+def _mark(char: str) -> str:
+    if char in _MARKS:
+        return _MARKS[char]
+    hidden = unicodedata.category(char) in {"Cc", "Cf", "Zl", "Zp"}
+    joins_emoji = char == "\u200d"
+    return f"\\u{ord(char):04x}" if hidden and not joins_emoji else char
+
+
+def plotly_text(text: object) -> str:
+    """Escape `text` for Plotly's labels, which read tags, entities and `$…$` as markup."""
+    return "".join(_ESCAPES.get(char, char) for char in clean(text))
+
+
+def shorten(text: object, width: int = 40) -> str:
+    """Return `text` on one line, at most `width` characters, cut with an ellipsis."""
+    flat = " ".join(clean(text).split())
+    return flat if len(flat) <= width else flat[: max(1, width - 1)].rstrip() + "…"
+
+
+def wrapped(text: object, width: int = 70, lines: int = 12) -> str:
+    """Return `text` escaped for a Plotly hover label: wrapped with `<br>`, cut after `lines`."""
+    rows = [row for line in clean(text).splitlines() for row in textwrap.wrap(line, width) or [""]]
+    while rows and not rows[-1].strip():
+        rows.pop()
+    kept = rows[:lines] + (["…"] if len(rows) > lines else [])
+    return "<br>".join(map(plotly_text, kept))
+
+
+def number(value: object, digits: int = 3) -> str:
+    """Return a number with `digits` significant digits (`0.866`, `1,240`, `−3.1e−07`).
+
+    Whole numbers keep all their digits; None and NaN become an en dash.
+    """
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not known(value):
+        return DASH
+    real = float(str(value))
+    if math.isinf(real):
+        return (MINUS if real < 0 else "") + "∞"
+    if real == int(real) and abs(real) < 1e12:
+        return f"{int(real):,}".replace("-", MINUS)
+    return _significant(real, digits).replace("-", MINUS)
+
+
+def _significant(real: float, digits: int) -> str:
+    exponent = math.floor(math.log10(abs(real)))
+    if not -4 <= exponent < 9:
+        return f"{real:.{digits - 1}e}"
+    return f"{real:,.{max(0, digits - 1 - exponent)}f}"
+
+
+def known(value: Any) -> bool:
+    """Return whether a cell holds something: not None, not NaN, not an empty string."""
+    return value is not None and value != "" and bool(pd.notna(value))
+
+
+def percent(share: float) -> str:
+    """Return a share of one as a percentage (`0.052` → `5.2 %`, `0.94` → `94 %`)."""
+    if math.isnan(share):
+        return DASH
+    return f"{share * 100:.2g} %" if abs(share) < 0.095 else f"{share * 100:.0f} %"
+
+
+def columns(text: str) -> int:
+    """Return how many cells of a fixed-width font `text` takes (wide characters take two)."""
+    wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
+    zero = sum(unicodedata.combining(char) != 0 or char == "\u200d" for char in text)
+    return max(1, len(text) + wide - zero)

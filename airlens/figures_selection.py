@@ -1,0 +1,261 @@
+"""Figures of a selection: who is chosen, what else that follows, what each domain keeps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from plotly.subplots import make_subplots
+
+from .figstyle import (
+    COLOURS,
+    DARK_INK,
+    INK,
+    TEXT_SEQUENTIAL,
+    domain_colours,
+    figure,
+    floats,
+    label,
+    need,
+    no_data,
+)
+from .figtext import known, number, percent, plotly_text, shorten
+from .figures_steps import by_group, row_dicts
+
+SHORT = {
+    "ais": "AIS",
+    "delta": "Δ loss",
+    "n_tokens": "response length",
+    "loss_base": "base loss",
+    "entropy": "base entropy",
+}
+
+
+def spearman(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Return Spearman's ρ over the pairs where both are known; NaN where it is undefined."""
+    both = np.isfinite(x) & np.isfinite(y)
+    ranks = [pd.Series(side[both]).rank().to_numpy() for side in (x, y)]
+    if both.sum() < 3 or any(rank.std() == 0 for rank in ranks):
+        return float("nan")
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+
+
+def _selected(frame: pd.DataFrame) -> NDArray[np.bool_]:
+    if "selected" not in frame:
+        return np.ones(len(frame), dtype=bool)
+    return frame["selected"].fillna(False).to_numpy(dtype=bool)
+
+
+def _sample_hover(row: dict[str, Any], x: str, y: str) -> str:
+    text = f"<b>{plotly_text(shorten(row.get('id', ''), 50))}</b>"
+    text += f" · {plotly_text(row['domain'])}" if row.get("domain") else ""
+    for column in dict.fromkeys((y, x, "ais_control", "loss_base", "n_tokens")):
+        if column in row:
+            text += f"<br>{label(column)}: {number(row[column])}"
+    if "selected" in row:
+        text += "<br>selected" if row["selected"] is True else "<br>not selected"
+    if known(row.get("rank_in_group")):
+        text += f", rank {number(row['rank_in_group'])} in its group"
+    return text
+
+
+def selection_scatter(
+    frame: pd.DataFrame, x: str = "n_tokens", y: str = "ais", *, title: str | None = None
+) -> Any:
+    """Return samples as points, the chosen ones filled, coloured and shaped by domain.
+
+    Args:
+        frame: One row a sample: `x`, `y`; domain, id, selected, rank_in_group where known.
+        x: `n_tokens` (tokens), `loss_base` or `entropy` (nats per token), or another column.
+        y: `ais`, `delta`, …
+        title: Replaces the headline, which gives Spearman's ρ.
+    """
+    if frame.empty:
+        return no_data(title or "Selection", "no samples to show")
+    need(frame, (x, y), "selection_scatter")
+    xs, ys = floats(frame, x), floats(frame, y)
+    both = np.isfinite(xs) & np.isfinite(ys)
+    if not both.any():
+        return no_data(title or "Selection", f"no sample has a value in both {x} and {y}")
+    chosen, rho = _selected(frame), spearman(xs, ys)
+    head = f"{SHORT.get(y, y)} against {SHORT.get(x, x)}: Spearman ρ = {number(rho, 2)}"
+    aid = f"{int(both.sum())} samples"
+    aid += "" if both.all() else f", {int((~both).sum())} without a value"
+    aid += f"; filled: the {int((chosen & both).sum())} chosen" if "selected" in frame else ""
+    fig = figure(title or head, aid, height=440, legend=True)
+    domains = [str(name) for name in frame["domain"]] if "domain" in frame else [""] * len(frame)
+    hover = [_sample_hover(row, x, y) for row in row_dicts(frame)]
+    for domain, look in domain_colours(domains).items():
+        here = both & (np.array(domains) == domain)
+        for part, filled in ((here & ~chosen, False), (here & chosen, True)):
+            _add_points(fig, (xs, ys), np.flatnonzero(part), hover, (domain, look, filled))
+    _one_legend_entry(fig)
+    fig.update_xaxes(title_text=label(x))
+    fig.update_yaxes(title_text=label(y))
+    return fig
+
+
+def _add_points(
+    fig: Any,
+    data: tuple[NDArray[np.float64], NDArray[np.float64]],
+    rows: NDArray[np.int64],
+    hover: list[str],
+    look: tuple[str, tuple[str, str], bool],
+) -> None:
+    domain, (colour, symbol), filled = look
+    if not rows.size:
+        return
+    fig.add_scatter(
+        x=data[0][rows].tolist(),
+        y=data[1][rows].tolist(),
+        mode="markers",
+        name=plotly_text(domain) or "samples",
+        legendgroup=domain,
+        meta="selected" if filled else "unselected",
+        marker={
+            "symbol": symbol if filled else f"{symbol}-open",
+            "color": colour,
+            "size": 9 if filled else 7,
+            "opacity": 1 if filled else 0.6,
+            "line": {"width": 1, "color": "rgba(20,24,28,0.75)" if filled else colour},
+        },
+        hovertext=[hover[row] for row in rows],
+        hoverinfo="text",
+    )
+
+
+def _one_legend_entry(fig: Any) -> None:
+    """Keep one legend entry a domain, the filled one where there is one."""
+    best = {trace.legendgroup: place for place, trace in enumerate(fig.data)}
+    for place, trace in enumerate(fig.data):
+        trace.showlegend = best[trace.legendgroup] == place
+
+
+def selector_overlap(
+    frame: pd.DataFrame, top: float | None = None, *, title: str | None = None
+) -> Any:
+    """Return the Jaccard overlap of what each pair of selectors keeps.
+
+    Args:
+        frame: One row a pair: a, b, jaccard (0 to 1); top (kept share) where there are several.
+        top: Show only this kept share; by default each has its own panel.
+        title: Replaces the headline.
+    """
+    heading = title or "Overlap of selectors"
+    if len(frame):
+        need(frame, ("a", "b", "jaccard"), "selector_overlap")
+    rows = frame.dropna(subset=["jaccard"]) if len(frame) else frame
+    if top is not None and "top" in rows:
+        rows = rows[np.isclose(floats(rows, "top"), top)]
+    if rows.empty:
+        return no_data(heading, "no pair of selectors to show")
+    names = list(dict.fromkeys([*map(str, rows["a"]), *map(str, rows["b"])]))
+    tops = sorted(rows["top"].dropna().unique()) if "top" in rows else []
+    base = figure(title or _overlap_title(rows), "Jaccard: shared over all that either keeps")
+    fig = make_subplots(
+        rows=1,
+        cols=max(1, len(tops)),
+        shared_yaxes=True,
+        horizontal_spacing=0.03,
+        subplot_titles=[f"top {percent(float(share))}" for share in tops] or None,
+    )
+    fig.update_layout(base.layout, height=190 + 34 * len(names) + 40)
+    fig.update_layout(margin_t=base.layout.margin.t + 26)
+    for place, share in enumerate(tops or [None]):
+        part = rows if share is None else rows[rows["top"] == share]
+        fig.add_trace(_overlap_cells(part, names), row=1, col=place + 1)
+    ticks = {"tickvals": list(range(len(names))), "ticktext": [plotly_text(n) for n in names]}
+    fig.update_xaxes(**ticks, showgrid=False, zeroline=False, ticks="", tickangle=-40)
+    fig.update_yaxes(**ticks, showgrid=False, zeroline=False, ticks="", autorange="reversed")
+    fig.update_annotations(font_size=12.5)
+    return fig
+
+
+def _overlap_title(rows: pd.DataFrame) -> str:
+    pairs = rows[rows["a"].astype(str) != rows["b"].astype(str)]
+    if pairs.empty:
+        return "Overlap of selectors"
+    low, high = (pairs.iloc[int(pick)] for pick in _extremes(floats(pairs, "jaccard")))
+    return (
+        f"{high['a']} and {high['b']} overlap most ({number(high['jaccard'], 2)}), "
+        f"{low['a']} and {low['b']} least ({number(low['jaccard'], 2)})"
+    )
+
+
+def _extremes(values: NDArray[np.float64]) -> tuple[int, int]:
+    return int(np.nanargmin(values)), int(np.nanargmax(values))
+
+
+def _overlap_cells(rows: pd.DataFrame, names: list[str]) -> dict[str, Any]:
+    grid = np.full((len(names), len(names)), np.nan)
+    a, b = ([names.index(str(name)) for name in rows[side]] for side in ("a", "b"))
+    grid[a, b] = grid[b, a] = floats(rows, "jaccard")
+    np.fill_diagonal(grid, np.nan)
+    hover = [[f"{plotly_text(p)} and {plotly_text(q)}" for q in names] for p in names]
+    return {
+        "type": "heatmap",
+        "z": grid.tolist(),
+        "text": [["" if np.isnan(cell) else f"{cell:.2f}" for cell in row] for row in grid],
+        "texttemplate": "%{text}",
+        "textfont": {"size": 11.5, "color": DARK_INK},
+        "customdata": hover,
+        "hovertemplate": "%{customdata}<br>Jaccard %{z:.3f}<extra></extra>",
+        "colorscale": TEXT_SEQUENTIAL,
+        "zmin": 0,
+        "zmax": 1,
+        "showscale": False,
+        "xgap": 2,
+        "ygap": 2,
+    }
+
+
+def ais_by_domain(frame: pd.DataFrame, value: str = "ais", *, title: str | None = None) -> Any:
+    """Return the distribution of a sample value by domain, the random-heads control beside.
+
+    Args:
+        frame: One row a sample: domain and `value`; `<value>_control` where known.
+        value: `ais` or `delta` (nats per token).
+        title: Replaces the headline.
+    """
+    return by_group(frame, "domain", value, title=title, what="samples")
+
+
+def domain_counts(frame: pd.DataFrame, *, title: str | None = None) -> Any:
+    """Return how many samples of each domain are kept.
+
+    Args:
+        frame: One row a sample: domain; selected where a selection was made.
+        title: Replaces the headline.
+    """
+    heading = title or "Samples by domain"
+    if frame.empty:
+        return no_data(heading, "no samples to show")
+    need(frame, ("domain",), "domain_counts")
+    rows = pd.DataFrame({"domain": frame["domain"].astype(str), "kept": _selected(frame)})
+    counts = rows.groupby("domain")["kept"].agg(["sum", "size"]).sort_values("size")
+    kept, every = counts["sum"].astype(int).tolist(), counts["size"].astype(int).tolist()
+    head = f"{sum(kept)} of {sum(every)} samples are kept, from {len(counts)} domain(s)"
+    if "selected" not in frame:
+        head = f"{sum(every)} samples in {len(counts)} domain(s)"
+    fig = figure(title or head, height=150 + 44 * len(counts), legend="selected" in frame)
+    names = list(range(len(counts)))
+    notes = [f"{k} of {n} ({percent(k / n)})" for k, n in zip(kept, every, strict=True)]
+    style: dict[str, Any] = {
+        "orientation": "h",
+        "hoverinfo": "text",
+        "hovertext": notes,
+        "textposition": "outside",
+    }
+    style |= {"cliponaxis": False}
+    if "selected" in frame:
+        fig.add_bar(x=kept, y=names, name="selected", marker_color=COLOURS["selected"], **style)
+    style["text"] = notes if "selected" in frame else [str(n) for n in every]
+    fig.add_bar(x=every, y=names, name="all", marker_color=COLOURS["unselected"], **style)
+    fig.update_traces(textfont={"size": 12, "color": INK})
+    ticks = [plotly_text(shorten(name, 30)) for name in counts.index]
+    fig.update_yaxes(tickvals=names, ticktext=ticks, showgrid=False)
+    fig.update_xaxes(title_text="samples (count)", range=[0, max(every) * 1.16])
+    fig.update_layout(barmode="group", bargap=0.35, legend_traceorder="normal")
+    return fig

@@ -1,0 +1,317 @@
+"""Attention heads, sets of heads, and scores over all heads of a model."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .cache import atomic_write_text
+from .errors import DataError, HeadError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .types import HeadArray, ProbeHeadArray
+
+# AIR and AttentionInfluence app. C: the top 5 % of heads are the critical ones.
+TOP_SHARE = 0.05
+
+
+class Head(NamedTuple):
+    """One query head. ``str(Head(18, 6)) == "L18H6"``."""
+
+    layer: int
+    head: int
+
+    def __str__(self) -> str:
+        return f"L{self.layer}H{self.head}"
+
+
+def parse_head(text: str) -> Head:
+    """``"L18H6"`` or ``"18.6"`` as a :class:`Head`.
+
+    Raises:
+        HeadError: the text names no head.
+    """
+    match = re.fullmatch(r"\s*[Ll](\d+)\s*[Hh](\d+)\s*|\s*(\d+)[.\-](\d+)\s*", text)
+    if match is None:
+        raise HeadError(f"cannot read a head from {text!r}; write it as L18H6")
+    layer, head, layer2, head2 = match.groups()
+    return Head(int(layer or layer2), int(head or head2))
+
+
+@dataclass(frozen=True)
+class HeadSet:
+    """A set of heads in a stable order (best first where they were ranked).
+
+    Attributes:
+        heads: the heads, without repetition.
+        name: what the set is, as shown in figures ("top 14", "random 0").
+        provenance: how it came about.
+    """
+
+    heads: tuple[Head, ...]
+    name: str = "heads"
+    provenance: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        unique = dict.fromkeys(Head(int(layer), int(head)) for layer, head in self.heads)
+        object.__setattr__(self, "heads", tuple(unique))
+
+    @classmethod
+    def parse(cls, text: str | Iterable[Any], name: str = "heads") -> HeadSet:
+        """Read ``"L18H6, L17H3"`` or an iterable of names or (layer, head) pairs.
+
+        Raises:
+            HeadError: an item names no head.
+        """
+        items = re.split(r"[\s,;]+", text.strip()) if isinstance(text, str) else list(text)
+        heads = [parse_head(x) if isinstance(x, str) else Head(*x) for x in items if x != ""]
+        return cls(tuple(heads), name)
+
+    def __iter__(self) -> Iterator[Head]:
+        return iter(self.heads)
+
+    def __len__(self) -> int:
+        return len(self.heads)
+
+    def __contains__(self, head: object) -> bool:
+        return head in self.heads
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.heads))
+
+    def names(self) -> list[str]:
+        """``["L18H6", …]``."""
+        return [str(head) for head in self.heads]
+
+    def by_layer(self) -> dict[int, list[int]]:
+        """Head indices of each layer, layers ascending."""
+        layers: dict[int, list[int]] = {}
+        for layer, head in sorted(self.heads):
+            layers.setdefault(layer, []).append(head)
+        return layers
+
+    def check(self, n_layers: int, n_heads: int) -> None:
+        """Raise :class:`HeadError` if a head lies outside a model of that shape."""
+        known = set(_all_heads((n_layers, n_heads)))
+        bad = [str(h) for h in self.heads if h not in known]
+        if bad:
+            raise HeadError(
+                f"{', '.join(bad)}: no such head; the model has {n_layers} layers (L0 to "
+                f"L{n_layers - 1}) of {n_heads} query heads (H0 to H{n_heads - 1})"
+            )
+
+
+@dataclass(frozen=True)
+class HeadScores:
+    """A score for every head of a model, with what is needed to judge it.
+
+    Attributes:
+        scores: mean over probes, fp32, shape [L, H].
+        samples: score per probe, fp32, shape [P, L, H].
+        detector: which definition ("retrieval", "induction", …).
+        copy_accuracy: share of answer tokens the model predicts, None where not measured.
+        provenance: model, probes, method, versions.
+    """
+
+    scores: HeadArray
+    samples: ProbeHeadArray
+    detector: str = "retrieval"
+    copy_accuracy: float | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def n_layers(self) -> int:
+        """Number of layers."""
+        return int(self.scores.shape[0])
+
+    @property
+    def n_heads(self) -> int:
+        """Query heads per layer."""
+        return int(self.scores.shape[1])
+
+    def ranked(self) -> list[Head]:
+        """All heads, best first; ties by (layer, head). NaN (not measured) comes last."""
+        flat = np.nan_to_num(self.scores.reshape(-1), nan=-np.inf)
+        order = np.argsort(-flat, kind="stable")
+        return [Head(int(i) // self.n_heads, int(i) % self.n_heads) for i in order]
+
+    def top(self, k: float | int = TOP_SHARE) -> HeadSet:
+        """The best heads: a share of all (float in (0, 1]) or a count (int).
+
+        Raises:
+            HeadError: fewer than one head or more than there are.
+        """
+        total = self.scores.size
+        count = count_heads(k, total)
+        note = {**self.provenance, "detector": self.detector, "top": k}
+        return HeadSet(tuple(self.ranked()[:count]), f"top {count}", note)
+
+    def interval(self, n_boot: int = 1000, seed: int = 0) -> tuple[HeadArray, HeadArray]:
+        """95 % bootstrap interval of each mean over probes: two arrays [L, H]."""
+        if len(self.samples) < 2:
+            return self.scores, self.scores
+        rng = np.random.default_rng(seed)
+        n = len(self.samples)
+        # Resampling as weights: one [n_boot, P] @ [P, L*H] product instead of a loop.
+        weights = rng.multinomial(n, np.full(n, 1 / n), size=n_boot) / n
+        means = weights @ self.samples.reshape(n, -1)
+        lo, hi = np.nanquantile(means, [0.025, 0.975], axis=0).astype(np.float32)
+        return lo.reshape(self.scores.shape), hi.reshape(self.scores.shape)
+
+    def to_frame(self, top: float | int = TOP_SHARE) -> pd.DataFrame:
+        """One row a head, best first: layer, head, name, score, lo, hi, rank, top."""
+        import pandas as pd
+
+        lo, hi = self.interval()
+        chosen = set(self.top(top))
+        rows = [
+            (h.layer, h.head, str(h), self.scores[h], lo[h], hi[h], rank, h in chosen)
+            for rank, h in enumerate(self.ranked(), start=1)
+        ]
+        columns = ["layer", "head", "name", "score", "lo", "hi", "rank", "top"]
+        return pd.DataFrame(rows, columns=columns)
+
+    def save(self, path: str | Path, top: float | int = TOP_SHARE) -> Path:
+        """Write JSON: "heads" (all, best first), "top", "copy_accuracy", samples, provenance."""
+        record = {
+            "detector": self.detector,
+            "copy_accuracy": self.copy_accuracy,
+            "top": [_row(h, self.scores) for h in self.top(top)],
+            "heads": [_row(h, self.scores) for h in self.ranked()],
+            "shape": [self.n_layers, self.n_heads],
+            "samples": np.round(self.samples.astype(float), 6).tolist(),
+            "provenance": self.provenance,
+        }
+        atomic_write_text(path, json.dumps(record, ensure_ascii=False))
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> HeadScores:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            DataError: not such a file.
+        """
+        record = _read_json(path)
+        try:
+            scores = np.full(record["shape"], np.nan, dtype=np.float32)
+            for row in record["heads"]:
+                scores[row["layer"], row["head"]] = np.nan if row["score"] is None else row["score"]
+            samples = np.asarray(record.get("samples") or scores[None], dtype=np.float32)
+            detector = str(record.get("detector", "retrieval"))
+        except (KeyError, TypeError, IndexError, ValueError) as error:
+            raise DataError(f"not a file of head scores ({error})", file=str(path)) from error
+        accuracy = record.get("copy_accuracy")
+        return cls(scores, samples, detector, accuracy, record.get("provenance", {}))
+
+
+def count_heads(k: float | int, total: int) -> int:
+    """How many heads a share (float) or a count (int) means, of ``total``.
+
+    Raises:
+        HeadError: out of range.
+    """
+    count = k if isinstance(k, int) and not isinstance(k, bool) else max(1, round(k * total))
+    if not 1 <= count <= total or k <= 0:
+        raise HeadError(f"top={k}: give a share in (0, 1] or a count from 1 to {total}")
+    return int(count)
+
+
+def load_heads(path: str | Path) -> HeadSet:
+    """The critical heads ("top") of a file that :meth:`HeadScores.save` wrote.
+
+    Raises:
+        DataError: not such a file.
+    """
+    record = _read_json(path)
+    try:
+        heads = tuple(Head(int(row["layer"]), int(row["head"])) for row in record["top"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f'no list of heads under "top" ({error})', file=str(path)) from error
+    return HeadSet(heads, f"top {len(heads)}", dict(record.get("provenance", {})))
+
+
+def random_heads(
+    shape: tuple[int, int],
+    heads: HeadSet,
+    *,
+    draws: int = 5,
+    seed: int = 0,
+    same_layers: bool = True,
+) -> list[HeadSet]:
+    """Control sets: as many heads as ``heads``, disjoint from it (METHOD §5).
+
+    Args:
+        shape: (n_layers, n_heads) of the model.
+        heads: the critical heads that the controls must avoid.
+        draws: number of control sets.
+        seed: of the generator; the same seed gives the same sets.
+        same_layers: draw from the layers of ``heads`` first, as many of each as it has; where a
+            layer has too few other heads, from the nearest layers.
+
+    Raises:
+        HeadError: the model has too few other heads.
+    """
+    n_layers, n_heads = shape
+    heads.check(n_layers, n_heads)
+    others = [h for h in _all_heads(shape) if h not in set(heads)]
+    if len(others) < len(heads):
+        raise HeadError(
+            f"no disjoint control of {len(heads)} heads: the model has only {len(others)} others"
+        )
+    rng = np.random.default_rng(seed)
+    pick = _draw_same_layers if same_layers else _draw_anywhere
+    kind = "same-layer random" if same_layers else "random"
+    note = {"control": kind, "seed": seed}
+    return [HeadSet(tuple(pick(others, heads, rng)), f"{kind} {i}", note) for i in range(draws)]
+
+
+def _draw_anywhere(others: list[Head], heads: HeadSet, rng: np.random.Generator) -> list[Head]:
+    return [others[i] for i in rng.choice(len(others), size=len(heads), replace=False)]
+
+
+def _draw_same_layers(others: list[Head], heads: HeadSet, rng: np.random.Generator) -> list[Head]:
+    chosen: list[Head] = []
+    for layer, wanted in heads.by_layer().items():
+        for _ in wanted:
+            free = [h for h in others if h not in chosen]
+            nearest = min(abs(h.layer - layer) for h in free)
+            pool = [h for h in free if abs(h.layer - layer) == nearest]
+            chosen.append(pool[rng.integers(len(pool))])
+    return chosen
+
+
+def _all_heads(shape: tuple[int, int]) -> Sequence[Head]:
+    return [Head(layer, head) for layer in range(shape[0]) for head in range(shape[1])]
+
+
+def rename(heads: HeadSet, name: str) -> HeadSet:
+    """The same heads under another name."""
+    return replace(heads, name=name)
+
+
+def _row(head: Head, scores: HeadArray) -> dict[str, Any]:
+    score = float(scores[head])
+    return {"layer": head.layer, "head": head.head, "score": None if np.isnan(score) else score}
+
+
+def _read_json(path: str | Path) -> dict[str, Any]:
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(
+            "no such file; make one with `airlens heads --out`", file=str(path)
+        ) from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"not JSON ({error})", file=str(path)) from error
+    if not isinstance(record, dict):
+        raise DataError("not a JSON object", file=str(path))
+    return record

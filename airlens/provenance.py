@@ -1,0 +1,85 @@
+"""Where a number comes from: kept with every result that airlens saves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+PACKAGES = ("airlens", "torch", "transformer_lens", "transformers", "tokenizers", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the packages a number can depend on, and of Python."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def weights_hash(model: TransformerBridge) -> str:
+    """A hash of the model's weights: 16 hex digits, the same on every device.
+
+    Hashes each parameter's name, shape, sum and a strided sample of 4,096 values rather than all
+    bytes, so that it takes milliseconds; computed once per model object.
+    """
+    known = getattr(model, "_airlens_weights_hash", None)
+    if isinstance(known, str):
+        return known
+    import torch
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.original_model.state_dict().items()):
+        flat = tensor.detach().reshape(-1)
+        step = max(1, flat.numel() // 4096)
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(flat[::step].to("cpu", torch.float32).numpy().tobytes())
+    value = digest.hexdigest()[:16]
+    object.__setattr__(model, "_airlens_weights_hash", value)
+    return value
+
+
+def model_info(model: TransformerBridge) -> dict[str, Any]:
+    """Name, architecture, shape, dtype and weights hash of a model."""
+    cfg = model.cfg
+    return {
+        "name": str(getattr(cfg, "model_name", "")),
+        "architecture": str(getattr(cfg, "architecture", "")),
+        "n_layers": int(cfg.n_layers),
+        "n_heads": int(cfg.n_heads),
+        "dtype": str(next(model.original_model.parameters()).dtype).removeprefix("torch."),
+        "weights": weights_hash(model),
+    }
+
+
+def provenance(model: TransformerBridge | None = None, **settings: Any) -> dict[str, Any]:
+    """A JSON-able record of what made a result.
+
+    Args:
+        model: the model used, if any.
+        settings: heads, mode, seed, number of probes and whatever else decides the result.
+    """
+    record: dict[str, Any] = {
+        "versions": versions(),
+        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+    if model is not None:
+        record["model"] = model_info(model)
+    record.update(settings)
+    return record
+
+
+def fingerprint(record: Mapping[str, Any]) -> str:
+    """A 16-hex-digit hash of a JSON-able mapping, independent of key order."""
+    text = json.dumps(record, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]

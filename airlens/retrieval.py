@@ -1,0 +1,115 @@
+"""Retrieval heads: which heads attend to a token of the needle just when it is to be copied.
+
+Wu et al. (arXiv 2404.15574 §2), AttentionInfluence eq. 1-4, AIR. A head copies token x_t of the
+answer when the position it attends to most, from the query position t-1 that predicts x_t, lies in
+the needle and holds x_t. R_h is the share of answer tokens that it copies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from .heads import HeadScores
+from .probes import Probe, ProbeSet
+from .provenance import provenance
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+
+@dataclass(frozen=True)
+class CopyResult:
+    """How well a model copies.
+
+    Attributes:
+        accuracy: share of answer tokens that are the model's most likely token, over all probes.
+        nll: mean NLL of the answer tokens, nats.
+        samples: accuracy per probe, fp32 [P].
+    """
+
+    accuracy: float
+    nll: float
+    samples: np.ndarray
+
+
+def retrieval_scores(
+    model: TransformerBridge, probes: ProbeSet, *, progress: bool = True
+) -> HeadScores:
+    """Retrieval score of every head, teacher-forced: one forward pass a probe.
+
+    Keeps the answer rows of one layer's pattern at a time, never all layers' [T, T].
+
+    Args:
+        model: the bridge, without ablation.
+        probes: e.g. from :func:`~airlens.probes.key_value_probes`.
+        progress: show a progress bar.
+
+    Returns:
+        Scores in [0, 1], and the copy accuracy of the same passes.
+    """
+    samples = np.zeros((len(probes), model.cfg.n_layers, model.cfg.n_heads), dtype=np.float32)
+    hits, total = 0, 0
+    for i, probe in enumerate(tqdm(probes, desc="retrieval scores", disable=not progress)):
+        correct, _ = _score_probe(model, probe, samples[i])
+        hits += int(correct.sum())
+        total += correct.numel()
+    note = provenance(model, probes=probes.info(), method="teacher-forced", query_position="t-1")
+    return HeadScores(samples.mean(axis=0), samples, "retrieval", hits / max(total, 1), note)
+
+
+def _score_probe(
+    model: TransformerBridge, probe: Probe, out: np.ndarray
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Fill ``out`` [L, H] with the share of answer tokens copied by each head."""
+    start, stop = probe.answer
+    tokens = torch.tensor([probe.tokens], device=model.cfg.device)
+    target = tokens[0, start:stop]
+
+    def read(pattern: torch.Tensor, hook: Any, layer: int) -> None:
+        best = pattern[0, :, start - 1 : stop - 1].argmax(dim=-1)  # [H, answer]
+        inside = (best >= probe.needle[0]) & (best < probe.needle[1])
+        copied = inside & (tokens[0][best] == target)
+        out[layer] = copied.float().mean(dim=-1).cpu().numpy()
+
+    hooks = [
+        (f"blocks.{i}.attn.hook_pattern", lambda p, hook, i=i: read(p, hook, i))
+        for i in range(model.cfg.n_layers)
+    ]
+    with model.hooks(fwd_hooks=hooks):
+        return answer_predictions(model, probe)
+
+
+def answer_predictions(model: TransformerBridge, probe: Probe) -> tuple[torch.Tensor, torch.Tensor]:
+    """Whether each answer token is the most likely one (bool [n]), and its NLL (fp32 [n], nats)."""
+    start, stop = probe.answer
+    tokens = torch.tensor([probe.tokens], device=model.cfg.device)
+    with torch.inference_mode():
+        logits = model(tokens)[0, start - 1 : stop - 1].float()
+    target = tokens[0, start:stop]
+    nll = torch.nn.functional.cross_entropy(logits, target, reduction="none")
+    return logits.argmax(dim=-1) == target, nll
+
+
+def copy_accuracy(
+    model: TransformerBridge, probes: ProbeSet, *, needle_removed: bool = False
+) -> CopyResult:
+    """Token-level copy accuracy, teacher-forced; inside ``ablated(...)`` that of the ablated model.
+
+    Args:
+        model: the bridge.
+        probes: the probes.
+        needle_removed: cut the needle from the context: what is left is guessing, the floor.
+    """
+    correct, losses, samples = [], [], []
+    for probe in probes:
+        hit, nll = answer_predictions(model, probe.without_needle() if needle_removed else probe)
+        correct.append(hit.float())
+        losses.append(nll)
+        samples.append(float(hit.float().mean()))
+    accuracy = float(torch.cat(correct).mean())
+    return CopyResult(accuracy, float(torch.cat(losses).mean()), np.asarray(samples, np.float32))

@@ -1,0 +1,262 @@
+"""One trace as coloured text in plain HTML: no script, no request, every character escaped.
+
+Colours are translucent and everything else takes the page's own ink, so the text reads in light
+and dark themes. A token's hover gives its exact numbers; the margin gives each step's AIS beside
+the random-heads control.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .figstyle import MONO, TOKEN_LABELS, is_signed, limit, need
+from .figtext import DASH, clean, known, number, visible
+from .figures_steps import row_dicts
+from .figures_trace import one_trace
+
+WARM, COOL = "213,94,0", "0,114,178"
+"""Raised and lowered (or, unsigned, present): the ends of the figures' diverging scale."""
+STRONGEST = 0.62
+"""Opacity at the colour limit: the ink above it stays readable."""
+HOVER = ("nll_base", "nll_ref", "delta", "nll_control", "delta_control", "entropy")
+
+CSS = f"""
+.airlens-trace{{line-height:1.75;font-size:15px;overflow-wrap:anywhere}}
+.airlens-trace .key{{display:flex;flex-wrap:wrap;gap:.4em 1.4em;align-items:center;
+ font-size:12.5px;opacity:.85;margin-bottom:.8em}}
+.airlens-trace .ramp{{display:inline-block;width:9em;height:.7em;border-radius:2px;margin:0 .5em}}
+.airlens-trace .step{{display:grid;grid-template-columns:10.5em minmax(0,1fr);gap:0 1.4em;
+ padding:.4em 0;border-top:1px solid rgba(128,134,142,.25)}}
+.airlens-trace .side{{font-size:12.5px;line-height:1.45;padding-top:.25em}}
+.airlens-trace .side b{{font-weight:600}}
+.airlens-trace .row{{display:grid;grid-template-columns:3.6em 1fr;gap:.5em;align-items:center;
+ font-variant-numeric:tabular-nums}}
+.airlens-trace .row i{{display:block;height:6px;border-radius:1px}}
+.airlens-trace .text{{white-space:pre-wrap;unicode-bidi:isolate;min-width:0}}
+.airlens-trace .code{{font-family:{MONO};font-size:13px}}
+.airlens-trace .text span{{border-radius:2px}}
+.airlens-trace .text span:hover{{outline:1.5px solid currentColor}}
+.airlens-trace .nl::after{{content:"\\23CE";opacity:.45;font-size:.8em}}
+.airlens-trace .faint{{opacity:.6}}
+@media (max-width:620px){{.airlens-trace .step{{grid-template-columns:1fr}}}}
+"""
+
+
+@dataclass
+class _Piece:
+    """A stretch of text and the tokens that make it (several where they split a character)."""
+
+    text: str
+    step: int
+    tokens: list[dict[str, Any]] = field(default_factory=list)
+
+
+def _pieces_of_response(rows: list[dict[str, Any]], response: str) -> Iterator[_Piece]:
+    """Cut the response at the tokens' character offsets; what no token covers stays uncoloured."""
+    cursor, waiting = 0, list[dict[str, Any]]()
+    last: _Piece | None = None
+    for row in rows:
+        start, end = max(int(row["start"]), cursor), min(int(row["end"]), len(response))
+        if end <= cursor:
+            (last.tokens if last else waiting).append(row)
+            continue
+        if last:
+            yield last
+        if start > cursor:
+            yield _Piece(response[cursor:start], _step(row))
+        last = _Piece(response[start:end], _step(row), [*waiting, row])
+        cursor, waiting = end, []
+    if last:
+        yield last
+    if cursor < len(response):
+        yield _Piece(response[cursor:], _step(rows[-1]))
+
+
+def _pieces_of_tokens(rows: list[dict[str, Any]]) -> Iterator[_Piece]:
+    """Join tokens by their own text; neighbours that are parts of a character become one piece."""
+    last: _Piece | None = None
+    for row in rows:
+        text = clean(row["token"])
+        part = not text or "\ufffd" in text
+        if last and part and (not text or last.text.endswith("\ufffd")):
+            last.tokens.append(row)
+            continue
+        if last:
+            yield last
+        last = _Piece(text, _step(row), [row])
+    if last:
+        yield last
+
+
+def _step(row: dict[str, Any]) -> int:
+    return int(row.get("step", 0))
+
+
+def _value(piece: _Piece, column: str) -> float:
+    """The piece's value: its tokens' sum (NLL in nats adds up), or the step's own AIS."""
+    values = [float(t[column]) for t in piece.tokens if known(t.get(column))]
+    if not values:
+        return float("nan")
+    return values[0] if column == "ais" else float(sum(values))
+
+
+def _tint(value: float, bound: float) -> str:
+    share = min(abs(value) / bound, 1.0) * STRONGEST if value == value else 0.0
+    return f"rgba({WARM if value > 0 else COOL},{share:.2f})" if share >= 0.01 else ""
+
+
+def _hover(tokens: list[dict[str, Any]]) -> str:
+    lines = []
+    for row in tokens:
+        where = f"  (token {row['token_id']})" if "token_id" in row else ""
+        lines.append(f"“{visible(row['token'])}”{where}")
+        names = [name for name in HOVER if known(row.get(name))]
+        lines += [f"{TOKEN_LABELS[name]}: {number(row[name])}" for name in names]
+    if len(tokens) > 1:
+        lines.append(f"{len(tokens)} tokens make this text; the colour is their sum")
+    return "\n".join(lines)
+
+
+def _escape(text: str) -> str:
+    return html.escape(clean(text).replace("\x00", "\ufffd")).replace(
+        "\n", '<span class="nl"></span>\n'
+    )
+
+
+def _piece_html(piece: _Piece, column: str, bound: float, signed: bool) -> str:
+    text = _escape(piece.text)
+    if not piece.tokens:
+        return f'<span class="faint">{text}</span>' if piece.text.strip() else text
+    value = _value(piece, column)
+    colour = _tint(value if signed else -abs(value), bound)
+    style = f' style="background:{colour}"' if colour else ""
+    return f'<span{style} title="{html.escape(_hover(piece.tokens))}">{text}</span>'
+
+
+def _bar(name: str, value: object, longest: float, colour: str) -> str:
+    if not known(value):
+        return f'<div class="row"><span>{DASH}</span><span class="faint">{name}</span></div>'
+    real = float(str(value))
+    width = 100 * min(abs(real) / longest, 1.0)
+    shade = COOL if real < 0 and colour == WARM else colour
+    bar = f'<i style="width:{width:.0f}%;min-width:1px;background:rgba({shade},.85)"></i>'
+    return f'<div class="row" title="{name}"><span>{number(real)}</span>{bar}</div>'
+
+
+def _side(step: int, row: dict[str, Any] | None, longest: float) -> str:
+    if row is None:
+        return f'<div class="side"><b>{step}</b></div>'
+    name = row.get("label")
+    text = f"<b>{step}</b> " + (html.escape(clean(name)) if isinstance(name, str) else "")
+    text += _bar("AIS, critical heads", row.get("ais"), longest, WARM)
+    if known(row.get("ais_control")):
+        text += _bar("AIS, random heads (control)", row["ais_control"], longest, "141,148,156")
+    if row.get("below_floor") is True:
+        text += '<div class="faint">base loss under the floor</div>'
+    losses = [f"{name} {number(row[name])}" for name in ("loss_base", "loss_ref") if name in row]
+    return f'<div class="side" title="{", ".join(losses)}">{text}</div>'
+
+
+def _key(column: str, bound: float, signed: bool, controls: bool) -> str:
+    middle = f"rgba({COOL},0) 50%" if signed else ""
+    low = f"rgba({COOL},{STRONGEST}),{middle}," if signed else f"rgba({COOL},0),"
+    high = f"rgba({WARM},{STRONGEST})" if signed else f"rgba({COOL},{STRONGEST})"
+    ends = (number(-bound), number(bound)) if signed else ("0", number(bound))
+    ramp = f'<i class="ramp" style="background:linear-gradient(90deg,{low}{high})"></i>'
+    text = html.escape(TOKEN_LABELS.get(column, column))
+    margin = "margin: AIS of the step" + (", random heads in grey" if controls else "")
+    scale = f"<span>{text}: {ends[0]}{ramp}{ends[1]}</span>"
+    return f'<div class="key">{scale}<span>{margin}</span></div>'
+
+
+def trace_html(
+    tokens: pd.DataFrame,
+    steps: pd.DataFrame | None = None,
+    id: str | None = None,
+    *,
+    value: str = "delta",
+    response: str | None = None,
+    bound: float | None = None,
+    code: bool = False,
+) -> str:
+    """Return one trace as coloured text with its steps in the margin, as an HTML fragment.
+
+    Args:
+        tokens: One row a token: id, token and `value`; step, pos, start, end (character offsets
+            into the response) and the NLL columns (nats) where known.
+        steps: One row a step: id, step; label, ais, ais_control, below_floor where known.
+        id: The trace; the first one of `tokens` by default.
+        value: The token column to colour by, or `ais` to colour whole steps.
+        response: The response's text: then it is cut at start and end, so that a character made
+            of several tokens stays whole and what was left out is shown uncoloured.
+        bound: Value at which the colour is full; by default the 98 % quantile of its size.
+        code: Set the text in a fixed-width font.
+    """
+    frame = one_trace(tokens, id)
+    if frame.empty:
+        return f'<div class="airlens-trace"><style>{CSS}</style>No tokens to show.</div>'
+    need(frame, ("token",) if value == "ais" else ("token", value), "trace_html")
+    frame = frame.sort_values("pos", kind="stable") if "pos" in frame else frame
+    sides = _sides(steps, str(frame["id"].iloc[0]))
+    rows = row_dicts(frame)
+    if value == "ais":
+        rows = [row | {"ais": sides.get(_step(row), {}).get("ais")} for row in rows]
+    spans = response is not None and {"start", "end"} <= set(frame.columns)
+    pieces = list(
+        _pieces_of_response(rows, response) if spans and response else _pieces_of_tokens(rows)
+    )
+    signed = is_signed(value)
+    full = bound or limit(np.array([_value(piece, value) for piece in pieces], dtype=float))
+    controls = any(known(side.get("ais_control")) for side in sides.values())
+    body = "".join(_steps_html(pieces, sides, (value, full, signed), code))
+    key = _key(value, full, signed, controls)
+    return f'<div class="airlens-trace"><style>{CSS}</style>{key}{body}</div>'
+
+
+def _sides(steps: pd.DataFrame | None, id: str) -> dict[int, dict[str, Any]]:
+    if steps is None or steps.empty:
+        return {}
+    need(steps, ("id", "step"), "trace_html")
+    return {_step(row): row for row in row_dicts(steps[steps["id"].astype(str) == id])}
+
+
+def _steps_html(
+    pieces: list[_Piece],
+    sides: dict[int, dict[str, Any]],
+    paint: tuple[str, float, bool],
+    code: bool,
+) -> Iterator[str]:
+    sizes = [
+        abs(float(side[name]))
+        for side in sides.values()
+        for name in ("ais", "ais_control")
+        if known(side.get(name))
+    ]
+    longest = max(sizes, default=0.0) or 1.0
+    groups: dict[int, list[_Piece]] = {}
+    for piece in pieces:
+        groups.setdefault(piece.step, []).append(piece)
+    for step, group in groups.items():
+        text = "".join(_piece_html(piece, *paint) for piece in group)
+        text = _drop_last_break(text)
+        side = _side(step, sides.get(step), longest)
+        kind = "text code" if code else "text"
+        yield f'<div class="step">{side}<div class="{kind}" dir="auto">{text}</div></div>'
+
+
+def _drop_last_break(text: str) -> str:
+    """Keep the marks of the newlines that end a step, but not the empty lines they would open."""
+    mark = '<span class="nl"></span>\n'
+    for tail in ("", "</span>"):
+        while text.endswith(mark + tail):
+            text = text[: len(text) - len(mark + tail)] + '<span class="nl"></span>' + tail
+            if text.endswith(mark + '<span class="nl"></span>' + tail):
+                continue
+            break
+    return text
