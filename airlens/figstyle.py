@@ -44,11 +44,13 @@ DOMAIN_CYCLE = ("#E69F00", "#56B4E9", "#CC79A7", "#7a6fd0", "#9c8a00", "#44aa99"
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon")
 
 Scale = list[list[Any]]
-SEQUENTIAL: Scale = [[0, "rgba(0,114,178,0.07)"], [0.5, "rgba(0,114,178,0.56)"], [1, "#0072B2"]]
+SEQUENTIAL: Scale = [[0, "rgba(26,130,200,0.09)"], [0.5, "rgba(18,122,190,0.6)"], [1, "#1279be"]]
 DIVERGING: Scale = [
     [0, "#0072B2"],
     [0.25, "rgba(0,114,178,0.55)"],
+    [0.4999, "rgba(0,114,178,0.09)"],
     [0.5, "rgba(128,134,142,0.09)"],
+    [0.5001, "rgba(213,94,0,0.09)"],
     [0.75, "rgba(213,94,0,0.55)"],
     [1, "#D55E00"],
 ]
@@ -87,6 +89,14 @@ STEP_LABELS = {
     "copy_accuracy": "copy accuracy (share of answer tokens)",
     "nll": "answer NLL (nats per token)",
 }
+SHORT = {
+    "ais": "AIS",
+    "delta": "Δ loss",
+    "n_tokens": "response length",
+    "loss_base": "base loss",
+    "entropy": "base entropy",
+}
+"""How a headline calls a column."""
 TOKEN_LABELS = {
     "delta": "Δ NLL (nats)",
     "delta_control": "Δ NLL, random heads (nats)",
@@ -96,6 +106,22 @@ TOKEN_LABELS = {
     "entropy": "base entropy (nats)",
     "ais": "AIS of the step",
 }
+
+
+def colour_bar(title: str = "", height: int = 1000) -> dict[str, Any]:
+    """Return a colour bar beside the top of a plot `height` pixels high."""
+    size = min(height, 280)
+    return {
+        "thickness": 12,
+        "outlinewidth": 0,
+        "ticklen": 3,
+        "lenmode": "pixels",
+        "len": size,
+        "y": 1,
+        "yanchor": "top",
+        "tickfont": {"size": 11.5},
+        "title": {"text": title, "side": "right", "font": {"size": 12.5}},
+    }
 
 
 def _template() -> Any:
@@ -110,8 +136,7 @@ def _template() -> Any:
         "automargin": True,
         "title": {"standoff": 10, "font": {"size": 13}},
     }
-    bar = {"thickness": 12, "outlinewidth": 0, "ticklen": 3, "title": {"side": "right"}}
-    heat = {"colorbar": bar, "hoverongaps": False}
+    heat = {"colorbar": colour_bar(), "hoverongaps": False}
     layout = {
         "font": {"family": FONT, "size": 13, "color": INK},
         "paper_bgcolor": "rgba(0,0,0,0)",
@@ -138,16 +163,18 @@ pio.templates["airlens"] = TEMPLATE
 
 def figure(
     title: str, subtitle: str = "", *, height: int = 420, legend: bool = False, bottom: int = 56
-) -> Any:
+) -> go.Figure:
     """Return an empty figure: headline top left, a reading aid under it, the legend above the plot.
 
     `title` and `subtitle` are plain text, escaped and wrapped here; `height` is in pixels.
     """
-    head, sub = textwrap.wrap(title, 82), textwrap.wrap(subtitle, 104)
+    head, sub = _lines(title, 86), _lines(subtitle, 112)
     text = "<br>".join(map(plotly_text, head))
     if sub:
         small = "<br>".join(map(plotly_text, sub))
-        text += f'<br><span style="font-size:12.5px;font-weight:400">{small}</span>'
+        text += (
+            f'<br><span style="font-size:12.5px;font-weight:400;fill-opacity:0.85">{small}</span>'
+        )
     top = 26 + 21 * len(head) + 17 * len(sub) + (30 if legend else 0)
     fig = go.Figure()
     fig.update_layout(
@@ -171,7 +198,24 @@ def figure(
     return fig
 
 
-def no_data(title: str, why: str = "no data") -> Any:
+def _lines(text: str, width: int) -> list[str]:
+    """Wrap `text` into as few lines as `width` needs, of about equal length."""
+    count = len(textwrap.wrap(text, width))
+    even = max(len(text) // max(count, 1), 1)
+    tries = (textwrap.wrap(text, size) for size in range(even, width + 1))
+    return next((lines for lines in tries if len(lines) <= count), textwrap.wrap(text, width))
+
+
+def whole_axis(update: Any, title: str, size: int) -> None:
+    """Set an axis of `size` whole numbers from 0, with few enough ticks to read."""
+    step = (
+        1 if size <= 16 else 2 if size <= 36 else 4 if size <= 72 else 10 ** len(str(size)) // 100
+    )
+    update(title_text=title, dtick=step, tick0=0, range=[-0.6, size - 0.4], showgrid=False)
+    update(zeroline=False)
+
+
+def no_data(title: str, why: str = "no data") -> go.Figure:
     """Return a figure that says there is nothing to show, and why (plain text)."""
     fig = figure(title, height=220)
     fig.update_xaxes(visible=False)
@@ -206,17 +250,6 @@ def limit(values: NDArray[np.float64], quantile: float = 0.98) -> float:
         return 1.0
     robust = float(np.quantile(size, quantile))
     return robust if robust > 0 else float(size.max())
-
-
-def span(values: NDArray[np.float64], quantile: float = 0.01) -> tuple[float, float] | None:
-    """Return an axis range that holds all but the extreme `quantile` at each end, 0 included."""
-    real = values[np.isfinite(values)]
-    if not real.size:
-        return None
-    low, high = np.quantile(real, [quantile, 1 - quantile])
-    low, high = min(float(low), 0.0), max(float(high), 0.0)
-    room = 0.06 * ((high - low) or 1.0)
-    return (low - room if low < 0 else -room / 2, high + room)
 
 
 def label(column: str, *, token: bool = False) -> str:

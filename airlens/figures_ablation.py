@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 
 from .figstyle import COLOURS, DOMAIN_CYCLE, figure, floats, label, need, no_data
 from .figtext import number, percent, plotly_text
@@ -102,12 +103,12 @@ def _title(frame: pd.DataFrame, y: str, mode: str) -> str:
     part = float(share.get(k, np.nan))
     size = f"{k} heads" + (f" ({percent(part)})" if np.isfinite(part) else "")
     top, random = number(means["top"][k]), number(means["random"][k])
-    return f"Ablating the top {size} gives {what} {top}; as many random heads, {random}"
+    return f"{what[0].upper()}{what[1:]} is {top} without the top {size}, {random} without {k} random ones"
 
 
 def ablation_curve(
     frame: pd.DataFrame, y: str = "copy_accuracy", *, title: str | None = None
-) -> Any:
+) -> go.Figure:
     """Return `y` against the number of ablated heads, one line per group of heads and mode.
 
     Args:

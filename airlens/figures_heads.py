@@ -14,12 +14,14 @@ from .figstyle import (
     DIVERGING,
     INK,
     SEQUENTIAL,
+    colour_bar,
     figure,
     floats,
     label,
     limit,
     need,
     no_data,
+    whole_axis,
 )
 from .figtext import number, percent, plotly_text
 from .figures_ablation import ablation_curve
@@ -89,7 +91,7 @@ def head_map(
     *,
     diverging: bool | None = None,
     title: str | None = None,
-) -> Any:
+) -> go.Figure:
     """Return the layers × heads map of one value.
 
     Args:
@@ -107,7 +109,7 @@ def head_map(
     signed = value != "score" if diverging is None else diverging
     head, aid = _map_words(frame, value)
     grid = _grid(frame, values, np.nan)
-    fig = figure(title or head, aid, height=150 + 17 * grid.shape[0])
+    fig = figure(title or head, aid, height=150 + max(17 * grid.shape[0], 190))
     bound = limit(values, 0.995)
     fig.add_heatmap(
         z=grid.tolist(),
@@ -116,22 +118,16 @@ def head_map(
         colorscale=DIVERGING if signed else SEQUENTIAL,
         zmin=-bound if signed else 0,
         zmax=bound if signed else max(1e-9, float(np.nanmax(values))),
-        colorbar={"title": {"text": label(value)}},
+        colorbar=colour_bar(label(value), max(17 * grid.shape[0], 190)),
         xgap=2,
         ygap=2,
     )
     marked = frame[_top(frame)]
     if len(marked):
         fig.add_trace(_outlines(marked, INK if signed else COLOURS["ablated"]))
-    _integer_axis(fig.update_xaxes, "head", grid.shape[1])
-    _integer_axis(fig.update_yaxes, "layer", grid.shape[0])
+    whole_axis(fig.update_xaxes, "head", grid.shape[1])
+    whole_axis(fig.update_yaxes, "layer", grid.shape[0])
     return fig
-
-
-def _integer_axis(update: Any, title: str, size: int) -> None:
-    step = 1 if size <= 16 else 2 if size <= 36 else 4 if size <= 72 else 8
-    update(title_text=title, dtick=step, tick0=0, range=[-0.6, size - 0.4], showgrid=False)
-    update(zeroline=False)
 
 
 def _rank_ticks(count: int, cut: int) -> list[int]:
@@ -140,7 +136,7 @@ def _rank_ticks(count: int, cut: int) -> list[int]:
     return sorted({*clear, *([cut] if cut else [])})
 
 
-def score_ranking(frame: pd.DataFrame, *, names: int = 8, title: str | None = None) -> Any:
+def score_ranking(frame: pd.DataFrame, *, names: int = 8, title: str | None = None) -> go.Figure:
     """Return all heads sorted by score, with the line under which a head is not critical.
 
     Args:
@@ -165,15 +161,14 @@ def score_ranking(frame: pd.DataFrame, *, names: int = 8, title: str | None = No
         x=ranked["rank"].tolist(),
         y=score.tolist(),
         error_y=_interval(ranked, score),
-        mode="markers+text",
-        text=[plotly_text(name) if i < names else "" for i, name in enumerate(ranked["name"])],
-        textposition="top right",
-        textfont={"size": 11},
+        mode="markers",
         marker={"color": _rank_colours(_top(ranked), cut), "size": 6},
         hovertext=_head_hover(ranked, "score"),
         hoverinfo="text",
         cliponaxis=False,
     )
+    for place in range(min(names, len(ranked))):
+        _add_name(fig, ranked, place)
     if cut:
         note = f" {percent(cut / len(ranked))}: {cut} heads "
         line = {"color": INK, "width": 1, "dash": "dash"}
@@ -185,6 +180,15 @@ def score_ranking(frame: pd.DataFrame, *, names: int = 8, title: str | None = No
     fig.update_xaxes(range=[-0.06, float(np.log10(len(ranked) + 1)) + 0.04])
     fig.update_yaxes(title_text=label("score"), rangemode="tozero")
     return fig
+
+
+def _add_name(fig: Any, ranked: pd.DataFrame, place: int) -> None:
+    """Write one head's name above its interval, slanted so that neighbours stay apart."""
+    high = np.nanmax([floats(ranked, "hi")[place], floats(ranked, "score")[place]])
+    style = {"showarrow": False, "textangle": -50, "xanchor": "left", "yanchor": "bottom"}
+    name = plotly_text(ranked["name"].iloc[place])
+    at = float(np.log10(place + 1))
+    fig.add_annotation(x=at, y=float(high), text=name, font={"size": 11}, xshift=-3, **style)
 
 
 def _rank_colours(top: NDArray[np.bool_], cut: int) -> list[str]:

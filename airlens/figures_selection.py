@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
@@ -13,6 +14,7 @@ from .figstyle import (
     COLOURS,
     DARK_INK,
     INK,
+    SHORT,
     TEXT_SEQUENTIAL,
     domain_colours,
     figure,
@@ -23,14 +25,6 @@ from .figstyle import (
 )
 from .figtext import known, number, percent, plotly_text, shorten
 from .figures_steps import by_group, row_dicts
-
-SHORT = {
-    "ais": "AIS",
-    "delta": "Δ loss",
-    "n_tokens": "response length",
-    "loss_base": "base loss",
-    "entropy": "base entropy",
-}
 
 
 def spearman(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
@@ -63,7 +57,7 @@ def _sample_hover(row: dict[str, Any], x: str, y: str) -> str:
 
 def selection_scatter(
     frame: pd.DataFrame, x: str = "n_tokens", y: str = "ais", *, title: str | None = None
-) -> Any:
+) -> go.Figure:
     """Return samples as points, the chosen ones filled, coloured and shaped by domain.
 
     Args:
@@ -135,7 +129,7 @@ def _one_legend_entry(fig: Any) -> None:
 
 def selector_overlap(
     frame: pd.DataFrame, top: float | None = None, *, title: str | None = None
-) -> Any:
+) -> go.Figure:
     """Return the Jaccard overlap of what each pair of selectors keeps.
 
     Args:
@@ -179,9 +173,14 @@ def _overlap_title(rows: pd.DataFrame) -> str:
         return "Overlap of selectors"
     low, high = (pairs.iloc[int(pick)] for pick in _extremes(floats(pairs, "jaccard")))
     return (
-        f"{high['a']} and {high['b']} overlap most ({number(high['jaccard'], 2)}), "
-        f"{low['a']} and {low['b']} least ({number(low['jaccard'], 2)})"
+        f"{high['a']} and {high['b']} overlap most ({_overlap(high)}), "
+        f"{low['a']} and {low['b']} least ({_overlap(low)})"
     )
+
+
+def _overlap(pair: Any) -> str:
+    share = f", top {percent(float(pair['top']))}" if "top" in pair else ""
+    return f"{number(pair['jaccard'], 2)}{share}"
 
 
 def _extremes(values: NDArray[np.float64]) -> tuple[int, int]:
@@ -211,7 +210,9 @@ def _overlap_cells(rows: pd.DataFrame, names: list[str]) -> dict[str, Any]:
     }
 
 
-def ais_by_domain(frame: pd.DataFrame, value: str = "ais", *, title: str | None = None) -> Any:
+def ais_by_domain(
+    frame: pd.DataFrame, value: str = "ais", *, title: str | None = None
+) -> go.Figure:
     """Return the distribution of a sample value by domain, the random-heads control beside.
 
     Args:
@@ -222,7 +223,7 @@ def ais_by_domain(frame: pd.DataFrame, value: str = "ais", *, title: str | None 
     return by_group(frame, "domain", value, title=title, what="samples")
 
 
-def domain_counts(frame: pd.DataFrame, *, title: str | None = None) -> Any:
+def domain_counts(frame: pd.DataFrame, *, title: str | None = None) -> go.Figure:
     """Return how many samples of each domain are kept.
 
     Args:
@@ -236,26 +237,26 @@ def domain_counts(frame: pd.DataFrame, *, title: str | None = None) -> Any:
     rows = pd.DataFrame({"domain": frame["domain"].astype(str), "kept": _selected(frame)})
     counts = rows.groupby("domain")["kept"].agg(["sum", "size"]).sort_values("size")
     kept, every = counts["sum"].astype(int).tolist(), counts["size"].astype(int).tolist()
-    head = f"{sum(kept)} of {sum(every)} samples are kept, from {len(counts)} domain(s)"
-    if "selected" not in frame:
-        head = f"{sum(every)} samples in {len(counts)} domain(s)"
-    fig = figure(title or head, height=150 + 44 * len(counts), legend="selected" in frame)
-    names = list(range(len(counts)))
-    notes = [f"{k} of {n} ({percent(k / n)})" for k, n in zip(kept, every, strict=True)]
-    style: dict[str, Any] = {
-        "orientation": "h",
-        "hoverinfo": "text",
-        "hovertext": notes,
-        "textposition": "outside",
-    }
-    style |= {"cliponaxis": False}
-    if "selected" in frame:
-        fig.add_bar(x=kept, y=names, name="selected", marker_color=COLOURS["selected"], **style)
-    style["text"] = notes if "selected" in frame else [str(n) for n in every]
-    fig.add_bar(x=every, y=names, name="all", marker_color=COLOURS["unselected"], **style)
-    fig.update_traces(textfont={"size": 12, "color": INK})
+    chosen, many = "selected" in frame, f"{len(counts)} domain" + "s" * (len(counts) > 1)
+    head = f"{sum(every)} samples in {many}"
+    head = f"{sum(kept)} of {sum(every)} samples from {many} are kept" if chosen else head
+    fig = figure(title or head, height=150 + 40 * len(counts), legend=chosen)
+    pairs = zip(kept, every, strict=True)
+    notes = [f"{k} of {n} ({percent(k / n)})" if chosen else str(n) for k, n in pairs]
+    _add_counts(fig, every, "unselected", 0.62, notes)
+    fig.data[0].update(text=notes, textposition="outside", cliponaxis=False, name="all")
+    fig.data[0].update(textfont={"size": 12, "color": INK})
+    if chosen:
+        _add_counts(fig, kept, "selected", 0.34, notes)
     ticks = [plotly_text(shorten(name, 30)) for name in counts.index]
-    fig.update_yaxes(tickvals=names, ticktext=ticks, showgrid=False)
-    fig.update_xaxes(title_text="samples (count)", range=[0, max(every) * 1.16])
-    fig.update_layout(barmode="group", bargap=0.35, legend_traceorder="normal")
+    fig.update_yaxes(tickvals=list(range(len(ticks))), ticktext=ticks, showgrid=False)
+    fig.update_xaxes(title_text="samples (count)", range=[0, max(every) * 1.2])
+    fig.update_layout(barmode="overlay", legend_traceorder="normal")
     return fig
+
+
+def _add_counts(fig: Any, counts: list[int], kind: str, width: float, notes: list[str]) -> None:
+    look = {"orientation": "h", "width": width, "marker": {"color": COLOURS[kind]}, "name": kind}
+    look |= {"opacity": 0.5 if kind == "unselected" else 1}
+    look |= {"hovertext": notes, "hoverinfo": "text"}
+    fig.add_bar(x=counts, y=list(range(len(counts))), **look)

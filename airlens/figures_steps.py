@@ -6,17 +6,32 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from .figstyle import COLOURS, DIVERGING, figure, floats, label, limit, need, no_data, span
+from .figstyle import (
+    COLOURS,
+    DIVERGING,
+    SHORT,
+    colour_bar,
+    figure,
+    floats,
+    label,
+    limit,
+    need,
+    no_data,
+    whole_axis,
+)
 from .figtext import known, number, percent, plotly_text, shorten, wrapped
 
 
-def by_group(frame: pd.DataFrame, group: str, value: str, *, title: str | None, what: str) -> Any:
+def by_group(
+    frame: pd.DataFrame, group: str, value: str, *, title: str | None, what: str
+) -> go.Figure:
     """Return box plots of `value` for each value of `group`, the random-heads control beside.
 
-    `what` names the unit of a row in the plural ("steps", "samples"); the axis is cut at the
-    extreme 1 % so that a few ratios do not squeeze the rest.
+    `what` names the unit of a row in the plural ("steps", "samples"). The axis ends at the
+    whiskers, so that a few huge ratios do not squeeze the rest; the figure says how many.
     """
     heading = title or f"{label(value)} by {group}"
     if frame.empty:
@@ -29,13 +44,11 @@ def by_group(frame: pd.DataFrame, group: str, value: str, *, title: str | None, 
         return no_data(heading, f"no {what} with a value in {value}")
     medians = rows.groupby("group")["value"].median().sort_values()
     names = [str(name) for name in medians.index]
-    head = f"{names[-1]}: median {number(medians.iloc[-1])}; {names[0]}: {number(medians.iloc[0])}"
-    if len(names) == 1:
-        head = f"{names[0]}: median {number(medians.iloc[0])}"
+    head = f"Median {SHORT.get(value, value)}: {number(medians.iloc[-1])} for {names[-1]}"
+    head += f", {number(medians.iloc[0])} for {names[0]}" if len(names) > 1 else ""
     aid = f"{label(value)} per {group}, {len(rows)} {what}; box: quartiles, line: median"
-    everything = np.concatenate([rows["value"].to_numpy(), rows["control"].to_numpy()])
-    reach = span(everything)
-    cut = _outside(everything, reach)
+    reach = _reach(rows)
+    cut = _outside(rows[["value", "control"]].to_numpy().ravel(), reach)
     aid += f"; {cut} points lie beyond the axis" if cut else ""
     fig = figure(title or head, aid, height=170 + 58 * len(names), legend=True)
     for column, name in (("control", "random heads (control)"), ("value", "critical heads")):
@@ -50,9 +63,21 @@ def by_group(frame: pd.DataFrame, group: str, value: str, *, title: str | None, 
     return fig
 
 
-def _outside(values: NDArray[np.float64], reach: tuple[float, float] | None) -> int:
-    if reach is None:
-        return 0
+def _reach(rows: pd.DataFrame) -> tuple[float, float]:
+    """An axis range that holds every box and its whiskers, and 0."""
+    ends = [0.0]
+    for column in ("value", "control"):
+        for _, group in rows.groupby("group")[column]:
+            real = group.dropna().to_numpy()
+            if real.size:
+                low, high = np.quantile(real, [0.25, 0.75])
+                fence = 1.5 * (high - low)
+                ends += [max(real.min(), low - fence), min(real.max(), high + fence)]
+    room = 0.05 * (max(ends) - min(ends) or 1.0)
+    return float(min(ends) - room), float(max(ends) + room)
+
+
+def _outside(values: NDArray[np.float64], reach: tuple[float, float]) -> int:
     return int(((values < reach[0]) | (values > reach[1])).sum())
 
 
@@ -71,7 +96,7 @@ def _add_boxes(
     )
 
 
-def ais_by_label(steps: pd.DataFrame, value: str = "ais", *, title: str | None = None) -> Any:
+def ais_by_label(steps: pd.DataFrame, value: str = "ais", *, title: str | None = None) -> go.Figure:
     """Return the distribution of a step value by what the step does, with the control beside.
 
     Args:
@@ -84,7 +109,7 @@ def ais_by_label(steps: pd.DataFrame, value: str = "ais", *, title: str | None =
 
 def step_heatmap(
     steps: pd.DataFrame, value: str = "ais", *, traces: int = 60, title: str | None = None
-) -> Any:
+) -> go.Figure:
     """Return the map of a step value: one row a trace, one column a step.
 
     Args:
@@ -109,11 +134,11 @@ def step_heatmap(
     grid[place], hover[place] = values, [step_hover(row, value) for row in row_dicts(rows)]
     aid = f"One row a trace, one column a step, coloured by {label(value)}"
     aid += f"; the first {len(ids)} of {len(everything)} traces" if len(everything) > traces else ""
-    fig = figure(title or _where(rows, values), aid, height=160 + max(15 * len(ids), 60))
+    fig = figure(title or _where(rows, values), aid, height=160 + max(15 * len(ids), 190))
     _add_map(fig, grid, hover, value)
     ticks = [plotly_text(shorten(name, 18)) for name in ids]
     _fewer_ticks(fig, ticks)
-    fig.update_xaxes(title_text="step", showgrid=False, zeroline=False)
+    whole_axis(fig.update_xaxes, "step", grid.shape[1])
     return fig
 
 
@@ -135,7 +160,7 @@ def _where(rows: pd.DataFrame, values: NDArray[np.float64]) -> str:
 
 def head_step_heatmap(
     frame: pd.DataFrame, value: str = "delta", *, title: str | None = None
-) -> Any:
+) -> go.Figure:
     """Return the heads × steps map: what each head alone does to each step of one trace.
 
     Args:
@@ -164,10 +189,10 @@ def head_step_heatmap(
     best = frame.iloc[int(np.nanargmax(np.abs(values)))]
     head = f"{best['name']} moves step {best['step']} most: {number(best[value])}"
     aid = f"Each head ablated alone, coloured by {label(value)}"
-    fig = figure(title or head, aid, height=160 + max(19 * len(names), 60))
+    fig = figure(title or head, aid, height=160 + max(19 * len(names), 190))
     _add_map(fig, grid, hover, value)
     _fewer_ticks(fig, [plotly_text(name) for name in names])
-    fig.update_xaxes(title_text="step", showgrid=False, zeroline=False)
+    whole_axis(fig.update_xaxes, "step", grid.shape[1])
     return fig
 
 
@@ -180,7 +205,7 @@ def _add_map(fig: Any, grid: NDArray[np.float64], hover: Any, value: str) -> Non
         colorscale=DIVERGING,
         zmin=-bound,
         zmax=bound,
-        colorbar={"title": {"text": label(value)}},
+        colorbar=colour_bar(label(value), max(15 * grid.shape[0], 190)),
         xgap=1.5,
         ygap=1.5,
     )

@@ -13,6 +13,7 @@ from .figstyle import (
     COLOURS,
     DARK_INK,
     MONO,
+    colour_bar,
     figure,
     floats,
     is_signed,
@@ -66,7 +67,7 @@ def _bars_title(rows: pd.DataFrame, value: str) -> str:
 
 def step_bars(
     steps: pd.DataFrame, id: str | None = None, value: str = "ais", *, title: str | None = None
-) -> Any:
+) -> go.Figure:
     """Return one trace's steps as bars, top to bottom, the random-heads control beside each.
 
     Args:
@@ -174,7 +175,7 @@ def token_strip(
     wrap: int = 84,
     limit_at: float | None = None,
     title: str | None = None,
-) -> Any:
+) -> go.Figure:
     """Return one trace's tokens as coloured, wrapped text; each step starts a line.
 
     Args:
@@ -214,7 +215,7 @@ def token_strip(
         hovertext=[_token_hover(row) for row in row_dicts(rows)],
         hoverinfo="text",
     )
-    fig.add_trace(_key(value, bound))
+    fig.add_trace(_key(value, bound, height - 150))
     numbers = rows["step"].drop_duplicates().tolist() if "step" in rows else [""]
     fig.update_yaxes(tickvals=firsts, ticktext=[str(n) for n in numbers[: len(firsts)]])
     fig.update_yaxes(range=[max(lines[-1], 1) + 0.6, -0.6], showgrid=False, ticks="")
@@ -223,15 +224,14 @@ def token_strip(
     return fig
 
 
-def _key(value: str, bound: float) -> Any:
+def _key(value: str, bound: float, height: int) -> Any:
     """An invisible point that carries the colour bar; the bars have ready-made colours."""
-    bar = {"title": {"text": label(value, token=True), "side": "right"}, "thickness": 12}
     marker = {
         "color": [0],
         "colorscale": text_scale(value),
         "cmin": -bound if is_signed(value) else 0,
         "cmax": bound,
-        "colorbar": bar | {"outlinewidth": 0, "ticklen": 3},
+        "colorbar": colour_bar(label(value, token=True), height),
         "showscale": True,
         "size": 0.1,
     }

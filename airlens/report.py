@@ -240,8 +240,9 @@ def _cell(value: object, numeric: bool, top: float | None) -> str:
     if not top or real != real:
         return f'<td class="num"{key}>{shown}</td>'
     sign = " neg" if real < 0 else ""
-    bar = f'<i class="bar{sign}" style="width:{60 * min(abs(real) / top, 1):.0f}px"></i>'
-    return f'<td class="num"{key}>{bar}{shown}</td>'
+    width = 72 * min(abs(real) / top, 1)
+    bar = f'<span class="bar{sign}"><i style="width:{width:.0f}px"></i></span>'
+    return f'<td class="num"{key}><div class="cell">{bar}<span>{shown}</span></div></td>'
 
 
 _PAGE = """<!doctype html>

@@ -36,7 +36,7 @@ margin:30px 0 36px}
 .facts dd{margin:0;font-size:27px;font-weight:600;letter-spacing:-.01em;line-height:1.25;
 font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
 .facts dt{font-size:14px;line-height:1.4;color:var(--soft)}
-.table{max-height:520px;overflow:auto;border-top:1px solid var(--line);
+.table{max-height:620px;overflow:auto;border-top:1px solid var(--line);
 border-bottom:1px solid var(--line)}
 table{border-collapse:separate;border-spacing:0;width:100%;font-size:14px;line-height:1.45}
 th{position:sticky;top:0;z-index:1;background:var(--paper);text-align:left;padding:0;
@@ -44,16 +44,20 @@ border-bottom:1px solid var(--line)}
 th button{all:unset;box-sizing:border-box;width:100%;padding:9px 14px;cursor:pointer;
 font-weight:600;white-space:nowrap}
 th button:focus-visible{outline:2px solid var(--link);outline-offset:-2px}
-th button::after{content:"";display:inline-block;width:1em;color:var(--soft)}
-th[aria-sort=ascending] button::after{content:" \\2191"}
-th[aria-sort=descending] button::after{content:" \\2193"}
+th button{position:relative}
+th button::after{position:absolute;margin-left:.15em;color:var(--soft)}
+th[aria-sort=ascending] button::after{content:"\\2191"}
+th[aria-sort=descending] button::after{content:"\\2193"}
 td{padding:7px 14px;border-bottom:1px solid var(--line);vertical-align:top;
 overflow-wrap:anywhere;max-width:36em}
 tr:last-child td{border-bottom:0}
 tbody tr:hover td{background:var(--tint)}
 th.num,td.num{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-.bar{display:inline-block;height:9px;margin-right:8px;border-radius:1px;background:var(--bar)}
-.bar.neg{background:var(--bar-neg)}
+.cell{display:flex;justify-content:flex-end;align-items:center;gap:10px}
+.cell>span:last-child{min-width:4em}
+.bar{width:72px}
+.bar i{display:block;height:9px;min-width:1px;border-radius:1px;background:var(--bar)}
+.bar.neg i{background:var(--bar-neg)}
 .empty{color:var(--soft);padding:10px 14px;margin:0}
 footer{margin-top:72px;padding-top:20px;border-top:1px solid var(--line);font-size:14px;
 color:var(--soft)}
@@ -69,8 +73,8 @@ SCRIPT = """
   "use strict";
   var config = __CONFIG__;
   var dark = window.matchMedia("(prefers-color-scheme: dark)");
-  function ink() {
-    return getComputedStyle(document.documentElement).getPropertyValue("--soft").trim();
+  function colour(name) {
+    return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   }
   var plots = Array.prototype.slice.call(document.querySelectorAll(".plot"));
   function draw(place) {
@@ -79,7 +83,8 @@ SCRIPT = """
     var next = function () { setTimeout(draw, 0, place + 1); };
     try {
       var spec = JSON.parse(document.getElementById(node.id + "-data").textContent);
-      spec.layout.font = Object.assign({}, spec.layout.font, { color: ink() });
+      spec.layout.font = Object.assign({}, spec.layout.font, { color: colour("--soft") });
+      spec.layout.title.font.color = colour("--ink");
       Plotly.newPlot(node, spec.data, spec.layout, config).then(next, next);
     } catch (error) {
       node.textContent = "This figure could not be drawn: " + error;
@@ -89,7 +94,10 @@ SCRIPT = """
   draw(0);
   dark.addEventListener("change", function () {
     plots.forEach(function (node) {
-      if (node.data) { Plotly.relayout(node, { "font.color": ink() }); }
+      if (!node.data) { return; }
+      Plotly.relayout(node, {
+        "font.color": colour("--soft"), "title.font.color": colour("--ink")
+      });
     });
   });
   function key(cell) {

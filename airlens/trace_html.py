@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from .figstyle import MONO, TOKEN_LABELS, is_signed, limit, need
-from .figtext import DASH, clean, known, number, visible
+from .figtext import DASH, MINUS, clean, known, number, visible
 from .figures_steps import row_dicts
 from .figures_trace import one_trace
 
@@ -146,7 +146,9 @@ def _bar(name: str, value: object, longest: float, colour: str) -> str:
     width = 100 * min(abs(real) / longest, 1.0)
     shade = COOL if real < 0 and colour == WARM else colour
     bar = f'<i style="width:{width:.0f}%;min-width:1px;background:rgba({shade},.85)"></i>'
-    return f'<div class="row" title="{name}"><span>{number(real)}</span>{bar}</div>'
+    text = f"{real:.2f}".replace("-", MINUS) if 0.005 <= abs(real) < 100 else number(real, 2)
+    text = "0.00" if abs(real) < 0.005 else text
+    return f'<div class="row" title="{name}: {number(real)}"><span>{text}</span>{bar}</div>'
 
 
 def _side(step: int, row: dict[str, Any] | None, longest: float) -> str:
