@@ -27,7 +27,10 @@ def demo(
     from .demo import DemoSize, run_demo, write_demo
     from .model import load_model
 
-    say = (lambda _: None) if json or quiet else (lambda text: typer.echo(text, err=True))
+    def say(text: str) -> None:
+        if not (json or quiet):
+            typer.echo(text, err=True)
+
     say(f"0/4 loading {model}")
     bridge = load_model(model, device=device, dtype=dtype)
     result = run_demo(

@@ -78,17 +78,18 @@ def resolve_template(tokenizer: PreTrainedTokenizerBase, template: Template) -> 
     return template
 
 
-def prompt_text(tokenizer: PreTrainedTokenizerBase, prompt: str, template: Template) -> str:
+def prompt_text(tokenizer: PreTrainedTokenizerBase, trace: Trace, template: Template) -> str:
     """Everything that stands before the response.
 
-    ``chat``: one user turn under the chat template, and the opening of the assistant's turn.
-    ``plain``: the prompt and a newline. An empty prompt (a document) stays empty in both.
+    ``chat``: the turns of ``trace.meta["messages"]``, or else the prompt as one user turn, under
+    the chat template, and the opening of the assistant's turn. ``plain``: the prompt and a newline.
+    An empty prompt (a document) stays empty in both.
     """
-    if not prompt:
+    if not trace.prompt:
         return ""
     if resolve_template(tokenizer, template) == "plain":
-        return prompt + "\n"
-    turns = [{"role": "user", "content": prompt}]
+        return trace.prompt + "\n"
+    turns = trace.meta.get("messages") or [{"role": "user", "content": trace.prompt}]
     text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
     return str(text)
 
@@ -106,7 +107,7 @@ def encode_trace(
     """
     if not getattr(tokenizer, "is_fast", False):
         raise ModelError("assigning tokens to steps needs a fast tokenizer (character offsets)")
-    prefix = prompt_text(tokenizer, trace.prompt, template)
+    prefix = prompt_text(tokenizer, trace, template)
     # A chat template writes its own BOS; a plain text gets the tokenizer's.
     chat = bool(prefix) and resolve_template(tokenizer, template) == "chat"
     encoded = tokenizer(

@@ -18,13 +18,14 @@ import plotly.io as pio
 from numpy.typing import NDArray
 
 from .errors import DataError
-from .figtext import plotly_text
+from .figtext import is_signed, plotly_text
 
 FONT = (
     "Inter, system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', "
     "Arial, sans-serif"
 )
 MONO = "ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', 'Noto Sans Mono', monospace"
+SUBTITLE = "font-size:12.5px;font-weight:400;fill-opacity:0.85"
 INK = "#747a82"
 GRID = "rgba(128,134,142,0.20)"
 DARK_INK = "#1c2126"
@@ -74,43 +75,10 @@ CONFIG: dict[str, Any] = {
 }
 """Options for every `show`, `to_html` and widget: nothing is sent anywhere."""
 
-STEP_LABELS = {
-    "score": "retrieval score",
-    "ais": "AIS (relative rise in loss)",
-    "ais_control": "AIS of random heads",
-    "delta": "Δ loss (nats per token)",
-    "delta_control": "Δ loss of random heads (nats per token)",
-    "loss_base": "base loss (nats per token)",
-    "loss_ref": "ablated loss (nats per token)",
-    "loss_control": "loss with random heads ablated (nats per token)",
-    "entropy": "base entropy (nats per token)",
-    "n_tokens": "response length (tokens)",
-    "n_steps": "steps",
-    "copy_accuracy": "copy accuracy (share of answer tokens)",
-    "nll": "answer NLL (nats per token)",
-}
-SHORT = {
-    "ais": "AIS",
-    "delta": "Δ loss",
-    "n_tokens": "response length",
-    "loss_base": "base loss",
-    "entropy": "base entropy",
-}
-"""How a headline calls a column."""
-TOKEN_LABELS = {
-    "delta": "Δ NLL (nats)",
-    "delta_control": "Δ NLL, random heads (nats)",
-    "nll_base": "base NLL (nats)",
-    "nll_ref": "ablated NLL (nats)",
-    "nll_control": "NLL, random heads (nats)",
-    "entropy": "base entropy (nats)",
-    "ais": "AIS of the step",
-}
-
 
 def colour_bar(title: str = "", height: int = 1000) -> dict[str, Any]:
     """Return a colour bar beside the top of a plot `height` pixels high."""
-    size = min(height, 280)
+    size = max(min(height, 280), 120)
     return {
         "thickness": 12,
         "outlinewidth": 0,
@@ -168,13 +136,11 @@ def figure(
 
     `title` and `subtitle` are plain text, escaped and wrapped here; `height` is in pixels.
     """
-    head, sub = _lines(title, 86), _lines(subtitle, 112)
+    head, sub = _lines(title, 72), _lines(subtitle, 96)
     text = "<br>".join(map(plotly_text, head))
     if sub:
         small = "<br>".join(map(plotly_text, sub))
-        text += (
-            f'<br><span style="font-size:12.5px;font-weight:400;fill-opacity:0.85">{small}</span>'
-        )
+        text += f'<br><span style="{SUBTITLE}">{small}</span>'
     top = 26 + 21 * len(head) + 17 * len(sub) + (30 if legend else 0)
     fig = go.Figure()
     fig.update_layout(
@@ -208,11 +174,17 @@ def _lines(text: str, width: int) -> list[str]:
 
 def whole_axis(update: Any, title: str, size: int) -> None:
     """Set an axis of `size` whole numbers from 0, with few enough ticks to read."""
-    step = (
-        1 if size <= 16 else 2 if size <= 36 else 4 if size <= 72 else 10 ** len(str(size)) // 100
-    )
+    step = 1 if size <= 16 else 2 if size <= 36 else max(4, size // 16)
     update(title_text=title, dtick=step, tick0=0, range=[-0.6, size - 0.4], showgrid=False)
     update(zeroline=False)
+
+
+def legend_room(fig: go.Figure, width: int = 620) -> None:
+    """Make room above the plot for the legend's further rows, at `width` pixels of plot."""
+    shown = [trace.name or "" for trace in fig.data if trace.showlegend is not False]
+    rows = -(-sum(46 + 7 * len(name) for name in shown) // width)
+    extra = 22 * max(0, rows - 1)
+    fig.update_layout(margin_t=fig.layout.margin.t + extra, height=fig.layout.height + extra)
 
 
 def no_data(title: str, why: str = "no data") -> go.Figure:
@@ -252,17 +224,6 @@ def limit(values: NDArray[np.float64], quantile: float = 0.98) -> float:
     return robust if robust > 0 else float(size.max())
 
 
-def label(column: str, *, token: bool = False) -> str:
-    """Return the axis title of a column, with its unit."""
-    names = TOKEN_LABELS if token else STEP_LABELS
-    return names.get(column, column)
-
-
-def is_signed(column: str) -> bool:
-    """Return whether a column has a meaningful 0 in the middle (Δ, AIS)."""
-    return column.startswith(("delta", "ais", "influence"))
-
-
 def text_scale(column: str) -> Scale:
     """Return the light scale for cells that carry text: 0 in the middle for Δ and AIS."""
     return TEXT_DIVERGING if is_signed(column) else TEXT_SEQUENTIAL
@@ -294,6 +255,6 @@ def fig_html(fig: Any, *, plotlyjs: bool = False) -> str:
         plotlyjs: Put the plotly.js script (4.8 MB) in the fragment; needed once per page.
     """
     html = pio.to_html(
-        fig, config=CONFIG, full_html=False, include_plotlyjs=plotlyjs, include_mathjax=False
+        fig, config=dict(CONFIG), full_html=False, include_plotlyjs=plotlyjs, include_mathjax=False
     )
     return str(html)

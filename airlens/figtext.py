@@ -1,4 +1,4 @@
-"""Text for figures: visible white space, escaped labels, numbers with three significant digits.
+"""Text for figures: axis titles with units, visible white space, escaped labels, numbers.
 
 Everything shown in a figure or a page that came from data goes through one of these functions.
 """
@@ -17,6 +17,39 @@ MINUS = "\u2212"
 """A real minus sign, as wide as a plus."""
 DASH = "\u2013"
 """What stands for a missing number."""
+
+STEP_LABELS = {
+    "score": "retrieval score",
+    "ais": "AIS (relative rise in loss)",
+    "ais_control": "AIS of random heads",
+    "delta": "Δ loss (nats per token)",
+    "delta_control": "Δ loss of random heads (nats per token)",
+    "loss_base": "base loss (nats per token)",
+    "loss_ref": "ablated loss (nats per token)",
+    "loss_control": "loss with random heads ablated (nats per token)",
+    "entropy": "base entropy (nats per token)",
+    "n_tokens": "response length (tokens)",
+    "n_steps": "steps",
+    "copy_accuracy": "copy accuracy (share of answer tokens)",
+    "nll": "answer NLL (nats per token)",
+}
+SHORT = {
+    "ais": "AIS",
+    "delta": "Δ loss",
+    "n_tokens": "response length",
+    "loss_base": "base loss",
+    "entropy": "base entropy",
+}
+"""How a headline calls a column."""
+TOKEN_LABELS = {
+    "delta": "Δ NLL (nats)",
+    "delta_control": "Δ NLL, random heads (nats)",
+    "nll_base": "base NLL (nats)",
+    "nll_ref": "ablated NLL (nats)",
+    "nll_control": "NLL, random heads (nats)",
+    "entropy": "base entropy (nats)",
+    "ais": "AIS of the step",
+}
 
 _MARKS = {" ": "·", "\n": "⏎", "\r": "␍", "\t": "⇥", "\u00a0": "⍽"}
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -92,7 +125,8 @@ def _significant(real: float, digits: int) -> str:
 
 def known(value: Any) -> bool:
     """Return whether a cell holds something: not None, not NaN, not an empty string."""
-    return value is not None and value != "" and bool(pd.notna(value))
+    missing = value is None or value is pd.NA or (isinstance(value, str) and not value)
+    return not missing and bool(pd.notna(value))
 
 
 def percent(share: float) -> str:
@@ -107,3 +141,14 @@ def columns(text: str) -> int:
     wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
     zero = sum(unicodedata.combining(char) != 0 or char == "\u200d" for char in text)
     return max(1, len(text) + wide - zero)
+
+
+def label(column: str, *, token: bool = False) -> str:
+    """Return the axis title of a column, with its unit."""
+    names = TOKEN_LABELS if token else STEP_LABELS
+    return names.get(column, column)
+
+
+def is_signed(column: str) -> bool:
+    """Return whether a column has a meaningful 0 in the middle (Δ, AIS)."""
+    return column.startswith(("delta", "ais", "influence"))

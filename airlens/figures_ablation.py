@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from .figstyle import COLOURS, DOMAIN_CYCLE, figure, floats, label, need, no_data
-from .figtext import number, percent, plotly_text
+from .figstyle import COLOURS, DOMAIN_CYCLE, figure, floats, legend_room, need, no_data
+from .figtext import label, number, percent, plotly_text
 
 NEEDLE_REMOVED = "needle removed"
 """The group whose value is the floor: the answer is not in the context."""
@@ -44,7 +44,11 @@ def _faded(colour: str) -> str:
 
 def _add_band(fig: Any, points: list[_Point], name: str, colour: str) -> None:
     edge: dict[str, Any] = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip"}
-    edge |= {"x": [point.k for point in points], "showlegend": False, "legendgroup": name}
+    edge |= {
+        "x": [point.k for point in points],
+        "showlegend": False,
+        "legendgroup": plotly_text(name),
+    }
     fig.add_scatter(y=[point.low for point in points], **edge)
     high = [point.high for point in points]
     fig.add_scatter(y=high, fill="tonexty", fillcolor=_faded(colour), **edge)
@@ -65,7 +69,7 @@ def _add_curve(fig: Any, points: list[_Point], name: str, look: tuple[str, str],
         y=[point.mean for point in points],
         mode="lines+markers",
         name=plotly_text(name),
-        legendgroup=name,
+        legendgroup=plotly_text(name),
         line={"color": look[0], "dash": look[1], "width": 2},
         marker={"color": look[0], "size": 6},
         hovertext=[_hover(point, name, y) for point in points],
@@ -95,15 +99,15 @@ def _title(frame: pd.DataFrame, y: str, mode: str) -> str:
     groups = {group: _points(rows[rows["heads"] == group], y) for group in CURVES}
     means = {group: {p.k: p.mean for p in points} for group, points in groups.items()}
     shared = sorted((set(means["top"]) & set(means["random"])) - {0})
-    what = "copy accuracy" if y == "copy_accuracy" else "answer NLL" if y == "nll" else y
+    what = "copy accuracy" if y == "copy_accuracy" else "answer loss" if y == "nll" else y
     if not shared:
-        return f"{what[0].upper()}{what[1:]} as heads are ablated"
+        return f"{what.capitalize()} as heads are ablated"
     share = rows.assign(share=floats(rows, "share")).groupby("k")["share"].mean()
     k = min(shared, key=lambda k: abs(float(share.get(k, np.nan)) - 0.05))
     part = float(share.get(k, np.nan))
     size = f"{k} heads" + (f" ({percent(part)})" if np.isfinite(part) else "")
     top, random = number(means["top"][k]), number(means["random"][k])
-    return f"{what[0].upper()}{what[1:]} is {top} without the top {size}, {random} without {k} random ones"
+    return f"{what.capitalize()} is {top} without the top {size}, {random} without {k} random ones"
 
 
 def ablation_curve(
@@ -127,6 +131,7 @@ def ablation_curve(
     aid = f"Mode: {', '.join(modes) or 'not given'}. Line: mean, band: lowest to highest draw"
     fig = figure(title or _title(frame, y, (modes or [""])[0]), aid, height=400, legend=True)
     _add_all(fig, frame, y, modes)
+    legend_room(fig)
     fig.update_xaxes(title_text="ablated heads (count)", rangemode="tozero")
     fig.update_yaxes(title_text=label(y), rangemode="tozero" if y == "copy_accuracy" else "normal")
     return fig

@@ -17,13 +17,12 @@ from .figstyle import (
     colour_bar,
     figure,
     floats,
-    label,
     limit,
     need,
     no_data,
     whole_axis,
 )
-from .figtext import number, percent, plotly_text
+from .figtext import label, number, percent, plotly_text
 from .figures_ablation import ablation_curve
 
 __all__ = ["ablation_curve", "head_map", "score_ranking"]
@@ -80,7 +79,7 @@ def _map_words(frame: pd.DataFrame, value: str) -> tuple[str, str]:
         return f"{best} moves it most: {peak}", aid
     low = float(np.mean(values[np.isfinite(values)] < 0.1))
     return (
-        f"{percent(low)} of the {len(frame)} heads score under 0.1; {best} leads with {peak}",
+        f"{percent(low)} of the {number(len(frame))} heads score under 0.1; {best} leads with {peak}",
         aid,
     )
 
@@ -144,9 +143,10 @@ def score_ranking(frame: pd.DataFrame, *, names: int = 8, title: str | None = No
         names: How many of the best are written out.
         title: Replaces the headline.
     """
-    if frame.empty or not np.isfinite(floats(frame, "score")).any():
+    if len(frame):
+        need(frame, ("name", "score"), "score_ranking")
+    if not np.isfinite(floats(frame, "score")).any():
         return no_data(title or "Scores by rank", "no head has a score")
-    need(frame, ("name", "score"), "score_ranking")
     ranked = frame.assign(score=floats(frame, "score")).dropna(subset="score")
     ranked = ranked.sort_values("score", ascending=False, kind="stable").reset_index(drop=True)
     ranked["rank"] = np.arange(1, len(ranked) + 1)

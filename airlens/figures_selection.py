@@ -14,16 +14,15 @@ from .figstyle import (
     COLOURS,
     DARK_INK,
     INK,
-    SHORT,
     TEXT_SEQUENTIAL,
     domain_colours,
     figure,
     floats,
-    label,
+    legend_room,
     need,
     no_data,
 )
-from .figtext import known, number, percent, plotly_text, shorten
+from .figtext import SHORT, known, label, number, percent, plotly_text, shorten
 from .figures_steps import by_group, row_dicts
 
 
@@ -86,6 +85,7 @@ def selection_scatter(
         for part, filled in ((here & ~chosen, False), (here & chosen, True)):
             _add_points(fig, (xs, ys), np.flatnonzero(part), hover, (domain, look, filled))
     _one_legend_entry(fig)
+    legend_room(fig)
     fig.update_xaxes(title_text=label(x))
     fig.update_yaxes(title_text=label(y))
     return fig
@@ -106,7 +106,7 @@ def _add_points(
         y=data[1][rows].tolist(),
         mode="markers",
         name=plotly_text(domain) or "samples",
-        legendgroup=domain,
+        legendgroup=plotly_text(domain),
         meta="selected" if filled else "unselected",
         marker={
             "symbol": symbol if filled else f"{symbol}-open",
@@ -256,7 +256,11 @@ def domain_counts(frame: pd.DataFrame, *, title: str | None = None) -> go.Figure
 
 
 def _add_counts(fig: Any, counts: list[int], kind: str, width: float, notes: list[str]) -> None:
-    look = {"orientation": "h", "width": width, "marker": {"color": COLOURS[kind]}, "name": kind}
-    look |= {"opacity": 0.5 if kind == "unselected" else 1}
+    look = {
+        "orientation": "h",
+        "width": width,
+        "marker": {"color": COLOURS[kind], "opacity": 1 if kind == "selected" else 0.5},
+        "name": kind,
+    }
     look |= {"hovertext": notes, "hoverinfo": "text"}
     fig.add_bar(x=counts, y=list(range(len(counts))), **look)

@@ -12,17 +12,15 @@ from numpy.typing import NDArray
 from .figstyle import (
     COLOURS,
     DIVERGING,
-    SHORT,
     colour_bar,
     figure,
     floats,
-    label,
     limit,
     need,
     no_data,
     whole_axis,
 )
-from .figtext import known, number, percent, plotly_text, shorten, wrapped
+from .figtext import SHORT, known, label, number, percent, plotly_text, shorten, wrapped
 
 
 def by_group(

@@ -16,15 +16,13 @@ from .figstyle import (
     colour_bar,
     figure,
     floats,
-    is_signed,
-    label,
     limit,
     need,
     no_data,
     paint,
     text_scale,
 )
-from .figtext import columns, known, number, plotly_text, shorten, visible
+from .figtext import columns, is_signed, known, label, number, plotly_text, shorten, visible
 from .figures_steps import (
     ais_by_label,
     head_step_heatmap,
@@ -133,6 +131,7 @@ def _note_floor(fig: Any, rows: pd.DataFrame, values: NDArray[np.float64]) -> No
     under = rows["below_floor"].fillna(False).to_numpy(dtype=bool) & ~np.isfinite(values)
     for place in np.flatnonzero(under):
         note = {"text": "base loss under the floor", "font": {"size": 11}, "xanchor": "left"}
+        note |= {"yshift": 8}
         fig.add_annotation(x=0, y=int(place), showarrow=False, **note)
 
 
@@ -197,7 +196,8 @@ def token_strip(
     texts, starts, lines, firsts = _layout(rows, wrap)
     aid = f"Trace {shorten(rows['id'].iloc[0], 40)}, {len(rows)} tokens, coloured by "
     aid += label(value, token=True) + "; a number on the left: the step that starts there"
-    height, bound = 150 + 25 * (lines[-1] + 1), limit_at or limit(values)
+    count, bound = max(lines[-1] + 1, 6), limit_at or limit(values)
+    height = 84 + 25 * count
     fig = figure(title or _strip_title(rows, values, value), aid, height=height, bottom=24)
     fig.add_bar(
         x=[columns(text) for text in texts],
@@ -215,10 +215,10 @@ def token_strip(
         hovertext=[_token_hover(row) for row in row_dicts(rows)],
         hoverinfo="text",
     )
-    fig.add_trace(_key(value, bound, height - 150))
+    fig.add_trace(_key(value, bound, height - 84))
     numbers = rows["step"].drop_duplicates().tolist() if "step" in rows else [""]
     fig.update_yaxes(tickvals=firsts, ticktext=[str(n) for n in numbers[: len(firsts)]])
-    fig.update_yaxes(range=[max(lines[-1], 1) + 0.6, -0.6], showgrid=False, ticks="")
+    fig.update_yaxes(range=[count - 0.4, -0.6], showgrid=False, ticks="")
     fig.update_xaxes(range=[-0.5, wrap + 0.5], visible=False)
     fig.update_layout(bargap=0, dragmode=False)
     return fig

@@ -96,6 +96,11 @@ class Report:
         else:
             self._parts.append(f"<p>{inline(' '.join(lines))}</p>")
 
+    def add_quote(self, text: str, title: str = "") -> None:
+        """Add text from data as it is, a prompt for instance: escaped, no markup, lines kept."""
+        head = f"<strong>{inline(title)}</strong>" if title else ""
+        self._parts.append(f'<blockquote dir="auto">{head}<div>{_escape(text)}</div></blockquote>')
+
     def add_facts(self, facts: Mapping[str, object]) -> None:
         """Add a row of key numbers: what → value (numbers get three significant digits)."""
         cells = "".join(
@@ -105,7 +110,7 @@ class Report:
         self._parts.append(f'<dl class="facts">{cells}</dl>')
 
     def add_figure(self, fig: Any, caption: str = "", *, width: int | None = None) -> None:
-        """Add a Plotly figure, as wide as the page or at most `width` pixels."""
+        """Add a Plotly figure, as wide as the page or at most `width` pixels (titles need 600)."""
         self._figures += 1
         name = f"fig{self._figures}"
         height = int(fig.layout.height or 420)

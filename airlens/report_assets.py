@@ -24,6 +24,10 @@ h3{font-size:18px;margin:36px 0 8px;font-weight:650}
 p,ul{max-width:43em;margin:0 0 16px}
 ul{padding-left:1.2em}
 li{margin:4px 0}
+blockquote{margin:0 0 20px;padding:2px 0 2px 18px;border-left:3px solid var(--line);
+max-width:46em;overflow-wrap:anywhere}
+blockquote strong{display:block;font-size:14px;color:var(--soft)}
+blockquote div{white-space:pre-wrap;unicode-bidi:isolate}
 code,pre{font-family:ui-monospace,"SF Mono",Menlo,Consolas,"DejaVu Sans Mono",monospace}
 code{font-size:.88em;background:var(--tint);padding:.1em .35em;border-radius:3px}
 figure{margin:30px 0 40px}
@@ -83,9 +87,10 @@ SCRIPT = """
     var next = function () { setTimeout(draw, 0, place + 1); };
     try {
       var spec = JSON.parse(document.getElementById(node.id + "-data").textContent);
-      spec.layout.font = Object.assign({}, spec.layout.font, { color: colour("--soft") });
-      spec.layout.title.font.color = colour("--ink");
-      Plotly.newPlot(node, spec.data, spec.layout, config).then(next, next);
+      var layout = spec.layout;
+      layout.font = Object.assign({}, layout.font, { color: colour("--soft") });
+      if (layout.title && layout.title.font) { layout.title.font.color = colour("--ink"); }
+      Plotly.newPlot(node, spec.data, layout, config).then(next, next);
     } catch (error) {
       node.textContent = "This figure could not be drawn: " + error;
       next();

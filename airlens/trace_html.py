@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .figstyle import MONO, TOKEN_LABELS, is_signed, limit, need
-from .figtext import DASH, MINUS, clean, known, number, visible
+from .figstyle import MONO, limit, need
+from .figtext import DASH, MINUS, TOKEN_LABELS, clean, is_signed, known, number, visible
 from .figures_steps import row_dicts
 from .figures_trace import one_trace
 
@@ -46,6 +46,9 @@ CSS = f"""
 .airlens-trace .faint{{opacity:.6}}
 @media (max-width:620px){{.airlens-trace .step{{grid-template-columns:1fr}}}}
 """
+
+
+NEWLINE = '<span class="nl"></span>'
 
 
 @dataclass
@@ -123,20 +126,31 @@ def _hover(tokens: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _escape(text: str) -> str:
-    return html.escape(clean(text).replace("\x00", "\ufffd")).replace(
-        "\n", '<span class="nl"></span>\n'
-    )
+def _escape(text: str, tail: bool) -> str:
+    """Escape `text` and mark its newlines; in a step's `tail` the last ones open no empty line."""
+    escaped = html.escape(clean(text).replace("\x00", "\ufffd"))
+    body = escaped.rstrip("\n") if tail else escaped
+    ends = len(escaped) - len(body)
+    return body.replace("\n", NEWLINE + "\n") + NEWLINE * ends
 
 
-def _piece_html(piece: _Piece, column: str, bound: float, signed: bool) -> str:
-    text = _escape(piece.text)
+def _piece_html(piece: _Piece, paint: tuple[str, float, bool], tail: bool) -> str:
+    text, (column, bound, signed) = _escape(piece.text, tail), paint
     if not piece.tokens:
         return f'<span class="faint">{text}</span>' if piece.text.strip() else text
     value = _value(piece, column)
     colour = _tint(value if signed else -abs(value), bound)
     style = f' style="background:{colour}"' if colour else ""
     return f'<span{style} title="{html.escape(_hover(piece.tokens))}">{text}</span>'
+
+
+def _text_html(pieces: list[_Piece], paint: tuple[str, float, bool]) -> str:
+    """One step's text; the newlines that end it are marked but open no empty lines."""
+    parts, tail = list[str](), True
+    for piece in reversed(pieces):
+        parts.append(_piece_html(piece, paint, tail))
+        tail = tail and not piece.text.strip("\n")
+    return "".join(reversed(parts))
 
 
 def _bar(name: str, value: object, longest: float, colour: str) -> str:
@@ -245,20 +259,7 @@ def _steps_html(
     for piece in pieces:
         groups.setdefault(piece.step, []).append(piece)
     for step, group in groups.items():
-        text = "".join(_piece_html(piece, *paint) for piece in group)
-        text = _drop_last_break(text)
+        text = _text_html(group, paint)
         side = _side(step, sides.get(step), longest)
         kind = "text code" if code else "text"
         yield f'<div class="step">{side}<div class="{kind}" dir="auto">{text}</div></div>'
-
-
-def _drop_last_break(text: str) -> str:
-    """Keep the marks of the newlines that end a step, but not the empty lines they would open."""
-    mark = '<span class="nl"></span>\n'
-    for tail in ("", "</span>"):
-        while text.endswith(mark + tail):
-            text = text[: len(text) - len(mark + tail)] + '<span class="nl"></span>' + tail
-            if text.endswith(mark + '<span class="nl"></span>' + tail):
-                continue
-            break
-    return text

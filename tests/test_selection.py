@@ -1,0 +1,93 @@
+"""Selection: by every selector, within groups, with ties and missing values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airlens.errors import ConfigError, DataError
+from airlens.selection import SELECTORS, overlap, select
+
+
+def frame(n: int = 10, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    columns: dict[str, Any] = {"id": [f"s{i}" for i in range(n)], "domain": ["a", "b"] * (n // 2)}
+    for name in ("ais", "delta", "ais_control", "n_tokens", "loss_base", "entropy"):
+        columns[name] = rng.permutation(n).astype(float)
+    return pd.DataFrame(columns)
+
+
+@pytest.mark.parametrize("by", sorted(SELECTORS))
+def test_the_highest_are_kept(by: str) -> None:
+    column, sign = SELECTORS[by]
+    samples = frame()
+    chosen = select(samples, by, 3, within=None)
+    expected = (samples[column] * sign).sort_values(ascending=False).index[:3]
+    assert chosen.ids == list(samples["id"][expected])
+
+
+def test_within_domain_ranks_only_within() -> None:
+    samples = frame()
+    samples.loc[samples["domain"] == "b", "ais"] += 100
+    chosen = select(samples, "ais", 0.4)
+    assert chosen.chosen["domain"].value_counts().to_dict() == {"a": 2, "b": 2}
+    assert select(samples, "ais", 0.4, within=None).chosen["domain"].unique().tolist() == ["b"]
+
+
+def test_no_row_is_dropped_and_nan_is_never_selected() -> None:
+    samples = frame()
+    samples.loc[:7, "ais"] = np.nan
+    result = select(samples, "ais", 5, within=None)
+    assert len(result.samples) == 10
+    assert sorted(result.ids) == ["s8", "s9"]
+    assert sorted(result.samples["rank_in_group"]) == list(range(1, 11))
+
+
+def test_random_is_seeded_and_does_not_depend_on_row_order() -> None:
+    samples = frame()
+    first = select(samples, "random", 0.4, seed=1).ids
+    shuffled = samples.sample(frac=1, random_state=3)
+    assert set(select(shuffled, "random", 0.4, seed=1).ids) == set(first)
+    assert set(select(samples, "random", 0.4, seed=2).ids) != set(first)
+
+
+def test_any_numeric_column_can_rank() -> None:
+    samples = frame().assign(mine=range(10))
+    assert select(samples, "mine", 1, within=None).ids == ["s9"]
+
+
+@pytest.mark.parametrize("bad", [{"by": "no"}, {"by": "id"}, {"top": 0}, {"top": 1.5}])
+def test_bad_arguments(bad: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"by=|top="):
+        select(frame(), **bad)
+
+
+def test_missing_group_column() -> None:
+    with pytest.raises(DataError, match="'topic'"):
+        select(frame(), within="topic")
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=30), st.floats(0.01, 1))
+def test_counts_and_thresholds(values: list[int], top: float) -> None:
+    samples = pd.DataFrame({"id": [f"{i:02}" for i in range(len(values))], "ais": values})
+    result = select(samples, "ais", top, within=None)
+    assert len(result.ids) == max(1, round(len(values) * top))
+    kept = result.samples.loc[result.samples["selected"], "ais"]
+    left = result.samples.loc[~result.samples["selected"], "ais"]
+    assert left.empty or kept.min() >= left.max()
+
+
+def test_overlap_is_jaccard() -> None:
+    samples = frame().assign(length=0.0)
+    samples["n_tokens"] = samples["ais"]
+    samples["loss_base"] = -samples["ais"]
+    table = overlap(samples, ("ais", "length", "loss"), (0.4,), within=None)
+    values = table.set_index(["a", "b"])["jaccard"]
+    assert values["ais", "length"] == 1
+    assert values["ais", "loss"] == 0
+    assert len(table) == 9
