@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from . import figures as figures
     from .ablation import ablated as ablated
     from .ablation import mean_z as mean_z
+    from .bundled import data_path as data_path
+    from .curves import copy_curve as copy_curve
     from .errors import AirlensError as AirlensError
     from .errors import DataError as DataError
     from .heads import Head as Head
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from .retrieval import copy_accuracy as copy_accuracy
     from .retrieval import retrieval_scores as retrieval_scores
     from .selection import Selection as Selection
+    from .selection import overlap as overlap
     from .selection import select as select
     from .steps import split_steps as split_steps
     from .trace import Step as Step
@@ -42,8 +46,11 @@ if TYPE_CHECKING:
 _HOME = {
     "ablated": "ablation",
     "mean_z": "ablation",
+    "data_path": "bundled",
+    "copy_curve": "curves",
     "AirlensError": "errors",
     "DataError": "errors",
+    "figures": "figures",
     "Head": "heads",
     "HeadScores": "heads",
     "HeadSet": "heads",
@@ -58,6 +65,7 @@ _HOME = {
     "copy_accuracy": "retrieval",
     "retrieval_scores": "retrieval",
     "Selection": "selection",
+    "overlap": "selection",
     "select": "selection",
     "split_steps": "steps",
     "Step": "trace",
@@ -70,7 +78,8 @@ __all__ = ["__version__", *sorted(_HOME)]
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'airlens' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    module = importlib.import_module(f".{_HOME[name]}", __name__)
+    value = module if _HOME[name] == name else getattr(module, name)
     globals()[name] = value
     return value
 

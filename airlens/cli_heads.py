@@ -30,7 +30,8 @@ def heads(
     from .retrieval import retrieval_scores
 
     bridge = load_model(model, device=device, dtype=dtype)
-    probe_set = key_value_probes(bridge.tokenizer, n=probes, max_tokens=max_tokens, seed=seed)
+    longest = min(max_tokens, int(bridge.cfg.n_ctx))
+    probe_set = key_value_probes(bridge.tokenizer, n=probes, max_tokens=longest, seed=seed)
     scores = retrieval_scores(bridge, probe_set, progress=not quiet)
     critical = scores.top(top)
     if out is not None:

@@ -37,7 +37,7 @@ class DemoSize:
     probes: int = 12
     probe_tokens: int = 840
     curve_probes: int = 4
-    curve_tokens: int = 640
+    curve_tokens: int = 720
     draws: int = 5
     traces_per_domain: int = 16
     controls: int = 2

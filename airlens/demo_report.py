@@ -42,7 +42,9 @@ def _heads(report: Report, result: DemoResult) -> None:
         "the value and holds that token. The score is the share of answer tokens it copies "
         "(Wu et al. 2024); the top 5 % are the **retrieval heads**."
     )
-    report.add_figure(head_map(frame), "Retrieval score of every head; the top 5 % are outlined.")
+    report.add_figure(
+        head_map(frame), "Retrieval score of every head; the top 5 % are outlined.", width=760
+    )
     report.add_figure(
         score_ranking(frame), "The same scores sorted, with 95 % intervals over probes."
     )
@@ -64,10 +66,10 @@ def _trace(report: Report, result: DemoResult) -> None:
     trace = next(t for t in result.traces if t.id == _shown_trace(result.influence.samples))
     tokens, steps = result.influence.tokens, result.influence.steps
     report.add_section("One trace, token by token")
-    report.add_text(f"**Prompt.** {trace.prompt}")
+    report.add_quote(trace.prompt, "Prompt")
     report.add_html(
         trace_html(tokens, steps, trace.id, response=trace.response, code=trace.domain == "code"),
-        "The response, coloured by ΔNLL: red tokens are harder to predict without the retrieval "
+        "The response, coloured by ΔNLL: orange tokens are harder to predict without the retrieval "
         "heads, blue ones easier. Point at a token for its numbers.",
     )
     report.add_figure(

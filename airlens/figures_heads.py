@@ -72,16 +72,14 @@ def _map_words(frame: pd.DataFrame, value: str) -> tuple[str, str]:
     values, chosen = floats(frame, value), int(_top(frame).sum())
     best = frame["name"].iloc[int(np.nanargmax(np.abs(values)))]
     peak = number(values[np.nanargmax(np.abs(values))])
-    aid = f"One cell per head, layers upward, coloured by {label(value)}"
+    aid = "One cell per head, layers upward"
     if chosen:
         aid += f"; outlined: the top {chosen} ({percent(chosen / len(frame))})"
     if value != "score":
         return f"{best} moves it most: {peak}", aid
     low = float(np.mean(values[np.isfinite(values)] < 0.1))
-    return (
-        f"{percent(low)} of the {number(len(frame))} heads score under 0.1; {best} leads with {peak}",
-        aid,
-    )
+    quiet = f"{percent(low)} of the {number(len(frame))} heads score under 0.1"
+    return f"{quiet}; {best} leads with {peak}", aid
 
 
 def head_map(

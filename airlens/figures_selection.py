@@ -256,7 +256,7 @@ def domain_counts(frame: pd.DataFrame, *, title: str | None = None) -> go.Figure
 
 
 def _add_counts(fig: Any, counts: list[int], kind: str, width: float, notes: list[str]) -> None:
-    look = {
+    look: dict[str, Any] = {
         "orientation": "h",
         "width": width,
         "marker": {"color": COLOURS[kind], "opacity": 1 if kind == "selected" else 0.5},

@@ -44,7 +44,7 @@ def by_group(
     names = [str(name) for name in medians.index]
     head = f"Median {SHORT.get(value, value)}: {number(medians.iloc[-1])} for {names[-1]}"
     head += f", {number(medians.iloc[0])} for {names[0]}" if len(names) > 1 else ""
-    aid = f"{label(value)} per {group}, {len(rows)} {what}; box: quartiles, line: median"
+    aid = f"{len(rows)} {what}; box: quartiles, line: median"
     reach = _reach(rows)
     cut = _outside(rows[["value", "control"]].to_numpy().ravel(), reach)
     aid += f"; {cut} points lie beyond the axis" if cut else ""
@@ -130,7 +130,7 @@ def step_heatmap(
     grid = np.full((len(ids), int(place[1].max()) + 1), np.nan)
     hover = np.full(grid.shape, "", dtype=object)
     grid[place], hover[place] = values, [step_hover(row, value) for row in row_dicts(rows)]
-    aid = f"One row a trace, one column a step, coloured by {label(value)}"
+    aid = "One row a trace, one column a step"
     aid += f"; the first {len(ids)} of {len(everything)} traces" if len(everything) > traces else ""
     fig = figure(title or _where(rows, values), aid, height=160 + max(15 * len(ids), 190))
     _add_map(fig, grid, hover, value)
@@ -186,7 +186,7 @@ def head_step_heatmap(
     ]
     best = frame.iloc[int(np.nanargmax(np.abs(values)))]
     head = f"{best['name']} moves step {best['step']} most: {number(best[value])}"
-    aid = f"Each head ablated alone, coloured by {label(value)}"
+    aid = "Each head ablated alone, one row a head"
     fig = figure(title or head, aid, height=160 + max(19 * len(names), 190))
     _add_map(fig, grid, hover, value)
     _fewer_ticks(fig, [plotly_text(name) for name in names])

@@ -85,7 +85,7 @@ def step_bars(
     if not np.isfinite(values).any():
         return no_data(heading, f"no step of this trace has a value in {value}")
     roomy, many = len(rows) <= 40, bool(np.isfinite(control).any())
-    aid = f"Trace {shorten(rows['id'].iloc[0], 40)}; {label(value)} per step"
+    aid = f"Trace {shorten(rows['id'].iloc[0], 40)}"
     aid += "; whisker: ± one standard deviation over draws of random heads" if many else ""
     height = 130 + len(rows) * (38 if roomy else 16)
     fig = figure(title or _bars_title(rows, value), aid, height=height, legend=many)
@@ -131,8 +131,7 @@ def _note_floor(fig: Any, rows: pd.DataFrame, values: NDArray[np.float64]) -> No
     under = rows["below_floor"].fillna(False).to_numpy(dtype=bool) & ~np.isfinite(values)
     for place in np.flatnonzero(under):
         note = {"text": "base loss under the floor", "font": {"size": 11}, "xanchor": "left"}
-        note |= {"yshift": 8}
-        fig.add_annotation(x=0, y=int(place), showarrow=False, **note)
+        fig.add_annotation(x=0, y=int(place), showarrow=False, yshift=8, **note)
 
 
 def _layout(rows: pd.DataFrame, wrap: int) -> tuple[list[str], list[int], list[int], list[int]]:

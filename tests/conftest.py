@@ -36,6 +36,28 @@ def tokenizer() -> Any:
     )
 
 
+def word_tokenizer(size: int) -> Any:
+    """Byte-level BPE learnt from the bundled sentences: ``size`` tokens, parts of words."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    from airlens.bundled import sentences
+
+    tok = Tokenizer(models.BPE())
+    tok.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tok.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=["<pad>", "<s>", "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tok.train_from_iterator(sentences(), trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tok, pad_token="<pad>", bos_token="<s>", eos_token="</s>"
+    )
+
+
 def tiny_config(kind: str, **changes: Any) -> Any:
     """A random-weight configuration of 3 layers and 4 heads (2 key-value heads where grouped)."""
     import transformers as tf

@@ -1,0 +1,30 @@
+"""All figures under one name: ``al.figures.head_map(scores.to_frame())``.
+
+Each takes a tidy DataFrame and returns a Plotly figure; none knows a model. The functions live in
+the ``figures_*`` modules.
+"""
+
+from __future__ import annotations
+
+from .figures_ablation import ablation_curve
+from .figures_heads import head_map, score_ranking
+from .figures_selection import ais_by_domain, domain_counts, selection_scatter, selector_overlap
+from .figures_steps import ais_by_label, head_step_heatmap, step_heatmap
+from .figures_trace import step_bars, token_strip
+from .trace_html import trace_html
+
+__all__ = [
+    "ablation_curve",
+    "ais_by_domain",
+    "ais_by_label",
+    "domain_counts",
+    "head_map",
+    "head_step_heatmap",
+    "score_ranking",
+    "selection_scatter",
+    "selector_overlap",
+    "step_bars",
+    "step_heatmap",
+    "token_strip",
+    "trace_html",
+]

@@ -1,0 +1,98 @@
+"""The command line end to end: the files of one command feed the next."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import tiny_config, word_tokenizer
+from typer.testing import CliRunner
+
+from airlens import cli
+from airlens.errors import DataError
+
+runner = CliRunner()
+COMMANDS = sorted(command.name or "" for command in cli.app.registered_commands)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random model saved as a folder, for ``--model``; its tokens are parts of words."""
+    from transformers import AutoModelForCausalLM
+
+    path = tmp_path_factory.mktemp("model")
+    config = tiny_config("llama", max_position_embeddings=2048, vocab_size=3000)
+    AutoModelForCausalLM.from_config(config).save_pretrained(path)
+    word_tokenizer(3000).save_pretrained(path)
+    return path
+
+
+def run(*arguments: Any) -> Any:
+    return runner.invoke(cli.app, [str(a) for a in arguments], catch_exceptions=False)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help(command: str) -> None:
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert "Usage" in result.stdout
+
+
+def test_version_and_unknown_command() -> None:
+    assert run("--version").stdout.startswith("airlens 0.")
+    assert run("no-such-command").exit_code == 2
+
+
+def test_heads_writes_what_score_reads(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "heads.json"
+    options = ("--model", folder, "-n", 2, "--max-tokens", 800, "--top", 0.25, "--quiet")
+    result = run("heads", *options, "--out", out, "--json")
+    assert result.exit_code == 0
+    printed = json.loads(result.stdout)
+    record = json.loads(out.read_text())
+    assert len(record["heads"]) == 12 and len(record["top"]) == 3
+    assert record["top"] == printed["top"] == record["heads"][:3]
+    scores = [row["score"] for row in record["heads"]]
+    assert scores == sorted(scores, reverse=True)
+    assert record["copy_accuracy"] == printed["copy_accuracy"]
+    assert record["provenance"]["probes"]["hash"]
+    assert "copy accuracy" in run("heads", *options).stdout
+
+
+def test_doctor(folder: Path) -> None:
+    result = run("doctor", "--model", folder, "--json")
+    record = json.loads(result.stdout)
+    assert result.exit_code == 0 and record["parity"] is True
+    assert record["versions"]["torch"]
+
+
+def test_doctor_fails_without_parity(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airlens.doctor.TOLERANCE", -1.0)
+    result = run("doctor", "--model", folder)
+    assert result.exit_code == 1 and "NOT SOUND" in result.stdout
+
+
+def test_errors_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken() -> None:
+        raise DataError("found null", file="x.jsonl", line=3, field="prompt")
+
+    monkeypatch.setattr(cli, "app", broken)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == "airlens: x.jsonl, line 3, field 'prompt': found null\n"
+
+
+def test_demo_on_a_tiny_model(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "demo.html"
+    result = run("demo", "--model", folder, "--traces", 1, "--out", out, "--json")
+    assert result.exit_code == 0
+    summary = json.loads(result.stdout)
+    assert summary["samples scored"] == 4
+    page = out.read_text(encoding="utf-8")
+    assert page.count("plotly.js v") >= 1
+    assert 'src="http' not in page and "<link" not in page
