@@ -8,7 +8,16 @@ from typing import NoReturn
 import click
 import typer
 
-from . import __version__, cli_demo, cli_doctor, cli_heads
+from . import (
+    __version__,
+    cli_demo,
+    cli_doctor,
+    cli_heads,
+    cli_report,
+    cli_score,
+    cli_select,
+    cli_status,
+)
 from .errors import AirlensError
 
 app = typer.Typer(
@@ -22,6 +31,10 @@ app = typer.Typer(
 app.command("doctor")(cli_doctor.doctor)
 app.command("heads")(cli_heads.heads)
 app.command("demo")(cli_demo.demo)
+app.command("score")(cli_score.score)
+app.command("status")(cli_status.status)
+app.command("select")(cli_select.select)
+app.command("report")(cli_report.report)
 
 
 def _version(value: bool) -> None:

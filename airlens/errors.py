@@ -23,6 +23,10 @@ class AblationError(AirlensError, RuntimeError):
     """An ablation that did not take place: a hook that never fired, or a mode out of place."""
 
 
+class RunError(AirlensError, RuntimeError):
+    """A scoring run that cannot go on: its folder is taken, full, or of another run."""
+
+
 class DataError(AirlensError, ValueError):
     """Bad input data.
 

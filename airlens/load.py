@@ -30,6 +30,8 @@ from .records import Record, Rejected, iter_records
 from .steps import HOW, align_steps, split_steps
 from .trace import PER_STEP_META, Splitter, Step, Trace
 
+# As a domain column: the name of the file is the domain.
+FILE_DOMAIN = "@file"
 ID_DIGITS = 16  # of the SHA-256 that names a trace without an id: 64 bits
 
 
@@ -142,24 +144,52 @@ def iter_traces(
         DataError: the source cannot be found, or no record has the column ``domain``.
         ConfigError: an argument that makes no sense.
     """
+    located = iter_located(
+        source, columns, split=split, config=config, splitter=splitter, limit=limit, unique=unique
+    )
+    return (made for _, made in located)
+
+
+def iter_located(
+    source: Any,
+    columns: Columns | None = None,
+    *,
+    split: str = "train",
+    config: str | None = None,
+    splitter: str | re.Pattern[str] | Splitter = "auto",
+    limit: int | None = None,
+    unique: bool = True,
+    stream: bool | None = None,
+) -> Iterator[tuple[Record | Rejected, Trace | Rejected]]:
+    """What `iter_traces` yields, each with the record that it was made of, which knows its place.
+
+    The arguments are those of `iter_traces`; with ``stream`` a hub data set is read over the
+    network rather than downloaded, by default only where there is a limit.
+    """
     if limit is not None and limit < 0:
         raise ConfigError(f"limit is a number of traces, not {limit!r}")
     if columns and columns.messages and (columns.prompt or columns.response):
         raise ConfigError("messages holds prompt and response: name it, or those two")
     builder = _Builder(columns or Columns(), _cutter(splitter), unique)
-    return _limited(source, builder, split, config, limit)
+    # A few records of a large hub data set are not worth downloading it.
+    over_network = limit is not None if stream is None else stream
+    return _limited(source, builder, split, config, limit, over_network)
 
 
 def _limited(
-    source: Any, builder: _Builder, split: str, config: str | None, limit: int | None
-) -> Iterator[Trace | Rejected]:
+    source: Any,
+    builder: _Builder,
+    split: str,
+    config: str | None,
+    limit: int | None,
+    stream: bool,
+) -> Iterator[tuple[Record | Rejected, Trace | Rejected]]:
     if limit == 0:
         return
     count = 0
-    # A few records of a large hub data set are not worth downloading it.
-    for item in iter_records(source, split=split, config=config, stream=limit is not None):
+    for item in iter_records(source, split=split, config=config, stream=stream):
         made = builder(item) if isinstance(item, Record) else item
-        yield made
+        yield item, made
         builder.records += 1
         count += isinstance(made, Trace)
         if count == limit:
@@ -198,7 +228,7 @@ class _Builder:
         draft = self.layout.read(data, self.columns)
         if not draft.prompt and not draft.response:
             raise DataError("prompt and response are both empty", field=self.layout.requires[-1])
-        domain, domain_column = domain_of(data, self.layout, self.columns)
+        domain, domain_column = self._domain(record, data, self.layout)
         steps, step_meta = self._steps(data, draft)
         used = draft.used | {domain_column or "domain", self.columns.id or "id", "meta"}
         used |= {self.columns.steps or "steps", *PER_STEP_META}
@@ -206,6 +236,14 @@ class _Builder:
         meta |= self._given_meta(data) | draft.meta | step_meta
         identity = self._identity(data, draft)
         return Trace(identity, draft.prompt, draft.response, domain, steps, meta)
+
+    def _domain(
+        self, record: Record, data: Mapping[str, Any], layout: Layout
+    ) -> tuple[str, str | None]:
+        if self.columns.domain != FILE_DOMAIN:
+            return domain_of(data, layout, self.columns)
+        self.domain_seen = True
+        return Path(record.file).name.split(".")[0], None
 
     def _steps(
         self, data: Mapping[str, Any], draft: Draft

@@ -24,6 +24,8 @@ from .trace import found
 
 # Rows taken at a time from Parquet files and data frames: enough to be fast, little memory.
 BATCH = 256
+# Ours: a longer line in JSON lines is a damaged file, and would be held in memory many times over.
+MAX_LINE = 32 * 2**20
 _COMPRESSED = (".gz", ".zst", ".zstd")
 _HUB_NAME = re.compile(r"[\w.\-]+(?:/[\w.\-]+)?")
 
@@ -208,8 +210,24 @@ def _read_jsonl(path: Path) -> Iterator[Item]:
         yield from _parse_lines(lines, str(path))
 
 
-def _parse_lines(lines: Iterable[bytes], file: str) -> Iterator[Item]:
-    for number, line in enumerate(lines, start=1):
+def _bounded_lines(stream: IO[bytes]) -> Iterator[bytes | int]:
+    """Lines; the length in bytes in the place of one longer than `MAX_LINE`."""
+    while line := stream.readline(MAX_LINE + 1):
+        if len(line) <= MAX_LINE:
+            yield line
+            continue
+        size = len(line)
+        while not line.endswith(b"\n") and (line := stream.readline(MAX_LINE)):
+            size += len(line)
+        yield size
+
+
+def _parse_lines(lines: IO[bytes], file: str) -> Iterator[Item]:
+    for number, line in enumerate(_bounded_lines(lines), start=1):
+        if isinstance(line, int):
+            reason = f"a line of {line:,} bytes; at most {MAX_LINE:,} are read"
+            yield Rejected(file, number, None, reason)
+            continue
         if number == 1:
             line = line.removeprefix(b"\xef\xbb\xbf")  # a byte order mark
         if line.strip():
