@@ -24,7 +24,8 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Run AIR end to end on bundled traces and write one HTML report (minutes on a CPU)."""
-    from .demo import DemoSize, run_demo, write_demo
+    from .demo import DemoSize, run_demo
+    from .demo_report import demo_report
     from .model import load_model
 
     def say(text: str) -> None:
@@ -41,7 +42,7 @@ def demo(
         progress=not (quiet or json),
         say=say,
     )
-    write_demo(result, out)
+    demo_report(result).write(out)
     summary = result.summary()
     if json:
         echo_json({**summary, "report": str(out), "provenance": result.provenance})

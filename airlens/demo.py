@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -125,10 +124,3 @@ def _some_traces(per_domain: int) -> list[Trace]:
     for trace in load_traces(data_path("traces.jsonl")):
         groups[trace.domain].append(trace)
     return [trace for group in groups.values() for trace in group[:per_domain]]
-
-
-def write_demo(result: DemoResult, path: str | Path) -> Path:
-    """Write the report; see :mod:`airlens.demo_report`."""
-    from .demo_report import demo_report
-
-    return demo_report(result).write(path)

@@ -7,12 +7,34 @@ belongs to the step before it, whitespace at the very start to the first step.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple, TypeAlias
 
 from .errors import ConfigError
-from .trace import Step
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a response.
+
+    Args:
+        text: the characters ``response[start:end]``.
+        start: first character, counted in the response.
+        end: one past the last character.
+        label: what kind of step it is, where the data say so.
+    """
+
+    text: str
+    start: int
+    end: int
+    label: str | None = None
+
+
+# Cuts a response into steps; `split_steps` is one.
+Splitter = Callable[[str], tuple[Step, ...]]
+
 
 HOW = ("auto", "paragraph", "line", "sentence", "regex")
 

@@ -3,37 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from .cache import atomic_file
 from .errors import ConfigError, DataError
+from .steps import Splitter as Splitter
+from .steps import Step as Step
+from .steps import split_steps
 
 # Lists in `meta` that run parallel to the steps, and so go stale when the steps change.
 PER_STEP_META = ("steps", "unaligned")
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of a response.
-
-    Args:
-        text: the characters ``response[start:end]``.
-        start: first character, counted in the response.
-        end: one past the last character.
-        label: what kind of step it is, where the data say so.
-    """
-
-    text: str
-    start: int
-    end: int
-    label: str | None = None
-
-
-# Cuts a response into steps; `airlens.steps.split_steps` is one.
-Splitter = Callable[[str], tuple[Step, ...]]
 
 
 @dataclass(frozen=True)
@@ -84,8 +66,6 @@ class Trace:
 
         What ``meta`` held per step is left out, as it belonged to the former steps.
         """
-        from .steps import split_steps
-
         cut = splitter if callable(splitter) else lambda text: split_steps(text, splitter)
         meta = {key: value for key, value in self.meta.items() if key not in PER_STEP_META}
         return replace(self, steps=cut(self.response), meta=meta)
