@@ -53,7 +53,7 @@ class FastModel:
         self.run = Run()
         for module in self.model.modules():
             if hasattr(module, "layer_idx"):
-                module.airlens_run = self.run  
+                module.airlens_run = self.run
 
     @property
     def device(self) -> torch.device:
