@@ -161,6 +161,7 @@ def mean_z(
     if texts is None and heads is None and isinstance(known, torch.Tensor):
         return known
     layers = sorted({h.layer for h in heads}) if heads else range(model.cfg.n_layers)
+    max_tokens = min(max_tokens, int(model.cfg.n_ctx))
     total: dict[int, torch.Tensor] = {}
     count = 0
     for text in reference_texts() if texts is None else texts:

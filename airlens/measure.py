@@ -8,8 +8,9 @@ difference is given: their ratio explodes where the base model is certain.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,10 +22,12 @@ from . import aggregate
 from .ablation import DEFAULT_MODE, as_head_set, mean_z
 from .cache import atomic_file, atomic_write_text
 from .encode import EncodedTrace, Long, Template, Window, encode_trace, resolve_template, windows
+from .engine import Engine, choose_engine
 from .errors import ConfigError, DataError
 from .heads import HeadSet, random_heads
 from .provenance import provenance
 from .score import WindowLoss, score_windows
+from .score_fast import score_fast
 from .trace import Step, Trace
 from .types import MeanZ, Mode
 
@@ -97,6 +100,7 @@ def influence(
     floor: float = aggregate.FLOOR,
     means: MeanZ | None = None,
     max_tokens_per_batch: int | None = None,
+    engine: Engine = "auto",
     progress: bool = True,
 ) -> Influence:
     """Measure what ablating ``heads`` costs each token, step and sample of the traces.
@@ -116,6 +120,8 @@ def influence(
         floor: where L_base is under this many nats, AIS is NaN and ``below_floor`` is set.
         means: for ``mode="mean"``, from :func:`~airlens.ablation.mean_z`.
         max_tokens_per_batch: bounds memory.
+        engine: ``hooks``, ``fast``, or ``auto``: the fast one where it can run
+            (:mod:`airlens.engine`).
         progress: show a progress bar.
 
     Raises:
@@ -130,9 +136,14 @@ def influence(
     if mode == "mean" and means is None and len(heads):
         means = mean_z(model)
     encoded = [encode_trace(model.tokenizer, trace, template) for trace in items]
-    losses = _score(
-        model, encoded, [heads, *draws], mode, long, means, max_tokens_per_batch, progress
+    chosen = choose_engine(model, engine)
+    score = partial(
+        score_fast if chosen == "fast" else score_windows,
+        mode=mode,
+        means=means,
+        max_tokens_per_batch=max_tokens_per_batch,
     )
+    losses = _score(model, encoded, [heads, *draws], score, long, progress)
     note = provenance(
         model,
         heads=heads.names(),
@@ -146,6 +157,7 @@ def influence(
         template=template,
         long=long,
         floor=floor,
+        engine=chosen,
         n_traces=len(items),
     )
     tables = aggregate.tables(encoded, losses, floor)
@@ -198,27 +210,15 @@ def _score(
     model: TransformerBridge,
     encoded: Sequence[EncodedTrace],
     head_sets: Sequence[HeadSet],
-    mode: Mode,
+    score: Callable[..., list[WindowLoss]],
     long: Long,
-    means: MeanZ | None,
-    max_tokens_per_batch: int | None,
     progress: bool,
 ) -> list[aggregate.TraceLoss]:
     parts = [windows(e, int(model.cfg.n_ctx), long) for e in encoded]
     flat: list[Window] = [w for part in parts for w in part]
     total = sum(len(w.tokens) for w in flat)
     with tqdm(total=total, unit="tok", desc="influence", disable=not progress) as bar:
-        found = iter(
-            score_windows(
-                model,
-                flat,
-                head_sets,
-                mode,
-                means=means,
-                max_tokens_per_batch=max_tokens_per_batch,
-                on_progress=bar.update,
-            )
-        )
+        found = iter(score(model, flat, head_sets, on_progress=bar.update))
     joined = []
     for e, part in zip(encoded, parts, strict=True):
         joined.append(_join(e, part, [next(found) for _ in part], len(head_sets)))

@@ -1,0 +1,115 @@
+"""Several sequences in one row without padding, what they begin with in common only once.
+
+Sequences are sorted, so that those with the same beginning are neighbours: the second one's rows
+start where it departs from the first. Under a causal mask the shared rows are the same for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One sequence in a packed row.
+
+    Attributes:
+        start: first row of its own; what it shares with a sequence before lies elsewhere.
+        stop: end of its own rows.
+        path: [n] rows of all of its tokens, in order; the own rows are the last of them.
+    """
+
+    start: int
+    stop: int
+    path: np.ndarray
+
+    @property
+    def shared(self) -> int:
+        """Number of tokens whose rows belong to a sequence before."""
+        return len(self.path) - (self.stop - self.start)
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Sequences in one row of N tokens.
+
+    Attributes:
+        items: indices of the sequences, in the order of ``segments``.
+        segments: where each lies.
+        tokens: int64 [N].
+        positions: int64 [N], position of each token in its sequence.
+    """
+
+    items: tuple[int, ...]
+    segments: tuple[Segment, ...]
+    tokens: np.ndarray
+    positions: np.ndarray
+
+
+def pack(sequences: Sequence[Sequence[int]], budget: int, *, share: bool = True) -> list[Pack]:
+    """Pack sequences into rows of at most ``budget`` tokens; a longer sequence has a row alone.
+
+    Args:
+        sequences: token ids.
+        budget: tokens of a row; 0 gives each sequence its own.
+        share: common beginnings take their rows once.
+    """
+    order = sorted(range(len(sequences)), key=lambda i: (list(sequences[i]), i))
+    packs: list[Pack] = []
+    row = _Row()
+    for i in order:
+        if row.items and row.cost(sequences[i], share) > budget:
+            packs.append(row.close())
+            row = _Row()
+        row.add(i, sequences[i], share)
+    return [*packs, row.close()] if row.items else packs
+
+
+class _Row:
+    """A pack in the making."""
+
+    def __init__(self) -> None:
+        self.items: list[int] = []
+        self.segments: list[Segment] = []
+        self.tokens: list[int] = []
+        self.positions: list[int] = []
+        self.last: Sequence[int] = ()
+
+    def cost(self, sequence: Sequence[int], share: bool) -> int:
+        """Length of the row with ``sequence`` added."""
+        shared = common_prefix(self.last, sequence) if share else 0
+        return len(self.tokens) + len(sequence) - shared
+
+    def add(self, index: int, sequence: Sequence[int], share: bool) -> None:
+        shared = common_prefix(self.last, sequence) if share else 0
+        start = len(self.tokens)
+        stop = start + len(sequence) - shared
+        before = self.segments[-1].path[:shared] if shared else np.zeros(0, np.int64)
+        self.segments.append(Segment(start, stop, np.concatenate([before, np.arange(start, stop)])))
+        self.items.append(index)
+        self.tokens += sequence[shared:]
+        self.positions += range(shared, len(sequence))
+        self.last = sequence
+
+    def close(self) -> Pack:
+        tokens, positions = (np.asarray(x, np.int64) for x in (self.tokens, self.positions))
+        return Pack(tuple(self.items), tuple(self.segments), tokens, positions)
+
+
+def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+    """Number of tokens that two sequences begin with in common."""
+    n = min(len(a), len(b))
+    differ = np.flatnonzero(np.asarray(a[:n]) != np.asarray(b[:n]))
+    return int(differ[0]) if len(differ) else n
+
+
+def to_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    """A tensor on ``device``, by a pinned, asynchronous copy where that is CUDA."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    if device.type != "cuda":
+        return tensor
+    return tensor.pin_memory().to(device, non_blocking=True)
