@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import torch
 
@@ -61,17 +61,41 @@ def ablated(
     hooks, fired = ablation_hooks(model, heads, mode, means=means)
     runs: list[int] = []
 
-    def count_run(value: Any, hook: Any) -> None:
-        runs.append(1)
-
-    with model.hooks(fwd_hooks=[("blocks.0.hook_in", count_run), *hooks]):
-        yield model
+    outer = _active(model)
+    object.__setattr__(model, "_airlens_ablations", (*outer, (heads, mode, means)))
+    try:
+        with model.hooks(fwd_hooks=[("blocks.0.hook_in", partial(_count_run, runs)), *hooks]):
+            yield model
+    finally:
+        object.__setattr__(model, "_airlens_ablations", outer)
     silent = [name for name, _ in hooks if name not in fired]
     if runs and silent:
         raise AblationError(
             f"the model ran, but {', '.join(silent)} never fired: nothing was ablated there. "
             "Is the model run through the bridge, and is its architecture supported?"
         )
+
+
+Ablation: TypeAlias = "tuple[HeadSet, Mode, MeanZ | None]"
+
+
+def _active(model: TransformerBridge) -> tuple[Ablation, ...]:
+    found: tuple[Ablation, ...] = getattr(model, "_airlens_ablations", ())
+    return found
+
+
+def active_ablation(model: TransformerBridge) -> Ablation | None:
+    """Heads, mode and means of the one :func:`ablated` block around the caller.
+
+    None outside such a block and inside several, which only the hooks can put together.
+    """
+    active = _active(model)
+    return active[0] if len(active) == 1 else None
+
+
+def is_ablation_hook(hook: Any) -> bool:
+    """Whether a hook function is one that :func:`ablated` attaches."""
+    return getattr(hook, "func", None) in (_edit, _count_run)
 
 
 def ablation_hooks(
@@ -117,6 +141,10 @@ def query_hook(model: TransformerBridge, layer: int) -> str:
     attention = model.blocks[layer].attn
     rebuilt = isinstance(attention, PositionEmbeddingsAttentionBridge)
     return f"blocks.{layer}.attn.{'hook_rot_q' if rebuilt else 'hook_q'}"
+
+
+def _count_run(runs: list[int], value: Any, hook: Any) -> None:
+    runs.append(1)
 
 
 def _edit(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import numpy as np
 import torch
 
+from .ablation import Ablation, is_ablation_hook
 from .encode import Window
 from .errors import ConfigError
 from .fast_attention import Unsupported
@@ -34,8 +35,12 @@ TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4}
 LOW_TOLERANCE = 0.2
 
 
-def choose_engine(model: TransformerBridge, engine: Engine) -> Literal["hooks", "fast"]:
+def choose_engine(
+    model: TransformerBridge, engine: Engine, *, ablation: Ablation | None = None
+) -> Literal["hooks", "fast"]:
     """The engine that will run: what was asked for, or with ``auto`` the fast one where it can.
+
+    ``ablation``: what an ablation around the caller does, where the caller hands it to the engine.
 
     Raises:
         ConfigError: an unknown engine, or ``fast`` where it cannot run; the message says why.
@@ -44,7 +49,7 @@ def choose_engine(model: TransformerBridge, engine: Engine) -> Literal["hooks", 
         raise ConfigError(f"engine={engine!r}: use one of {', '.join(get_args(Engine))}")
     if engine == "hooks":
         return "hooks"
-    reason = why_not_fast(model)
+    reason = why_not_fast(model, ablation)
     if not reason:
         return "fast"
     if engine == "fast":
@@ -53,9 +58,13 @@ def choose_engine(model: TransformerBridge, engine: Engine) -> Literal["hooks", 
     return "hooks"
 
 
-def why_not_fast(model: TransformerBridge) -> str:
+def why_not_fast(model: TransformerBridge, ablation: Ablation | None = None) -> str:
     """Why the fast engine cannot stand in for the bridge; empty if it can."""
-    if any(_foreign(h) for p in model.hook_dict.values() for h in [*p.fwd_hooks, *p.bwd_hooks]):
+    points = model.hook_dict.values()
+    hooks = [h for p in points for h in [*p.fwd_hooks, *p.bwd_hooks] if _foreign(h)]
+    # An ablation's hooks, one on each layer and one that counts passes, are known by their code.
+    own = [h for h in hooks if ablation is not None and is_ablation_hook(h.user_hook)]
+    if len(own) < len(hooks):
         return "hooks are attached to the model, which only the hooks engine sees"
     if getattr(model, "compatibility_mode", False):
         return "the bridge is in compatibility mode, with weights of its own"
@@ -63,6 +72,8 @@ def why_not_fast(model: TransformerBridge) -> str:
         fast = fast_model(model)
     except Unsupported as error:
         return str(error)
+    if fast.verdict is None and own:
+        return "it was not yet held against the hooks, which an ablation would disturb"
     if fast.verdict is None:
         fast.verdict = _disagreement(model)
     return fast.verdict

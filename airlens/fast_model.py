@@ -42,7 +42,7 @@ class FastModel:
 
     def __init__(self, source: torch.nn.Module) -> None:
         self.model = share(source)
-        self.pointers = pointers(source)
+        self.stamp = stamp(source)
         self.body: torch.nn.Module = self.model.base_model
         self.head: torch.nn.Module = self.model.get_output_embeddings()
         self.n_layers = int(self.model.config.num_hidden_layers)
@@ -155,9 +155,9 @@ def named_tensors(source: torch.nn.Module) -> dict[str, torch.Tensor]:
     return found
 
 
-def pointers(source: torch.nn.Module) -> tuple[int, ...]:
-    """Where the weights lie: changes when they are moved, cast or replaced."""
-    return tuple(p.data_ptr() for p in source.parameters())
+def stamp(source: torch.nn.Module) -> tuple[tuple[int, int], ...]:
+    """Where the weights lie and how often each was written: changes with them."""
+    return tuple((p.data_ptr(), p._version) for p in source.parameters())
 
 
 def decoder_layers(body: torch.nn.Module, n_layers: int) -> torch.nn.ModuleList:
@@ -205,12 +205,15 @@ def plan_of(
 def fast_model(model: TransformerBridge) -> FastModel:
     """The bridge's fast model, made once and kept with it for as long as its weights stay.
 
+    After a change of weights it is made anew and checked anew: the bridge keeps copies of some
+    (a fused query-key-value weight beside its parts), and a change may reach one and not the other.
+
     Raises:
         Unsupported: it cannot be made.
     """
     known = getattr(model, "_airlens_fast", None)
     source = model.original_model
-    if isinstance(known, FastModel) and known.pointers == pointers(source):
+    if isinstance(known, FastModel) and known.stamp == stamp(source):
         return known
     made = FastModel(source)
     object.__setattr__(model, "_airlens_fast", made)

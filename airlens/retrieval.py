@@ -14,9 +14,12 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from .ablation import active_ablation
+from .engine import Engine, choose_engine
 from .heads import HeadScores
 from .probes import Probe, ProbeSet
 from .provenance import provenance
+from .retrieval_fast import read_probes
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -38,7 +41,7 @@ class CopyResult:
 
 
 def retrieval_scores(
-    model: TransformerBridge, probes: ProbeSet, *, progress: bool = True
+    model: TransformerBridge, probes: ProbeSet, *, engine: Engine = "auto", progress: bool = True
 ) -> HeadScores:
     """Retrieval score of every head, teacher-forced: one forward pass a probe.
 
@@ -47,18 +50,32 @@ def retrieval_scores(
     Args:
         model: the bridge, without ablation.
         probes: e.g. from :func:`~airlens.probes.key_value_probes`.
+        engine: ``hooks``, ``fast``, or ``auto``: the fast one where it can run
+            (:mod:`airlens.engine`).
         progress: show a progress bar.
 
     Returns:
         Scores in [0, 1], and the copy accuracy of the same passes.
     """
     samples = np.zeros((len(probes), model.cfg.n_layers, model.cfg.n_heads), dtype=np.float32)
-    hits, total = 0, 0
-    for i, probe in enumerate(tqdm(probes, desc="retrieval scores", disable=not progress)):
-        correct, _ = _score_probe(model, probe, samples[i])
-        hits += int(correct.sum())
-        total += correct.numel()
-    note = provenance(model, probes=probes.info(), method="teacher-forced", query_position="t-1")
+    chosen = choose_engine(model, engine)
+    with tqdm(total=len(probes), desc="retrieval scores", disable=not progress) as bar:
+        if chosen == "fast":
+            predicted = read_probes(model, probes.probes, scores=samples, on_progress=bar.update)
+        else:
+            predicted = []
+            for i, probe in enumerate(probes):
+                predicted.append(_score_probe(model, probe, samples[i]))
+                bar.update(1)
+    hits = sum(int(correct.sum()) for correct, _ in predicted)
+    total = sum(correct.numel() for correct, _ in predicted)
+    note = provenance(
+        model,
+        probes=probes.info(),
+        method="teacher-forced",
+        query_position="t-1",
+        engine=chosen,
+    )
     return HeadScores(samples.mean(axis=0), samples, "retrieval", hits / max(total, 1), note)
 
 
@@ -96,7 +113,11 @@ def answer_predictions(model: TransformerBridge, probe: Probe) -> tuple[torch.Te
 
 
 def copy_accuracy(
-    model: TransformerBridge, probes: ProbeSet, *, needle_removed: bool = False
+    model: TransformerBridge,
+    probes: ProbeSet,
+    *,
+    needle_removed: bool = False,
+    engine: Engine = "auto",
 ) -> CopyResult:
     """Token-level copy accuracy, teacher-forced; inside ``ablated(...)`` that of the ablated model.
 
@@ -104,12 +125,14 @@ def copy_accuracy(
         model: the bridge.
         probes: the probes.
         needle_removed: cut the needle from the context: what is left is guessing, the floor.
+        engine: as in :func:`retrieval_scores`.
     """
-    correct, losses, samples = [], [], []
-    for probe in probes:
-        hit, nll = answer_predictions(model, probe.without_needle() if needle_removed else probe)
-        correct.append(hit.float())
-        losses.append(nll)
-        samples.append(float(hit.float().mean()))
-    accuracy = float(torch.cat(correct).mean())
-    return CopyResult(accuracy, float(torch.cat(losses).mean()), np.asarray(samples, np.float32))
+    asked = [p.without_needle() if needle_removed else p for p in probes]
+    ablation = active_ablation(model)
+    if choose_engine(model, engine, ablation=ablation) == "fast":
+        predicted = read_probes(model, asked, ablation=ablation)
+    else:
+        predicted = [answer_predictions(model, probe) for probe in asked]
+    samples = np.asarray([float(hit.float().mean()) for hit, _ in predicted], np.float32)
+    accuracy = float(torch.cat([hit.float() for hit, _ in predicted]).mean())
+    return CopyResult(accuracy, float(torch.cat([nll for _, nll in predicted]).mean()), samples)

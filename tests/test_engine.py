@@ -15,7 +15,7 @@ from airlens.ablation import ablated
 from airlens.encode import Window
 from airlens.engine import choose_engine
 from airlens.errors import ConfigError
-from airlens.fast_model import fast_model, pointers
+from airlens.fast_model import fast_model
 from airlens.heads import HeadSet
 from airlens.measure import influence
 from airlens.packing import common_prefix, pack
@@ -87,7 +87,8 @@ def test_any_budget_gives_the_same(model: Any, budget: int) -> None:
 def test_weights_are_shared_and_followed(tokenizer: Any) -> None:
     model = bridge("llama", tokenizer)
     fast = fast_model(model)
-    assert {p.data_ptr() for p in fast.model.parameters()} <= set(pointers(model.original_model))
+    source = {p.data_ptr() for p in model.original_model.parameters()}
+    assert {p.data_ptr() for p in fast.model.parameters()} <= source
     before = score_fast(model, texts(), SETS[:1], "uniform")
     with torch.no_grad():
         for parameter in model.original_model.parameters():
@@ -95,8 +96,7 @@ def test_weights_are_shared_and_followed(tokenizer: Any) -> None:
     after = score_fast(model, texts(), SETS[:1], "uniform")
     assert worst(before, after) > 1e-3
     assert worst(score_windows(model, texts(), SETS[:1], "uniform"), after) < 1e-4
-    model.original_model.to(torch.float64).to(torch.float32)
-    assert fast_model(model) is not fast or fast.pointers == pointers(model.original_model)
+    assert fast_model(model) is not fast
 
 
 def test_attached_hooks_are_not_passed_over(model: Any) -> None:
