@@ -16,6 +16,7 @@ from .trace import Trace
 
 # Ours: about a million tokens; what is longer is no sample, and its tokens would fill the memory.
 MAX_CHARS = 4_000_000
+MAX_CHUNK = 10_000
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,44 @@ def _repeated(row: Row, seen: IdSet) -> Reject | None:
         reason = f"the same text came before, as {trace.id}"
         return Reject(row.file, row.line, None, reason, "duplicate")
     return Reject(row.file, row.line, "id", f"the id {trace.id!r} was given before")
+
+
+@dataclass
+class Chunk:
+    """A stretch of the corpus: what is to be scored, what cannot be, and how much was read.
+
+    Attributes:
+        rows: to be scored.
+        rejects: not to be.
+        read: rows of the source in this stretch, of whatever kind.
+        skipped: of those, how many were scored before.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+    read: int = 0
+    skipped: int = 0
+
+
+def iter_chunks(corpus: Corpus, done: IdSet, part_rows: int) -> Iterator[Chunk]:
+    """The corpus in chunks of ``part_rows`` rows to be scored; rows in ``done`` are left out.
+
+    A stretch with little to score ends after `MAX_CHUNK` rows, so that somebody hears of it.
+    """
+    chunk = Chunk()
+    for item in iter_rows(corpus):
+        chunk.read += 1
+        if isinstance(item, Reject):
+            chunk.rejects.append(item)
+        elif item.trace.id in done:
+            chunk.skipped += 1
+        else:
+            chunk.rows.append(item)
+        if len(chunk.rows) == part_rows or chunk.read - len(chunk.rows) >= MAX_CHUNK:
+            yield chunk
+            chunk = Chunk()
+    if chunk.read:
+        yield chunk
 
 
 def estimate_rows(corpus: Corpus) -> int | None:

@@ -100,7 +100,7 @@ class PartScorer:
         max_tokens_per_batch: int | None = None,
     ) -> None:
         self.model, self.heads, self.settings = model, heads, settings
-        self.key = fingerprint(identity)
+        self.identity, self.key = identity, fingerprint(identity)
         self.keep = tuple(keep)
         self.budget = max_tokens_per_batch
         self.halved = 0

@@ -11,17 +11,18 @@ import os
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import pandas as pd
 from tqdm.auto import tqdm
 
 from .ablation import as_head_set
-from .corpus import Corpus, Reject, Row, estimate_rows, iter_rows
+from .corpus import Chunk, Corpus, Reject, estimate_rows, iter_chunks
 from .errors import ConfigError, DataError, RunError
 from .idset import IdSet
 from .part_score import PartScorer, Settings, run_identity
@@ -31,6 +32,11 @@ from .provenance import fingerprint, provenance
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+Tables: TypeAlias = dict[str, pd.DataFrame]
+# Given the scorer and what starts the reading, yields each chunk with the tables of its rows.
+Engine: TypeAlias = Callable[
+    [PartScorer, Callable[[], Iterator[Chunk]]], Iterator[tuple[Chunk, "Tables | None"]]
+]
 PART_ROWS = 256  # ours: the most that a killed run has to do again
 MAX_REJECTS = 0.05
 # Before so many rows were read the share of bad ones says little.
@@ -91,7 +97,7 @@ def score_corpus(
     tables: Sequence[str] = ("rows", "steps"),
     part_rows: int = PART_ROWS,
     max_tokens_per_batch: int | None = None,
-    engine: Any = None,
+    engine: Engine | None = None,
     progress: bool = True,
 ) -> RunResult:
     """Score every row of a corpus that ``out`` does not hold yet.
@@ -108,7 +114,7 @@ def score_corpus(
             ``controls``.
         part_rows: rows a part.
         max_tokens_per_batch: bounds memory; halved when memory runs out.
-        engine: maps batches of rows to tables; default: this process.
+        engine: where chunks are scored: `local_engine`, or `airlens.ray_engine.RayEngine`.
         progress: show a progress bar.
 
     Raises:
@@ -131,7 +137,7 @@ def score_corpus(
         run = _Run(folder, corpus, scorer, identity, on_error, max_rejects, part_rows, progress)
         run.note = provenance(model, settings=asdict(settings), heads=head_set.names())
         run.note["heads_from"] = head_set.provenance.get("probes")
-        return run.go(engine or _local)
+        return run.go(engine or local_engine)
 
 
 def _check(
@@ -183,9 +189,12 @@ def _same_run(folder: RunFolder, identity: dict[str, Any]) -> None:
     )
 
 
-def _local(scorer: PartScorer, batches: Iterator[list[Row]]) -> Iterator[dict[str, pd.DataFrame]]:
-    for rows in batches:
-        yield scorer(rows)
+def local_engine(
+    scorer: PartScorer, chunks: Callable[[], Iterator[Chunk]]
+) -> Iterator[tuple[Chunk, Tables | None]]:
+    """Score one chunk after the other in this process."""
+    for chunk in chunks():
+        yield chunk, scorer(chunk.rows) if chunk.rows else None
 
 
 @dataclass
@@ -209,7 +218,7 @@ class _Run:
     state: str = "running"
     error: str | None = None
 
-    def go(self, engine: Any) -> RunResult:
+    def go(self, engine: Engine) -> RunResult:
         """Score what is left; whatever happens, ``run.json`` says it."""
         self.damaged = self.folder.clean(self.scorer.keep)
         self.total = estimate_rows(self.corpus)
@@ -227,42 +236,32 @@ class _Run:
             self._write_manifest()
         return RunResult(self.folder, self.scorer.key, self.counts, self.folder.manifest())
 
-    def _score(self, engine: Any, bar: Any) -> None:
+    def _score(self, engine: Engine, bar: Any) -> None:
         number = self.folder.next_part()
         done = IdSet(name for name, key in self.folder.done() if key == self.scorer.key)
         self.counts.done = len(done)
+        chunks = partial(iter_chunks, self.corpus, done, self.part_rows)
         # Every run reads the whole source, so the rejects of a run before are written again.
         with self.folder.rejects_path.open("w", encoding="utf-8", buffering=1) as rejects:
-            for tables in engine(self.scorer, self._batches(done, rejects, bar)):
-                self.folder.write_part(number, tables)
-                number += 1
-                samples = tables["parts"]
-                self.counts.scored += len(samples)
-                self.counts.done += len(samples)
-                self.counts.tokens += int(samples[["n_tokens", "n_prompt_tokens"]].sum().sum())
-                bar.update(len(samples))
+            for chunk, tables in engine(self.scorer, chunks):
+                for item in chunk.rejects:
+                    self._reject(item, rejects)
+                if tables is not None:
+                    self.folder.write_part(number, tables)
+                    number += 1
+                    self._count(tables["parts"])
+                self.counts.rows += chunk.read
+                self.counts.skipped += chunk.skipped
+                bar.update(chunk.read)
                 bar.set_postfix_str(self._postfix(), refresh=False)
                 self._write_manifest(MANIFEST_EVERY)
-
-    def _batches(self, done: IdSet, rejects: IO[str], bar: Any) -> Iterator[list[Row]]:
-        batch: list[Row] = []
-        for item in iter_rows(self.corpus):
-            self.counts.rows += 1
-            if isinstance(item, Reject):
-                self._reject(item, rejects)
-                bar.update(1)
-            elif item.trace.id in done:
-                self.counts.skipped += 1
-                bar.update(1)
-            else:
-                batch.append(item)
-            if len(batch) == self.part_rows:
-                yield batch
-                batch = []
                 if self.counts.rows >= ENOUGH:
                     self._check_rejects()
-        if batch:
-            yield batch
+
+    def _count(self, samples: pd.DataFrame) -> None:
+        self.counts.scored += len(samples)
+        self.counts.done += len(samples)
+        self.counts.tokens += int(samples[["n_tokens", "n_prompt_tokens"]].sum().sum())
 
     def _reject(self, item: Reject, rejects: IO[str]) -> None:
         if item.kind == "duplicate":
