@@ -7,18 +7,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import pandas as pd
 
 from . import aggregate
 from .ablation import DEFAULT_MODE
 from .corpus import Row
-from .encode import Long, Template, encode_trace, resolve_template, windows
+from .encode import Long, Template, resolve_template
 from .errors import ConfigError, RunError
 from .heads import HeadSet
 from .measure import Influence, control_sets, influence
 from .provenance import fingerprint, model_info
-from .score import score_windows
 from .trace import Trace
 from .types import Mode
 
@@ -137,21 +135,19 @@ class PartScorer:
             progress=False,
         )
 
-    def _alone(self, traces: list[Trace], budget: int | None) -> np.ndarray:
+    def _alone(self, traces: list[Trace], budget: int | None) -> pd.Series:
         """Mean NLL of each response without its prompt, nats; NaN where nothing could be scored."""
-        n_ctx = int(self.model.cfg.n_ctx)
-        encoded = [encode_trace(self.model.tokenizer, replace(t, prompt="")) for t in traces]
-        parts = [windows(e, n_ctx, self.settings.long) for e in encoded]
-        flat = [window for part in parts for window in part]
-        found = iter(
-            score_windows(self.model, flat, [], self.settings.mode, max_tokens_per_batch=budget)
+        bare = [replace(trace, prompt="", steps=()) for trace in traces]
+        found = influence(
+            self.model,
+            bare,
+            HeadSet(()),
+            controls=0,
+            long=self.settings.long,
+            max_tokens_per_batch=budget,
+            progress=False,
         )
-        values = []
-        for part in parts:
-            losses = [next(found).base.astype(np.float64) for _ in part]
-            joined = np.concatenate(losses) if losses else np.zeros(0)
-            values.append(float(joined.mean()) if len(joined) else float("nan"))
-        return np.asarray(values)
+        return found.samples["loss_base"]
 
     def _with_memory(self, score: Any, traces: list[Trace]) -> Any:
         """Score with ever smaller batches when memory runs out; the smaller size is kept.

@@ -8,6 +8,7 @@ parts, so that a chunk that was scored twice is written once.
 
 from __future__ import annotations
 
+import logging
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -77,12 +78,7 @@ class RayEngine:
             options["address"] = self.address
         else:
             options |= {"include_dashboard": False, "num_cpus": self.cpus}
-        try:
-            ray.init(**options)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise RunError(
-                f"no Ray cluster at {self.address or 'this machine'}: {error}"
-            ) from error
+        _start(ray, options)
         try:
             yield ray
         finally:
@@ -92,6 +88,7 @@ class RayEngine:
         from ray.data import ActorPoolStrategy, DataContext
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
         context = DataContext.get_current()
         context.enable_progress_bars = False
         # One chunk a block: a block is what an actor gets, and what is done again when it is lost.
@@ -115,6 +112,24 @@ class RayEngine:
             zero_copy_batch=True,
             **needs,
         )
+
+
+def _start(ray: Any, options: dict[str, Any], attempts: int = 3) -> None:
+    """Start or join a cluster; on a busy machine the start sometimes times out, so try again.
+
+    Raises:
+        RunError: it did not start, or none is at the address.
+    """
+    for attempt in range(attempts):
+        try:
+            ray.init(**options)
+        except Exception as error:  # Ray raises a bare Exception when its processes are late
+            ray.shutdown()
+            if attempt + 1 == attempts or isinstance(error, ValueError | ConnectionError):
+                where = options.get("address", "this machine")
+                raise RunError(f"no Ray cluster at {where}: {error}") from error
+        else:
+            return
 
 
 def _without_model(scorer: PartScorer) -> dict[str, Any]:
