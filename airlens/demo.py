@@ -62,7 +62,7 @@ class DemoResult:
         base = self.curve.loc[self.curve["k"] == 0, "copy_accuracy"].iloc[0]
         samples = self.influence.samples
         return {
-            "top heads": ", ".join(self.scores.top(TOP_SHARE).names()[:6]) + ", …",
+            "strongest head": str(self.scores.ranked()[0]),
             "copy accuracy": float(base),
             f"copy accuracy, top {k} ablated": float(at_k["top"]),
             f"copy accuracy, {k} random ablated": float(at_k["random"]),
