@@ -163,8 +163,10 @@ def _skip_tuple(hidden: torch.Tensor, *args: Any, **options: Any) -> tuple[torch
     return (hidden,)
 
 
-def share(source: torch.nn.Module) -> Any:
+def share(source: torch.nn.Module, attention: str = NAME) -> Any:
     """A model like ``source`` before it was wrapped, on the same tensors.
+
+    ``attention`` is its ``attn_implementation``.
 
     Raises:
         Unsupported: the architecture does not use the attention interface, or a tensor has no
@@ -179,7 +181,7 @@ def share(source: torch.nn.Module) -> Any:
     register()
     config = copy.deepcopy(source.config)
     with torch.device("meta"):
-        model = kind._from_config(config, attn_implementation=NAME)
+        model = kind._from_config(config, attn_implementation=attention)
     tensors = named_tensors(source)
     for name, old in [*model.named_parameters(), *model.named_buffers()]:
         if name not in tensors or tensors[name].shape != old.shape:

@@ -24,9 +24,9 @@ from .encode import EncodedTrace, Long, Template, encode_trace, resolve_template
 from .engine import Engine, choose_engine
 from .errors import ConfigError, DataError
 from .fast_model import fast_model
-from .head_influence_run import attribution_row, exact_row
 from .heads import Head, HeadSet
 from .packing import pack
+from .per_head_run import attribution_row, exact_row
 from .provenance import fingerprint, provenance
 from .score import score_windows
 from .score_fast import CPU_TOKENS, GPU_TOKENS

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from architectures import HEADS, LAYERS, bridge
 
-from airlens import head_influence_run
+from airlens import per_head_run
 from airlens.errors import ConfigError, DataError
 from airlens.fast_model import named_tensors
-from airlens.head_influence import HeadInfluence, head_influence
 from airlens.heads import Head
 from airlens.measure import influence
+from airlens.per_head import HeadInfluence, head_influence
 from airlens.steps import split_steps
 from airlens.trace import Trace
 
@@ -91,7 +91,7 @@ def test_a_stopped_run_goes_on(
 ) -> None:
     model = bridge("llama", tokenizer)
     whole = head_influence(model, traces, "exact", max_tokens_per_batch=4)
-    run, calls = head_influence_run.exact_row, []
+    run, calls = per_head_run.exact_row, []
 
     def stops(*args: Any) -> Any:
         calls.append(1)
@@ -99,7 +99,7 @@ def test_a_stopped_run_goes_on(
             raise KeyboardInterrupt
         return run(*args)
 
-    monkeypatch.setattr("airlens.head_influence.exact_row", stops)
+    monkeypatch.setattr("airlens.per_head.exact_row", stops)
     options: Any = {"max_tokens_per_batch": 4, "resume": tmp_path / "run.npz"}
     with pytest.raises(KeyboardInterrupt):
         head_influence(model, traces, "exact", **options)
