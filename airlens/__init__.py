@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .ablation import ablated as ablated
     from .ablation import mean_z as mean_z
     from .bundled import data_path as data_path
+    from .compute import fast_allocator as fast_allocator
     from .curves import copy_curve as copy_curve
     from .errors import AirlensError as AirlensError
     from .errors import DataError as DataError
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from .measure import Influence as Influence
     from .measure import influence as influence
     from .model import load_model as load_model
+    from .per_head import HeadInfluence as HeadInfluence
+    from .per_head import head_influence as head_influence
     from .probes import ProbeSet as ProbeSet
     from .probes import key_value_probes as key_value_probes
     from .retrieval import copy_accuracy as copy_accuracy
@@ -47,6 +50,7 @@ _HOME = {
     "ablated": "ablation",
     "mean_z": "ablation",
     "data_path": "bundled",
+    "fast_allocator": "compute",
     "copy_curve": "curves",
     "AirlensError": "errors",
     "DataError": "errors",
@@ -60,6 +64,8 @@ _HOME = {
     "influence": "measure",
     "load_traces": "load",
     "load_model": "model",
+    "HeadInfluence": "per_head",
+    "head_influence": "per_head",
     "ProbeSet": "probes",
     "key_value_probes": "probes",
     "copy_accuracy": "retrieval",

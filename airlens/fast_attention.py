@@ -41,6 +41,7 @@ class Plan:
         means: for ``mean``, [L, H, D].
         on_layer: called in each layer with (layer, query, key, scaling, sliding window), before
             any edit.
+        on_z: called in each layer with (layer, z, z under even attention), both [B, N, H, D].
         calls: attention calls so far.
     """
 
@@ -49,6 +50,7 @@ class Plan:
     mode: Mode = "uniform"
     means: MeanZ | None = None
     on_layer: Callable[..., None] | None = None
+    on_z: Callable[[int, torch.Tensor, torch.Tensor], None] | None = None
     calls: int = 0
 
     def __post_init__(self) -> None:
@@ -120,6 +122,10 @@ def attend(
             query[row, heads] = 0
     options = {"window": sliding_window, "softcap": softcap, "sinks": s_aux}
     z = _packed(plan, query, key, value, scaling, options)
+    if plan.on_z is not None:
+        with torch.no_grad():
+            even = _packed(plan, torch.zeros_like(query), key, value, scaling, options)
+        plan.on_z(layer, z, even)
     if plan.mode != "uniform":
         for row, heads in edits:
             z[row, :, heads] = 0 if plan.mode == "zero" else _means(plan, layer, heads).to(z)

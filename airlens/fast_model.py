@@ -50,6 +50,7 @@ class FastModel:
         self.softcap = getattr(self.model.config, "final_logit_softcapping", None)
         self.scale = _logit_scale(self.model.config)
         self.verdict: str | None = None  # of the check against the hooks; empty: it agrees
+        self.tuples: set[int] = set()  # layers that return a tuple
         self.run = Run()
         for module in self.model.modules():
             if hasattr(module, "layer_idx"):
@@ -83,6 +84,50 @@ class FastModel:
             raise Unsupported(f"{plan.calls} attention calls in {self.n_layers} layers")
         return out[0] if isinstance(out, tuple) else out.last_hidden_state
 
+    def residuals(self, pack: Pack, plan: Plan) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """What goes into each layer, L tensors [1, N, d], and the last hidden state."""
+        kept: list[torch.Tensor] = []
+
+        def keep(module: Any, args: tuple[Any, ...], out: Any) -> None:
+            kept.append(args[0])
+            if isinstance(out, tuple):
+                self.tuples.add(len(kept) - 1)
+
+        handles = [layer.register_forward_hook(keep) for layer in self.layers]
+        try:
+            return kept, self.hidden(pack, plan)
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def resume(
+        self, pack: Pack, plan: Plan, layer: int, residual: torch.Tensor, rows: int
+    ) -> torch.Tensor:
+        """The last hidden state [rows, N, d] of passes that begin at ``layer``.
+
+        Args:
+            pack: the row.
+            plan: what is ablated where; there is no base row, batch rows count from 0.
+            layer: where the passes begin.
+            residual: what goes into that layer, [1, N, d], from :meth:`residuals`.
+            rows: batch rows.
+        """
+        kept = [module.forward for module in self.layers[:layer]]
+        for i, module in enumerate(self.layers[:layer]):
+            module.forward = _skip_tuple if i in self.tuples else _skip
+
+        def begin(module: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+            return (residual.expand(rows, -1, -1), *args[1:])
+
+        handle = self.layers[layer].register_forward_pre_hook(begin)
+        plan.calls = layer  # those skipped
+        try:
+            return self.hidden(pack, plan)
+        finally:
+            handle.remove()
+            for module, forward in zip(self.layers[:layer], kept, strict=True):
+                module.forward = forward
+
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """fp32 logits [n, V] of hidden states [n, d]."""
         logits = self.head(hidden).float()
@@ -110,8 +155,18 @@ class FastModel:
                 handle.remove()
 
 
-def share(source: torch.nn.Module) -> Any:
+def _skip(hidden: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+    return hidden
+
+
+def _skip_tuple(hidden: torch.Tensor, *args: Any, **options: Any) -> tuple[torch.Tensor]:
+    return (hidden,)
+
+
+def share(source: torch.nn.Module, attention: str = NAME) -> Any:
     """A model like ``source`` before it was wrapped, on the same tensors.
+
+    ``attention`` is its ``attn_implementation``.
 
     Raises:
         Unsupported: the architecture does not use the attention interface, or a tensor has no
@@ -126,7 +181,7 @@ def share(source: torch.nn.Module) -> Any:
     register()
     config = copy.deepcopy(source.config)
     with torch.device("meta"):
-        model = kind._from_config(config, attn_implementation=NAME)
+        model = kind._from_config(config, attn_implementation=attention)
     tensors = named_tensors(source)
     for name, old in [*model.named_parameters(), *model.named_buffers()]:
         if name not in tensors or tensors[name].shape != old.shape:

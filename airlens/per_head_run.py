@@ -1,0 +1,90 @@
+"""Each head's own influence on a packed row: exact passes, and their first-order estimate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from .fast_attention import Plan
+from .fast_model import FastModel
+from .heads import Head
+from .packing import Pack, to_device
+from .score_fast import row_losses, scored_rows
+
+if TYPE_CHECKING:
+    from .encode import Window
+    from .types import MeanZ, Mode
+
+
+def exact_row(
+    fast: FastModel,
+    row: Pack,
+    items: Sequence[Window],
+    heads: Sequence[Head],
+    mode: Mode,
+    means: MeanZ | None,
+    budget: int,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """NLL of the scored tokens of a row: base [n], and with each head ablated alone [heads, n].
+
+    The base pass keeps what goes into each layer, and a head's pass begins at its own layer; the
+    heads of a layer run side by side, as many as keep batch rows times tokens within ``budget``.
+    """
+    nll = {}
+    with torch.inference_mode():
+        where, target = (to_device(x, fast.device) for x in scored_rows(row, items))
+        kept, hidden = fast.residuals(row, Plan(row.segments))
+        base = row_losses(fast, hidden[0], where, target, entropy=False)[0]
+        size = max(1, budget // len(row.tokens))
+        for layer in sorted({h.layer for h in heads}):
+            here = [h for h in heads if h.layer == layer]
+            for chunk in (here[i : i + size] for i in range(0, len(here), size)):
+                edits = {layer: [(i, [h.head]) for i, h in enumerate(chunk)]}
+                plan = Plan(row.segments, edits, mode, means)
+                hidden = fast.resume(row, plan, layer, kept[layer], len(chunk))
+                for head, state in zip(chunk, hidden, strict=True):
+                    nll[head] = row_losses(fast, state, where, target, entropy=False)[0]
+                on_progress(len(chunk))
+        stacked = torch.stack([nll[h] for h in heads])
+    return base.cpu().numpy(), stacked.cpu().numpy()
+
+
+def attribution_row(
+    fast: FastModel, row: Pack, items: Sequence[Window], mode: Mode, means: MeanZ | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Base NLL [n] of the scored tokens, and each window's estimate of its rise, [windows, L, H].
+
+    Attribution patching: the sum of grad_z (sum of NLL) · (z_ablated - z) over positions. First
+    order: it misses what the ablation of a head does beyond the slope at the unchanged model.
+
+    The row must not share beginnings between windows (``pack(..., share=False)``).
+    """
+    kept: dict[int, torch.Tensor] = {}
+    away: dict[int, torch.Tensor] = {}
+
+    def keep(layer: int, z: torch.Tensor, even: torch.Tensor) -> None:
+        # Frozen weights: nothing asks for a gradient before the first z does.
+        kept[layer] = z.retain_grad() or z if z.requires_grad else z.requires_grad_()
+        if mode == "uniform":
+            away[layer] = even - z.detach()
+        elif means is None:
+            away[layer] = -z.detach()
+        else:
+            away[layer] = means[layer].to(z) - z.detach()
+
+    with torch.enable_grad():
+        hidden = fast.hidden(row, Plan(row.segments, on_z=keep))
+        where, target = (to_device(x, fast.device) for x in scored_rows(row, items))
+        nll = row_losses(fast, hidden[0], where, target, entropy=False)[0]
+        nll.sum().backward()
+    found = np.zeros((len(items), fast.n_layers, kept[0].shape[2]), np.float32)
+    for layer, z in kept.items():
+        assert z.grad is not None
+        rise = (z.grad * away[layer])[0].sum(dim=-1)  # [N, H]
+        for i, segment in enumerate(row.segments):
+            found[i, layer] = rise[segment.start : segment.stop].sum(dim=0).cpu().numpy()
+    return nll.detach().cpu().numpy(), found

@@ -1,0 +1,120 @@
+"""Single-head influence against one hooked pass for each head, and against finite differences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from architectures import HEADS, LAYERS, bridge
+
+from airlens import per_head_run
+from airlens.errors import ConfigError, DataError
+from airlens.fast_model import named_tensors
+from airlens.heads import Head
+from airlens.measure import influence
+from airlens.per_head import HeadInfluence, head_influence
+from airlens.steps import split_steps
+from airlens.trace import Trace
+
+
+@pytest.fixture(scope="module")
+def traces() -> list[Trace]:
+    made = [Trace(str(i), f"Add {i}.", f"First {i}.\nThen {2 * i}!\nSo {3 * i}.") for i in range(3)]
+    return [Trace(t.id, t.prompt, t.response, "", split_steps(t.response, "line")) for t in made]
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "gemma3", "gpt_oss", "opt"])
+@pytest.mark.parametrize("mode", ["uniform", "mean"])
+def test_exact_is_one_ablation_for_each_head(
+    kind: str, mode: Any, tokenizer: Any, traces: list[Trace]
+) -> None:
+    model = bridge(kind, tokenizer)
+    found = head_influence(model, traces, "exact", mode=mode, max_tokens_per_batch=300)
+    assert found.exact.all()
+    for head in (Head(0, 1), Head(1, 3), Head(2, 0)):
+        one = influence(model, traces, [head], mode=mode, controls=0, engine="hooks")
+        assert np.allclose(
+            found.step_scores[:, head.layer, head.head], one.steps["delta"], atol=1e-4
+        )
+        assert np.allclose(found.steps["loss_base"], one.steps["loss_base"], atol=1e-4)
+        assert abs(found.scores[head] - one.tokens["delta"].mean()) < 1e-4
+    assert list(found.steps["id"]) == list(one.steps["id"])
+
+
+def test_hooks_engine_gives_the_same(tokenizer: Any, traces: list[Trace]) -> None:
+    model = bridge("llama", tokenizer)
+    fast, slow = (head_influence(model, traces, "exact", engine=e) for e in ("fast", "hooks"))  # type: ignore[arg-type]
+    assert np.allclose(fast.step_scores, slow.step_scores, atol=1e-4)
+    with pytest.raises(ConfigError, match="needs the fast engine"):
+        head_influence(model, traces, "attribution", engine="hooks")
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "qwen3"])
+def test_attribution_is_the_slope(kind: str, tokenizer: Any, traces: list[Trace]) -> None:
+    """Where heads write little into the residual stream, the first order is all there is."""
+    import torch
+
+    model = bridge(kind, tokenizer)
+    with torch.no_grad():
+        for name, parameter in named_tensors(model.original_model).items():
+            if any(x in name for x in ("self_attn.o_proj", "attn.c_proj")):
+                parameter.mul_(1e-2)
+    for mode in ("uniform", "zero"):
+        exact = head_influence(model, traces, "exact", mode=mode)  # type: ignore[arg-type]
+        found = head_influence(model, traces, "attribution", mode=mode)  # type: ignore[arg-type]
+        assert not found.exact.any()
+        assert np.isnan(found.step_scores).all()
+        assert np.allclose(found.steps["loss_base"], exact.steps["loss_base"], atol=1e-4)
+        largest = np.abs(exact.scores).max()
+        assert largest > 0
+        assert np.abs(found.scores - exact.scores).max() < 0.1 * largest
+
+
+def test_screened_runs_only_the_largest(tokenizer: Any, traces: list[Trace]) -> None:
+    model = bridge("llama", tokenizer)
+    exact = head_influence(model, traces, "exact")
+    found = head_influence(model, traces, "screened", top=5)
+    assert found.exact.sum() == 5
+    smallest = np.abs(found.estimate[found.exact]).min()
+    assert (np.abs(found.estimate[~found.exact]) <= smallest).all()
+    assert np.allclose(found.scores[found.exact], exact.scores[found.exact], atol=1e-4)
+    assert np.array_equal(found.scores[~found.exact], found.estimate[~found.exact])
+    assert all(found.exact[h] for h in found.top(5))
+    everything = head_influence(model, traces, "screened", top=LAYERS * HEADS)
+    assert np.allclose(everything.scores, exact.scores, atol=1e-4)
+
+
+def test_a_stopped_run_goes_on(
+    tokenizer: Any, traces: list[Trace], tmp_path: Path, monkeypatch: Any
+) -> None:
+    model = bridge("llama", tokenizer)
+    whole = head_influence(model, traces, "exact", max_tokens_per_batch=4)
+    run, calls = per_head_run.exact_row, []
+
+    def stops(*args: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return run(*args)
+
+    monkeypatch.setattr("airlens.per_head.exact_row", stops)
+    options: Any = {"max_tokens_per_batch": 4, "resume": tmp_path / "run.npz"}
+    with pytest.raises(KeyboardInterrupt):
+        head_influence(model, traces, "exact", **options)
+    found = head_influence(model, traces, "exact", **options)
+    assert len(calls) == 1 + len(traces)
+    assert np.allclose(found.step_scores, whole.step_scores, atol=1e-6)
+    with pytest.raises(ConfigError, match="another model"):
+        head_influence(model, traces, "exact", mode="zero", **options)
+
+
+def test_save_and_load(tokenizer: Any, traces: list[Trace], tmp_path: Path) -> None:
+    found = head_influence(bridge("llama", tokenizer), traces, "screened", top=3)
+    loaded = HeadInfluence.load(found.save(tmp_path / "saved"))
+    assert np.array_equal(loaded.step_scores, found.step_scores, equal_nan=True)
+    assert loaded.to_frame().equals(found.to_frame())
+    assert loaded.provenance == found.provenance
+    with pytest.raises(DataError):
+        HeadInfluence.load(tmp_path / "nowhere")
