@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from .ablation import active_ablation
 from .engine import Engine, choose_engine
 from .heads import HeadScores
-from .probes import Probe, ProbeSet
+from .probes import Probe, ProbeSet, Span
 from .provenance import provenance
 from .retrieval_fast import read_probes
 
@@ -88,10 +88,8 @@ def _score_probe(
     target = tokens[0, start:stop]
 
     def read(pattern: torch.Tensor, hook: Any, layer: int) -> None:
-        best = pattern[0, :, start - 1 : stop - 1].argmax(dim=-1)  # [H, answer]
-        inside = (best >= probe.needle[0]) & (best < probe.needle[1])
-        copied = inside & (tokens[0][best] == target)
-        out[layer] = copied.float().mean(dim=-1).cpu().numpy()
+        rows = pattern[0, :, start - 1 : stop - 1]
+        out[layer] = copied(rows, tokens[0], target, probe.needle).float().mean(-1).cpu().numpy()
 
     hooks = [
         (f"blocks.{i}.attn.hook_pattern", lambda p, hook, i=i: read(p, hook, i))
@@ -99,6 +97,17 @@ def _score_probe(
     ]
     with model.hooks(fwd_hooks=hooks):
         return answer_predictions(model, probe)
+
+
+def copied(
+    rows: torch.Tensor, tokens: torch.Tensor, target: torch.Tensor, needle: Span
+) -> torch.Tensor:
+    """Where a head copies: bool [H, n] from attention rows [H, n, T] (conditions C1 and C2 of Wu et al.).
+
+    The position attended to most lies in the needle and holds the target token [n].
+    """
+    best = rows.argmax(dim=-1)
+    return (best >= needle[0]) & (best < needle[1]) & (tokens[best] == target)
 
 
 def answer_predictions(model: TransformerBridge, probe: Probe) -> tuple[torch.Tensor, torch.Tensor]:
