@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from .heads import HeadScores
 from .probes import Probe, ProbeSet
 from .provenance import provenance
+from .types import PerHead
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -50,7 +51,7 @@ class LayerView:
         return self.tokens[self.probe.answer[0] : self.probe.answer[1]]
 
 
-Reader = Callable[[LayerView], Float[torch.Tensor, "H"]]
+Reader = Callable[[LayerView], PerHead]
 
 
 def stream(

@@ -87,7 +87,8 @@ def _attribute(
         if gradient is None:
             raise AblationError(f"no gradient reached the heads of layer {i}")
         rows.append((gradient[0].float() * kept["change"][i].float()).sum(dim=(0, 2)))
-    return torch.stack(rows).cpu().numpy()
+    found: np.ndarray = torch.stack(rows).cpu().numpy()
+    return found
 
 
 def _answer_loss(model: TransformerBridge, probe: Probe, hooks: list[tuple[str, Any]]) -> None:

@@ -68,14 +68,10 @@ def retrieval_greedy(
     return HeadScores(found.mean(axis=0), found, "retrieval_greedy", None, note)
 
 
-def _copied_share(
-    model: TransformerBridge, probe: Probe, said: tuple[int, ...]
-) -> np.ndarray:
+def _copied_share(model: TransformerBridge, probe: Probe, said: tuple[int, ...]) -> np.ndarray:
     """[L, H]: steps at which each head copied what was generated, over the answer's length."""
     start, stop = probe.answer
-    full = replace(
-        probe, tokens=(*probe.tokens[:start], *said), answer=(start, start + len(said))
-    )
+    full = replace(probe, tokens=(*probe.tokens[:start], *said), answer=(start, start + len(said)))
     rows: list[np.ndarray] = []
 
     def read(view: LayerView) -> None:

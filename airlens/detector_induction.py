@@ -12,11 +12,11 @@ import random
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float
 
 from .detector_attention import LayerView
 from .errors import ConfigError
 from .probes import Probe, ProbeSet, bos_tokens
+from .types import PerHead
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -25,7 +25,7 @@ HALF = 64
 """Random tokens before the repetition (ours; TransformerLens' demonstration uses 50)."""
 
 
-def induction(view: LayerView) -> Float[torch.Tensor, "H"]:
+def induction(view: LayerView) -> PerHead:
     """Mean attention to the needle token that the answer token copies.
 
     Raises:
@@ -69,6 +69,6 @@ def repeated_ids(
         at = len(first)
         needle = (at + 1, at + half)
         answer = (at + half + 1, at + 2 * half)
-        tokens = tuple([*first, *drawn, *drawn])
+        tokens = (*first, *drawn, *drawn)
         probes.append(Probe(f"repeated-{i}", tokens, needle, answer, needle, {"half": half}))
     return ProbeSet(tuple(probes), "repeated", {"half": half, "seed": seed})

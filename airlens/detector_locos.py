@@ -1,7 +1,7 @@
 """LOCOS (arXiv 2607.01002): what a head writes towards the answer, from where.
 
-φ_{t,j} = α_{t,j} · u_{y_t}ᵀ W_O^h v_j is what position j contributes, through the head, to the logit
-of the answer token y_t. The score is the mean over answer steps of the needle's contribution less
+φ_{t,j} = α_{t,j} · u_{y_t}ᵀ W_O^h v_j is what position j contributes, through the head, to the
+logit of the answer token y_t. The score is the mean over answer steps of the needle's contribution less
 that of as many other positions: Σ_{j∈N} φ - (|N| / |off|) Σ_{j∉N} φ. Unlike the copying rule it
 does not ask that the needle holds y_t, so it sees heads that fetch a paraphrase.
 """
@@ -14,12 +14,13 @@ import torch
 from jaxtyping import Float
 
 from .detector_attention import LayerView
+from .types import PerHead
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 
-def locos(view: LayerView) -> Float[torch.Tensor, "H"]:
+def locos(view: LayerView) -> PerHead:
     """LOCOS score of each head of a layer; off are the visible positions outside the needle."""
     phi = contributions(view)
     start, stop = view.probe.needle

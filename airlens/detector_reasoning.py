@@ -6,13 +6,11 @@ rule: any of the |N| strongest positions counts, with its weight, whatever token
 
 from __future__ import annotations
 
-import torch
-from jaxtyping import Float
-
 from .detector_attention import LayerView
+from .types import PerHead
 
 
-def retrieval_reasoning(view: LayerView) -> Float[torch.Tensor, "H"]:
+def retrieval_reasoning(view: LayerView) -> PerHead:
     """HeadKV-R2 score of each head of a layer."""
     start, stop = view.probe.needle
     size = max(stop - start, 1)

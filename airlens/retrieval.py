@@ -102,7 +102,7 @@ def _score_probe(
 def copied(
     rows: torch.Tensor, tokens: torch.Tensor, target: torch.Tensor, needle: Span
 ) -> torch.Tensor:
-    """Where a head copies: bool [H, n] from attention rows [H, n, T] (conditions C1 and C2 of Wu et al.).
+    """Where a head copies: bool [H, n], from attention rows [H, n, T] (Wu et al.'s condition).
 
     The position attended to most lies in the needle and holds the target token [n].
     """

@@ -156,7 +156,10 @@ def test_a_layer_without_attention_is_named() -> None:
     small = MambaConfig(vocab_size=260, hidden_size=32, num_hidden_layers=2, state_size=4)
     model = al.load_model(AutoModelForCausalLM.from_config(small), tokenizer=tokenizer())
     model.cfg.n_heads = 4
-    with pytest.raises(AblationError, match="'mamba'.*no attention heads"), al.ablated(model, "0.1"):
+    with (
+        pytest.raises(AblationError, match=r"'mamba'.*no attention heads"),
+        al.ablated(model, "0.1"),
+    ):
         pass
 
 
@@ -183,7 +186,7 @@ def test_attention_where_uniform_is_undefined_is_named() -> None:
         v_head_dim=8,
     )
     model = al.load_model(AutoModelForCausalLM.from_config(small), tokenizer=tokenizer())
-    with pytest.raises(AblationError, match="deepseek_v3.*mode='zero'"), al.ablated(model, "0.1"):
+    with pytest.raises(AblationError, match=r"deepseek_v3.*mode='zero'"), al.ablated(model, "0.1"):
         pass
     with torch.inference_mode(), al.ablated(model, "0.1", "zero"):
         assert torch.isfinite(model(ids())).all()

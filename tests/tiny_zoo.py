@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import torch
@@ -14,8 +14,8 @@ from transformers import (
     Gemma2Config,
     Gemma3TextConfig,
     GPT2Config,
-    GptOssConfig,
     GPTNeoXConfig,
+    GptOssConfig,
     LlamaConfig,
     MistralConfig,
     MptConfig,
@@ -126,7 +126,7 @@ def hf_model(name: str, seed: int = 0) -> Any:
     return model
 
 
-@lru_cache(maxsize=None)
+@cache
 def tiny(name: str, seed: int = 0) -> Any:
     """The same model through the bridge."""
     return al.load_model(hf_model(name, seed), tokenizer=tokenizer(), device="cpu")
