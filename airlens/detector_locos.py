@@ -1,9 +1,9 @@
 """LOCOS (arXiv 2607.01002): what a head writes towards the answer, from where.
 
 φ_{t,j} = α_{t,j} · u_{y_t}ᵀ W_O^h v_j is what position j contributes, through the head, to the
-logit of the answer token y_t. The score is the mean over answer steps of the needle's contribution less
-that of as many other positions: Σ_{j∈N} φ - (|N| / |off|) Σ_{j∉N} φ. Unlike the copying rule it
-does not ask that the needle holds y_t, so it sees heads that fetch a paraphrase.
+logit of the answer token y_t. The score is the mean over answer steps of the needle's contribution
+less that of as many other positions: Σ_{j∈N} φ - (|N| / |off|) Σ_{j∉N} φ. Unlike the copying rule
+it does not ask that the needle holds y_t, so it sees heads that fetch a paraphrase.
 """
 
 from __future__ import annotations
