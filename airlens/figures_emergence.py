@@ -27,7 +27,7 @@ def emergence_figure(heads: pd.DataFrame, losses: pd.DataFrame, *, title: str | 
         return no_data(title or "Emergence of heads", "no checkpoint was scored")
     steps = sorted(int(step) for step in heads["step"].unique())
     last = heads[heads["step"] == steps[-1]]
-    best = last.loc[last["score"].idxmax()]
+    best = last.iloc[int(last["score"].to_numpy().argmax())]
     name = f"L{int(best['layer'])}H{int(best['head'])}"
     half = heads[(heads["layer"] == best["layer"]) & (heads["head"] == best["head"])]
     half = half[half["score"] >= best["score"] / 2]

@@ -24,7 +24,7 @@ def stability_figure(frame: pd.DataFrame, *, title: str | None = None) -> Any:
     rows = frame[frame["method"] == "split half"]
     if rows.empty:
         return no_data(title or "Stability of the top heads", "too few probes to split in halves")
-    best = rows.loc[rows["jaccard"].idxmax()]
+    best = rows.iloc[int(rows["jaccard"].to_numpy().argmax())]
     head = (
         f"Two sets of {int(best['n_probes'])} probes share their top heads with Jaccard "
         f"{number(best['jaccard'])}"
@@ -74,7 +74,8 @@ def agreement_figure(
     what = "Jaccard of the top heads" if value == "jaccard" else "Spearman’s ρ of the scores"
     head = what
     if len(ranked):
-        most, least = (ranked.loc[i] for i in (ranked["value"].idxmax(), ranked["value"].idxmin()))
+        ranked = ranked.sort_values("value", kind="stable")
+        least, most = ranked.iloc[0], ranked.iloc[-1]
         head = (
             f"{most['a']} and {most['b']} agree most ({number(most['value'])}), "
             f"{least['a']} and {least['b']} least ({number(least['value'])})"

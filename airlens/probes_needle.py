@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from .bundled import sentences
+from .encode import Template, resolve_template
 from .errors import ConfigError
 from .probes import Probe, ProbeSet, bos_tokens
 from .provenance import fingerprint
@@ -24,8 +25,9 @@ Style = Literal["literal", "paraphrase"]
 
 LENGTHS = (256, 512, 768)
 DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
-_HEADER = "Read the text and answer the question with one or two words.\n\nText:"
-_QUESTION = "\n\nQuestion: {}\nAnswer:"
+_HEADER = "Read the text and answer the question.\n\nText:"
+_QUESTION = "\n\nQuestion: {}"
+_ANSWER = "\nAnswer:"
 
 
 class Fact(NamedTuple):
@@ -44,14 +46,14 @@ FACTS = (
         "a kitten",
         "a cat",
         "What did {name} bring home last week?",
-        "Which kind of animal, a cat, a dog or a horse, does {name} have?",
+        "Which kind of animal does {name} keep as a pet?",
     ),
     Fact(
         "{name} brought home a puppy last week.",
         "a puppy",
         "a dog",
         "What did {name} bring home last week?",
-        "Which kind of animal, a cat, a dog or a horse, does {name} have?",
+        "Which kind of animal does {name} keep as a pet?",
     ),
     Fact(
         "{name} was born in Paris and still lives there.",
@@ -86,28 +88,28 @@ FACTS = (
         "a physician",
         "a doctor",
         "What does {name} work as in the old hospital?",
-        "Is {name} a doctor, a teacher or a farmer?",
+        "By a more common word, what is {name}'s job?",
     ),
     Fact(
         "{name} keeps exactly a dozen coins in a jar.",
         "a dozen",
         "12",
         "How many coins does {name} keep in a jar?",
-        "Which number, in digits, of coins does {name} keep in a jar?",
+        "How many coins, in digits, does {name} keep in a jar?",
     ),
     Fact(
         "{name} painted the front door crimson in spring.",
         "crimson",
         "red",
         "Which shade did {name} paint the front door?",
-        "Is the front door of {name} red, green or blue?",
+        "What basic colour is the front door of {name}?",
     ),
     Fact(
         "{name} plays the violin every evening.",
         "the violin",
         "strings",
         "What does {name} play every evening?",
-        "Does {name} play strings, drums or brass?",
+        "Which family of instruments does {name} play?",
     ),
 )
 NAMES = (
@@ -134,6 +136,7 @@ def needle_probes(
     seed: int = 0,
     *,
     style: Style = "literal",
+    template: Template = "auto",
 ) -> ProbeSet:
     """``n`` probes at every length and depth.
 
@@ -144,6 +147,7 @@ def needle_probes(
         depths: where the needle stands in the text, 0 the beginning, 1 the end.
         seed: same seed, same probes.
         style: ``"literal"`` or ``"paraphrase"``.
+        template: ``chat``: text and question as a user's turn; ``plain``; or ``auto``.
 
     Raises:
         ConfigError: an unknown style, a depth outside [0, 1], or no room for the needle.
@@ -152,6 +156,8 @@ def needle_probes(
         raise ConfigError(f"style={style!r}: use 'literal' or 'paraphrase'")
     if not all(0 <= d <= 1 for d in depths):
         raise ConfigError(f"depths={tuple(depths)}: a depth lies between 0 and 1")
+    template = resolve_template(tokenizer, template)  # type: ignore[assignment]
+    frame = _frame(tokenizer, template)
     probes = []
     # Facts in shuffled order, so that n draws use n different ones as far as there are so many.
     order = random.Random(f"needle-{seed}").sample(range(len(FACTS)), len(FACTS))
@@ -161,7 +167,7 @@ def needle_probes(
         for length in lengths:
             for depth in depths:
                 rng = random.Random(f"needle-{seed}-{i}-{length}")
-                made = _needle_probe(tokenizer, fact, name, length, depth, style, rng)
+                made = _needle_probe(frame, fact, name, length, depth, style, rng)
                 probes.append(_named(made, f"needle-{i}-{length}-{depth:g}"))
     settings = {
         "n": n,
@@ -169,7 +175,8 @@ def needle_probes(
         "depths": list(depths),
         "seed": seed,
         "style": style,
-        "template": fingerprint({"header": _HEADER, "question": _QUESTION, "facts": FACTS}),
+        "chat": template == "chat",
+        "template": fingerprint({"frame": frame.texts, "facts": FACTS}),
         "tokenizer": Path(str(getattr(tokenizer, "name_or_path", ""))).name,
     }
     return ProbeSet(tuple(probes), f"needle-{style}", settings)
@@ -179,8 +186,40 @@ def _named(probe: Probe, name: str) -> Probe:
     return Probe(name, probe.tokens, probe.needle, probe.answer, probe.removable, probe.meta)
 
 
+class _Frame(NamedTuple):
+    """What stands round the text, as the template has it."""
+
+    tokenizer: PreTrainedTokenizerBase
+    header: list[int]
+    closing: list[int]
+    chat: bool
+    texts: list[str]
+
+    def encode(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def question(self, text: str) -> list[int]:
+        return self.encode(_QUESTION.format(text))
+
+    def answer(self, text: str) -> list[int]:
+        return self.encode(text if self.chat else " " + text)
+
+
+def _frame(tokenizer: PreTrainedTokenizerBase, template: str) -> _Frame:
+    chat, first = template == "chat", bos_tokens(tokenizer)
+    before, after = _HEADER, _ANSWER
+    if chat:
+        mark = "[here]"
+        turn = [{"role": "user", "content": _HEADER + mark}]
+        text = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+        before, _, after = str(text).partition(mark)
+        first = []  # the chat template writes its own
+    bare = _Frame(tokenizer, [], [], chat, [before, _QUESTION, after])
+    return bare._replace(header=first + bare.encode(before), closing=bare.encode(after))
+
+
 def _needle_probe(
-    tokenizer: PreTrainedTokenizerBase,
+    frame: _Frame,
     fact: Fact,
     name: str,
     length: int,
@@ -188,37 +227,40 @@ def _needle_probe(
     style: Style,
     rng: random.Random,
 ) -> Probe:
-    def encode(text: str) -> list[int]:
-        return list(tokenizer(text, add_special_tokens=False)["input_ids"])
-
     literal = style == "literal"
-    needle = encode(" " + fact.needle.format(name=name))
-    asked = (fact.question if literal else fact.question_meant).format(name=name)
-    question = encode(_QUESTION.format(asked))
-    answer = encode(" " + (fact.literal if literal else fact.meant))
-    header = bos_tokens(tokenizer) + encode(_HEADER)
-    room = length - len(header) - len(needle) - len(question) - len(answer)
-    if room < 0:
-        raise ConfigError(f"length={length} is too short for the needle: raise it")
-    hay: list[list[int]] = []
-    for text in rng.sample(sentences(), len(sentences())):
-        sentence = encode(" " + text)
-        if sum(map(len, hay)) + len(sentence) > room:
-            break
-        hay.append(sentence)
+    needle = frame.encode(" " + fact.needle.format(name=name))
+    question = frame.question((fact.question if literal else fact.question_meant).format(name=name))
+    answer = frame.answer(fact.literal if literal else fact.meant)
+    fixed = (frame.header, needle, question, frame.closing, answer)
+    hay = _hay(frame, length - sum(map(len, fixed)), rng)
     at = round(depth * len(hay))  # between sentences
-    tokens = header + [t for s in hay[:at] for t in s]
+    tokens = frame.header + [t for s in hay[:at] for t in s]
     span = (len(tokens), len(tokens) + len(needle))
     tokens += needle + [t for s in hay[at:] for t in s]
     query = (len(tokens), len(tokens) + len(question))
-    tokens += question
-    stop = len(tokens) + len(answer)
+    tokens += question + frame.closing
     meta = {
         "length": length,
         "depth": depth,
         "style": style,
         "answer": fact.literal if literal else fact.meant,
         "query": list(query),
-        "null_query": encode(_QUESTION.format("N/A")),
+        "null_query": frame.question("N/A"),
     }
-    return Probe("", tuple(tokens + answer), span, (query[1], stop), span, meta)
+    place = (len(tokens), len(tokens) + len(answer))
+    return Probe("", tuple(tokens + answer), span, place, span, meta)
+
+
+def _hay(frame: _Frame, room: int, rng: random.Random) -> list[list[int]]:
+    """Bundled sentences in random order, as many as fit."""
+    if room < 0:
+        raise ConfigError(f"{-room} tokens too short for needle and question: raise the length")
+    hay: list[list[int]] = []
+    used = 0
+    for text in rng.sample(sentences(), len(sentences())):
+        sentence = frame.encode(" " + text)
+        used += len(sentence)
+        if used > room:
+            break
+        hay.append(sentence)
+    return hay

@@ -141,16 +141,15 @@ def recommend(frame: pd.DataFrame, target: float = 0.9) -> str:
     halves = frame[frame["method"] == "split half"]
     if halves.empty:
         return "too few probes to compare halves: score more"
-    cost = halves["n_probes"] * halves["max_tokens"].fillna(1)
-    good = halves[halves["jaccard"] >= target]
-    pick = (
-        halves.loc[cost[good.index].idxmin()]
-        if len(good)
-        else halves.loc[halves["jaccard"].idxmax()]
+    records = sorted(
+        halves.to_dict("records"),
+        key=lambda r: r["n_probes"] * np.nan_to_num(r["max_tokens"], nan=1),
     )
+    good = [r for r in records if r["jaccard"] >= target]
+    pick = good[0] if good else max(records, key=lambda r: r["jaccard"])
     tokens = "" if np.isnan(pick["max_tokens"]) else f" of {int(pick['max_tokens'])} tokens"
     said = f"{int(pick['n_probes'])} probes{tokens}: Jaccard {pick['jaccard']:.2f}"
-    return said if len(good) else f"{said}, under {target:g}: use more probes"
+    return said if good else f"{said}, under {target:g}: use more probes"
 
 
 def agreement(
