@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .ablation import mean_z as mean_z
     from .bundled import data_path as data_path
     from .curves import copy_curve as copy_curve
+    from .detectors import detect as detect
+    from .detectors import detect_all as detect_all
     from .errors import AirlensError as AirlensError
     from .errors import DataError as DataError
     from .heads import Head as Head
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from .model import load_model as load_model
     from .probes import ProbeSet as ProbeSet
     from .probes import key_value_probes as key_value_probes
+    from .probes_needle import needle_probes as needle_probes
+    from .published import load_published_scores as load_published_scores
     from .retrieval import copy_accuracy as copy_accuracy
     from .retrieval import retrieval_scores as retrieval_scores
     from .selection import Selection as Selection
@@ -42,6 +46,10 @@ if TYPE_CHECKING:
     from .steps import split_steps as split_steps
     from .trace import Step as Step
     from .trace import Trace as Trace
+    from .trust import agreement as agreement
+    from .trust import stability as stability
+    from .trust_curves import ablation_curves as ablation_curves
+    from .trust_curves import mirror_table as mirror_table
 
 _HOME = {
     "ablated": "ablation",
@@ -70,6 +78,14 @@ _HOME = {
     "split_steps": "steps",
     "Step": "trace",
     "Trace": "trace",
+    "detect": "detectors",
+    "detect_all": "detectors",
+    "needle_probes": "probes_needle",
+    "load_published_scores": "published",
+    "stability": "trust",
+    "agreement": "trust",
+    "ablation_curves": "trust_curves",
+    "mirror_table": "trust_curves",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]

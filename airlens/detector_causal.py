@@ -16,7 +16,7 @@ from .ablation import DEFAULT_MODE, ablated, as_head_set, mean_z
 from .heads import Head, HeadScores, HeadSet
 from .probes import ProbeSet
 from .provenance import provenance
-from .retrieval import answer_predictions
+from .retrieval import all_predictions
 from .types import MeanZ, Mode
 
 if TYPE_CHECKING:
@@ -50,16 +50,15 @@ def causal(
     asked.check(*shape)
     means = mean_z(model) if mode == "mean" and means is None else means
     samples = np.full((len(probes), *shape), np.nan, dtype=np.float32)
-    hits, total = 0.0, 0
-    with tqdm(total=len(probes) * len(asked), desc="causal", disable=not progress) as bar:
-        for i, probe in enumerate(probes):
-            correct, base = answer_predictions(model, probe)
-            hits, total = hits + float(correct.sum()), total + correct.numel()
-            for head in asked:
-                with ablated(model, [head], mode, means=means):
-                    _, nll = answer_predictions(model, probe)
-                samples[i, head.layer, head.head] = float((nll - base).mean())
-                bar.update()
+    base = all_predictions(model, probes.probes)
+    hits = sum(float(correct.sum()) for correct, _ in base)
+    total = sum(correct.numel() for correct, _ in base)
+    for head in tqdm(asked, desc="causal", disable=not progress):
+        with ablated(model, [head], mode, means=means):
+            without = all_predictions(model, probes.probes)
+        pairs = zip(base, without, strict=True)
+        rise = [float((after - before).mean()) for (_, before), (_, after) in pairs]
+        samples[:, head.layer, head.head] = rise
     note = provenance(model, probes=probes.info(), method="ablation of one head", mode=mode)
     if heads is not None:
         note["asked"] = asked.names()

@@ -7,6 +7,7 @@ the needle and holds x_t. R_h is the share of answer tokens that it copies.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +122,16 @@ def answer_predictions(model: TransformerBridge, probe: Probe) -> tuple[torch.Te
     return logits.argmax(dim=-1) == target, nll
 
 
+def all_predictions(
+    model: TransformerBridge, probes: Sequence[Probe], engine: Engine = "auto"
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """:func:`answer_predictions` of each probe, by the engine that can."""
+    ablation = active_ablation(model)
+    if choose_engine(model, engine, ablation=ablation) == "fast":
+        return read_probes(model, probes, ablation=ablation)
+    return [answer_predictions(model, probe) for probe in probes]
+
+
 def copy_accuracy(
     model: TransformerBridge,
     probes: ProbeSet,
@@ -137,11 +148,7 @@ def copy_accuracy(
         engine: as in :func:`retrieval_scores`.
     """
     asked = [p.without_needle() if needle_removed else p for p in probes]
-    ablation = active_ablation(model)
-    if choose_engine(model, engine, ablation=ablation) == "fast":
-        predicted = read_probes(model, asked, ablation=ablation)
-    else:
-        predicted = [answer_predictions(model, probe) for probe in asked]
+    predicted = all_predictions(model, asked, engine)
     samples = np.asarray([float(hit.float().mean()) for hit, _ in predicted], np.float32)
     accuracy = float(torch.cat([hit.float() for hit, _ in predicted]).mean())
     return CopyResult(accuracy, float(torch.cat([nll for _, nll in predicted]).mean()), samples)
