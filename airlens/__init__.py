@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .bundled import data_path as data_path
     from .compute import fast_allocator as fast_allocator
     from .curves import copy_curve as copy_curve
+    from .detectors import detect as detect
+    from .detectors import detect_all as detect_all
     from .errors import AirlensError as AirlensError
     from .errors import DataError as DataError
     from .heads import Head as Head
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from .per_head import head_influence as head_influence
     from .probes import ProbeSet as ProbeSet
     from .probes import key_value_probes as key_value_probes
+    from .probes_needle import needle_probes as needle_probes
+    from .published import load_published_scores as load_published_scores
     from .retrieval import copy_accuracy as copy_accuracy
     from .retrieval import retrieval_scores as retrieval_scores
     from .selection import Selection as Selection
@@ -45,6 +49,10 @@ if TYPE_CHECKING:
     from .steps import split_steps as split_steps
     from .trace import Step as Step
     from .trace import Trace as Trace
+    from .trust import agreement as agreement
+    from .trust import stability as stability
+    from .trust_curves import ablation_curves as ablation_curves
+    from .trust_curves import mirror_table as mirror_table
 
 _HOME = {
     "ablated": "ablation",
@@ -76,6 +84,14 @@ _HOME = {
     "split_steps": "steps",
     "Step": "trace",
     "Trace": "trace",
+    "detect": "detectors",
+    "detect_all": "detectors",
+    "needle_probes": "probes_needle",
+    "load_published_scores": "published",
+    "stability": "trust",
+    "agreement": "trust",
+    "ablation_curves": "trust_curves",
+    "mirror_table": "trust_curves",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]

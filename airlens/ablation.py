@@ -4,8 +4,14 @@ Modes (METHOD §2):
 
 - ``uniform`` (AIR; AttentionInfluence app. C): the head attends uniformly, α_ij = 1/N over the
   positions that i can see. Done by zeroing that head's query after RoPE and QK-norm: its scores are
-  then 0 before the mask, so the softmax is uniform over exactly what the mask leaves, and no other
-  head of a grouped-query group is touched.
+  then 0 before the mask, so the softmax is uniform over exactly what the mask leaves (a sliding
+  window too; soft-capping leaves 0 at 0), and no other head of a grouped-query group is touched.
+  Two kinds of attention need a word (ours, no paper says):
+
+  - ALiBi (BLOOM, MPT, Falcon-RW): a zeroed query would leave the position bias. The head's scores
+    are set to 0 after bias and mask, at visible positions only: α_ij = 1/N as everywhere else.
+  - attention sinks (GPT-OSS): the learned sink logit s of the head stays and competes with N
+    scores of 0: α_ij = 1/(N + e^s). A head that could rest on its sink still can.
 - ``zero``: the head's output z is 0.
 - ``mean``: z is the head's mean z over positions of reference texts (see :func:`mean_z`).
 """
@@ -55,7 +61,8 @@ def ablated(
     Raises:
         HeadError: a head outside the model's shape.
         ConfigError: an unknown mode.
-        AblationError: the model ran but a hook did not fire.
+        AblationError: TransformerLens has no hook for it in this kind of model (the message says
+            what works instead), or the model ran but a hook did not fire.
     """
     heads = as_head_set(heads)
     hooks, fired = ablation_hooks(model, heads, mode, means=means)
@@ -113,6 +120,7 @@ def ablation_hooks(
         if mode == "uniform":
             name, edit = uniform_edit(model, layer, indices)
         else:
+            attention_of(model, layer)
             name = f"blocks.{layer}.attn.hook_z"
             value = None if means is None or mode == "zero" else means[layer, indices]
             edit = partial(_set_z, indices, value)
@@ -123,7 +131,20 @@ def ablation_hooks(
 def uniform_edit(
     model: TransformerBridge, layer: int, indices: list[int]
 ) -> tuple[str, Callable[[torch.Tensor], torch.Tensor]]:
-    """Name of the hook point, and the edit there, that makes these heads attend uniformly."""
+    """Name of the hook point, and the edit there, that makes these heads attend uniformly.
+
+    Raises:
+        AblationError: TransformerLens offers no point to do it for this kind of attention.
+    """
+    from transformer_lens.model_bridge.generalized_components import (
+        ALiBiJointQKVAttentionBridge,
+        BloomAttentionBridge,
+    )
+
+    attention = attention_of(model, layer)
+    if isinstance(attention, (BloomAttentionBridge, ALiBiJointQKVAttentionBridge)):
+        name = f"blocks.{layer}.attn.hook_attn_scores"
+        return name, partial(_level_scores, indices)
     return query_hook(model, layer), partial(_zero_query, indices)
 
 
@@ -131,16 +152,52 @@ def query_hook(model: TransformerBridge, layer: int) -> str:
     """The last hook point on the query, [B, T, H, D], before the scores.
 
     Attention that TransformerLens rebuilds (Llama, Qwen, Gemma, …) fires ``hook_rot_q``, after
-    RoPE and QK-norm. The other kinds have no QK-norm, and rotating a zero leaves zero, so there
-    ``hook_q`` does the same.
+    RoPE and QK-norm. The other kinds (GPT-2, NeoX, OPT, Phi-3, Falcon) have no QK-norm, and
+    rotating a zero leaves zero, so there ``hook_q`` does the same.
+
+    Raises:
+        AblationError: zeroing the query does not make this kind of attention uniform.
     """
     from transformer_lens.model_bridge.generalized_components import (
+        AttentionBridge,
+        JointQKVAttentionBridge,
         PositionEmbeddingsAttentionBridge,
     )
 
-    attention = model.blocks[layer].attn
-    rebuilt = isinstance(attention, PositionEmbeddingsAttentionBridge)
-    return f"blocks.{layer}.attn.{'hook_rot_q' if rebuilt else 'hook_q'}"
+    attention = attention_of(model, layer)
+    if isinstance(attention, PositionEmbeddingsAttentionBridge):
+        return f"blocks.{layer}.attn.hook_rot_q"
+    plain = type(attention) is AttentionBridge or isinstance(attention, JointQKVAttentionBridge)
+    if not plain or "q_norm" in attention.submodules:
+        raise AblationError(
+            f"uniform attention is not defined here for a {_model_type(model)!r} model "
+            f"(layer {layer} is a {type(attention).__name__}): use mode='zero' or mode='mean'"
+        )
+    return f"blocks.{layer}.attn.hook_q"
+
+
+def attention_of(model: TransformerBridge, layer: int) -> Any:
+    """The attention of a layer.
+
+    Raises:
+        AblationError: the layer has none (state-space and hybrid models), or keeps its heads' z
+            where TransformerLens cannot reach it.
+    """
+    attention = getattr(model.blocks[layer], "attn", None)
+    if attention is not None and f"blocks.{layer}.attn.hook_z" in model.hook_dict:
+        return attention
+    names = model.hook_dict
+    good = [i for i in range(model.cfg.n_layers) if f"blocks.{i}.attn.hook_z" in names]
+    raise AblationError(
+        f"layer {layer} of a {_model_type(model)!r} model has no attention heads that can be "
+        f"reached; "
+        + (f"layers that have: {', '.join(map(str, good))}" if good else "use a transformer")
+    )
+
+
+def _model_type(model: TransformerBridge) -> str:
+    config = getattr(model.original_model, "config", None)
+    return str(getattr(config, "model_type", type(model.original_model).__name__))
 
 
 def _count_run(runs: list[int], value: Any, hook: Any) -> None:
@@ -158,6 +215,13 @@ def _zero_query(indices: list[int], query: torch.Tensor) -> torch.Tensor:
     query = query.clone()
     query[:, :, indices] = 0
     return query
+
+
+def _level_scores(indices: list[int], scores: torch.Tensor) -> torch.Tensor:
+    """Scores [B, H, T, T] after bias and mask: 0 wherever the mask lets these heads look."""
+    scores, own = scores.clone(), scores[:, indices]
+    scores[:, indices] = own.masked_fill(own > torch.finfo(own.dtype).min / 2, 0)
+    return scores
 
 
 def _set_z(indices: list[int], value: torch.Tensor | None, z: torch.Tensor) -> torch.Tensor:

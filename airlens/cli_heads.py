@@ -14,6 +14,13 @@ def heads(
     probes: Annotated[int, typer.Option("--probes", "-n", min=1, help="Number of probes.")] = 12,
     max_tokens: Annotated[int, typer.Option(help="Longest probe, in tokens.")] = 840,
     top: Annotated[float, typer.Option(help="Share of heads that are critical.")] = 0.05,
+    detector: Annotated[
+        str,
+        typer.Option(
+            help="retrieval, retrieval_greedy, qrhead, locos, retrieval_reasoning, induction, "
+            "attribution or causal."
+        ),
+    ] = "retrieval",
     out: Out = None,
     seed: Seed = 0,
     device: Device = None,
@@ -25,14 +32,14 @@ def heads(
 
     The file written with --out is what `airlens score --heads` reads.
     """
+    from .detectors import DESCRIPTIONS, detect
     from .model import load_model
     from .probes import key_value_probes
-    from .retrieval import retrieval_scores
 
     bridge = load_model(model, device=device, dtype=dtype)
     longest = min(max_tokens, int(bridge.cfg.n_ctx))
     probe_set = key_value_probes(bridge.tokenizer, n=probes, max_tokens=longest, seed=seed)
-    scores = retrieval_scores(bridge, probe_set, progress=not quiet)
+    scores = detect(bridge, probe_set, detector, progress=not quiet)
     critical = scores.top(top)
     if out is not None:
         scores.save(out, top)
@@ -42,6 +49,7 @@ def heads(
         ]
         echo_json(
             {
+                "detector": detector,
                 "top": rows,
                 "copy_accuracy": scores.copy_accuracy,
                 "out": str(out) if out else None,
@@ -49,9 +57,12 @@ def heads(
             }
         )
         return
-    typer.echo(f"copy accuracy {scores.copy_accuracy:.3f} (token level, {len(probe_set)} probes)")
+    if scores.copy_accuracy is not None:
+        accuracy = f"{scores.copy_accuracy:.3f} (token level, {len(scores.samples)} probes)"
+        typer.echo(f"copy accuracy {accuracy}")
     frame = scores.to_frame(top)
-    typer.echo(f"{len(critical)} of {len(frame)} heads, retrieval score with 95 % interval:")
+    what = "retrieval score" if detector == "retrieval" else f"score ({DESCRIPTIONS[detector]})"
+    typer.echo(f"{len(critical)} of {len(frame)} heads, {what} with 95 % interval:")
     for row in frame[frame["top"]].itertuples():
         typer.echo(f"  {row.name:<7} {row.score:.3f}  [{row.lo:.3f}, {row.hi:.3f}]")
     if out is not None:

@@ -42,7 +42,8 @@ class Probe:
         needle: span of the answer's source in the context.
         answer: span of the answer, to the end of ``tokens``.
         removable: span that can be cut so that the needle is gone and the rest stays well-formed.
-        meta: kind-specific settings (context length, depth, …).
+        meta: kind-specific settings (context length, depth, …); ``query``: span of the question,
+            ``null_query``: the tokens of the same question about "N/A", for QRHead.
     """
 
     id: str
@@ -216,7 +217,13 @@ class _KeyValueBuilder:
         answer = (len(tokens), len(tokens) + len(pairs[needle][1]))
         tokens += pairs[needle][1]
         line_start, start, stop = spans[needle]
-        meta = {"pairs": len(pairs), "needle_pair": needle, "key": pairs[needle][0]}
+        meta = {
+            "pairs": len(pairs),
+            "needle_pair": needle,
+            "key": pairs[needle][0],
+            "query": [answer[0] - len(self._question(pairs[needle][0])), answer[0]],
+            "null_query": self._question("N/A"),
+        }
         return Probe(
             f"kv-{index}", tuple(tokens), (start, stop), answer, (line_start, line_stop), meta
         )

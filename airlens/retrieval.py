@@ -7,6 +7,7 @@ the needle and holds x_t. R_h is the share of answer tokens that it copies.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from tqdm.auto import tqdm
 from .ablation import active_ablation
 from .engine import Engine, choose_engine
 from .heads import HeadScores
-from .probes import Probe, ProbeSet
+from .probes import Probe, ProbeSet, Span
 from .provenance import provenance
 from .retrieval_fast import read_probes
 
@@ -88,10 +89,8 @@ def _score_probe(
     target = tokens[0, start:stop]
 
     def read(pattern: torch.Tensor, hook: Any, layer: int) -> None:
-        best = pattern[0, :, start - 1 : stop - 1].argmax(dim=-1)  # [H, answer]
-        inside = (best >= probe.needle[0]) & (best < probe.needle[1])
-        copied = inside & (tokens[0][best] == target)
-        out[layer] = copied.float().mean(dim=-1).cpu().numpy()
+        rows = pattern[0, :, start - 1 : stop - 1]
+        out[layer] = copied(rows, tokens[0], target, probe.needle).float().mean(-1).cpu().numpy()
 
     hooks = [
         (f"blocks.{i}.attn.hook_pattern", lambda p, hook, i=i: read(p, hook, i))
@@ -99,6 +98,17 @@ def _score_probe(
     ]
     with model.hooks(fwd_hooks=hooks):
         return answer_predictions(model, probe)
+
+
+def copied(
+    rows: torch.Tensor, tokens: torch.Tensor, target: torch.Tensor, needle: Span
+) -> torch.Tensor:
+    """Where a head copies: bool [H, n], from attention rows [H, n, T] (Wu et al.'s condition).
+
+    The position attended to most lies in the needle and holds the target token [n].
+    """
+    best = rows.argmax(dim=-1)
+    return (best >= needle[0]) & (best < needle[1]) & (tokens[best] == target)
 
 
 def answer_predictions(model: TransformerBridge, probe: Probe) -> tuple[torch.Tensor, torch.Tensor]:
@@ -110,6 +120,16 @@ def answer_predictions(model: TransformerBridge, probe: Probe) -> tuple[torch.Te
     target = tokens[0, start:stop]
     nll = torch.nn.functional.cross_entropy(logits, target, reduction="none")
     return logits.argmax(dim=-1) == target, nll
+
+
+def all_predictions(
+    model: TransformerBridge, probes: Sequence[Probe], engine: Engine = "auto"
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """:func:`answer_predictions` of each probe, by the engine that can."""
+    ablation = active_ablation(model)
+    if choose_engine(model, engine, ablation=ablation) == "fast":
+        return read_probes(model, probes, ablation=ablation)
+    return [answer_predictions(model, probe) for probe in probes]
 
 
 def copy_accuracy(
@@ -128,11 +148,7 @@ def copy_accuracy(
         engine: as in :func:`retrieval_scores`.
     """
     asked = [p.without_needle() if needle_removed else p for p in probes]
-    ablation = active_ablation(model)
-    if choose_engine(model, engine, ablation=ablation) == "fast":
-        predicted = read_probes(model, asked, ablation=ablation)
-    else:
-        predicted = [answer_predictions(model, probe) for probe in asked]
+    predicted = all_predictions(model, asked, engine)
     samples = np.asarray([float(hit.float().mean()) for hit, _ in predicted], np.float32)
     accuracy = float(torch.cat([hit.float() for hit, _ in predicted]).mean())
     return CopyResult(accuracy, float(torch.cat([nll for _, nll in predicted]).mean()), samples)

@@ -17,6 +17,7 @@ ProbeHeadArray: TypeAlias = Float[np.ndarray, "P L H"]
 Tokens: TypeAlias = Int[Tensor, "B T"]
 Logits: TypeAlias = Float[Tensor, "B T V"]
 MeanZ: TypeAlias = Float[Tensor, "L H D"]
+PerHead: TypeAlias = Float[Tensor, " H"]
 
 Mode: TypeAlias = Literal["uniform", "zero", "mean"]
 Json: TypeAlias = dict[str, Any]
