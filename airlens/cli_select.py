@@ -75,9 +75,9 @@ def select(
         length_matched=length_matched,
         min_loss=min_loss,
     )
-    note: dict[str, Any] = {"dedup": dedup, "near_duplicates": len(removed) if dedup else 0}
+    note: dict[str, Any] = {"dedup": dedup}
     if removed is not None:
-        note["left_out"] = removed.to_dict("records")
+        note |= {"near_duplicates": len(removed), "left_out": removed.to_dict("records")}
     if weights is not None:
         note["weights"] = str(_write_weights(run, chosen, weights, out))
     manifest = write_selection(run, chosen, out, note)
@@ -118,7 +118,9 @@ def _write_weights(run: RunFolder, chosen: Selection, scheme: str, out: Path) ->
     steps = run.read("steps")
     mine = steps[steps["id"].isin(chosen.ids)]
     made = step_weights(mine, scheme, source=run.manifest().get("provenance", {}))
-    return made.save(out.with_suffix(".weights.parquet"))
+    path = out.with_suffix(".weights.parquet")
+    made.save(path)
+    return path
 
 
 def _say(chosen: Selection, manifest: dict[str, Any], out: Path, as_json: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,26 +30,29 @@ def write_selection(
     `airlens.load_traces` reads it. The manifest, ``PATH.manifest.json``, has the ids and all that
     is needed to choose them again.
     """
-    target = Path(path)
-    digest = hashlib.sha256()
-    with atomic_file(target) as temporary, temporary.open("wb") as out:
-        for record in records(run, selection):
-            line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
-            digest.update(line)
-            out.write(line)
+    target = write_lines(records(run, selection), path)
     manifest = {
         "selection": selection.provenance,
         "near_duplicates": 0,
         **(note or {}),
         "chosen": len(selection.ids),
         "of": len(selection.samples),
-        "sha256": digest.hexdigest(),
+        "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
         "ids": selection.ids,
         "run": run.manifest(),
     }
     text = json.dumps(manifest, ensure_ascii=False, indent=1, default=str)
     atomic_write_text(manifest_path(target), text)
     return manifest
+
+
+def write_lines(lines: Iterable[Mapping[str, Any]], path: str | Path) -> Path:
+    """Write objects as JSON lines; the file appears when it is complete."""
+    target = Path(path)
+    with atomic_file(target) as temporary, temporary.open("w", encoding="utf-8") as out:
+        for line in lines:
+            out.write(json.dumps(line, ensure_ascii=False) + "\n")
+    return target
 
 
 def manifest_path(path: str | Path) -> Path:
@@ -59,12 +62,18 @@ def manifest_path(path: str | Path) -> Path:
 
 def records(run: RunFolder, selection: Selection) -> Iterator[dict[str, Any]]:
     """One object a chosen sample, best first."""
-    chosen = selection.chosen
-    texts = chosen_texts(run, set(chosen["id"])) if run.has("rows") else {}
-    for row in chosen.to_dict("records"):
+    texts = chosen_texts(run, set(selection.chosen["id"])) if run.has("rows") else {}
+    return with_texts(selection, texts)
+
+
+def with_texts(
+    selection: Selection, texts: Mapping[str, Mapping[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """One object a chosen sample, best first, with what is known of its text by id."""
+    for row in selection.chosen.to_dict("records"):
         scores = {str(k): plain(v) for k, v in row.items() if k not in _NO_SCORE}
         text = texts.get(str(row["id"]), {})
-        yield {"id": row["id"], "domain": row["domain"] or "", **text, **scores}
+        yield {"id": row["id"], "domain": row.get("domain") or "", **text, **scores}
 
 
 def chosen_texts(run: RunFolder, ids: set[str]) -> dict[str, dict[str, Any]]:
@@ -136,8 +145,7 @@ def export(
         made = [_only(row, columns) for row in made]
     target = Path(out)
     if kind == "jsonl":
-        with atomic_file(target) as temporary, temporary.open("w", encoding="utf-8") as stream:
-            stream.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in made)
+        write_lines(made, target)
     else:
         _write_table(made, target, kind)
     source = manifest_path(selected)
