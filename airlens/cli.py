@@ -12,6 +12,7 @@ from . import (
     __version__,
     cli_demo,
     cli_doctor,
+    cli_export,
     cli_heads,
     cli_report,
     cli_score,
@@ -34,6 +35,7 @@ app.command("demo")(cli_demo.demo)
 app.command("score")(cli_score.score)
 app.command("status")(cli_status.status)
 app.command("select")(cli_select.select)
+app.command("export")(cli_export.export)
 app.command("report")(cli_report.report)
 
 

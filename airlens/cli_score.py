@@ -127,6 +127,7 @@ def _run(
         from .ray_engine import RayEngine
 
         options["engine"] = RayEngine(model, **ray)
+    options["model_source"] = model["name"]
     return score_corpus(load_model(**model), corpus, heads, out, settings=settings, **options)
 
 

@@ -98,6 +98,7 @@ def score_corpus(
     part_rows: int = PART_ROWS,
     max_tokens_per_batch: int | None = None,
     engine: Engine | None = None,
+    model_source: str | None = None,
     progress: bool = True,
 ) -> RunResult:
     """Score every row of a corpus that ``out`` does not hold yet.
@@ -115,6 +116,7 @@ def score_corpus(
         part_rows: rows a part.
         max_tokens_per_batch: bounds memory; halved when memory runs out.
         engine: where chunks are scored: `local_engine`, or `airlens.ray_engine.RayEngine`.
+        model_source: the name that ``model`` was loaded by, noted for the report.
         progress: show a progress bar.
 
     Raises:
@@ -137,6 +139,7 @@ def score_corpus(
         run = _Run(folder, corpus, scorer, identity, on_error, max_rejects, part_rows, progress)
         run.note = provenance(model, settings=asdict(settings), heads=head_set.names())
         run.note["heads_from"] = head_set.provenance.get("probes")
+        run.model_source = model_source
         return run.go(engine or local_engine)
 
 
@@ -215,6 +218,7 @@ class _Run:
     started: float = field(default_factory=time.time)
     written: float = 0.0
     total: int | None = None
+    model_source: str | None = None
     state: str = "running"
     error: str | None = None
 
@@ -314,6 +318,7 @@ class _Run:
             "tables": list(self.scorer.keep),
             "damaged_parts": self.damaged,
             "halved_batches": self.scorer.halved,
+            "model_source": self.model_source,
             "identity": self.identity,
             "provenance": self.note,
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
@@ -23,8 +23,10 @@ SELECTORS: dict[str, tuple[str, int]] = {
     "loss": ("loss_base", 1),
     "loss_low": ("loss_base", -1),
     "entropy": ("entropy", 1),
+    "ifd": ("ifd", 1),
 }
 TOP = 0.2  # AttentionInfluence §4.2: the top 20 % of each domain
+LENGTH_BINS = 10  # length-matched: the same share of each tenth of the lengths
 
 
 @dataclass(frozen=True)
@@ -61,36 +63,144 @@ def select(
     *,
     within: str | None = "domain",
     seed: int = 0,
+    tokens: int | None = None,
+    quotas: Mapping[str, float | int] | None = None,
+    length_matched: bool = False,
+    min_loss: float | None = None,
 ) -> Selection:
     """Keep the top samples by a score.
 
     Args:
         samples: ``Influence.samples``, or any frame with ``id`` and the column ranked by.
         by: ``ais``, ``delta``, ``random``, ``length``, ``shortest``, ``loss``, ``loss_low``,
-            ``entropy``, ``ais_control``, or the name of any numeric column (highest kept).
+            ``entropy``, ``ifd``, ``ais_control``, or the name of any numeric column (highest kept).
         top: a share of each group (float) or a count of each group (int).
         within: rank within the groups of this column; None: over all.
         seed: of ``random``.
+        tokens: instead of ``top``, the best of each group until they hold so many response tokens;
+            each group gets its share of this budget, by its tokens.
+        quotas: ``top`` for some groups of ``within`` (a share or a count); the others keep ``top``.
+        length_matched: choose the same share from each tenth of the lengths of a group, so that
+            the chosen are as long as the rest.
+        min_loss: samples with a base loss under this many nats a token are not chosen: a ratio to
+            next to nothing says little.
 
     Rows whose value is NaN (below the loss floor, empty) are ranked last and never selected.
 
     Raises:
-        ConfigError: an unknown selector or share.
+        ConfigError: an unknown selector or share, or settings that contradict each other.
         DataError: a column is missing.
     """
     if within is not None and within not in samples:
         raise DataError("no such column to select within", field=within)
+    if quotas and within is None:
+        raise ConfigError("quotas are for groups: name the column with within")
+    if tokens is not None and (quotas or tokens < 1):
+        raise ConfigError("a token budget is a number of at least 1, and takes no quotas")
     values = selector_values(samples, by, seed)
     frame = samples.assign(selector=values)
-    groups = frame[within].fillna("") if within else pd.Series("", index=frame.index)
-    # Ties are broken by id, so that the order of the rows decides nothing.
-    order = frame.sort_values(["selector", "id"], ascending=[False, True], na_position="last")
-    rank = order.groupby(groups.loc[order.index], sort=False).cumcount() + 1
-    frame["rank_in_group"] = rank.reindex(frame.index).astype(int)
-    size = groups.map(groups.value_counts()).astype(int)
-    frame["selected"] = (frame["rank_in_group"] <= _quota(top, size)) & values.notna()
-    note = provenance(by=by, top=top, within=within, seed=seed, n=len(frame))
+    eligible = values.notna()
+    if min_loss is not None:
+        eligible &= _column(samples, "loss_base") >= min_loss
+    groups = frame[within].fillna("").astype(str) if within else _constant(frame)
+    cells = _length_cells(frame, groups) if length_matched else groups
+    frame["rank_in_group"] = _ranks(frame, cells, eligible)
+    if tokens is None:
+        kept = frame["rank_in_group"] <= _quotas(top, quotas or {}, groups, cells, eligible)
+    else:
+        kept = _within_budget(frame, cells, eligible, tokens)
+    frame["selected"] = kept & eligible
+    note = provenance(by=by, top=top, within=within, seed=seed, n=len(frame), tokens=tokens)
+    note |= {"quotas": dict(quotas or {}), "length_matched": length_matched, "min_loss": min_loss}
     return Selection(frame, by, note)
+
+
+def _constant(frame: pd.DataFrame) -> pd.Series:
+    return pd.Series("", index=frame.index)
+
+
+def _column(samples: pd.DataFrame, name: str) -> pd.Series:
+    if name not in samples:
+        raise DataError("no such column", field=name)
+    return samples[name]
+
+
+def _ranks(frame: pd.DataFrame, cells: pd.Series, eligible: pd.Series) -> pd.Series:
+    """1 for the best of each cell; those that cannot be chosen come last."""
+    keyed = frame[["selector", "id"]].assign(eligible=eligible)
+    # Ties are broken by id, so that the order of the rows decides nothing.
+    order = keyed.sort_values(
+        ["eligible", "selector", "id"], ascending=[False, False, True], na_position="last"
+    )
+    rank = order.groupby(cells.loc[order.index], sort=False).cumcount() + 1
+    return rank.reindex(frame.index).astype(int)
+
+
+def _length_cells(frame: pd.DataFrame, groups: pd.Series) -> pd.Series:
+    """The tenth of its group's lengths that each sample lies in, as a name of its own."""
+    lengths = _column(frame, "n_tokens").astype(float)
+    order = pd.DataFrame({"length": lengths, "id": frame["id"]}).sort_values(["length", "id"])
+    place = order.groupby(groups.loc[order.index], sort=False).cumcount().reindex(frame.index)
+    size = groups.map(groups.value_counts())
+    tenth = (place * LENGTH_BINS // size).astype(int)
+    return groups + "\x00" + tenth.map("{:02d}".format)
+
+
+def _quotas(
+    top: float | int,
+    quotas: Mapping[str, float | int],
+    groups: pd.Series,
+    cells: pd.Series,
+    eligible: pd.Series,
+) -> pd.Series:
+    """How many of each sample's cell are kept.
+
+    Raises:
+        ConfigError: a quota for a group that is not there, or out of range.
+    """
+    unknown = sorted(set(quotas) - set(groups))
+    if unknown:
+        known = ", ".join(sorted(set(groups)))
+        raise ConfigError(f"a quota for {unknown[0]!r}, which is none of: {known}")
+    _count(top, 1)
+    kept: dict[str, int] = {}
+    for name, rows in groups.groupby(groups, sort=False):
+        quota = quotas.get(str(name), top)
+        wanted = _count(quota, len(rows)) if quota else 0
+        sizes = cells.loc[rows.index].value_counts().sort_index()
+        kept |= _shared(wanted, sizes)
+    return cells.map(kept).astype(int)
+
+
+def _count(top: float | int, size: int) -> int:
+    if isinstance(top, int) and not isinstance(top, bool) and top >= 1:
+        return top
+    if not 0 < top <= 1:
+        raise ConfigError(f"top={top}: give a share in (0, 1] or a count of at least 1")
+    return max(1, round(size * top))
+
+
+def _shared(wanted: int, sizes: pd.Series) -> dict[str, int]:
+    """``wanted`` shared out over cells in proportion to their sizes (largest remainders)."""
+    exact = sizes * min(1.0, wanted / max(1, int(sizes.sum())))
+    whole = exact.astype(int)
+    rest = min(wanted, int(sizes.sum())) - int(whole.sum())
+    extra = (exact - whole).sort_values(ascending=False, kind="stable").index[:rest]
+    whole.loc[extra] += 1
+    if len(sizes) == 1:
+        whole.iloc[0] = wanted  # more than there are is no error: all are kept
+    return {str(name): int(count) for name, count in whole.items()}
+
+
+def _within_budget(
+    frame: pd.DataFrame, cells: pd.Series, eligible: pd.Series, tokens: int
+) -> pd.Series:
+    """The best of each cell while their tokens fit into the cell's share of the budget."""
+    lengths = _column(frame, "n_tokens").astype(float).where(eligible, 0.0)
+    shares = lengths.groupby(cells).transform("sum") / max(1.0, float(lengths.sum()))
+    order = frame["rank_in_group"].sort_values(kind="stable").index
+    used = lengths.loc[order].groupby(cells.loc[order], sort=False).cumsum().reindex(frame.index)
+    return used <= shares * tokens
 
 
 def selector_values(samples: pd.DataFrame, by: str, seed: int = 0) -> pd.Series:
@@ -109,14 +219,6 @@ def selector_values(samples: pd.DataFrame, by: str, seed: int = 0) -> pd.Series:
         known = ", ".join(["random", *SELECTORS])
         raise ConfigError(f"by={by!r}: use {known}, or a numeric column of the samples")
     return samples[column].astype(float) * sign
-
-
-def _quota(top: float | int, size: pd.Series) -> pd.Series:
-    if isinstance(top, int) and not isinstance(top, bool) and top >= 1:
-        return pd.Series(top, index=size.index)
-    if not 0 < top <= 1:
-        raise ConfigError(f"top={top}: give a share in (0, 1] or a count of at least 1")
-    return (size * top).round().clip(lower=1)
 
 
 def overlap(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airlens.errors import ConfigError, DataError
@@ -17,7 +17,7 @@ from airlens.selection import SELECTORS, overlap, select
 def frame(n: int = 10, seed: int = 0) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     columns: dict[str, Any] = {"id": [f"s{i}" for i in range(n)], "domain": ["a", "b"] * (n // 2)}
-    for name in ("ais", "delta", "ais_control", "n_tokens", "loss_base", "entropy"):
+    for name in ("ais", "delta", "ais_control", "n_tokens", "loss_base", "entropy", "ifd"):
         columns[name] = rng.permutation(n).astype(float)
     return pd.DataFrame(columns)
 
@@ -91,3 +91,58 @@ def test_overlap_is_jaccard() -> None:
     assert values["ais", "length"] == 1
     assert values["ais", "loss"] == 0
     assert len(table) == 9
+
+
+# --- quotas, budgets, lengths
+
+
+@given(st.integers(0, 10_000), st.floats(0.05, 0.9))
+@settings(max_examples=25, deadline=None)
+def test_length_matched_takes_the_same_share_of_each_tenth(seed: int, top: float) -> None:
+    samples = frame(200, seed)
+    chosen = select(samples, "ais", top, length_matched=True).chosen
+    for domain, rows in samples.groupby("domain"):
+        kept = chosen[chosen["domain"] == domain]
+        assert len(kept) == max(1, round(top * len(rows)))
+        tenth = rows["n_tokens"].rank().sub(1).floordiv(10)
+        counts = tenth.loc[kept.index].value_counts().reindex(range(10), fill_value=0)
+        assert counts.max() - counts.min() <= 1
+
+
+def test_within_a_tenth_the_best_are_kept() -> None:
+    samples = frame(200)
+    chosen = select(samples, "ais", 0.3, within=None, length_matched=True).samples
+    tenth = chosen["n_tokens"].rank().sub(1).floordiv(20)
+    for _, rows in chosen.groupby(tenth):
+        assert rows.loc[rows["selected"], "ais"].min() > rows.loc[~rows["selected"], "ais"].max()
+
+
+def test_quotas_rule_their_domain_only() -> None:
+    samples = frame(40)
+    chosen = select(samples, "ais", 0.5, quotas={"a": 3}).chosen
+    assert chosen["domain"].value_counts().to_dict() == {"b": 10, "a": 3}
+    none = select(samples, "ais", 0.5, quotas={"a": 0}).chosen
+    assert none["domain"].unique().tolist() == ["b"]
+    with pytest.raises(ConfigError, match="none of: a, b"):
+        select(samples, "ais", quotas={"c": 3})
+
+
+@given(st.integers(1, 30_000), st.booleans(), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_a_token_budget_is_never_exceeded(budget: int, matched: bool, grouped: bool) -> None:
+    samples = frame(200)
+    within = "domain" if grouped else None
+    chosen = select(samples, tokens=budget, within=within, length_matched=matched).chosen
+    assert chosen["n_tokens"].sum() <= budget
+
+
+def test_a_token_budget_is_filled_from_the_best() -> None:
+    samples = frame(200).assign(n_tokens=10)
+    chosen = select(samples, tokens=305, within=None)
+    assert chosen.ids == select(samples, top=30, within=None).ids
+
+
+def test_a_loss_floor_keeps_the_certain_out() -> None:
+    samples = frame(20)
+    chosen = select(samples, "loss_low", 5, within=None, min_loss=7.0).chosen
+    assert sorted(chosen["loss_base"]) == [7, 8, 9, 10, 11]
