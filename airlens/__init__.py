@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from . import figures as figures
     from .ablation import ablated as ablated
     from .ablation import mean_z as mean_z
+    from .ablation_lab import AblationLab as AblationLab
     from .bundled import data_path as data_path
     from .curves import copy_curve as copy_curve
     from .errors import AirlensError as AirlensError
     from .errors import DataError as DataError
+    from .head_explorer import HeadExplorer as HeadExplorer
     from .heads import Head as Head
     from .heads import HeadScores as HeadScores
     from .heads import HeadSet as HeadSet
@@ -39,18 +41,22 @@ if TYPE_CHECKING:
     from .selection import Selection as Selection
     from .selection import overlap as overlap
     from .selection import select as select
+    from .selection_explorer import SelectionExplorer as SelectionExplorer
     from .steps import split_steps as split_steps
     from .trace import Step as Step
     from .trace import Trace as Trace
+    from .trace_explorer import TraceExplorer as TraceExplorer
 
 _HOME = {
     "ablated": "ablation",
     "mean_z": "ablation",
+    "AblationLab": "ablation_lab",
     "data_path": "bundled",
     "copy_curve": "curves",
     "AirlensError": "errors",
     "DataError": "errors",
     "figures": "figures",
+    "HeadExplorer": "head_explorer",
     "Head": "heads",
     "HeadScores": "heads",
     "HeadSet": "heads",
@@ -67,9 +73,11 @@ _HOME = {
     "Selection": "selection",
     "overlap": "selection",
     "select": "selection",
+    "SelectionExplorer": "selection_explorer",
     "split_steps": "steps",
     "Step": "trace",
     "Trace": "trace",
+    "TraceExplorer": "trace_explorer",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]
