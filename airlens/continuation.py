@@ -14,6 +14,7 @@ from .attention import token_texts
 from .encode import Template, prompt_text, resolve_template
 from .errors import ConfigError
 from .heads import HeadSet
+from .trace import Trace
 from .types import Mode
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def encode_prompt(
     if not prompt.strip():
         raise ConfigError("the prompt is empty")
     kind = resolve_template(model.tokenizer, template)
-    text = prompt_text(model.tokenizer, prompt, template) if kind == "chat" else prompt
+    text = prompt_text(model.tokenizer, Trace("prompt", prompt, ""), template) if kind == "chat" else prompt
     ids = model.tokenizer(text, add_special_tokens=kind != "chat")["input_ids"]
     if len(ids) >= int(model.cfg.n_ctx):
         raise ConfigError(

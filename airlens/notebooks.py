@@ -8,12 +8,15 @@ is an error. What was run with other parameters than its own is not written back
 
 from __future__ import annotations
 
+import argparse
 import ast
+import importlib
 import os
 import shutil
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from .cache import atomic_write_text
 from .errors import AirlensError, ConfigError, DataError
@@ -31,16 +34,18 @@ class NotebookError(AirlensError, RuntimeError):
     """A notebook that did not run to its end; says which cell and why."""
 
 
+def _nbformat() -> Any:
+    return importlib.import_module("nbformat")  # its functions have no types
+
+
 def read(path: str | Path) -> Any:
     """A notebook.
 
     Raises:
         DataError: it cannot be read.
     """
-    import nbformat
-
     try:
-        return nbformat.read(str(path), as_version=4)
+        return _nbformat().read(str(path), as_version=4)
     except Exception as error:  # nbformat raises its own kinds, OSError and ValueError
         raise DataError(f"not a notebook ({error})", file=str(path)) from error
 
@@ -76,8 +81,6 @@ def with_parameters(notebook: Any, values: Mapping[str, Any]) -> Any:
     Raises:
         ConfigError: a name that is not among the notebook's parameters.
     """
-    import nbformat
-
     known = parameters(notebook)
     unknown = [name for name in values if name not in known]
     if unknown:
@@ -86,7 +89,9 @@ def with_parameters(notebook: Any, values: Mapping[str, Any]) -> Any:
     if not values:
         return notebook
     lines = [f"{name} = {value!r}" for name, value in values.items()]
-    cell = nbformat.v4.new_code_cell("\n".join(lines), metadata={"tags": ["injected-parameters"]})
+    cell = _nbformat().v4.new_code_cell(
+        "\n".join(lines), metadata={"tags": ["injected-parameters"]}
+    )
     cell.id = "injected-parameters"
     place = notebook.cells.index(_tagged(notebook)[-1]) + 1
     notebook.cells.insert(place, cell)
@@ -219,42 +224,40 @@ def _cell_problems(cell: Any) -> list[str]:
 
 def write(path: str | Path, notebook: Any) -> None:
     """Write a notebook in one step."""
-    import nbformat
-
-    text = nbformat.writes(notebook)
+    text = _nbformat().writes(notebook)
     atomic_write_text(path, text if text.endswith("\n") else text + "\n")
 
 
-def _main() -> None:
-    import typer
+def main(arguments: list[str] | None = None) -> int:
+    """Run notebooks and write their outputs back; 1 if one of them failed or is not fit."""
+    parser = argparse.ArgumentParser(prog="python -m airlens.notebooks", description=main.__doc__)
+    parser.add_argument("names", nargs="*", type=Path, help="notebooks; default: all")
+    parser.add_argument("-p", "--parameter", action="append", default=[], help="name=value")
+    parser.add_argument("--check", action="store_true", help="look only, run nothing")
+    parser.add_argument("--no-png", action="store_true", help="add no PNG beside Plotly's data")
+    parser.add_argument("--timeout", type=int, default=1200, help="seconds a cell may take")
+    given = parser.parse_args(arguments)
+    failed = 0
+    for path in given.names or sorted(FOLDER.glob("*.ipynb")):
+        found = _run(path, given)
+        failed |= bool(found)
+        sys.stdout.write(f"{path}: {'; '.join(found) or 'ok'}\n")
+        sys.stdout.flush()
+    return int(failed)
 
-    def run(
-        names: Annotated[list[Path] | None, typer.Argument(help="notebooks; default: all")] = None,
-        set_: Annotated[
-            list[str] | None, typer.Option("--parameter", "-p", help="name=value for this run")
-        ] = None,
-        check: Annotated[bool, typer.Option(help="look only, run nothing")] = False,
-        png: Annotated[bool, typer.Option(help="add PNG where there is a Chromium")] = True,
-        timeout: Annotated[int, typer.Option(help="seconds a cell may take")] = 1200,
-    ) -> None:
-        """Run notebooks and write their outputs back; not where parameters are given."""
-        failed = False
-        for path in names or sorted(FOLDER.glob("*.ipynb")):
-            try:
-                if not check:
-                    values = _values(set_ or [])
-                    done = execute(path, values, timeout=timeout)
-                    if not values:
-                        write(path, make_static(done, png=png))
-                # What was not written back is only run, not judged.
-                found = [] if set_ else problems(path)
-            except AirlensError as error:
-                found = [str(error)]
-            failed = failed or bool(found)
-            typer.echo(f"{path}: {'ok' if not found else '; '.join(found)}")
-        raise typer.Exit(int(failed))
 
-    typer.run(run)
+def _run(path: Path, given: argparse.Namespace) -> list[str]:
+    """What is wrong with one notebook, after running it unless it is only looked at."""
+    try:
+        values = _values(given.parameter)
+        if not given.check:
+            done = execute(path, values, timeout=given.timeout)
+            if values:  # not written back, so not judged
+                return []
+            write(path, make_static(done, png=not given.no_png))
+        return problems(path)
+    except AirlensError as error:
+        return [str(error)]
 
 
 def _values(texts: Iterable[str]) -> dict[str, Any]:
@@ -276,4 +279,4 @@ def _values(texts: Iterable[str]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    _main()
+    sys.exit(main())

@@ -12,8 +12,8 @@ import pandas as pd
 
 from .cache import atomic_write_text
 from .errors import ConfigError
-from .figstyle import floats, label
-from .figtext import number, percent, shorten
+from .figstyle import floats
+from .figtext import label, number, percent, shorten
 from .figures_selection import domain_counts, selection_scatter, selector_overlap
 from .measure import Influence
 from .selection import SELECTORS, Selection, overlap, select

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 import traitlets as t
 
-from .figstyle import COLOURS, DOMAIN_CYCLE, is_signed, label, limit
-from .figtext import known, number, shorten
+from .figstyle import COLOURS, DOMAIN_CYCLE, limit
+from .figtext import is_signed, known, label, number, shorten
 from .figures_steps import row_dicts
 from .trace_html import hover_text, piece_value, pieces
 
