@@ -74,7 +74,8 @@ def encode_prompt(
     if not prompt.strip():
         raise ConfigError("the prompt is empty")
     kind = resolve_template(model.tokenizer, template)
-    text = prompt_text(model.tokenizer, Trace("prompt", prompt, ""), template) if kind == "chat" else prompt
+    trace = Trace("prompt", prompt, "")
+    text = prompt_text(model.tokenizer, trace, template) if kind == "chat" else prompt
     ids = model.tokenizer(text, add_special_tokens=kind != "chat")["input_ids"]
     if len(ids) >= int(model.cfg.n_ctx):
         raise ConfigError(

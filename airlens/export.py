@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +25,30 @@ def write_selection(run: RunFolder, selection: Selection, path: str | Path) -> P
     A line has id, domain, prompt, response, steps, and under ``meta`` the other columns of the row
     and ``scores``; `airlens.load_traces` reads it.
     """
+    return write_lines(records(run, selection), path)
+
+
+def write_lines(lines: Iterable[Mapping[str, Any]], path: str | Path) -> Path:
+    """Write objects as JSON lines; the file appears when it is complete."""
     target = Path(path)
     with atomic_file(target) as temporary, temporary.open("w", encoding="utf-8") as out:
-        for record in records(run, selection):
-            out.write(json.dumps(record, ensure_ascii=False) + "\n")
+        for line in lines:
+            out.write(json.dumps(line, ensure_ascii=False) + "\n")
     return target
 
 
 def records(run: RunFolder, selection: Selection) -> Iterator[dict[str, Any]]:
     """One object a chosen sample, best first."""
-    chosen = selection.chosen
-    texts = chosen_texts(run, set(chosen["id"])) if run.has("rows") else {}
-    for row in chosen.to_dict("records"):
-        record: dict[str, Any] = {"id": row["id"], "domain": row["domain"] or ""}
+    texts = chosen_texts(run, set(selection.chosen["id"])) if run.has("rows") else {}
+    return with_texts(selection, texts)
+
+
+def with_texts(
+    selection: Selection, texts: Mapping[str, Mapping[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """One object a chosen sample, best first, with what is known of its text by id."""
+    for row in selection.chosen.to_dict("records"):
+        record: dict[str, Any] = {"id": row["id"], "domain": row.get("domain") or ""}
         text = texts.get(str(row["id"]), {})
         scores = {
             str(k): _plain(v)

@@ -67,6 +67,7 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
         self._attention: dict[int, AnswerAttention] = {}
         self._rows: list[dict[str, Any]] = []
         self._comparison: Comparison | None = None
+        self._following = False
         self.heads = self.scores_now(next(iter(many))).top()
         self.head = self.heads.heads[0]
         self.worker, self.looker = Worker(model), Worker(model)
@@ -166,11 +167,15 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
     @guarded
     def _on_set(self, _: Any) -> None:
         text = self.set_text.value
+        if self._following:
+            return
         self._choose(HeadSet.parse(text, "chosen") if text.strip() else HeadSet((), "none"))
 
     @guarded
     def _on_slider(self, _: Any) -> None:
         k = self.slider.value
+        if self._following:
+            return
         self._choose(self.scores_now().top(k) if k else HeadSet((), "none"))
 
     @guarded
@@ -182,12 +187,13 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
         if heads.heads == self.heads.heads:
             return
         self.heads = heads
-        # Both say the same; what they report of it is the set just chosen.
-        self.set_text.value = str(heads)
-        self.slider.value = min(len(heads), self.slider.max)
-        if self.heads.heads != heads.heads:
-            self.heads = heads
+        # Both say the same; what they report of it is not a choice of somebody's.
+        self._following = True
+        try:
             self.set_text.value = str(heads)
+            self.slider.value = min(len(heads), self.slider.max)
+        finally:
+            self._following = False
         self._mark()
         self._measure()
 

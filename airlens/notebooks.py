@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import ast
 import importlib
+import json
 import os
 import shutil
 import sys
@@ -190,7 +191,8 @@ def problems(path: str | Path) -> list[str]:
         found.append(f"{len(_tagged(notebook))} cells are tagged {TAG!r}, not 1")
     if notebook.metadata.get("kernelspec", {}).get("name") != "python3":
         found.append("no kernelspec python3 in its metadata")
-    ids = [cell.get("id") for cell in notebook.cells]
+    # nbformat mends ids as it reads.
+    ids = [c.get("id") for c in json.loads(Path(path).read_text(encoding="utf-8"))["cells"]]
     if None in ids or len(set(ids)) < len(ids):
         found.append("a cell has no id, or two have the same")
     if Path(path).stat().st_size > MOST_BYTES:

@@ -12,18 +12,20 @@ import pandas as pd
 
 from .cache import atomic_write_text
 from .errors import ConfigError
+from .export import with_texts, write_lines
 from .figstyle import floats
 from .figtext import label, number, percent, shorten
 from .figures_selection import domain_counts, selection_scatter, selector_overlap
 from .measure import Influence
 from .selection import SELECTORS, Selection, overlap, select
-from .trace import Trace, save_traces
+from .trace import Trace
 from .widgets_base import Worker, columns, figure_output, guarded, put_figure, row, title
 from .widgets_js import DataTable, Scatter, TraceText, plain
 
 AXES = ["n_tokens", "loss_base", "entropy", "ais", "delta", "ais_control", "n_steps"]
 SHOWN = ["id", "domain", "selected", "ais", "ais_control", "delta", "loss_base", "n_tokens"]
 BARS = ("ais", "ais_control", "delta", "loss_base", "n_tokens")
+TEXT = ("prompt", "response", "steps", "meta")
 MOST_POINTS = 20_000
 Exporter = Callable[[Selection, list[Trace], Path], list[Path]]
 
@@ -231,13 +233,14 @@ class SelectionExplorer(w.VBox):  # type: ignore[misc]
 
 
 def export_selection(selection: Selection, traces: list[Trace], folder: Path) -> list[Path]:
-    """Write what was chosen: traces.jsonl (where texts are known), samples.csv, manifest.json."""
-    files = []
-    texts = {t.id: t for t in traces}
-    chosen = [texts[i] for i in selection.ids if i in texts]
-    if chosen:
-        files.append(save_traces(chosen, folder / "traces.jsonl"))
+    """Write what was chosen, and how.
+
+    ``selection.jsonl`` has the lines that `airlens.export` writes, ``samples.csv`` every sample and
+    whether it was kept, ``manifest.json`` the settings and the ids.
+    """
+    texts = {t.id: {k: v for k, v in t.to_json().items() if k in TEXT} for t in traces}
+    lines = write_lines(with_texts(selection, texts), folder / "selection.jsonl")
     atomic_write_text(folder / "samples.csv", selection.samples.to_csv(index=False))
     note = {"by": selection.by, "ids": selection.ids, **selection.provenance}
     atomic_write_text(folder / "manifest.json", json.dumps(note, ensure_ascii=False, indent=1))
-    return [*files, folder / "samples.csv", folder / "manifest.json"]
+    return [lines, folder / "samples.csv", folder / "manifest.json"]

@@ -164,12 +164,14 @@ function render({ model, el }) {
   // "version" is set last, when all that describes a new trace has arrived.
   model.on("change:version", draw);
   model.on("change:values", recolour);
+  model.on("change:label", drawKey);
   model.on("change:current", mark);
   draw();
   return () => {
     watcher.disconnect();
     model.off("change:version", draw);
     model.off("change:values", recolour);
+    model.off("change:label", drawKey);
     model.off("change:current", mark);
     root.remove();
   };
