@@ -99,7 +99,7 @@ class AblationLab(w.VBox):  # type: ignore[misc]
             found = compare(self.model, tokens, chosen, mode, max_new_tokens=length)
             return found, next_tokens(self.model, tokens, found.base, chosen, mode)
 
-        self.worker.start(work, self._show, what="writing", passes=2 * length + 2)
+        self.worker.start(work, self._show, what="writing", size=2 * length + 2)
 
     def _show(self, found: tuple[Comparison, pd.DataFrame]) -> None:
         self.result, self._next = found

@@ -264,7 +264,7 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
         base = self._comparison.base if self._comparison else None
         known = [(r["heads"], r["mode"], r["set"]) for r in self._rows]
         todo = {k: s for k, s in sets.items() if len(s) and (k, mode, str(s)) not in known}
-        passes = (len(todo) + (0 if known else 2)) * len(self._measured) + 2 * self._new_tokens
+        steps = (len(todo) + (0 if known else 2)) * len(self._measured)
 
         def work() -> tuple[list[dict[str, Any]], Comparison]:
             rows = [] if known else self._levels()
@@ -284,7 +284,7 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
             self.written.value = self._written_html()
 
         what = f"copying without {len(heads)} heads"
-        self.worker.start(work, done, what=what, passes=passes)
+        self.worker.start(work, done, what=what, size=steps)
 
     def _levels(self) -> list[dict[str, Any]]:
         """The model as it is, and the floor: the answer is not in the context."""

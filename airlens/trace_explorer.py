@@ -213,7 +213,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
             self._show()
 
         what = f"scoring {shorten(trace.id, 30)}"
-        self.worker.start(work, done, what=what, passes=2 + self._controls)
+        self.worker.start(work, done, what=what, size=2 + self._controls)
 
     def _measure_each(self) -> None:
         key = self._key(str(self.candidates))
@@ -231,7 +231,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
             self._show_map()
 
         what = f"each of {len(heads)} heads alone"
-        self.worker.start(work, done, what=what, passes=1 + len(heads))
+        self.worker.start(work, done, what=what, size=1 + len(heads))
 
     # Showing -----------------------------------------------------------------------------------
 

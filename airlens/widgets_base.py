@@ -1,7 +1,7 @@
 """What the explorers share: work beside the notebook, progress, cancelling, errors in sight.
 
 A callback of a widget only starts a job. The job runs in a thread, so that the kernel goes on
-answering; it ends early when it is cancelled, which is seen at every layer of every forward pass.
+answering; it ends early when it is cancelled, which is seen at every operation of torch.
 A cell that is run meanwhile waits for the job: hooks on a model act on whoever runs it.
 """
 
@@ -14,10 +14,11 @@ import html
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import ipywidgets as w
+from torch.overrides import TorchFunctionMode
 
 from .errors import AirlensError
 from .figstyle import CONFIG
@@ -33,14 +34,18 @@ class Cancelled(Exception):
 
 
 class Job:
-    """One piece of work: what it does, how far it is, what came of it."""
+    """One piece of work: what it does, how far it is, what came of it.
 
-    def __init__(self, work: Callable[[], Any], done: Callable[[Any], None], passes: int) -> None:
+    ``total`` is how many operations of torch the same work took before, None at the first time.
+    """
+
+    def __init__(
+        self, work: Callable[[], Any], done: Callable[[Any], None], total: int | None
+    ) -> None:
         self.work = work
         self.done = done
-        self.passes = max(1, passes)
-        self.layers = 0
-        self.total = 1
+        self.total = total
+        self.operations = 0
         self.value: Any = None
         self.error: BaseException | None = None
         self.stop = threading.Event()
@@ -51,19 +56,19 @@ class Job:
     @property
     def share(self) -> float:
         """How much of the expected work is done, in [0, 1]."""
-        return min(1.0, self.layers / self.total)
+        return min(1.0, self.operations / self.total) if self.total else 0.0
 
-    def tick(self, value: Any = None, hook: Any = None) -> None:
-        """Count one layer of one forward pass; raise if the job was cancelled."""
+    def tick(self) -> None:
+        """Count an operation; raise if the job was cancelled."""
         if self.stop.is_set():
             raise Cancelled
-        self.layers += 1
+        self.operations += 1
 
     def run(self, model: Any) -> None:
-        """Do the work, watched by hooks on ``model`` where there is one."""
+        """Do the work; with a model, one job at a time on that model."""
         self.started = True
         try:
-            with _watched(self, model):
+            with _turn(model), _Watch(self.tick) if model is not None else contextlib.nullcontext():
                 self.tick()
                 self.value = self.work()
         except BaseException as error:
@@ -72,21 +77,31 @@ class Job:
             self.over.set()
 
 
-@contextlib.contextmanager
-def _watched(job: Job, model: Any) -> Iterator[None]:
+class _Watch(TorchFunctionMode):  # type: ignore[misc]
+    """Calls ``tick`` before every operation of torch in this thread.
+
+    Not a hook on the model: those would keep the fast engine from running.
+    """
+
+    def __init__(self, tick: Callable[[], None]) -> None:
+        super().__init__()
+        self.tick = tick
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.tick()
+        return func(*args, **(kwargs or {}))
+
+
+def _turn(model: Any) -> contextlib.AbstractContextManager[Any]:
+    """Two explorers of one model take turns."""
     if model is None:
-        yield
-        return
-    layers = int(model.cfg.n_layers)
-    job.total = layers * job.passes + 1
-    # Two explorers of one model take turns.
+        return contextlib.nullcontext()
     lock = getattr(model, "_airlens_lock", None)
     if lock is None:
         lock = threading.Lock()
         object.__setattr__(model, "_airlens_lock", lock)
-    names = [(f"blocks.{i}.hook_in", job.tick) for i in range(layers)]
-    with lock, model.hooks(fwd_hooks=names):
-        yield
+    turn: contextlib.AbstractContextManager[Any] = lock
+    return turn
 
 
 class Worker(w.VBox):  # type: ignore[misc]
@@ -102,6 +117,9 @@ class Worker(w.VBox):  # type: ignore[misc]
         self.model = model
         self.job: Job | None = None
         self._task: asyncio.Task[None] | None = None
+        self._known: dict[tuple[str, int], int] = {}
+        self._key = ("", 0)
+        self.what = ""
         self.bar = w.FloatProgress(min=0, max=1, description="", layout={"width": "220px"})
         self.cancel = w.Button(description="cancel", layout={"width": "80px"})
         self.cancel.on_click(lambda _: self.stop())
@@ -118,7 +136,7 @@ class Worker(w.VBox):  # type: ignore[misc]
         done: Callable[[T], None],
         *,
         what: str = "working",
-        passes: int = 1,
+        size: int = 1,
     ) -> None:
         """Run ``work()`` beside, then ``done(its result)`` where widgets may be changed.
 
@@ -126,11 +144,13 @@ class Worker(w.VBox):  # type: ignore[misc]
             work: touches no widget.
             done: gets what ``work`` returned; not called if it was cancelled or failed.
             what: shown beside the progress bar.
-            passes: forward passes that the work will take, for the bar.
+            size: work of the same function and size took as long before, which fills the bar.
         """
         self.stop()
-        self.job = job = Job(work, done, passes)
+        self._key = (work.__qualname__, size)
+        self.job = job = Job(work, done, self._known.get(self._key))
         self.show("")
+        self.what = what
         self.text.value = html.escape(what)
         try:
             loop = asyncio.get_running_loop()
@@ -152,9 +172,12 @@ class Worker(w.VBox):  # type: ignore[misc]
         begun = time.monotonic()
         while not job.over.is_set():
             await asyncio.sleep(POLL)
-            if job is self.job and time.monotonic() - begun > QUIET:
+            passed = time.monotonic() - begun
+            if job is self.job and passed > QUIET:
                 self._line.layout.display = ""
+                self.bar.layout.display = "" if job.total else "none"
                 self.bar.value = job.share
+                self.text.value = html.escape(f"{self.what}, {passed:.0f} s")
         self._settle(job)
 
     def wait(self) -> None:
@@ -185,6 +208,7 @@ class Worker(w.VBox):  # type: ignore[misc]
         elif job.error is not None:
             self.fail(job.error)
         else:
+            self._known[self._key] = job.operations
             try:
                 job.done(job.value)
             except Exception as error:

@@ -73,7 +73,7 @@ def test_a_job_is_cancelled_inside_a_forward_pass() -> None:
             while True:
                 model(tokens)
 
-        worker.start(work, found.append, passes=1000)
+        worker.start(work, found.append)
         await asyncio.sleep(0.3)
         worker.cancel.click()
         await asyncio.sleep(0.3)
@@ -81,8 +81,18 @@ def test_a_job_is_cancelled_inside_a_forward_pass() -> None:
     asyncio.run(main())
     assert found == []
     assert "cancelled" in worker.note.value
-    hooks = [p for p in model.hook_dict.values() if p.fwd_hooks]
-    assert hooks == []
+    with al.ablated(model, "L0H1"):
+        assert model(tokens).shape[1] == tokens.shape[1]
+
+
+def test_the_bar_knows_work_that_was_done_before() -> None:
+    worker = Worker(tiny_model())
+    tokens = worker.model.tokenizer("abc", return_tensors="pt")["input_ids"]
+    for known in (None, True):
+        worker.start(lambda: worker.model(tokens), lambda _: None)
+        assert worker.job is not None
+        assert (worker.job.total is not None) == bool(known)
+    assert worker.job.share == 1
 
 
 def test_waiting_finishes_a_job_that_has_not_begun() -> None:
