@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from . import figures as figures
     from .ablation import ablated as ablated
     from .ablation import mean_z as mean_z
+    from .ablation_lab import AblationLab as AblationLab
     from .bundled import data_path as data_path
     from .compute import fast_allocator as fast_allocator
     from .curves import copy_curve as copy_curve
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from .detectors import detect_all as detect_all
     from .errors import AirlensError as AirlensError
     from .errors import DataError as DataError
+    from .head_explorer import HeadExplorer as HeadExplorer
     from .heads import Head as Head
     from .heads import HeadScores as HeadScores
     from .heads import HeadSet as HeadSet
@@ -46,9 +48,11 @@ if TYPE_CHECKING:
     from .selection import Selection as Selection
     from .selection import overlap as overlap
     from .selection import select as select
+    from .selection_explorer import SelectionExplorer as SelectionExplorer
     from .steps import split_steps as split_steps
     from .trace import Step as Step
     from .trace import Trace as Trace
+    from .trace_explorer import TraceExplorer as TraceExplorer
     from .trust import agreement as agreement
     from .trust import stability as stability
     from .trust_curves import ablation_curves as ablation_curves
@@ -57,12 +61,14 @@ if TYPE_CHECKING:
 _HOME = {
     "ablated": "ablation",
     "mean_z": "ablation",
+    "AblationLab": "ablation_lab",
     "data_path": "bundled",
     "fast_allocator": "compute",
     "copy_curve": "curves",
     "AirlensError": "errors",
     "DataError": "errors",
     "figures": "figures",
+    "HeadExplorer": "head_explorer",
     "Head": "heads",
     "HeadScores": "heads",
     "HeadSet": "heads",
@@ -81,6 +87,7 @@ _HOME = {
     "Selection": "selection",
     "overlap": "selection",
     "select": "selection",
+    "SelectionExplorer": "selection_explorer",
     "split_steps": "steps",
     "Step": "trace",
     "Trace": "trace",
@@ -92,6 +99,7 @@ _HOME = {
     "agreement": "trust",
     "ablation_curves": "trust_curves",
     "mirror_table": "trust_curves",
+    "TraceExplorer": "trace_explorer",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]

@@ -7,9 +7,11 @@ the ``figures_*`` modules.
 from __future__ import annotations
 
 from .figures_ablation import ablation_curve
+from .figures_attention import answer_attention_map
 from .figures_heads import head_map, score_ranking
 from .figures_selection import ais_by_domain, domain_counts, selection_scatter, selector_overlap
 from .figures_steps import ais_by_label, head_step_heatmap, step_heatmap
+from .figures_tokens import next_token_bars
 from .figures_trace import step_bars, token_strip
 from .trace_html import trace_html
 
@@ -17,9 +19,11 @@ __all__ = [
     "ablation_curve",
     "ais_by_domain",
     "ais_by_label",
+    "answer_attention_map",
     "domain_counts",
     "head_map",
     "head_step_heatmap",
+    "next_token_bars",
     "score_ranking",
     "selection_scatter",
     "selector_overlap",

@@ -52,7 +52,7 @@ NEWLINE = '<span class="nl"></span>'
 
 
 @dataclass
-class _Piece:
+class Piece:
     """A stretch of text and the tokens that make it (several where they split a character)."""
 
     text: str
@@ -60,10 +60,10 @@ class _Piece:
     tokens: list[dict[str, Any]] = field(default_factory=list)
 
 
-def _pieces_of_response(rows: list[dict[str, Any]], response: str) -> Iterator[_Piece]:
+def _pieces_of_response(rows: list[dict[str, Any]], response: str) -> Iterator[Piece]:
     """Cut the response at the tokens' character offsets; what no token covers stays uncoloured."""
     cursor, waiting = 0, list[dict[str, Any]]()
-    last: _Piece | None = None
+    last: Piece | None = None
     for row in rows:
         start, end = max(int(row["start"]), cursor), min(int(row["end"]), len(response))
         if end <= cursor:
@@ -72,18 +72,18 @@ def _pieces_of_response(rows: list[dict[str, Any]], response: str) -> Iterator[_
         if last:
             yield last
         if start > cursor:
-            yield _Piece(response[cursor:start], _step(row))
-        last = _Piece(response[start:end], _step(row), [*waiting, row])
+            yield Piece(response[cursor:start], _step(row))
+        last = Piece(response[start:end], _step(row), [*waiting, row])
         cursor, waiting = end, []
     if last:
         yield last
     if cursor < len(response):
-        yield _Piece(response[cursor:], _step(rows[-1]))
+        yield Piece(response[cursor:], _step(rows[-1]))
 
 
-def _pieces_of_tokens(rows: list[dict[str, Any]]) -> Iterator[_Piece]:
+def _pieces_of_tokens(rows: list[dict[str, Any]]) -> Iterator[Piece]:
     """Join tokens by their own text; neighbours that are parts of a character become one piece."""
-    last: _Piece | None = None
+    last: Piece | None = None
     for row in rows:
         text = clean(row["token"])
         part = not text or "\ufffd" in text
@@ -92,18 +92,32 @@ def _pieces_of_tokens(rows: list[dict[str, Any]]) -> Iterator[_Piece]:
             continue
         if last:
             yield last
-        last = _Piece(text, _step(row), [row])
+        last = Piece(text, _step(row), [row])
     if last:
         yield last
+
+
+def pieces(rows: list[dict[str, Any]], response: str | None = None) -> list[Piece]:
+    """Cut a trace's text into pieces of one token, or of the tokens that make one character.
+
+    Args:
+        rows: tokens in order, with token, and start and end where ``response`` is given.
+        response: the response's text; then what no token covers is a piece without tokens.
+    """
+    if not rows:
+        return []
+    if response and "start" in rows[0] and "end" in rows[0]:
+        return list(_pieces_of_response(rows, response))
+    return list(_pieces_of_tokens(rows))
 
 
 def _step(row: dict[str, Any]) -> int:
     return int(row.get("step", 0))
 
 
-def _value(piece: _Piece, column: str) -> float:
-    """The piece's value: its tokens' sum (NLL in nats adds up), or the step's own AIS."""
-    values = [float(t[column]) for t in piece.tokens if known(t.get(column))]
+def piece_value(tokens: list[dict[str, Any]], column: str) -> float:
+    """Return the value of one piece: its tokens' sum (NLL in nats adds up), or their step's AIS."""
+    values = [float(t[column]) for t in tokens if known(t.get(column))]
     if not values:
         return float("nan")
     return values[0] if column == "ais" else float(sum(values))
@@ -114,7 +128,8 @@ def _tint(value: float, bound: float) -> str:
     return f"rgba({WARM if value > 0 else COOL},{share:.2f})" if share >= 0.01 else ""
 
 
-def _hover(tokens: list[dict[str, Any]]) -> str:
+def hover_text(tokens: list[dict[str, Any]]) -> str:
+    """Return what is known of the tokens of one piece, a line each; plain text."""
     lines = []
     for row in tokens:
         where = f"  (token {row['token_id']})" if "token_id" in row else ""
@@ -134,17 +149,17 @@ def _escape(text: str, tail: bool) -> str:
     return body.replace("\n", NEWLINE + "\n") + NEWLINE * ends
 
 
-def _piece_html(piece: _Piece, paint: tuple[str, float, bool], tail: bool) -> str:
+def _piece_html(piece: Piece, paint: tuple[str, float, bool], tail: bool) -> str:
     text, (column, bound, signed) = _escape(piece.text, tail), paint
     if not piece.tokens:
         return f'<span class="faint">{text}</span>' if piece.text.strip() else text
-    value = _value(piece, column)
+    value = piece_value(piece.tokens, column)
     colour = _tint(value if signed else -abs(value), bound)
     style = f' style="background:{colour}"' if colour else ""
-    return f'<span{style} title="{html.escape(_hover(piece.tokens))}">{text}</span>'
+    return f'<span{style} title="{html.escape(hover_text(piece.tokens))}">{text}</span>'
 
 
-def _text_html(pieces: list[_Piece], paint: tuple[str, float, bool]) -> str:
+def _text_html(pieces: list[Piece], paint: tuple[str, float, bool]) -> str:
     """One step's text; the newlines that end it are marked but open no empty lines."""
     parts, tail = list[str](), True
     for piece in reversed(pieces):
@@ -223,14 +238,12 @@ def trace_html(
     rows = row_dicts(frame)
     if value == "ais":
         rows = [row | {"ais": sides.get(_step(row), {}).get("ais")} for row in rows]
-    spans = response is not None and {"start", "end"} <= set(frame.columns)
-    pieces = list(
-        _pieces_of_response(rows, response) if spans and response else _pieces_of_tokens(rows)
-    )
+    parts = pieces(rows, response)
     signed = is_signed(value)
-    full = bound or limit(np.array([_value(piece, value) for piece in pieces], dtype=float))
+    values = np.array([piece_value(part.tokens, value) for part in parts], dtype=float)
+    full = bound or limit(values)
     controls = any(known(side.get("ais_control")) for side in sides.values())
-    body = "".join(_steps_html(pieces, sides, (value, full, signed), code))
+    body = "".join(_steps_html(parts, sides, (value, full, signed), code))
     key = _key(value, full, signed, controls)
     return f'<div class="airlens-trace"><style>{CSS}</style>{key}{body}</div>'
 
@@ -243,7 +256,7 @@ def _sides(steps: pd.DataFrame | None, id: str) -> dict[int, dict[str, Any]]:
 
 
 def _steps_html(
-    pieces: list[_Piece],
+    pieces: list[Piece],
     sides: dict[int, dict[str, Any]],
     paint: tuple[str, float, bool],
     code: bool,
@@ -255,7 +268,7 @@ def _steps_html(
         if known(side.get(name))
     ]
     longest = max(sizes, default=0.0) or 1.0
-    groups: dict[int, list[_Piece]] = {}
+    groups: dict[int, list[Piece]] = {}
     for piece in pieces:
         groups.setdefault(piece.step, []).append(piece)
     for step, group in groups.items():

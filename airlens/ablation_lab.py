@@ -1,0 +1,150 @@
+"""Write on from a prompt with and without some heads, and see where the texts part."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as w
+import pandas as pd
+
+from .ablation import DEFAULT_MODE, MODES, as_head_set
+from .continuation import Comparison, compare, encode_prompt, next_tokens
+from .encode import Template
+from .errors import ConfigError
+from .figtext import clean, visible
+from .figures_tokens import next_token_bars
+from .heads import HeadSet
+from .types import Mode
+from .widgets_base import Worker, columns, figure_output, guarded, put_figure, row, title
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+PROMPT = "The code of the blue box is 7301, that of the red box is 4628. Repeat both codes."
+
+
+class AblationLab(w.VBox):  # type: ignore[misc]
+    """A prompt, the greedy answer with all heads and without some, the first difference marked.
+
+    Args:
+        model: the bridge.
+        heads: ablated at first.
+        prompt: in the box at first.
+        mode: ablation mode at first.
+        new_tokens: length of the answers at first.
+        template: whether the prompt is put under the chat template.
+
+    ``frame(what)`` and ``figure()`` give the data and the static form.
+    """
+
+    def __init__(
+        self,
+        model: TransformerBridge,
+        heads: HeadSet | Iterable[Any] | str = (),
+        prompt: str = PROMPT,
+        *,
+        mode: Mode = DEFAULT_MODE,
+        new_tokens: int = 32,
+        template: Template = "auto",
+    ) -> None:
+        self.model, self._template = model, template
+        heads = as_head_set(heads)
+        heads.check(int(model.cfg.n_layers), int(model.cfg.n_heads))
+        self.result: Comparison | None = None
+        self._next = pd.DataFrame()
+        self.worker = Worker(model)
+        wide = {"width": "min(100%, 720px)"}
+        self.prompt = w.Textarea(value=prompt, description="prompt", rows=3, layout=wide)
+        self.set_text = w.Text(description="heads", value=str(heads), layout=wide)
+        self.mode = w.Dropdown(options=list(MODES), value=mode, description="ablation")
+        self.length = w.BoundedIntText(
+            value=new_tokens, min=1, max=512, description="tokens", layout={"width": "170px"}
+        )
+        self.run = w.Button(description="write on", button_style="primary")
+        self.base, self.other = w.HTML(), w.HTML()
+        self.position = w.IntSlider(
+            description="position", min=0, max=0, continuous_update=False, layout=wide
+        )
+        self.likely = figure_output("next-tokens")
+        self.run.on_click(self._on_run)
+        self.position.observe(self._on_position, "value")
+        aid = "Greedy. Marked: the first token that differs, and all that follows it."
+        super().__init__(
+            [
+                title("With and without", aid),
+                self.prompt,
+                self.set_text,
+                row(self.mode, self.length, self.run),
+                self.worker,
+                columns(self.base, self.other),
+                self.position,
+                self.likely,
+            ],
+            layout={"width": "100%"},
+        )
+        self.base.layout.flex = self.other.layout.flex = "1 1 320px"
+        self._on_run(None)
+
+    @guarded
+    def _on_run(self, _: Any) -> None:
+        heads = HeadSet.parse(self.set_text.value, "chosen") if self.set_text.value.strip() else ()
+        chosen = as_head_set(heads)
+        chosen.check(int(self.model.cfg.n_layers), int(self.model.cfg.n_heads))
+        tokens = encode_prompt(self.model, self.prompt.value, self._template)
+        mode, length = self.mode.value, self.length.value
+
+        def work() -> tuple[Comparison, pd.DataFrame]:
+            found = compare(self.model, tokens, chosen, mode, max_new_tokens=length)
+            return found, next_tokens(self.model, tokens, found.base, chosen, mode)
+
+        self.worker.start(work, self._show, what="writing", size=2 * length + 2)
+
+    def _show(self, found: tuple[Comparison, pd.DataFrame]) -> None:
+        self.result, self._next = found
+        split = self.result.divergence
+        self.base.value = _text("all heads", self.result.base_texts, split)
+        names = f"without {len(self.result.heads)} heads, {self.result.mode}"
+        self.other.value = _text(names, self.result.ablated_texts, split)
+        if split is None:
+            self.worker.show("both texts are the same")
+        self.position.max = max(0, len(self.result.base) - 1)
+        before = self.position.value
+        self.position.value = min(split or 0, self.position.max)
+        if self.position.value == before:
+            self._on_position(None)
+
+    @guarded
+    def _on_position(self, _: Any) -> None:
+        if self.result is not None:
+            put_figure(self.likely, self.figure())
+
+    def frame(self, what: str = "next") -> pd.DataFrame:
+        """The data: "next" (likely tokens at each position) or "texts" (both, token by token).
+
+        Raises:
+            ConfigError: another name.
+        """
+        if what == "next":
+            return self._next
+        if what == "texts":
+            return self.result.frame() if self.result else pd.DataFrame()
+        raise ConfigError(f"frame({what!r}): use next, texts")
+
+    def figure(self) -> Any:
+        """The static form: the likeliest next tokens at the position chosen."""
+        return next_token_bars(self._next, self.position.value)
+
+
+def _text(name: str, tokens: tuple[str, ...], split: int | None) -> str:
+    """One answer as HTML; what follows the first difference is marked."""
+    cut = len(tokens) if split is None else split
+    same = html.escape(clean("".join(tokens[:cut])))
+    first = "".join(f"<mark>{html.escape(visible(t))}</mark>" for t in tokens[cut : cut + 1])
+    rest = html.escape(clean("".join(tokens[cut + 1 :])))
+    mark = f'{first}<span style="background:rgba(213,94,0,.16)">{rest}</span>'
+    return (
+        f'<div style="line-height:1.5"><b>{html.escape(name)}</b>'
+        f'<div style="white-space:pre-wrap;overflow-wrap:anywhere">{same}{mark}</div></div>'
+    )

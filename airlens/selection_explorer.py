@@ -1,0 +1,246 @@
+"""Look into a selection: which samples a threshold keeps, what they are, and their traces."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as w
+import pandas as pd
+
+from .cache import atomic_write_text
+from .errors import ConfigError
+from .export import with_texts, write_lines
+from .figstyle import floats
+from .figtext import label, number, percent, shorten
+from .figures_selection import domain_counts, selection_scatter, selector_overlap
+from .measure import Influence
+from .selection import SELECTORS, Selection, overlap, select
+from .trace import Trace
+from .widgets_base import Worker, columns, figure_output, guarded, put_figure, row, title
+from .widgets_js import DataTable, Scatter, TraceText, plain
+
+AXES = ["n_tokens", "loss_base", "entropy", "ais", "delta", "ais_control", "n_steps"]
+SHOWN = ["id", "domain", "selected", "ais", "ais_control", "delta", "loss_base", "n_tokens"]
+BARS = ("ais", "ais_control", "delta", "loss_base", "n_tokens")
+TEXT = ("prompt", "response", "steps", "meta")
+MOST_POINTS = 20_000
+Exporter = Callable[[Selection, list[Trace], Path], list[Path]]
+
+
+class SelectionExplorer(w.VBox):  # type: ignore[misc]
+    """Samples as points and as a table, a threshold that chooses, a trace behind each.
+
+    Args:
+        samples: ``Influence.samples``, or the whole :class:`~airlens.measure.Influence`, whose
+            tokens then colour the traces.
+        traces: the texts, by id; without them only numbers are shown and exported.
+        by: selector at first.
+        top: share kept at first.
+        export: writes a selection into a folder and returns the files; default:
+            :func:`export_selection`.
+
+    ``selection`` is what is kept; ``frame(what)`` and ``figure(what)`` give the data and the static
+    form of each view.
+    """
+
+    def __init__(
+        self,
+        samples: pd.DataFrame | Influence,
+        traces: Iterable[Trace] = (),
+        *,
+        by: str = "ais",
+        top: float = 0.2,
+        export: Exporter | None = None,
+    ) -> None:
+        self.influence = samples if isinstance(samples, Influence) else None
+        frame = samples.samples if isinstance(samples, Influence) else samples
+        if frame.empty:
+            raise ConfigError("SelectionExplorer needs at least one sample")
+        self.samples = frame.reset_index(drop=True)
+        self.traces = {t.id: t for t in traces}
+        self._export = export or export_selection
+        self.worker = Worker()
+        self._controls(by, top)
+        self.selection = self._select()
+        super().__init__(self._layout(), layout={"width": "100%"})
+        self._draw()
+
+    def _controls(self, by: str, top: float) -> None:
+        axes = [(label(c), c) for c in AXES if c in self.samples]
+        names = [n for n, (c, _) in SELECTORS.items() if c in self.samples]
+        within = [("each domain", "domain")] if "domain" in self.samples else []
+        self.x = w.Dropdown(options=axes, description="across")
+        self.y = w.Dropdown(options=axes, description="up", value=by if by in AXES else axes[0][1])
+        self.by = w.Dropdown(options=["random", *names], value=by, description="rank by")
+        self.within = w.Dropdown(options=[*within, ("all", None)], description="within")
+        self.top = w.FloatSlider(
+            description="keep", value=top, min=0.01, max=1, step=0.01, readout_format=".0%",
+            continuous_update=False, layout={"width": "min(100%, 420px)"},
+        )  # fmt: skip
+        self.folder = w.Text(value="runs/selection", description="folder")
+        self.save = w.Button(description="export", tooltip="write what is kept into the folder")
+        self.points, self.table, self.text = Scatter(), DataTable(), TraceText()
+        self.text.empty = "Click a point or a row to read its trace."
+        self.counts, self.shared = figure_output("counts"), figure_output("overlap")
+        self.said = w.HTML()
+        for control in (self.x, self.y):
+            control.observe(self._on_axes, "value")
+        for control in (self.by, self.within, self.top):
+            control.observe(self._on_rule, "value")
+        self.points.observe(self._on_lasso, "lasso")
+        self.points.on_pick(self._on_pick)
+        self.table.on_pick(self._on_pick)
+        self.save.on_click(self._on_export)
+
+    def _layout(self) -> list[Any]:
+        aid = "Filled: kept. Click a point, or draw a loop round some to see only them below."
+        return [
+            title("A selection", aid),
+            row(self.by, self.within, self.top),
+            row(self.x, self.y),
+            self.points,
+            columns(self.counts, self.shared),
+            self.table,
+            self.said,
+            self.text,
+            row(self.folder, self.save),
+            self.worker,
+        ]
+
+    # What was asked for ------------------------------------------------------------------------
+
+    @guarded
+    def _on_axes(self, _: Any) -> None:
+        self._draw_points()
+
+    @guarded
+    def _on_rule(self, _: Any) -> None:
+        self.selection = self._select()
+        self._draw()
+
+    @guarded
+    def _on_lasso(self, _: Any) -> None:
+        self.table.only = list(self.points.lasso)
+
+    @guarded
+    def _on_pick(self, index: int) -> None:
+        sample = self.samples.iloc[index]
+        self.points.current = self.table.current = index
+        self._show_trace(str(sample["id"]))
+
+    @guarded
+    def _on_export(self, _: Any) -> None:
+        if not self.folder.value.strip():
+            raise ConfigError("name a folder to write into")
+        folder = Path(self.folder.value).expanduser()
+        chosen, traces = self.selection, list(self.traces.values())
+        self.worker.start(
+            lambda: self._export(chosen, traces, folder),
+            lambda files: self.worker.show(f"written: {', '.join(map(str, files))}"),
+            what="writing",
+        )
+
+    def _select(self) -> Selection:
+        top = float(self.top.value)
+        return select(self.samples, self.by.value, top, within=self.within.value)
+
+    # Showing -----------------------------------------------------------------------------------
+
+    def _draw(self) -> None:
+        kept = self.selection.samples
+        self._draw_points()
+        self.table.fill(kept[[c for c in SHOWN if c in kept]], BARS)
+        by_domain = kept if "domain" in kept else kept.assign(domain="all")
+        put_figure(self.counts, domain_counts(by_domain))
+        put_figure(self.shared, self.figure("overlap"))
+
+    def _draw_points(self) -> None:
+        kept, points = self.selection.samples, self.points
+        shown = kept.head(MOST_POINTS)
+        x, y = self.x.value, self.y.value
+        domains = (
+            shown["domain"].astype(str) if "domain" in shown else shown["id"].map(lambda _: "")
+        )
+        names = sorted(domains.unique())
+        points.x, points.y = plain(floats(shown, x)), plain(floats(shown, y))
+        points.groups, points.group = names, [names.index(d) for d in domains]
+        points.notes = [
+            f"{shorten(i, 40)}   {d}   {label(y)} {number(b)}   {label(x)} {number(a)}"
+            for i, d, a, b in zip(shown["id"], domains, points.x, points.y, strict=True)
+        ]
+        points.chosen = [int(i) for i in range(len(shown)) if shown["selected"].iloc[i]]
+        points.x_title, points.y_title = label(x), label(y)
+        points.title = f"{label(y)} against {label(x)}, one point a sample"
+        count = int(kept["selected"].sum())
+        points.legend = f"kept: {count} of {len(kept)} ({percent(count / len(kept))})"
+        if len(shown) < len(kept):
+            points.legend += f"; drawn: the first {len(shown)}"
+        points.version += 1
+
+    def _show_trace(self, id: str) -> None:
+        trace = self.traces.get(id)
+        self.said.value = ""
+        found = self.influence
+        tokens = found.tokens[found.tokens["id"] == id] if found else pd.DataFrame()
+        if found is not None and not tokens.empty:
+            steps = found.steps[found.steps["id"] == id]
+            self.text.legend = f"{shorten(id, 40)}; margin: AIS of the step, random heads in grey"
+            self.text.fill(tokens, steps, trace.response if trace else "")
+            self.text.colour(tokens, "delta")
+            return
+        if trace is None:
+            self.worker.show(f"no text is known of {id}: give SelectionExplorer its traces")
+            return
+        steps_of = trace.steps or trace.with_steps("auto").steps
+        parts = [(id, i, i, s.text, 0.0) for i, s in enumerate(steps_of)]
+        frame = pd.DataFrame(parts, columns=["id", "step", "pos", "token", "delta"])
+        sides = pd.DataFrame({"step": frame["step"], "label": [s.label for s in steps_of]})
+        self.text.legend = f"{shorten(id, 40)}; not scored"
+        self.text.fill(frame, sides, "")
+
+    # The data and the static form --------------------------------------------------------------
+
+    def frame(self, what: str = "samples") -> pd.DataFrame:
+        """The data: "samples" (with selected and rank_in_group), "chosen", "lasso" or "overlap".
+
+        Raises:
+            ConfigError: another name.
+        """
+        if what == "samples":
+            return self.selection.samples
+        if what == "chosen":
+            return self.selection.chosen
+        if what == "lasso":
+            return self.selection.samples.iloc[list(self.points.lasso)]
+        if what == "overlap":
+            names = ("ais", "random", "length", "loss", "entropy", "ais_control")
+            usable = [n for n in names if n == "random" or SELECTORS[n][0] in self.samples]
+            return overlap(self.samples, usable, (float(self.top.value),), within=self.within.value)
+        raise ConfigError(f"frame({what!r}): use samples, chosen, lasso, overlap")
+
+    def figure(self, what: str = "scatter") -> Any:
+        """The static form: "scatter", "counts" or "overlap", as a Plotly figure."""
+        if what == "overlap":
+            return selector_overlap(self.frame("overlap"))
+        if what == "counts":
+            return domain_counts(self.selection.samples)
+        if what == "scatter":
+            return selection_scatter(self.selection.samples, self.x.value, self.y.value)
+        raise ConfigError(f"figure({what!r}): use scatter, counts, overlap")
+
+
+def export_selection(selection: Selection, traces: list[Trace], folder: Path) -> list[Path]:
+    """Write what was chosen, and how.
+
+    ``selection.jsonl`` has the lines that `airlens.export` writes, ``samples.csv`` every sample and
+    whether it was kept, ``manifest.json`` the settings and the ids.
+    """
+    texts = {t.id: {k: v for k, v in t.to_json().items() if k in TEXT} for t in traces}
+    lines = write_lines(with_texts(selection, texts), folder / "selection.jsonl")
+    atomic_write_text(folder / "samples.csv", selection.samples.to_csv(index=False))
+    note = {"by": selection.by, "ids": selection.ids, **selection.provenance}
+    atomic_write_text(folder / "manifest.json", json.dumps(note, ensure_ascii=False, indent=1))
+    return [lines, folder / "samples.csv", folder / "manifest.json"]

@@ -1,0 +1,114 @@
+"""A notebook of small parameters and a page that notes everything that goes wrong in it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import browser_server as bs
+from explore_tiny import HOSTILE, save_tiny
+
+from airlens.notebooks import read, with_parameters, write
+
+NOTEBOOK = bs.ROOT / "notebooks" / "07_explorers.ipynb"
+# What a browser says of itself, or a server of files that it may do without.
+HARMLESS = ("favicon", "AudioContext", "source map", "Failed to load resource")
+
+
+def prepare(folder: Path, **values: Any) -> Path:
+    """The explorers' notebook on a tiny model and two traces, one of them hostile."""
+    traces = folder / "traces.jsonl"
+    plain = "First 2 + 2 = 4.\nThen 4 + 3 = 7.\nThe answer is 7."
+    records = [
+        {"id": i, "domain": i, "prompt": "Add.", "response": text}
+        for i, text in (("plain", plain), ("hostile", HOSTILE))
+    ]
+    traces.write_text("".join(json.dumps(record) + "\n" for record in records))
+    small = {"n_probes": 2, "max_tokens": 1400, "n_traces": 2, "top": 0.25, "new_tokens": 4}
+    given = {"model": "", "traces_from": str(traces), **small, **values}
+    given["model"] = given["model"] or str(save_tiny(folder / "tiny"))
+    notebook = with_parameters(read(NOTEBOOK), given)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    write(folder / "explorers.ipynb", notebook)
+    return folder / "explorers.ipynb"
+
+
+@dataclass
+class Watched:
+    """A page, what its console said, and where it wanted to go."""
+
+    page: Any
+    errors: list[str] = field(default_factory=list)
+    away: list[str] = field(default_factory=list)
+    dialogs: list[str] = field(default_factory=list)
+
+
+def _local(address: str) -> bool:
+    parts = urlsplit(address)
+    return parts.scheme in ("data", "blob", "about") or parts.hostname in ("127.0.0.1", "localhost")
+
+
+@contextlib.contextmanager
+def open_page(width: int = 1280, height: int = 800) -> Iterator[Watched]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=bs.find_chromium(), args=bs.ARGUMENTS)
+        page = browser.new_page(viewport={"width": width, "height": height})
+        page.set_default_timeout(60_000)
+        seen = Watched(page)
+
+        def route(found: Any) -> None:
+            if _local(found.request.url):
+                found.continue_()
+            else:
+                seen.away.append(found.request.url)
+                found.abort()
+
+        def console(message: Any) -> None:
+            text = f"{message.text} {message.location.get('url', '')}"
+            if message.type == "error" and not any(word in text for word in HARMLESS):
+                seen.errors.append(text)
+
+        def dialog(found: Any) -> None:
+            seen.dialogs.append(found.message)
+            found.dismiss()
+
+        page.route("**/*", route)
+        page.on("console", console)
+        page.on("pageerror", lambda error: seen.errors.append(str(error)))
+        page.on("dialog", dialog)
+        try:
+            yield seen
+        finally:
+            browser.close()
+
+
+IDLE = """() => [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]
+    .every(prompt => /\\[\\d+\\]:/.test(prompt.textContent))"""
+"""Whether every cell has run."""
+
+
+def run_all(page: Any, address: str, name: str = "explorers.ipynb") -> None:
+    """Open a notebook in JupyterLab and run all its cells."""
+    page.goto(f"{address}/lab/tree/{name}")
+    # Cells that are run before the kernel is ready are dropped.
+    page.get_by_text("| Idle").wait_for()
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+
+
+def screenshot(page: Any, name: str) -> None:
+    """Keep a picture where ``AIRLENS_SCREENSHOTS`` names a folder."""
+    folder = os.environ.get("AIRLENS_SCREENSHOTS")
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=str(Path(folder) / f"{name}.png"))

@@ -1,0 +1,38 @@
+"""The explorers served as an app without code: first page, a click, no request elsewhere."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("playwright")
+import browser_pages as bp
+import browser_server as bs
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(bs.find_chromium() is None, reason="there is no Chromium"),
+]
+
+
+def test_the_app_shows_the_explorers_and_answers_a_click(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    pytest.importorskip("voila")
+    folder = tmp_path_factory.mktemp("app")
+    notebook = bp.prepare(folder)
+    with bs.voila(folder, notebook) as address, bp.open_page() as seen:
+        page = seen.page
+        page.goto(address, timeout=120_000)
+        page.locator(".airlens-grid svg").first.wait_for()
+        page.locator(".airlens-pattern .gtitle").wait_for()
+        bp.screenshot(page, "app")
+        assert page.get_by_text("import airlens").count() == 0
+        page.locator(".airlens-grid").first.locator("rect.cell[data-index='6']").click()
+        page.locator(".airlens-pattern .gtitle", has_text="L1H2 copies").wait_for()
+        page.locator(".airlens-text .side").nth(1).click()
+        page.locator(".airlens-grid").nth(1).locator("rect.cell").first.wait_for()
+        assert page.locator(".airlens-table tbody tr").count() == 2
+        assert page.evaluate("() => window.pwned === undefined")
+        assert seen.errors == []
+        assert seen.away == []

@@ -1,0 +1,309 @@
+"""The explorers' callbacks, driven in Python on a tiny model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from explore_tiny import HEADS, HOSTILE, LAYERS, tiny_model, tiny_probes, tiny_traces
+
+import airlens as al
+from airlens.attention import answer_attention
+from airlens.continuation import compare, continuation, encode_prompt, next_tokens
+from airlens.errors import ConfigError
+from airlens.figures_attention import answer_attention_map
+from airlens.figures_tokens import next_token_bars
+from airlens.heads import Head
+from airlens.single_heads import by_step, single_heads
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    return tiny_model()
+
+
+@pytest.fixture(scope="module")
+def probes(model: Any) -> al.ProbeSet:
+    return tiny_probes(model.tokenizer)
+
+
+@pytest.fixture(scope="module")
+def view(model: Any, probes: al.ProbeSet) -> al.HeadExplorer:
+    scores = al.retrieval_scores(model, probes, progress=False)
+    return al.HeadExplorer(model, scores, probes, new_tokens=3)
+
+
+@pytest.fixture
+def trace_view(model: Any) -> al.TraceExplorer:
+    return al.TraceExplorer(model, tiny_traces(), "L0H1, L1H2")
+
+
+# Under the explorers ----------------------------------------------------------------------------
+
+
+def test_attention_rows_are_those_of_the_model(model: Any, probes: al.ProbeSet) -> None:
+    probe = probes[0]
+    found = answer_attention(model, probe)
+    _, cache = model.run_with_cache(torch.tensor([probe.tokens]))
+    start, stop = probe.answer
+    for layer in range(LAYERS):
+        wanted = cache[f"blocks.{layer}.attn.hook_pattern"][0, :, start - 1 : stop - 1].numpy()
+        np.testing.assert_allclose(found.pattern[layer], wanted, atol=2e-3)
+    frame = found.frame(Head(1, 2), around=5)
+    assert set(frame["position"]) == set(range(probe.needle[0] - 5, probe.needle[1] + 5))
+    sums = frame.groupby("answer")["attention"].sum() + frame.groupby("answer")["outside"].first()
+    np.testing.assert_allclose(sums, 1, atol=1e-2)
+
+
+def test_copied_is_what_the_retrieval_score_counts(model: Any, probes: al.ProbeSet) -> None:
+    scores = al.retrieval_scores(model, probes, progress=False)
+    for i, probe in enumerate(probes):
+        found = answer_attention(model, probe)
+        for layer in range(LAYERS):
+            for head in range(HEADS):
+                share = np.mean(found.copied(Head(layer, head)))
+                assert share == pytest.approx(float(scores.samples[i, layer, head]))
+
+
+def test_single_heads_are_the_influence_of_one_head(model: Any) -> None:
+    trace = tiny_traces()[0]
+    alone = single_heads(model, trace, "L0H1, L2H3")
+    for name in ("L0H1", "L2H3"):
+        wanted = al.influence(model, trace, name, controls=0, progress=False)
+        mine = alone[alone["name"] == name]
+        np.testing.assert_allclose(mine["delta"], wanted.tokens["delta"], atol=1e-5)
+        steps = by_step(mine)["delta"]
+        np.testing.assert_allclose(steps, wanted.steps["delta"], atol=1e-5)
+
+
+def test_continuation_is_greedy_and_ablation_changes_it(model: Any) -> None:
+    tokens = encode_prompt(model, "Count: one two three")
+    written = continuation(model, tokens, 4)
+    ids = list(tokens)
+    for token in written:
+        assert token == int(model(torch.tensor([ids]))[0, -1].argmax())
+        ids.append(token)
+    every = [(layer, head) for layer in range(LAYERS) for head in range(HEADS)]
+    found = compare(model, tokens, al.HeadSet.parse(every), "zero", max_new_tokens=4)
+    assert found.base == written
+    assert found.divergence is not None
+    assert list(found.frame()["same"])[: found.divergence] == [True] * found.divergence
+    nothing = compare(model, tokens, al.HeadSet(()), max_new_tokens=4)
+    assert nothing.divergence is None
+
+
+def test_next_tokens_are_probabilities(model: Any) -> None:
+    tokens = encode_prompt(model, "abc")
+    written = continuation(model, tokens, 2)
+    frame = next_tokens(model, tokens, written, al.HeadSet.parse("L0H1"), k=3)
+    assert frame.groupby("position")["written"].sum().tolist() == [1, 1]
+    first = frame[frame["position"] == 0].set_index("token_id")["p_base"]
+    wanted = model(torch.tensor([tokens]))[0, -1].softmax(-1)
+    assert first.max() == pytest.approx(float(wanted.max()), abs=1e-5)
+    assert first.idxmax() == int(wanted.argmax())
+
+
+def test_an_empty_prompt_is_an_error(model: Any) -> None:
+    with pytest.raises(ConfigError, match="empty"):
+        encode_prompt(model, "  ")
+
+
+@pytest.mark.parametrize("draw", [answer_attention_map, next_token_bars])
+def test_figures_of_nothing_say_so(draw: Any) -> None:
+    assert draw(pd.DataFrame()).layout.annotations[0].text
+
+
+def test_attention_figure_escapes_and_limits() -> None:
+    row = {"predicts": "<b>", "token": "</s>", "attention": 0.5, "in_needle": True, "most": True}
+    rows = [row | {"answer": i, "position": 3, "copied": True, "outside": 0.5} for i in range(40)]
+    fig = answer_attention_map(pd.DataFrame(rows), "L0H1", rows=8)
+    assert len(fig.data[0].z) == 8
+    assert fig.layout.xaxis.ticktext[0] == "&lt;/s&gt;"
+    assert "first 8 of 40" in fig.layout.title.text.replace("<br>", " ")
+
+
+# HeadExplorer -----------------------------------------------------------------------------------
+
+
+def test_heads_are_shown_and_measured_at_once(view: al.HeadExplorer) -> None:
+    assert view.worker.note.value == view.looker.note.value == ""
+    assert len(view.map.values) == LAYERS * HEADS
+    assert len(view.frame("attention")) > 0
+    assert set(view.frame("ablation")["heads"]) >= {"top", "random", "needle removed"}
+    for what in ("heads", "attention", "ablation"):
+        assert view.figure(what).data
+
+
+def test_a_click_looks_and_a_shift_click_adds(view: al.HeadExplorer) -> None:
+    before = view.heads
+    view.map.picked = [6, 0, 101]
+    assert str(view.head) == view.typed.value == "L1H2"
+    assert view.heads == before
+    assert "L1H2 copies" in view.figure("attention").layout.title.text
+    index = next(i for i in range(12) if Head(*divmod(i, HEADS)) not in before)
+    view.map.picked = [index, 1, 102]
+    assert len(view.heads) == len(before) + 1
+    assert index in view.map.marked
+    view.map.picked = [index, 1, 103]
+    assert view.heads.heads == before.heads
+
+
+def test_slider_text_and_map_agree(view: al.HeadExplorer) -> None:
+    view.slider.value = 3
+    assert view.heads.heads == view.scores_now().top(3).heads
+    assert view.set_text.value == str(view.heads)
+    view.set_text.value = "L2H1, L0H0"
+    assert view.slider.value == 2
+    assert view.heads.names() == ["L2H1", "L0H0"]
+    assert view.map.marked == [9, 0]
+    rows = view.frame("ablation")
+    wanted = rows[(rows["set"] == "L2H1, L0H0") & (rows["heads"] == "chosen")]
+    model, probes = view.model, view.probes.subset([0, 1])
+    with al.ablated(model, "L2H1, L0H0"):
+        assert wanted["nll"].iloc[0] == pytest.approx(al.copy_accuracy(model, probes).nll, abs=1e-4)
+
+
+def test_a_head_that_is_not_there_is_told(view: al.HeadExplorer) -> None:
+    for text in ("L99H0", HOSTILE):
+        view.set_text.value = text
+        assert 'role="alert"' in view.worker.note.value
+        assert "<script" not in view.worker.note.value
+    view.set_text.value = "L0H0"
+    assert 'role="alert"' not in view.worker.note.value
+
+
+def test_another_mode_is_measured_again(view: al.HeadExplorer) -> None:
+    view.mode.value = "zero"
+    assert "zero" in set(view.frame("ablation").query("k > 0")["mode"])
+    view.mode.value = "uniform"
+
+
+# TraceExplorer ----------------------------------------------------------------------------------
+
+
+def test_a_trace_is_scored_and_coloured(trace_view: al.TraceExplorer) -> None:
+    trace = trace_view.trace
+    wanted = al.influence(trace_view.model, trace, "L0H1, L1H2", controls=1, progress=False)
+    pd.testing.assert_frame_equal(trace_view.frame("tokens"), wanted.tokens)
+    assert "".join(trace_view.text.texts) == trace.response
+    assert len(trace_view.text.sides) == 3
+    assert trace_view.figure("steps").data
+    assert trace_view.figure("tokens").data
+
+
+def test_a_step_then_a_head_recolours(trace_view: al.TraceExplorer) -> None:
+    all_heads = list(trace_view.text.values)
+    trace_view.text.picked = [1, 1]
+    assert trace_view.text.current == trace_view.map.column == 1
+    assert set(trace_view.map.rows) == {"L0H1", "L1H2"}
+    name = trace_view.map.rows[1]
+    trace_view.map.picked = [len(trace_view.map.cols), 0, 1]
+    alone = trace_view.frame("head_tokens").query("name == @name")["delta"]
+    np.testing.assert_allclose(trace_view.text.values, alone, rtol=1e-5)
+    assert name in trace_view.text.label
+    assert trace_view.figure("heads").data
+    trace_view.all_heads.click()
+    assert trace_view.text.values == all_heads
+
+
+def test_another_engine_can_be_plugged_in(model: Any) -> None:
+    called = []
+
+    def mine(*given: Any, **named: Any) -> pd.DataFrame:
+        called.append(named)
+        return single_heads(*given, **named)
+
+    view = al.TraceExplorer(model, tiny_traces(), "L0H1", controls=0, measure_heads=mine)
+    view.text.picked = [0, 1]
+    view.text.picked = [1, 2]
+    assert called == [{"mode": "uniform", "template": "auto"}]
+
+
+def test_colours_splitters_and_pasting(trace_view: al.TraceExplorer) -> None:
+    for value in ("ais", "nll_base", "entropy", "delta_control"):
+        trace_view.colour.value = value
+        assert any(v is not None for v in trace_view.text.values)
+    trace_view.splitter.value = "sentence"
+    assert trace_view.worker.note.value == ""
+    trace_view.response.value = "One.\n\nTwo."
+    trace_view.add.click()
+    assert trace_view.trace.id == "pasted 1"
+    assert "".join(trace_view.text.texts) == "One.\n\nTwo."
+    trace_view.response.value = " "
+    trace_view.add.click()
+    assert "paste a response" in trace_view.worker.note.value
+
+
+def test_a_long_trace_is_windowed(model: Any) -> None:
+    trace = al.Trace("long", "", "word " * 400).with_steps("auto")
+    view = al.TraceExplorer(model, trace, "L0H1", controls=0)
+    assert len(view.text.texts) == 2000
+
+
+# AblationLab ------------------------------------------------------------------------------------
+
+
+def test_both_texts_and_the_likely_tokens(model: Any) -> None:
+    lab = al.AblationLab(model, "L0H1, L1H0, L2H2", HOSTILE, new_tokens=4)
+    assert lab.worker.note.value in ("", '<span style="opacity:.75">both texts are the same</span>')
+    assert "all heads" in lab.base.value
+    assert set(lab.frame().columns) >= {"position", "p_base", "p_ablated"}
+    lab.position.value = lab.position.max
+    assert f"position {lab.position.max}" in lab.figure().layout.title.text
+    lab.prompt.value = ""
+    lab.run.click()
+    assert "prompt is empty" in lab.worker.note.value
+
+
+# SelectionExplorer ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def chooser(model: Any) -> al.SelectionExplorer:
+    traces = [al.Trace(f"t{i}", "", f"{'a b c ' * (i + 1)}.", "xy"[i % 2]) for i in range(6)]
+    traces.append(tiny_traces()[1])
+    result = al.influence(model, traces, "L0H1", controls=1, progress=False)
+    return al.SelectionExplorer(result, traces, top=0.4)
+
+
+def test_what_is_kept_is_what_select_keeps(chooser: al.SelectionExplorer) -> None:
+    for by, top in (("length", 0.5), ("ais", 0.3)):
+        chooser.by.value, chooser.top.value = by, top
+        wanted = al.select(chooser.samples, by, top).ids
+        assert chooser.frame("chosen")["id"].tolist() == wanted
+        drawn = [chooser.samples["id"].iloc[i] for i in chooser.points.chosen]
+        assert sorted(drawn) == sorted(wanted)
+    for what in ("scatter", "counts", "overlap"):
+        assert chooser.figure(what).data
+
+
+def test_a_lasso_narrows_the_table_and_a_row_shows_its_trace(chooser: al.SelectionExplorer) -> None:
+    chooser.points.lasso = [1, 6]
+    assert chooser.table.only == [1, 6]
+    assert chooser.frame("lasso")["id"].tolist() == ["t1", "hostile"]
+    chooser.table.picked = [6, 1]
+    assert "".join(chooser.text.texts) == HOSTILE
+    assert chooser.points.current == 6
+
+
+def test_export_writes_what_is_kept(chooser: al.SelectionExplorer, tmp_path: Path) -> None:
+    chooser.folder.value = str(tmp_path / "out")
+    chooser.save.click()
+    note = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert note["ids"] == chooser.selection.ids
+    again = al.load_traces(tmp_path / "out" / "selection.jsonl")
+    assert [t.id for t in again] == chooser.selection.ids
+    assert again[0].response == chooser.traces[again[0].id].response
+
+
+def test_numbers_alone_are_enough(chooser: al.SelectionExplorer) -> None:
+    view = al.SelectionExplorer(chooser.samples)
+    view.table.picked = [0, 1]
+    assert "no text is known" in view.worker.note.value
+    with pytest.raises(ConfigError):
+        al.SelectionExplorer(chooser.samples.head(0))
