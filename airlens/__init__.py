@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from .curves import copy_curve as copy_curve
     from .errors import AirlensError as AirlensError
     from .errors import DataError as DataError
+    from .evaluate import generate_answers as generate_answers
+    from .evaluate import held_out_nll as held_out_nll
     from .heads import Head as Head
     from .heads import HeadScores as HeadScores
     from .heads import HeadSet as HeadSet
@@ -40,8 +42,13 @@ if TYPE_CHECKING:
     from .selection import overlap as overlap
     from .selection import select as select
     from .steps import split_steps as split_steps
+    from .study import study_table as study_table
     from .trace import Step as Step
     from .trace import Trace as Trace
+    from .train import TrainSettings as TrainSettings
+    from .train import fine_tune as fine_tune
+    from .weights import StepWeights as StepWeights
+    from .weights import step_weights as step_weights
 
 _HOME = {
     "ablated": "ablation",
@@ -50,26 +57,33 @@ _HOME = {
     "copy_curve": "curves",
     "AirlensError": "errors",
     "DataError": "errors",
+    "generate_answers": "evaluate",
+    "held_out_nll": "evaluate",
     "figures": "figures",
     "Head": "heads",
     "HeadScores": "heads",
     "HeadSet": "heads",
     "load_heads": "heads",
     "random_heads": "heads",
+    "load_traces": "load",
     "Influence": "measure",
     "influence": "measure",
-    "load_traces": "load",
     "load_model": "model",
-    "ProbeSet": "probes",
     "key_value_probes": "probes",
+    "ProbeSet": "probes",
     "copy_accuracy": "retrieval",
     "retrieval_scores": "retrieval",
-    "Selection": "selection",
     "overlap": "selection",
     "select": "selection",
+    "Selection": "selection",
     "split_steps": "steps",
+    "study_table": "study",
     "Step": "trace",
     "Trace": "trace",
+    "fine_tune": "train",
+    "TrainSettings": "train",
+    "step_weights": "weights",
+    "StepWeights": "weights",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]

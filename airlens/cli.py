@@ -12,11 +12,13 @@ from . import (
     __version__,
     cli_demo,
     cli_doctor,
+    cli_evaluate,
     cli_heads,
     cli_report,
     cli_score,
     cli_select,
     cli_status,
+    cli_train,
 )
 from .errors import AirlensError
 
@@ -35,6 +37,8 @@ app.command("score")(cli_score.score)
 app.command("status")(cli_status.status)
 app.command("select")(cli_select.select)
 app.command("report")(cli_report.report)
+app.command("train")(cli_train.train)
+app.command("evaluate")(cli_evaluate.evaluate)
 
 
 def _version(value: bool) -> None:

@@ -138,7 +138,7 @@ def generate_answers(
         (
             trace.id,
             draw,
-            tokenizer(prompt_text(tokenizer, trace.prompt, template), add_special_tokens=not chat)[
+            tokenizer(prompt_text(tokenizer, trace, template), add_special_tokens=not chat)[
                 "input_ids"
             ],
         )
@@ -235,6 +235,23 @@ def is_correct(solution: str, answer: str) -> bool:
     gold = parse(_as_maths(answer), parsing_timeout=None)
     found = parse(_as_maths(final_answer(solution) or solution), parsing_timeout=None)
     return bool(verify(gold, found, timeout_seconds=None))
+
+
+def run_lm_eval(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tasks: Sequence[str]
+) -> dict[str, Any]:
+    """Metrics of tasks of the lm-evaluation-harness, by task.
+
+    Raises:
+        AirlensError: lm-eval is not installed.
+    """
+    try:
+        from lm_eval import simple_evaluate
+        from lm_eval.models.huggingface import HFLM
+    except ImportError as error:
+        raise AirlensError("these tasks need lm-eval and a hub: pip install lm-eval") from error
+    wrapped = HFLM(pretrained=model, tokenizer=tokenizer)
+    return dict(simple_evaluate(model=wrapped, tasks=list(tasks))["results"])
 
 
 def _as_maths(text: str) -> str:

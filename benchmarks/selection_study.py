@@ -30,7 +30,7 @@ from airlens.provenance import fingerprint, provenance
 from airlens.retrieval import retrieval_scores
 from airlens.study import ARMS, Arm, append_run, arm_named, choose, length_bins, read_runs, residual
 from airlens.trace import Trace
-from airlens.train import TrainSettings, train
+from airlens.train import TrainSettings, fine_tune
 from airlens.weights import step_weights
 
 
@@ -170,7 +170,7 @@ def one_run(
     if arm is not None:
         chosen = set(choose(arm, scores.samples, setting.share, budget, seed))  # type: ignore[arg-type]
         whole = budget == "all"
-        result = train(
+        result = fine_tune(
             model,
             [t for t in pool if t.id in chosen],
             tokenizer=tokenizer,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny_lm import tiny_model, tiny_tokenizer
+from tiny_lm import tiny_model
 
 from airlens.errors import ConfigError, DataError
 from airlens.evaluate import (
@@ -27,8 +29,8 @@ def problems(n: int = 5) -> list[Trace]:
     return [Trace(str(i), "q" * (1 + 3 * i), f"answer {i}" * (n - i)) for i in range(n)]
 
 
-def test_nll_is_that_of_each_problem_alone() -> None:
-    model, tokenizer, items = tiny_model(), tiny_tokenizer(), problems()
+def test_nll_is_that_of_each_problem_alone(tokenizer: Any) -> None:
+    model, items = tiny_model(), problems()
     found = held_out_nll(model, tokenizer, items, max_tokens_per_batch=80, progress=False)
     assert list(found["id"]) == [t.id for t in items]
     for row, trace in zip(found.itertuples(), items, strict=True):
@@ -41,9 +43,9 @@ def test_nll_is_that_of_each_problem_alone() -> None:
         assert row.nll == pytest.approx(slow, rel=1e-4)
 
 
-def test_nothing_to_evaluate() -> None:
+def test_nothing_to_evaluate(tokenizer: Any) -> None:
     with pytest.raises(DataError, match="no trace"):
-        held_out_nll(tiny_model(), tiny_tokenizer(), [Trace("a", "q", "")])
+        held_out_nll(tiny_model(), tokenizer, [Trace("a", "q", "")])
 
 
 def test_per_token_weighs_problems_by_their_tokens() -> None:
@@ -74,8 +76,8 @@ def test_pairing_takes_out_the_problems() -> None:
         paired_difference(ours, ours.iloc[::-1])
 
 
-def test_batched_generation_is_that_of_each_prompt_alone() -> None:
-    model, tokenizer, items = tiny_model(), tiny_tokenizer(), problems()
+def test_batched_generation_is_that_of_each_prompt_alone(tokenizer: Any) -> None:
+    model, items = tiny_model(), problems()
     found = generate_answers(
         model, tokenizer, items, batch_size=3, max_new_tokens=8, progress=False
     )
@@ -93,10 +95,10 @@ def test_batched_generation_is_that_of_each_prompt_alone() -> None:
         assert row.text
 
 
-def test_sampling_k_times_under_a_seed() -> None:
+def test_sampling_k_times_under_a_seed(tokenizer: Any) -> None:
     options = {"samples": 3, "max_new_tokens": 6, "progress": False}
     first, again, other = (
-        generate_answers(tiny_model(), tiny_tokenizer(), problems(2), seed=s, **options)  # type: ignore[arg-type]
+        generate_answers(tiny_model(), tokenizer, problems(2), seed=s, **options)  # type: ignore[arg-type]
         for s in (1, 1, 2)
     )
     assert list(first["draw"]) == [0, 1, 2] * 2
@@ -104,7 +106,7 @@ def test_sampling_k_times_under_a_seed() -> None:
     assert first["text"].tolist() != other["text"].tolist()
     assert first["text"].nunique() > 1
     with pytest.raises(ConfigError):
-        generate_answers(tiny_model(), tiny_tokenizer(), problems(2), samples=-1)
+        generate_answers(tiny_model(), tokenizer, problems(2), samples=-1)
 
 
 @pytest.mark.parametrize(

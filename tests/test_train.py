@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny_lm import tiny_model, tiny_tokenizer
+from tiny_lm import tiny_model
 from transformers import (
     DataCollatorForSeq2Seq,
     DataCollatorWithFlattening,
@@ -19,8 +19,9 @@ from transformers import (
 
 from airlens.errors import ConfigError, DataError
 from airlens.trace import Step, Trace
-from airlens.train import TrainSettings, train, trainer_type, weighted_loss
+from airlens.train import TrainSettings, fine_tune
 from airlens.train_data import WeightedCollator, equal_token_batches, training_examples
+from airlens.trainer import trainer_type, weighted_loss
 from airlens.weights import StepWeights, step_weights
 
 
@@ -66,9 +67,10 @@ def run(trainer: type, collator: Any, examples: list[Any], accumulation: int) ->
 
 @pytest.mark.parametrize("packing", [False, True])
 @pytest.mark.parametrize("accumulation", [1, 3])
-def test_uniform_weights_are_the_trainers_own(packing: bool, accumulation: int) -> None:
+def test_uniform_weights_are_the_trainers_own(
+    tokenizer: Any, packing: bool, accumulation: int
+) -> None:
     """Seven traces in batches of two: the last batch, and the last step, are uneven."""
-    tokenizer = tiny_tokenizer()
     items = traces()
     uniform = step_weights(
         pd.DataFrame(
@@ -86,10 +88,9 @@ def test_uniform_weights_are_the_trainers_own(packing: bool, accumulation: int) 
     torch.testing.assert_close(found_end, expected_end, rtol=1e-4, atol=1e-5)
 
 
-def test_uniform_weights_are_the_loss_of_trl() -> None:
+def test_uniform_weights_are_the_loss_of_trl(tokenizer: Any) -> None:
     from trl import SFTConfig, SFTTrainer
 
-    tokenizer = tiny_tokenizer()
     ours = training_examples(tokenizer, traces())
     from datasets import Dataset
 
@@ -124,9 +125,9 @@ def test_uniform_weights_are_the_loss_of_trl() -> None:
     assert found == pytest.approx(expected, rel=1e-4)
 
 
-def test_packing_and_padding_are_one_loss() -> None:
+def test_packing_and_padding_are_one_loss(tokenizer: Any) -> None:
     items = traces()
-    examples = training_examples(tiny_tokenizer(), items, weights_of(items, 0.3, 2.0))
+    examples = training_examples(tokenizer, items, weights_of(items, 0.3, 2.0))
     padded, _ = run(trainer_type(), WeightedCollator(0), examples, 2)
     packed, _ = run(trainer_type(), WeightedCollator(0, True), examples, 2)
     assert padded == pytest.approx(packed, rel=1e-5)
@@ -147,9 +148,8 @@ def test_loss_is_the_slow_sum() -> None:
     assert float(weighted_loss(logits, labels, weights, 8)) == pytest.approx(total / 8, rel=1e-5)
 
 
-def test_weights_lie_on_the_tokens_of_their_step() -> None:
+def test_weights_lie_on_the_tokens_of_their_step(tokenizer: Any) -> None:
     items = traces(3)
-    tokenizer = tiny_tokenizer()
     plain = training_examples(tokenizer, items)
     examples = training_examples(tokenizer, items, weights_of(items, 0.0, 1.0))
     for trace, example, other in zip(items, examples, plain, strict=True):
@@ -165,17 +165,15 @@ def test_weights_lie_on_the_tokens_of_their_step() -> None:
         assert set(other["loss_weights"]) == {0.0, 1.0}
 
 
-def test_a_cut_trace_has_mean_weight_one() -> None:
+def test_a_cut_trace_has_mean_weight_one(tokenizer: Any) -> None:
     items = traces(1)
-    (example,) = training_examples(
-        tiny_tokenizer(), items, weights_of(items, 3.0, 1.0), max_length=13
-    )
+    (example,) = training_examples(tokenizer, items, weights_of(items, 3.0, 1.0), max_length=13)
     assert len(example["input_ids"]) == 13
     assert sum(example["loss_weights"]) == pytest.approx(sum(y >= 0 for y in example["labels"]))
 
 
-def test_equal_token_batches_keep_everything() -> None:
-    examples = training_examples(tiny_tokenizer(), traces(9))
+def test_equal_token_batches_keep_everything(tokenizer: Any) -> None:
+    examples = training_examples(tokenizer, traces(9))
     batches = equal_token_batches(examples, 3)
     sizes = [len(b["input_ids"]) for b in batches]
     assert sum(sizes) == sum(len(e["input_ids"]) for e in examples)
@@ -186,35 +184,37 @@ def test_equal_token_batches_keep_everything() -> None:
 
 
 @pytest.mark.parametrize("lora", [None, 2])
-def test_train_lowers_the_loss_and_keeps_its_record(tmp_path: Path, lora: int | None) -> None:
+def test_train_lowers_the_loss_and_keeps_its_record(
+    tokenizer: Any, tmp_path: Path, lora: int | None
+) -> None:
     items = traces()
     settings = TrainSettings(lr=1e-2, epochs=4, batch_size=2, lora=lora, cpu=True)
     options: dict[str, Any] = {
-        "tokenizer": tiny_tokenizer(),
+        "tokenizer": tokenizer,
         "weights": weights_of(items, 1.0, 2.0),
         "settings": settings,
         "progress": False,
         "selection": {"by": "ais"},
     }
-    result = train(tiny_model(), items, tmp_path / "run", **options)
+    result = fine_tune(tiny_model(), items, tmp_path / "run", **options)
     assert result.losses["loss"].iloc[-4:].mean() < result.losses["loss"].iloc[:4].mean()
     assert result.folder is not None
     assert result.folder.is_dir()
     assert result.provenance["selection"] == {"by": "ais"}
-    again = train(tiny_model(), items, tmp_path / "run", **options)
+    again = fine_tune(tiny_model(), items, tmp_path / "run", **options)
     assert again.model is None
     assert len(again.losses) == len(result.losses)
     with pytest.raises(ConfigError, match="another run"):
-        train(tiny_model(), items[:3], tmp_path / "run", **options)
+        fine_tune(tiny_model(), items[:3], tmp_path / "run", **options)
 
 
-def test_a_stopped_run_goes_on(tmp_path: Path) -> None:
-    items, tokenizer = traces(), tiny_tokenizer()
+def test_a_stopped_run_goes_on(tokenizer: Any, tmp_path: Path) -> None:
+    items = traces()
     settings = TrainSettings(lr=1e-2, epochs=2, batch_size=2, cpu=True, save_steps=3)
-    whole = train(
+    whole = fine_tune(
         tiny_model(), items, tmp_path / "a", settings=settings, tokenizer=tokenizer, progress=False
     )
-    train(
+    fine_tune(
         tiny_model(), items, tmp_path / "b", settings=settings, tokenizer=tokenizer, progress=False
     )
     # As if killed after the checkpoint at step 6: neither the model nor the record was written.
@@ -224,19 +224,19 @@ def test_a_stopped_run_goes_on(tmp_path: Path) -> None:
             for file in checkpoint.iterdir():
                 file.unlink()
             checkpoint.rmdir()
-    resumed = train(
+    resumed = fine_tune(
         tiny_model(), items, tmp_path / "b", settings=settings, tokenizer=tokenizer, progress=False
     )
     assert resumed.losses["loss"].tolist() == pytest.approx(whole.losses["loss"].tolist(), rel=1e-5)
 
 
-def test_errors_come_before_training() -> None:
-    tokenizer, items = tiny_tokenizer(), traces(2)
+def test_errors_come_before_training(tokenizer: Any) -> None:
+    items = traces(2)
     with pytest.raises(DataError, match="empty"):
-        train(tiny_model(), [], tokenizer=tokenizer)
+        fine_tune(tiny_model(), [], tokenizer=tokenizer)
     with pytest.raises(DataError, match="no step weights"):
-        train(tiny_model(), items, tokenizer=tokenizer, weights=weights_of(items[:1], 1, 1))
+        fine_tune(tiny_model(), items, tokenizer=tokenizer, weights=weights_of(items[:1], 1, 1))
     with pytest.raises(ConfigError, match="lr"):
         TrainSettings(lr=0.0)
     with pytest.raises(ConfigError, match="tokenizer"):
-        train(tiny_model(), items)
+        fine_tune(tiny_model(), items)
