@@ -13,6 +13,7 @@ from . import (
     cli_demo,
     cli_doctor,
     cli_evaluate,
+    cli_figures,
     cli_heads,
     cli_report,
     cli_score,
@@ -39,6 +40,7 @@ app.command("select")(cli_select.select)
 app.command("report")(cli_report.report)
 app.command("train")(cli_train.train)
 app.command("evaluate")(cli_evaluate.evaluate)
+app.command("figures")(cli_figures.figures)
 
 
 def _version(value: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -83,6 +84,8 @@ def train(
         selection={"data": data},
         progress=not quiet,
     )
+    if os.environ.get("RANK", "0") != "0":
+        return  # one process of several speaks
     losses = result.losses["loss"]
     summary = {
         "steps": len(losses),

@@ -64,20 +64,25 @@ def printed(fig: go.Figure, width: int = WIDTH) -> go.Figure:
     return copy
 
 
-def _write(figures: list[Any], paths: list[Path]) -> None:
-    import plotly.io as pio
-
-    kinds = [path.suffix[1:] for path in paths]
-    scales = [SCALE if kind == "png" else 1 for kind in kinds]
+def check_export() -> None:
+    """Raise AirlensError if kaleido is missing; before anything that takes long."""
     try:
         import kaleido  # noqa: F401
-
-        # All in one browser: starting it takes most of the time.
-        pio.write_images(figures, [str(p) for p in paths], format=kinds, scale=scales)
     except ImportError as error:
         raise AirlensError(
             f"writing figures as files needs kaleido ({error}): pip install 'airlens[export]'"
         ) from error
+
+
+def _write(figures: list[Any], paths: list[Path]) -> None:
+    import plotly.io as pio
+
+    check_export()
+    kinds = [path.suffix[1:] for path in paths]
+    scales = [SCALE if kind == "png" else 1 for kind in kinds]
+    try:
+        # All in one browser: starting it takes most of the time.
+        pio.write_images(figures, [str(p) for p in paths], format=kinds, scale=scales)
     except Exception as error:  # kaleido raises kinds of its own, choreographer others
         if "chrom" not in f"{type(error).__name__} {error}".lower():
             raise

@@ -172,6 +172,8 @@ def fine_tune(
             atomic_write_text(
                 folder / "run.json", json.dumps(record, ensure_ascii=False, indent=1, default=str)
             )
+    # Without the mixed precision that accelerate put around it.
+    student = runner.accelerator.unwrap_model(runner.model, keep_fp32_wrapper=False)
     student.eval()
     return TrainResult(student, losses, note, folder / "model" if folder else None)
 
