@@ -6,6 +6,7 @@ percentile bootstraps over problems, because the tokens of one problem are not i
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -246,12 +247,12 @@ def run_lm_eval(
         AirlensError: lm-eval is not installed.
     """
     try:
-        from lm_eval import simple_evaluate
-        from lm_eval.models.huggingface import HFLM
+        harness = importlib.import_module("lm_eval")
+        wrapper = importlib.import_module("lm_eval.models.huggingface").HFLM
     except ImportError as error:
         raise AirlensError("these tasks need lm-eval and a hub: pip install lm-eval") from error
-    wrapped = HFLM(pretrained=model, tokenizer=tokenizer)
-    return dict(simple_evaluate(model=wrapped, tasks=list(tasks))["results"])
+    wrapped = wrapper(pretrained=model, tokenizer=tokenizer)
+    return dict(harness.simple_evaluate(model=wrapped, tasks=list(tasks))["results"])
 
 
 def _as_maths(text: str) -> str:

@@ -10,7 +10,7 @@ from .figures_ablation import ablation_curve
 from .figures_heads import head_map, score_ranking
 from .figures_selection import ais_by_domain, domain_counts, selection_scatter, selector_overlap
 from .figures_steps import ais_by_label, head_step_heatmap, step_heatmap
-from .figures_study import study_forest
+from .figures_study import step_weight_bars, study_forest
 from .figures_trace import step_bars, token_strip
 from .trace_html import trace_html
 
@@ -26,6 +26,7 @@ __all__ = [
     "selector_overlap",
     "step_bars",
     "step_heatmap",
+    "step_weight_bars",
     "study_forest",
     "token_strip",
     "trace_html",

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from .figstyle import COLOURS, figure, floats, need, no_data
+from .figstyle import COLOURS, DOMAIN_CYCLE, figure, floats, need, no_data, whole_axis
 from .figtext import number, plotly_text
 
 BUDGETS = {
@@ -43,9 +43,9 @@ def study_forest(table: pd.DataFrame, *, title: str | None = None) -> go.Figure:
         height=max(320, 60 + 27 * len(order)),
         legend=True,
     )
-    spread = rows.loc[rows["arm"] == "random", "seed_std"].dropna() if "seed_std" in rows else []
-    if len(spread):
-        wide = 2 * float(max(spread))
+    spread = floats(rows[rows["arm"] == "random"], "seed_std")
+    if np.isfinite(spread).any():
+        wide = 2 * float(np.nanmax(spread))
         fig.add_vrect(x0=-wide, x1=wide, fillcolor=COLOURS["control"], opacity=0.18, line_width=0)
     fig.add_vline(x=0, line_width=1, line_color=COLOURS["control"])
     for budget in [b for b in BUDGETS if b in set(rows["budget"])]:
@@ -104,3 +104,33 @@ def _headline(rows: pd.DataFrame) -> str:
     if row["difference_lo"] > 0:
         return f"Trained on what AIR selects, NLL is {gap} higher than on a random selection"
     return "Training on what AIR selects is not told apart from a random selection"
+
+
+def step_weight_bars(weights: pd.DataFrame, *, title: str | None = None) -> go.Figure:
+    """The loss weight of each step of one trace, one group of bars a scheme.
+
+    Args:
+        weights: columns step, weight, scheme; tables of :func:`~airlens.step_weights` put together.
+        title: instead of the headline.
+    """
+    need(weights, ("step", "weight", "scheme"), "step_weight_bars")
+    if weights.empty:
+        return no_data(title or "Weights of steps", "no weights")
+    fig: Any = figure(
+        title or "Where the loss counts: weights of the steps of one trace",
+        "The mean over the trace's tokens is 1 whatever the scheme; the line is plain fine-tuning.",
+        height=360,
+        legend=True,
+    )
+    for place, (scheme, rows) in enumerate(weights.groupby("scheme", sort=False)):
+        fig.add_bar(
+            x=rows["step"],
+            y=floats(rows, "weight"),
+            name=plotly_text(str(scheme)),
+            marker_color=DOMAIN_CYCLE[place % len(DOMAIN_CYCLE)],
+            hovertemplate="step %{x}: weight %{y:.2f}",
+        )
+    fig.add_hline(y=1, line_width=1, line_color=COLOURS["control"])
+    whole_axis(fig.update_xaxes, "step", int(weights["step"].max()) + 1)
+    fig.update_yaxes(title_text="weight", rangemode="tozero")
+    return fig

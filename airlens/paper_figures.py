@@ -83,7 +83,7 @@ PAPER_FIGURES: tuple[PaperFigure, ...] = (
     PaperFigure(
         "influence_and_length",
         "AttentionInfluence table 3",
-        "Selected texts are longer.",
+        "The token length of what is selected, beside what is not.",
         lambda r: figures.selection_scatter(r.selection.samples),
     ),
     PaperFigure(

@@ -85,7 +85,8 @@ def residual(values: pd.Series, on: pd.Series) -> pd.Series:
     """What of ``values`` a straight line in ``on`` does not explain; NaN where either is."""
     known = np.isfinite(values) & np.isfinite(on)
     slope, intercept = np.polyfit(on[known], values[known], 1)
-    return (values - (slope * on + intercept)).where(known)
+    left: pd.Series = values - (slope * on + intercept)
+    return left.where(known)
 
 
 def length_bins(n_tokens: pd.Series, bins: int = 10) -> pd.Series:

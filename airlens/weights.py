@@ -231,14 +231,16 @@ def _raw(score: np.ndarray, scheme: str, settings: dict[str, float]) -> np.ndarr
         return raw
     if scheme == "linear":
         share = (filled - known.min()) / spread
-        return settings["lo"] + share * (settings["hi"] - settings["lo"])
+        return np.asarray(settings["lo"] + share * (settings["hi"] - settings["lo"]))
     z = (filled - filled.mean()) / filled.std()
-    return np.exp((z - z.max()) / settings["temperature"])
+    return np.asarray(np.exp((z - z.max()) / settings["temperature"]))
 
 
 def _scores(steps: pd.DataFrame, by: str) -> pd.Series:
     if by not in steps or not pd.api.types.is_numeric_dtype(steps[by]):
-        raise DataError(f"no numeric column of scores; there are {', '.join(steps)}", field=by)
+        raise DataError(
+            f"no numeric column of scores; there are {', '.join(map(str, steps))}", field=by
+        )
     score = steps[by].astype(float)
     excused = steps["n_tokens"] == 0
     if "below_floor" in steps:
