@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from .detectors import detect_all as detect_all
     from .errors import AirlensError as AirlensError
     from .errors import DataError as DataError
+    from .evaluate import generate_answers as generate_answers
+    from .evaluate import held_out_nll as held_out_nll
     from .head_explorer import HeadExplorer as HeadExplorer
     from .heads import Head as Head
     from .heads import HeadScores as HeadScores
@@ -50,13 +52,18 @@ if TYPE_CHECKING:
     from .selection import select as select
     from .selection_explorer import SelectionExplorer as SelectionExplorer
     from .steps import split_steps as split_steps
+    from .study import study_table as study_table
     from .trace import Step as Step
     from .trace import Trace as Trace
     from .trace_explorer import TraceExplorer as TraceExplorer
+    from .train import TrainSettings as TrainSettings
+    from .train import fine_tune as fine_tune
     from .trust import agreement as agreement
     from .trust import stability as stability
     from .trust_curves import ablation_curves as ablation_curves
     from .trust_curves import mirror_table as mirror_table
+    from .weights import StepWeights as StepWeights
+    from .weights import step_weights as step_weights
 
 _HOME = {
     "ablated": "ablation",
@@ -65,8 +72,12 @@ _HOME = {
     "data_path": "bundled",
     "fast_allocator": "compute",
     "copy_curve": "curves",
+    "detect": "detectors",
+    "detect_all": "detectors",
     "AirlensError": "errors",
     "DataError": "errors",
+    "generate_answers": "evaluate",
+    "held_out_nll": "evaluate",
     "figures": "figures",
     "HeadExplorer": "head_explorer",
     "Head": "heads",
@@ -74,32 +85,35 @@ _HOME = {
     "HeadSet": "heads",
     "load_heads": "heads",
     "random_heads": "heads",
+    "load_traces": "load",
     "Influence": "measure",
     "influence": "measure",
-    "load_traces": "load",
     "load_model": "model",
-    "HeadInfluence": "per_head",
     "head_influence": "per_head",
-    "ProbeSet": "probes",
+    "HeadInfluence": "per_head",
     "key_value_probes": "probes",
-    "copy_accuracy": "retrieval",
-    "retrieval_scores": "retrieval",
-    "Selection": "selection",
-    "overlap": "selection",
-    "select": "selection",
-    "SelectionExplorer": "selection_explorer",
-    "split_steps": "steps",
-    "Step": "trace",
-    "Trace": "trace",
-    "detect": "detectors",
-    "detect_all": "detectors",
+    "ProbeSet": "probes",
     "needle_probes": "probes_needle",
     "load_published_scores": "published",
-    "stability": "trust",
+    "copy_accuracy": "retrieval",
+    "retrieval_scores": "retrieval",
+    "overlap": "selection",
+    "select": "selection",
+    "Selection": "selection",
+    "SelectionExplorer": "selection_explorer",
+    "split_steps": "steps",
+    "study_table": "study",
+    "Step": "trace",
+    "Trace": "trace",
+    "TraceExplorer": "trace_explorer",
+    "fine_tune": "train",
+    "TrainSettings": "train",
     "agreement": "trust",
+    "stability": "trust",
     "ablation_curves": "trust_curves",
     "mirror_table": "trust_curves",
-    "TraceExplorer": "trace_explorer",
+    "step_weights": "weights",
+    "StepWeights": "weights",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]

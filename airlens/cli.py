@@ -12,12 +12,15 @@ from . import (
     __version__,
     cli_demo,
     cli_doctor,
+    cli_evaluate,
     cli_export,
+    cli_figures,
     cli_heads,
     cli_report,
     cli_score,
     cli_select,
     cli_status,
+    cli_train,
 )
 from .errors import AirlensError
 
@@ -37,6 +40,9 @@ app.command("status")(cli_status.status)
 app.command("select")(cli_select.select)
 app.command("export")(cli_export.export)
 app.command("report")(cli_report.report)
+app.command("train")(cli_train.train)
+app.command("evaluate")(cli_evaluate.evaluate)
+app.command("figures")(cli_figures.figures)
 
 
 def _version(value: bool) -> None:

@@ -11,6 +11,7 @@ from .figures_attention import answer_attention_map
 from .figures_heads import head_map, score_ranking
 from .figures_selection import ais_by_domain, domain_counts, selection_scatter, selector_overlap
 from .figures_steps import ais_by_label, head_step_heatmap, step_heatmap
+from .figures_study import step_weight_bars, study_forest
 from .figures_tokens import next_token_bars
 from .figures_trace import step_bars, token_strip
 from .trace_html import trace_html
@@ -29,6 +30,8 @@ __all__ = [
     "selector_overlap",
     "step_bars",
     "step_heatmap",
+    "step_weight_bars",
+    "study_forest",
     "token_strip",
     "trace_html",
 ]

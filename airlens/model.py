@@ -71,6 +71,27 @@ def load_model(
     return _bridge(model.to(device), tokenizer or own, label)
 
 
+def load_hf(
+    name: str | Path = DEFAULT_MODEL,
+    *,
+    dtype: str | torch.dtype = "float32",
+    trust_remote_code: bool = False,
+    revision: str | None = None,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The Hugging Face model and tokenizer of that name, not wrapped: to train, or to generate.
+
+    Raises:
+        ModelError: as :func:`load_model`.
+    """
+    _, source, local = _locate(str(name))
+    options: dict[str, Any] = {
+        "local_files_only": local,
+        "trust_remote_code": trust_remote_code,
+        "revision": revision or "main",
+    }
+    return _from_pretrained(source, _dtype(dtype), options)
+
+
 def _dtype(dtype: str | torch.dtype) -> torch.dtype:
     import torch
 

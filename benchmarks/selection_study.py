@@ -1,0 +1,281 @@
+"""Does it pay? Fine-tune on every selection and weighting, and measure held-out problems.
+
+    python benchmarks/selection_study.py --setting cpu
+    python benchmarks/selection_study.py --setting gpu
+
+Resumable: scores and finished runs are kept, a rerun does the rest. One row a run in the output.
+GSM8K comes from the folder that AIRLENS_DATA names, otherwise the bundled arithmetic traces are
+split into pool and test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from airlens.bundled import data_path
+from airlens.encode import Template, encode_trace
+from airlens.evaluate import accuracy, generate_answers, held_out_nll, per_token, score_answers
+from airlens.load import load_traces
+from airlens.measure import Influence, influence
+from airlens.model import load_hf, load_model
+from airlens.probes import key_value_probes
+from airlens.provenance import fingerprint, provenance
+from airlens.retrieval import retrieval_scores
+from airlens.study import ARMS, Arm, append_run, arm_named, choose, length_bins, read_runs, residual
+from airlens.trace import Trace
+from airlens.train import TrainSettings, fine_tune
+from airlens.weights import step_weights
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a study is run on.
+
+    Attributes:
+        name: in the column ``setting``.
+        model: scorer and student.
+        pool: problems to select from; None: all.
+        test: held-out problems; None: all.
+        max_tokens: longest problem with its solution; None: any.
+        share: of the pool that an arm trains on.
+        steps: optimizer steps of a selection; the full pool gets as many more as it has more data.
+        lr: learning rate.
+        seeds: runs of an arm that draws at random; of the others where ``repeat``.
+        repeat: run every arm with every seed.
+        probes: of the retrieval heads.
+        controls: draws of random heads.
+        template: of prompts.
+        generate: measure accuracy too.
+        on_gpu: train on the accelerator; bf16 mixed precision either way. Scores are fp32.
+        tokens_per_batch: of scoring and evaluation.
+    """
+
+    name: str
+    model: str = "smollm2-135m"
+    pool: int | None = None
+    test: int | None = None
+    max_tokens: int | None = None
+    share: float = 0.2
+    steps: int = 96
+    lr: float = 2e-5
+    seeds: int = 3
+    repeat: bool = True
+    probes: int = 12
+    controls: int = 3
+    template: Template = "chat"
+    generate: bool = True
+    on_gpu: bool = True
+    tokens_per_batch: int = 32768
+
+
+SETTINGS = {
+    "gpu": Setting("gpu"),
+    # Short problems and a plain template: on one core a token costs some 5 ms in each pass.
+    "cpu": Setting(
+        "cpu",
+        pool=80,
+        test=40,
+        max_tokens=96,
+        share=0.25,
+        steps=5,
+        lr=5e-5,
+        repeat=False,
+        probes=6,
+        controls=1,
+        template="plain",
+        generate=False,
+        on_gpu=False,
+        tokens_per_batch=2048,
+    ),
+}
+
+
+def problems(setting: Setting, tokenizer: Any) -> tuple[list[Trace], list[Trace]]:
+    """Pool and held-out problems, drawn with a fixed seed."""
+    folder = Path(os.environ.get("AIRLENS_DATA", "")) / "gsm8k"
+    if os.environ.get("AIRLENS_DATA") and folder.is_dir():
+        pool, test = (load_traces(folder / f"{part}.jsonl") for part in ("train", "test"))
+    else:
+        traces = [t for t in load_traces(data_path("traces.jsonl")) if t.domain == "arithmetic"]
+        pool, test = traces[::2], traces[1::2]  # type: ignore[assignment]
+    return (
+        _draw(pool, setting.pool, setting, tokenizer),
+        _draw(test, setting.test, setting, tokenizer),
+    )
+
+
+def _draw(traces: list[Trace], n: int | None, setting: Setting, tokenizer: Any) -> list[Trace]:
+    if setting.max_tokens is not None:
+        lengths = [len(encode_trace(tokenizer, t, setting.template).tokens) for t in traces]
+        limit = setting.max_tokens
+        traces = [t for t, length in zip(traces, lengths, strict=True) if length <= limit]
+    if n is None or n >= len(traces):
+        return list(traces)
+    kept = np.random.default_rng(0).choice(len(traces), n, replace=False)
+    return [traces[i] for i in sorted(kept)]
+
+
+def scored(setting: Setting, pool: list[Trace], folder: Path) -> Influence:
+    """Uniform-mode influence of the pool, every other score a column of its samples."""
+    if (folder / "scores" / "samples.parquet").exists():
+        return Influence.load(folder / "scores")
+    model = load_model(setting.model)
+    probes = key_value_probes(model.tokenizer, n=setting.probes)
+    heads = retrieval_scores(model, probes).top(0.05)
+    options: dict[str, Any] = {
+        "template": setting.template,
+        "max_tokens_per_batch": setting.tokens_per_batch,
+    }
+    uniform = influence(model, pool, heads, mode="uniform", controls=setting.controls, **options)
+    mean = influence(model, pool, heads, mode="mean", controls=0, **options)
+    samples = uniform.samples.merge(
+        mean.samples[["id", "ais"]].rename(columns={"ais": "ais_mean"}), on="id"
+    )
+    # IFD (2308.12032): L(y given x) / L(y).
+    student, tokenizer = load_hf(setting.model)
+    alone = held_out_nll(
+        student, tokenizer, [replace(t, prompt="") for t in pool], template="plain"
+    )
+    samples["ifd"] = samples["loss_base"] / (alone["nll"] / alone["n_tokens"])
+    samples["ais_residual"] = residual(samples["ais"], samples["loss_base"])
+    samples["length_bin"] = length_bins(samples["n_tokens"])
+    result = replace(uniform, samples=samples)
+    result.save(folder / "scores")
+    return result
+
+
+def one_run(
+    setting: Setting,
+    arm: Arm | None,
+    budget: str,
+    seed: int,
+    data: tuple[list[Trace], list[Trace], Influence],
+) -> dict[str, Any]:
+    """Train and evaluate one arm (None: the untrained model); a row of the table."""
+    pool, test, scores = data
+    started = time.monotonic()
+    model, tokenizer = load_hf(setting.model)
+    if setting.on_gpu:
+        model = model.to("cuda")
+    row: dict[str, Any] = {"arm": arm.name if arm else "untrained", "budget": budget, "seed": seed}
+    row |= {"n_samples": 0, "n_tokens": 0, "n_labels": 0, "steps": 0, "loss_first": np.nan}
+    if arm is not None:
+        chosen = set(choose(arm, scores.samples, setting.share, budget, seed))  # type: ignore[arg-type]
+        whole = budget == "all"
+        result = fine_tune(
+            model,
+            [t for t in pool if t.id in chosen],
+            tokenizer=tokenizer,
+            weights=_weights(arm, scores, seed),
+            settings=TrainSettings(
+                lr=setting.lr,
+                n_batches=round(setting.steps / setting.share) if whole else setting.steps,
+                seed=seed,
+                bf16=True,
+                cpu=not setting.on_gpu,
+            ),
+            template=setting.template,
+            progress=False,
+        )
+        row |= {k: result.provenance[k] for k in ("n_tokens", "n_labels")}
+        row |= {"n_samples": len(chosen), "steps": len(result.losses)}
+        row["loss_first"] = float(result.losses["loss"].iloc[0])
+        model = result.model
+    # In the same mixed precision for every arm, which a recent CPU is faster in.
+    with torch.autocast(model.device.type, dtype=torch.bfloat16):
+        found = held_out_nll(
+            model,
+            tokenizer,
+            test,
+            template=setting.template,
+            max_tokens_per_batch=setting.tokens_per_batch,
+            progress=False,
+        )
+    row |= per_token(found)
+    row |= {"problem_id": list(found["id"]), "problem_tokens": list(found["n_tokens"])}
+    row |= {"problem_nll": list(found["nll"]), "accuracy": np.nan}
+    if setting.generate:
+        written = generate_answers(
+            model, tokenizer, test, template=setting.template, batch_size=256, progress=False
+        )
+        row["accuracy"] = accuracy(score_answers(written, test))["accuracy"]
+    return {**row, "seconds": round(time.monotonic() - started, 1)}
+
+
+def _weights(arm: Arm, scores: Influence, seed: int) -> Any:
+    if arm.scheme is None:
+        return None
+    return step_weights(
+        scores.steps,
+        arm.scheme,
+        tokens=scores.tokens,
+        shuffle=seed if arm.shuffled else None,
+        source=scores.provenance,
+    )
+
+
+def schedule(setting: Setting, arms: list[Arm]) -> list[tuple[Arm | None, str, int]]:
+    """All runs: at equal tokens first, then the full pool, then at equal samples."""
+    runs: list[tuple[Arm | None, str, int]] = [(None, "none", 0)]
+    for budget in ("tokens", "all", "samples"):
+        for arm in arms:
+            if (arm.by is None) == (budget == "all"):
+                n = setting.seeds if setting.repeat or arm.seeded else 1
+                runs += [(arm, budget, seed) for seed in range(n)]
+    return runs
+
+
+def main() -> None:
+    """Run what has not been run."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--setting", choices=SETTINGS, default="cpu")
+    parser.add_argument("--out", type=Path, default=Path("data/results/selection_study.parquet"))
+    parser.add_argument("--work", type=Path, default=Path("runs/selection_study"))
+    parser.add_argument("--arm", action="append", help="only this arm (repeatable)")
+    parser.add_argument("--pool", type=int, help="problems to select from")
+    parser.add_argument("--test", type=int, help="held-out problems")
+    args = parser.parse_args()
+    changes = {k: getattr(args, k) for k in ("pool", "test") if getattr(args, k) is not None}
+    setting = replace(SETTINGS[args.setting], **changes)
+    key = fingerprint(asdict(setting))
+    _, tokenizer = load_hf(setting.model)
+    pool, test = problems(setting, tokenizer)
+    scores = scored(setting, pool, args.work / key)
+    note = provenance(
+        settings=asdict(setting),
+        scores=scores.provenance,
+        n_pool=len(pool),
+        n_test=len(test),
+        command=f"python benchmarks/selection_study.py --setting {setting.name}",
+    )
+    arms = [arm_named(name) for name in args.arm] if args.arm else list(ARMS)
+    for arm, budget, seed in schedule(setting, arms):
+        name = arm.name if arm else "untrained"
+        if _done(args.out, key, name, budget, seed):
+            continue
+        row = one_run(setting, arm, budget, seed, (pool, test, scores))
+        append_run(args.out, {"setting": setting.name, "fingerprint": key, **row}, note)
+        print(
+            f"{name:32} {budget:8} seed {seed}  NLL {row['nll']:.4f}  {row['seconds']:.0f} s",
+            flush=True,
+        )
+
+
+def _done(path: Path, key: str, arm: str, budget: str, seed: int) -> bool:
+    if not path.exists():
+        return False
+    runs = read_runs(path)
+    same = (runs["arm"] == arm) & (runs["budget"] == budget) & (runs["seed"] == seed)
+    return bool((same & (runs["fingerprint"] == key)).any())
+
+
+if __name__ == "__main__":
+    main()
