@@ -13,6 +13,7 @@ from .errors import AirlensError, ConfigError
 
 FORMATS = ("png", "svg", "pdf")
 WIDTH = 680  # pixels of 1/96 inch: 180 mm, the text width of most papers
+HEIGHT = 450  # where a figure names none: Plotly's own
 SCALE = 3  # of PNG: 288 dots an inch
 PAPER_INK = "#30363c"
 
@@ -59,7 +60,11 @@ def printed(fig: go.Figure, width: int = WIDTH) -> go.Figure:
     """A copy of a figure with dark ink on white paper, ``width`` pixels wide."""
     copy = go.Figure(fig)
     copy.update_layout(
-        width=width, paper_bgcolor="white", plot_bgcolor="white", font_color=PAPER_INK
+        width=width,
+        height=copy.layout.height or HEIGHT,
+        paper_bgcolor="white",
+        plot_bgcolor="white",
+        font_color=PAPER_INK,
     )
     return copy
 
@@ -82,7 +87,14 @@ def _write(figures: list[Any], paths: list[Path]) -> None:
     scales = [SCALE if kind == "png" else 1 for kind in kinds]
     try:
         # All in one browser: starting it takes most of the time.
-        pio.write_images(figures, [str(p) for p in paths], format=kinds, scale=scales)
+        pio.write_images(
+            figures,
+            [str(p) for p in paths],
+            format=kinds,
+            scale=scales,
+            width=[fig.layout.width for fig in figures],
+            height=[fig.layout.height for fig in figures],
+        )
     except Exception as error:  # kaleido raises kinds of its own, choreographer others
         if "chrom" not in f"{type(error).__name__} {error}".lower():
             raise

@@ -87,6 +87,9 @@ def test_files_of_every_format(tmp_path: Path) -> None:
     pytest.importorskip("kaleido")
     written = save_figures({"forest": study_forest(table())}, tmp_path)
     heads = {path.suffix: path.read_bytes()[:5] for path in written}
+    png = (tmp_path / "forest.png").read_bytes()
+    size = [int.from_bytes(png[i : i + 4], "big") for i in (16, 20)]
+    assert size == [3 * 680, 3 * study_forest(table()).layout.height]
     assert heads[".png"][1:4] == b"PNG"
     assert heads[".pdf"] == b"%PDF-"
     assert heads[".svg"].startswith(b"<svg")
