@@ -11,6 +11,7 @@ split into pool and test.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import time
 from dataclasses import asdict, dataclass, replace
@@ -262,6 +263,7 @@ def main() -> None:
         if _done(args.out, key, name, budget, seed):
             continue
         row = one_run(setting, arm, budget, seed, (pool, test, scores))
+        gc.collect()  # a trainer and its optimizer hold each other
         append_run(args.out, {"setting": setting.name, "fingerprint": key, **row}, note)
         print(
             f"{name:32} {budget:8} seed {seed}  NLL {row['nll']:.4f}  {row['seconds']:.0f} s",
