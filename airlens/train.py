@@ -169,9 +169,7 @@ def fine_tune(
         if runner.is_world_process_zero():
             tokenizer.save_pretrained(folder / "model")
             record = {**note, "losses": losses.to_dict("records")}
-            atomic_write_text(
-                folder / "run.json", json.dumps(record, ensure_ascii=False, indent=1, default=str)
-            )
+            atomic_write_text(folder / "run.json", _text(record))
     # Without the mixed precision that accelerate put around it.
     student = runner.accelerator.unwrap_model(runner.model, keep_fp32_wrapper=False)
     student.eval()
@@ -236,21 +234,32 @@ def _installed(name: str) -> bool:
 
 
 def _finished(folder: Path | None, note: dict[str, Any]) -> TrainResult | None:
-    """The run in ``folder`` if it is this one and finished.
+    """The run in ``folder`` if it is this one and finished; begins its record if there is none.
 
     Raises:
-        ConfigError: it is another.
+        ConfigError: it is another run, finished or not.
     """
-    if folder is None or not (folder / "run.json").exists():
+    if folder is None:
         return None
-    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    path = folder / "run.json"
+    if not path.exists():
+        # Before the first checkpoint, so that no other run goes on from it.
+        atomic_write_text(path, _text(note))
+        return None
+    record = json.loads(path.read_text(encoding="utf-8"))
     if record.get("fingerprint") != note["fingerprint"]:
         raise ConfigError(
             f"{folder} holds another run ({record.get('fingerprint')}, this one is "
             f"{note['fingerprint']}): choose another folder"
         )
-    losses = pd.DataFrame(record.pop("losses", []))
+    if "losses" not in record:
+        return None
+    losses = pd.DataFrame(record.pop("losses"))
     return TrainResult(None, losses, record, folder / "model")
+
+
+def _text(record: dict[str, Any]) -> str:
+    return json.dumps(record, ensure_ascii=False, indent=1, default=str)
 
 
 def _checkpoint(folder: Path | None) -> str | None:

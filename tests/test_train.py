@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -218,7 +219,11 @@ def test_a_stopped_run_goes_on(tokenizer: Any, tmp_path: Path) -> None:
         tiny_model(), items, tmp_path / "b", settings=settings, tokenizer=tokenizer, progress=False
     )
     # As if killed after the checkpoint at step 6: neither the model nor the record was written.
-    (tmp_path / "b" / "run.json").unlink()
+    record = json.loads((tmp_path / "b" / "run.json").read_text())
+    del record["losses"]
+    (tmp_path / "b" / "run.json").write_text(json.dumps(record))
+    with pytest.raises(ConfigError, match="another run"):
+        fine_tune(tiny_model(), items[:3], tmp_path / "b", settings=settings, tokenizer=tokenizer)
     for checkpoint in (tmp_path / "b").glob("checkpoint-*"):
         if checkpoint.name != "checkpoint-6":
             for file in checkpoint.iterdir():
