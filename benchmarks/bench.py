@@ -315,7 +315,7 @@ def main() -> None:
         return
     began = time.perf_counter()
     b = Bench(args.rounds, args.share, args.small)
-    print(f"{platform.processor()}, {torch.get_num_threads()} threads, {b.found['data']}")
+    print(f"{_processor()}, {torch.get_num_threads()} threads, {b.found['data']}")
     for name in args.only:
         with torch.inference_mode(name != "heads"):  # attribution needs gradients
             PARTS[name](b)
