@@ -10,6 +10,7 @@ from .figures_ablation import ablation_curve
 from .figures_attention import answer_attention_map
 from .figures_heads import head_map, score_ranking
 from .figures_selection import ais_by_domain, domain_counts, selection_scatter, selector_overlap
+from .figures_speed import speed_bars, speed_frame
 from .figures_steps import ais_by_label, head_step_heatmap, step_heatmap
 from .figures_study import step_weight_bars, study_forest
 from .figures_tokens import next_token_bars
@@ -28,6 +29,8 @@ __all__ = [
     "score_ranking",
     "selection_scatter",
     "selector_overlap",
+    "speed_bars",
+    "speed_frame",
     "step_bars",
     "step_heatmap",
     "step_weight_bars",

@@ -29,6 +29,9 @@ __all__ = ["ablation_curve", "head_map", "score_ranking"]
 
 
 def _top(frame: pd.DataFrame) -> NDArray[np.bool_]:
+    if "exact" in frame.columns:  # measured cells among estimated ones; all alike need no mark
+        exact = frame["exact"].to_numpy(dtype=bool)
+        return exact & ~exact.all()
     if "top" not in frame.columns:
         return np.zeros(len(frame), dtype=bool)
     return frame["top"].fillna(False).to_numpy(dtype=bool)
@@ -73,7 +76,9 @@ def _map_words(frame: pd.DataFrame, value: str) -> tuple[str, str]:
     best = frame["name"].iloc[int(np.nanargmax(np.abs(values)))]
     peak = number(values[np.nanargmax(np.abs(values))])
     aid = "One cell per head, layers upward"
-    if chosen:
+    if "exact" in frame.columns:
+        aid += f"; outlined: the {chosen} measured exactly, the others estimated" if chosen else ""
+    elif chosen:
         aid += f"; outlined: the top {chosen} ({percent(chosen / len(frame))})"
     if value != "score":
         return f"{best} moves it most: {peak}", aid
@@ -92,7 +97,8 @@ def head_map(
     """Return the layers × heads map of one value.
 
     Args:
-        frame: One row a head: layer, head, name and `value`; lo, hi, rank and top where known.
+        frame: One row a head: layer, head, name and `value`; lo, hi, rank and top where known. With
+            a column exact (`HeadInfluence.to_frame`) the measured cells are outlined.
         value: The column to colour by.
         diverging: Put 0 in the middle of the scale; by default for all but `score`.
         title: Replaces the headline.

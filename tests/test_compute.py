@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from architectures import bridge
+from tiny_zoo import tiny
 
 from airlens.compute import matmul_precision
 from airlens.errors import ConfigError
@@ -20,8 +20,8 @@ from airlens.trace import Trace
 TRACE = Trace("a", "How many?", "There are 3 and 4, so there are 7.")
 
 
-def test_low_precision_is_close_recorded_and_undone(tokenizer: Any) -> None:
-    model = bridge("llama", tokenizer)
+def test_low_precision_is_close_recorded_and_undone() -> None:
+    model = tiny("llama")
     options: Any = {"controls": 0, "progress": False}
     full = influence(model, TRACE, "L0H1", **options)
     low = influence(model, TRACE, "L0H1", precision="bf16", **options)
@@ -41,9 +41,9 @@ def test_low_precision_is_undone_after_an_error() -> None:
 @pytest.mark.parametrize(
     "options", [{"precision": "int1"}, {"precision": "bf16", "engine": "hooks"}]
 )
-def test_what_cannot_be_is_refused(options: Any, tokenizer: Any) -> None:
+def test_what_cannot_be_is_refused(options: Any) -> None:
     with pytest.raises(ConfigError, match="precision"):
-        influence(bridge("llama", tokenizer), TRACE, "L0H1", **options)
+        influence(tiny("llama"), TRACE, "L0H1", **options)
 
 
 def test_fast_allocator_in_a_process_of_its_own() -> None:

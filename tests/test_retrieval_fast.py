@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from architectures import FAST, WINDOW, bridge
+from test_engine import FAST
+from tiny_zoo import WINDOW, tiny
 
 from airlens.ablation import ablated
 from airlens.engine import choose_engine
@@ -30,8 +31,8 @@ def probes() -> ProbeSet:
 
 
 @pytest.mark.parametrize("kind", FAST)
-def test_scores_equal_those_of_the_patterns(kind: str, tokenizer: Any, probes: ProbeSet) -> None:
-    model = bridge(kind, tokenizer)
+def test_scores_equal_those_of_the_patterns(kind: str, probes: ProbeSet) -> None:
+    model = tiny(kind)
     slow, fast = (
         retrieval_scores(model, probes, engine=e, progress=False)  # type: ignore[arg-type]
         for e in ("hooks", "fast")
@@ -43,10 +44,10 @@ def test_scores_equal_those_of_the_patterns(kind: str, tokenizer: Any, probes: P
 
 
 @pytest.mark.parametrize("mode", ["uniform", "zero", "mean"])
-def test_copy_accuracy_inside_an_ablation(mode: Any, tokenizer: Any, probes: ProbeSet) -> None:
-    model = bridge("llama", tokenizer)
+def test_copy_accuracy_inside_an_ablation(mode: Any, probes: ProbeSet) -> None:
+    model = tiny("llama")
     plain = copy_accuracy(model, probes)
-    with ablated(model, "L0H1, L2H2", mode):
+    with ablated(model, "L0H1, L1H2", mode):
         slow = copy_accuracy(model, probes, engine="hooks")
         fast = copy_accuracy(model, probes, engine="fast")
         with pytest.raises(ConfigError, match="hooks are attached"):
@@ -59,8 +60,8 @@ def test_copy_accuracy_inside_an_ablation(mode: Any, tokenizer: Any, probes: Pro
     assert abs(copy_accuracy(model, probes, engine="hooks").nll - plain.nll) < 1e-5
 
 
-def test_a_hook_beside_the_ablation_is_not_passed_over(tokenizer: Any, probes: ProbeSet) -> None:
-    model = bridge("llama", tokenizer)
+def test_a_hook_beside_the_ablation_is_not_passed_over(probes: ProbeSet) -> None:
+    model = tiny("llama")
     assert choose_engine(model, "auto") == "fast"
     hook = ("blocks.0.hook_in", lambda value, hook: value * 2)
     refused = pytest.raises(ConfigError, match="hooks are attached")
