@@ -102,7 +102,7 @@ def sample_map(frame: pd.DataFrame, *, title: str | None = None) -> go.Figure:
     hover = [_map_hover(row) for row in frame.to_dict("records")]
     for mask, kind, size in ((~chosen, "unselected", 6), (chosen, "selected", 8)):
         rows = np.flatnonzero(mask)
-        fig.add_scattergl(
+        fig.add_scatter(
             x=frame["x"].to_numpy()[rows].tolist(),
             y=frame["y"].to_numpy()[rows].tolist(),
             mode="markers",
