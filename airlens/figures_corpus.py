@@ -61,7 +61,7 @@ def word_overlap_map(table: pd.DataFrame, *, title: str | None = None) -> go.Fig
     columns = [(kind, top) for kind in ("tf", "tf_idf") for top in tops]
     shown = {"tf": "TF", "tf_idf": "TF-IDF"}
     wide = table.pivot_table(index="other", columns="top", values=["tf", "tf_idf"], sort=False)
-    cells = np.array([[float(wide.loc[name, column]) for column in columns] for name in names])
+    cells = wide.loc[names, columns].to_numpy(dtype=np.float64)
     ticks = [f"{shown[kind]}, top {percent(float(top))}" for kind, top in columns]
     head = "Top words shared with each other selector"
     fig = figure(title or head, "share of the 100 weightiest words", height=180 + 34 * len(names))
