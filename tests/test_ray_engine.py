@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from explore_tiny import save_tiny
 
 from airlens.errors import ConfigError
 from airlens.ray_engine import RayEngine
@@ -44,12 +45,10 @@ if __name__ == "__main__":
 
 
 @pytest.fixture(scope="module")
-def corpus(make_model: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Any]:
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Any]:
     pytest.importorskip("ray")
     folder = tmp_path_factory.mktemp("ray")
-    bridge = make_model("llama")
-    bridge.original_model.save_pretrained(folder / "model")
-    bridge.tokenizer.save_pretrained(folder / "model")
+    save_tiny(folder / "model")
     rows = [{"id": f"r{i}", "prompt": f"{i}?", "response": f"{i}.\nSo {i}."} for i in range(40)]
     rows.insert(7, {"id": "bad"})
     data = folder / "data.jsonl"
