@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .ablation_lab import AblationLab as AblationLab
     from .bundled import data_path as data_path
     from .compute import fast_allocator as fast_allocator
+    from .corpus import Corpus as Corpus
     from .curves import copy_curve as copy_curve
     from .detectors import detect as detect
     from .detectors import detect_all as detect_all
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from .measure import Influence as Influence
     from .measure import influence as influence
     from .model import load_model as load_model
+    from .neardup import near_duplicates as near_duplicates
+    from .part_score import Settings as Settings
+    from .parts import RunFolder as RunFolder
     from .per_head import HeadInfluence as HeadInfluence
     from .per_head import head_influence as head_influence
     from .probes import ProbeSet as ProbeSet
@@ -47,6 +51,7 @@ if TYPE_CHECKING:
     from .published import load_published_scores as load_published_scores
     from .retrieval import copy_accuracy as copy_accuracy
     from .retrieval import retrieval_scores as retrieval_scores
+    from .run import score_corpus as score_corpus
     from .selection import Selection as Selection
     from .selection import overlap as overlap
     from .selection import select as select
@@ -114,6 +119,11 @@ _HOME = {
     "mirror_table": "trust_curves",
     "step_weights": "weights",
     "StepWeights": "weights",
+    "score_corpus": "run",
+    "RunFolder": "parts",
+    "Settings": "part_score",
+    "near_duplicates": "neardup",
+    "Corpus": "corpus",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 MAP_SAMPLES = 300  # ours: embedded for the map; a larger corpus is drawn from, seeded
+MOST_POINTS = 5_000  # drawn as points; of more, so many at random
 TABLE_ROWS = 200
 _TABLE = ["id", "domain", "n_tokens", "loss_base", "ais", "ais_control", "delta", "selected"]
 
@@ -105,11 +106,12 @@ def _facts(page: Report, samples: pd.DataFrame, chosen: Selection, manifest: Any
 
 def _scores(page: Report, chosen: Selection, by: str) -> None:
     page.add_section("Scores by domain")
-    page.add_figure(ais_by_domain(chosen.samples))
+    drawn = _drawn(chosen.samples)
+    page.add_figure(ais_by_domain(drawn))
     page.add_figure(domain_counts(chosen.samples))
     column = by if by in chosen.samples else "selector"
     page.add_figure(
-        selection_scatter(chosen.samples, "loss_base", column),
+        selection_scatter(drawn, "loss_base", column),
         "Where the base loss is low, a small rise is a large share of it.",
     )
 
@@ -127,13 +129,19 @@ def _lengths(page: Report, chosen: Selection, matched: Selection, by: str) -> No
         f"{percent(_common(chosen, matched))} of the plain choice."
     )
     column = by if by in samples else "selector"
-    page.add_figure(selection_scatter(samples, "n_tokens", column))
+    page.add_figure(selection_scatter(_drawn(samples), "n_tokens", column))
     page.add_figure(
-        selection_scatter(matched.samples, "n_tokens", column, title="The length-matched choice")
+        selection_scatter(
+            _drawn(matched.samples), "n_tokens", column, title="The length-matched choice"
+        )
     )
     table = contrast.length_table(samples, top=chosen.provenance["top"])
     page.add_figure(lengths_by_selector(table))
     page.add_table(table, "Mean response tokens of what each selector takes and leaves.")
+
+
+def _drawn(samples: pd.DataFrame) -> pd.DataFrame:
+    return samples.sample(min(len(samples), MOST_POINTS), random_state=0).sort_index()
 
 
 def _common(a: Selection, b: Selection) -> float:
@@ -223,7 +231,8 @@ def _samples(page: Report, run: RunFolder, chosen: Selection, by: str, shown: in
             row = values.loc[name]
             page.add_text(
                 f"`{name}` · AIS {number(row['ais'])} "
-                f"(random heads {number(row['ais_control'])}) · base loss {number(row['loss_base'])} nats · {int(row['n_tokens'])} tokens"
+                f"(random heads {number(row['ais_control'])}) · base loss "
+                f"{number(row['loss_base'])} nats · {int(row['n_tokens'])} tokens"
             )
             page.add_text(f"*{str(texts.loc[name, 'prompt'])[:600]}*".replace("\n", " "))
             page.add_html(step_html(texts.loc[name], steps, str(name)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .figures_ablation import ablation_curve
 from .figures_attention import answer_attention_map
+from .figures_corpus import cluster_bars, lengths_by_selector, sample_map, word_overlap_map
 from .figures_heads import head_map, score_ranking
 from .figures_selection import ais_by_domain, domain_counts, selection_scatter, selector_overlap
 from .figures_speed import speed_bars, speed_frame
@@ -22,10 +23,13 @@ __all__ = [
     "ais_by_domain",
     "ais_by_label",
     "answer_attention_map",
+    "cluster_bars",
     "domain_counts",
     "head_map",
     "head_step_heatmap",
+    "lengths_by_selector",
     "next_token_bars",
+    "sample_map",
     "score_ranking",
     "selection_scatter",
     "selector_overlap",
@@ -37,4 +41,5 @@ __all__ = [
     "study_forest",
     "token_strip",
     "trace_html",
+    "word_overlap_map",
 ]

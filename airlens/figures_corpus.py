@@ -61,7 +61,7 @@ def word_overlap_map(table: pd.DataFrame, *, title: str | None = None) -> go.Fig
     columns = [(kind, top) for kind in ("tf", "tf_idf") for top in tops]
     shown = {"tf": "TF", "tf_idf": "TF-IDF"}
     wide = table.pivot_table(index="other", columns="top", values=["tf", "tf_idf"], sort=False)
-    cells = np.array([[float(wide.loc[name, column]) for column in columns] for name in names])
+    cells = wide.reindex(index=names, columns=pd.MultiIndex.from_tuples(columns)).to_numpy()
     ticks = [f"{shown[kind]}, top {percent(float(top))}" for kind, top in columns]
     head = "Top words shared with each other selector"
     fig = figure(title or head, "share of the 100 weightiest words", height=180 + 34 * len(names))
@@ -102,7 +102,7 @@ def sample_map(frame: pd.DataFrame, *, title: str | None = None) -> go.Figure:
     hover = [_map_hover(row) for row in frame.to_dict("records")]
     for mask, kind, size in ((~chosen, "unselected", 6), (chosen, "selected", 8)):
         rows = np.flatnonzero(mask)
-        fig.add_scattergl(
+        fig.add_scatter(
             x=frame["x"].to_numpy()[rows].tolist(),
             y=frame["y"].to_numpy()[rows].tolist(),
             mode="markers",
@@ -149,11 +149,10 @@ def cluster_bars(table: pd.DataFrame, *, title: str | None = None) -> go.Figure:
         plotly_text(f"{row['cluster']}: {row['words']}" if row.get("words") else row["cluster"])
         for row in table.to_dict("records")
     ]
-    ratio = table["selected"] / table["all"]
-    most = table.loc[ratio.idxmax()]
-    head = (
-        f"Cluster {most['cluster']} is {number(ratio.max(), 2)} times as frequent among the chosen"
-    )
+    ratio = (table["selected"] / table["all"]).to_numpy()
+    most = int(table["cluster"].to_numpy()[int(np.nanargmax(ratio))])
+    times = number(float(np.nanmax(ratio)), 2)
+    head = f"Cluster {most} is {times} times as frequent among the chosen"
     fig = figure(title or head, height=170 + 44 * len(table), legend=True)
     for column, kind, name in (("selected", "selected", "chosen"), ("all", "unselected", "all")):
         fig.add_bar(

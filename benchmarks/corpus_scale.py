@@ -21,6 +21,7 @@ from airlens.provenance import provenance
 
 
 def main() -> None:
+    """Measure each size and print a line for it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", default="1000,10000,100000")
     parser.add_argument("--out", type=Path)

@@ -64,6 +64,7 @@ BAD: list[tuple[Any, str]] = [
 
 
 def main() -> None:
+    """Try every fault; exit 1 if one was not survived."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=10)
@@ -239,6 +240,7 @@ class Bench:
 
 
 def encode(content: Any) -> bytes:
+    """A row as a line; bytes are taken as they are."""
     line = content if isinstance(content, bytes) else json.dumps(content).encode()
     return line + b"\n"
 
