@@ -105,7 +105,8 @@ class AblationLab(w.VBox):  # type: ignore[misc]
         self.result, self._next = found
         split = self.result.divergence
         self.base.value = _text("all heads", self.result.base_texts, split)
-        names = f"without {len(self.result.heads)} heads, {self.result.mode}"
+        count = len(self.result.heads)
+        names = f"without {count} head{'s' * (count != 1)}, {self.result.mode}"
         self.other.value = _text(names, self.result.ablated_texts, split)
         if split is None:
             self.worker.show("both texts are the same")
