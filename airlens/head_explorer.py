@@ -306,10 +306,10 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
             return ""
         mine = rows[(rows["set"] == str(self.heads)) & (rows["mode"] == self.mode.value)]
         said = [
-            f"{r.heads}, {r.k} head{'s' * (r.k != 1)}: copy accuracy {number(r.copy_accuracy)}, answer NLL "
-            f"{number(r.nll)} nats"
-            for r in mine.drop_duplicates("heads").itertuples()
-            if r.heads in ("top", "chosen") and (r.k or r.heads == "top")
+            f"{r['heads']}, {r['k']} head{'s' * (r['k'] != 1)}: copy accuracy "
+            f"{number(r['copy_accuracy'])}, answer NLL {number(r['nll'])} nats"
+            for r in row_dicts(mine.drop_duplicates("heads"))
+            if r["heads"] == "top" or (r["heads"] == "chosen" and r["k"])
         ]
         wanted = self.model.tokenizer.decode(list(self.probes[0].answer_tokens))
         texts = [("to copy", wanted), ("all heads", "".join(found.base_texts))]
