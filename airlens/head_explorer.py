@@ -103,7 +103,7 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
             description="heads",
             value=str(self.heads),
             continuous_update=False,
-            layout={"width": "min(100%, 640px)"},
+            layout={"width": "min(97%, 640px)"},
         )
         total = self.scores_now(next(iter(self._scores))).scores.size
         self.slider = w.IntSlider(
@@ -112,7 +112,7 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
             min=0,
             max=max(1, round(MOST * total)),
             continuous_update=False,
-            layout={"width": "min(100%, 420px)"},
+            layout={"width": "min(97%, 420px)"},
         )
         self.map = GridMap(row_title="layer", col_title="head")
         self.pattern, self.curve = figure_output("pattern"), figure_output("curve")

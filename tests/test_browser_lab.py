@@ -135,6 +135,7 @@ def set_theme(page: bp.Any, theme: str) -> None:
     change = "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})"
     page.evaluate(change, wanted)
     page.wait_for_function(f"() => document.body.dataset.jpThemeName === '{wanted}'")
+    page.wait_for_timeout(1500)  # figures are drawn anew
 
 
 def test_nothing_went_wrong_and_nothing_left_this_machine(seen: bp.Watched) -> None:
