@@ -103,7 +103,7 @@ def test_the_texts_are_compared(seen: bp.Watched) -> None:
 def test_of_a_long_pasted_trace_only_what_is_seen_is_drawn(seen: bp.Watched) -> None:
     page = seen.page
     show(page, ".jupyter-widget-Accordion-child, .lm-Accordion-child").locator("div").first.click()
-    page.get_by_label("response").fill("\n\n".join(f"line {i}." for i in range(250)))
+    page.get_by_role("textbox", name="response").fill("\n\n".join(f"line {i}." for i in range(250)))
     page.get_by_role("button", name="score this trace").click()
     text = page.locator(".airlens-text").first
     text.locator(".step[data-step='249']").wait_for(state="attached")
