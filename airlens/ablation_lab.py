@@ -55,7 +55,7 @@ class AblationLab(w.VBox):  # type: ignore[misc]
         self.result: Comparison | None = None
         self._next = pd.DataFrame()
         self.worker = Worker(model)
-        wide = {"width": "min(100%, 720px)"}
+        wide = {"width": "min(97%, 720px)"}
         self.prompt = w.Textarea(value=prompt, description="prompt", rows=3, layout=wide)
         self.set_text = w.Text(description="heads", value=str(heads), layout=wide)
         self.mode = w.Dropdown(options=list(MODES), value=mode, description="ablation")
@@ -105,7 +105,8 @@ class AblationLab(w.VBox):  # type: ignore[misc]
         self.result, self._next = found
         split = self.result.divergence
         self.base.value = _text("all heads", self.result.base_texts, split)
-        names = f"without {len(self.result.heads)} heads, {self.result.mode}"
+        count = len(self.result.heads)
+        names = f"without {count} head{'s' * (count != 1)}, {self.result.mode}"
         self.other.value = _text(names, self.result.ablated_texts, split)
         if split is None:
             self.worker.show("both texts are the same")

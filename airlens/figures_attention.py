@@ -65,13 +65,13 @@ def _hover(predicts: str, position: int, token: str, attention: float) -> str:
 
 
 def _words(frame: pd.DataFrame, name: str) -> tuple[str, str]:
-    aid = "One row an answer token, one column a token of the context; rows sum to 1"
+    aid = "One row an answer token, one column a context token"
     per_row = frame.drop_duplicates("answer")
     if "outside" in frame:
-        aid += f", {percent(float(per_row['outside'].mean()))} of it outside this window"
+        aid += f", {percent(float(per_row['outside'].mean()))} of the attention outside this window"
     if "copied" not in frame:
         return f"Attention of {name}", aid
-    aid += "; boxed: the needle; dot: the most attended position, where it copies"
+    aid += "; boxed: the needle; dot: copied"
     share = int(per_row["copied"].sum())
     return f"{name} copies {share} of {len(per_row)} answer tokens of this probe", aid
 

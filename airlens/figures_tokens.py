@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from .figstyle import COLOURS, figure, floats, need, no_data
@@ -54,6 +55,7 @@ def next_token_bars(
         for text, mark in zip(rows["token"], here, strict=True)
     ]
     fig.update_yaxes(tickvals=names, ticktext=ticks, range=[len(rows) - 0.4, -0.6], showgrid=False)
-    fig.update_xaxes(title_text="probability", range=[0, 1])
+    most = float(np.nanmax([floats(rows, "p_base"), floats(rows, "p_ablated")]))
+    fig.update_xaxes(title_text="probability", range=[0, min(1.0, 1.1 * most)])
     fig.update_layout(barmode="group", bargap=0.3)
     return fig

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
 import pandas as pd
 
-from .ablation import DEFAULT_MODE, MODES, ablated
+from .ablation import DEFAULT_MODE, MODES, ablated, as_head_set
 from .attention import AnswerAttention, answer_attention
 from .continuation import Comparison, compare
 from .errors import ConfigError
@@ -40,6 +40,7 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
         model: the bridge.
         scores: of one detector, or of several by name.
         probes: what the heads are looked at on, and copy accuracy measured on.
+        heads: the chosen set at first; default: the top 5 %.
         mode: ablation mode at first.
         measured: how many probes copy accuracy is measured on; more are slower and less noisy.
         new_tokens: length of the continuation.
@@ -53,6 +54,7 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
         model: TransformerBridge,
         scores: HeadScores | Mapping[str, HeadScores],
         probes: ProbeSet,
+        heads: HeadSet | Iterable[Any] | str | None = None,
         *,
         mode: Mode = DEFAULT_MODE,
         measured: int = 2,
@@ -68,7 +70,11 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
         self._rows: list[dict[str, Any]] = []
         self._comparison: Comparison | None = None
         self._following = False
-        self.heads = self.scores_now(next(iter(many))).top()
+        first = self.scores_now(next(iter(many)))
+        self.heads = first.top() if heads is None else as_head_set(heads)
+        if not len(self.heads):
+            raise ConfigError("HeadExplorer needs at least one head to begin with")
+        self.heads.check(first.n_layers, first.n_heads)
         self.head = self.heads.heads[0]
         self.worker, self.looker = Worker(model), Worker(model)
         self._controls(mode)
@@ -97,7 +103,7 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
             description="heads",
             value=str(self.heads),
             continuous_update=False,
-            layout={"width": "min(100%, 640px)"},
+            layout={"width": "min(97%, 640px)"},
         )
         total = self.scores_now(next(iter(self._scores))).scores.size
         self.slider = w.IntSlider(
@@ -106,7 +112,7 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
             min=0,
             max=max(1, round(MOST * total)),
             continuous_update=False,
-            layout={"width": "min(100%, 420px)"},
+            layout={"width": "min(97%, 420px)"},
         )
         self.map = GridMap(row_title="layer", col_title="head")
         self.pattern, self.curve = figure_output("pattern"), figure_output("curve")
@@ -283,7 +289,7 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
             put_figure(self.curve, self.figure("ablation"))
             self.written.value = self._written_html()
 
-        what = f"copying without {len(heads)} heads"
+        what = f"copying without {len(heads)} head{'s' * (len(heads) != 1)}"
         self.worker.start(work, done, what=what, size=steps)
 
     def _levels(self) -> list[dict[str, Any]]:
@@ -300,10 +306,10 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
             return ""
         mine = rows[(rows["set"] == str(self.heads)) & (rows["mode"] == self.mode.value)]
         said = [
-            f"{r.heads}, {r.k} heads: copy accuracy {number(r.copy_accuracy)}, answer NLL "
-            f"{number(r.nll)} nats"
-            for r in mine.drop_duplicates("heads").itertuples()
-            if r.heads in ("top", "chosen") and (r.k or r.heads == "top")
+            f"{r['heads']}, {r['k']} head{'s' * (r['k'] != 1)}: copy accuracy "
+            f"{number(r['copy_accuracy'])}, answer NLL {number(r['nll'])} nats"
+            for r in row_dicts(mine.drop_duplicates("heads"))
+            if r["heads"] == "top" or (r["heads"] == "chosen" and r["k"])
         ]
         wanted = self.model.tokenizer.decode(list(self.probes[0].answer_tokens))
         texts = [("to copy", wanted), ("all heads", "".join(found.base_texts))]

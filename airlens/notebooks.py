@@ -13,6 +13,7 @@ import ast
 import importlib
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
@@ -130,8 +131,18 @@ def execute(
     try:
         client.execute()
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-        raise NotebookError(f"{path}: {error}") from error
+        raise NotebookError(_first_words(error)) from error
     return notebook
+
+
+def _first_words(error: Exception) -> str:
+    """What went wrong in a line, with the lines of the cell but without the coloured traceback."""
+    name, value = getattr(error, "ename", None), getattr(error, "evalue", None)
+    if name is None:
+        return str(error).strip()
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    cell = text.split("------------------")[1].strip() if "------------------" in text else ""
+    return f"{name}: {value}\nin the cell\n{cell}"
 
 
 def make_static(notebook: Any, *, png: bool = True) -> Any:

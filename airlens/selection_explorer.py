@@ -78,7 +78,7 @@ class SelectionExplorer(w.VBox):  # type: ignore[misc]
         self.within = w.Dropdown(options=[*within, ("all", None)], description="within")
         self.top = w.FloatSlider(
             description="keep", value=top, min=0.01, max=1, step=0.01, readout_format=".0%",
-            continuous_update=False, layout={"width": "min(100%, 420px)"},
+            continuous_update=False, layout={"width": "min(97%, 420px)"},
         )  # fmt: skip
         self.folder = w.Text(value="runs/selection", description="folder")
         self.save = w.Button(description="export", tooltip="write what is kept into the folder")

@@ -84,7 +84,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         self._score()
 
     def _make_controls(self, mode: Mode) -> None:
-        wide = {"width": "min(100%, 640px)"}
+        wide = {"width": "min(97%, 640px)"}
         self.trace_picker = w.Dropdown(options=self._names(), description="trace", layout=wide)
         self.splitter = w.Dropdown(options=SPLITTERS, description="steps")
         self.mode = w.Dropdown(options=list(MODES), value=mode, description="ablation")

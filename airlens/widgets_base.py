@@ -173,7 +173,7 @@ class Worker(w.VBox):  # type: ignore[misc]
         while not job.over.is_set():
             await asyncio.sleep(POLL)
             passed = time.monotonic() - begun
-            if job is self.job and passed > QUIET:
+            if job is self.job and passed > QUIET and not job.over.is_set():
                 self._line.layout.display = ""
                 self.bar.layout.display = "" if job.total else "none"
                 self.bar.value = job.share
@@ -317,9 +317,9 @@ def row(*parts: Any, gap: str = "12px") -> Any:
     )
 
 
-def columns(left: Any, right: Any, basis: str = "380px") -> Any:
+def columns(left: Any, right: Any, basis: str = "360px") -> Any:
     """Two columns that become one where the page is narrow."""
-    left.layout.flex, right.layout.flex = f"1 1 {basis}", f"2 1 {basis}"
+    left.layout.flex, right.layout.flex = f"1 1 {basis}", f"4 1 {basis}"
     left.layout.min_width = right.layout.min_width = "0"
     layout = {"display": "flex", "flex_flow": "row wrap", "align_items": "flex-start"}
     return w.Box([left, right], layout={**layout, "grid_gap": "8px 20px"})

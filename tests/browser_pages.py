@@ -63,7 +63,7 @@ def open_page(width: int = 1280, height: int = 800) -> Iterator[Watched]:
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=bs.find_chromium(), args=bs.ARGUMENTS)
         page = browser.new_page(viewport={"width": width, "height": height})
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(90_000)  # of a machine with other work
         seen = Watched(page)
 
         def route(found: Any) -> None:

@@ -100,6 +100,20 @@ def test_the_texts_are_compared(seen: bp.Watched) -> None:
     page.locator(".airlens-next-tokens .gtitle").wait_for()
 
 
+def test_of_a_long_pasted_trace_only_what_is_seen_is_drawn(seen: bp.Watched) -> None:
+    page = seen.page
+    show(page, ".jupyter-widget-Accordion-child, .lm-Accordion-child").locator("div").first.click()
+    page.get_by_role("textbox", name="response").fill("\n\n".join(f"line {i}." for i in range(250)))
+    page.get_by_role("button", name="score this trace").click()
+    text = page.locator(".airlens-text").first
+    text.locator(".step[data-step='249']").wait_for(state="attached")
+    drawn = "() => document.querySelector('.airlens-text').querySelectorAll('[data-i]').length"
+    assert 0 < page.evaluate(drawn) < 1500
+    text.locator(".step[data-step='249']").scroll_into_view_if_needed()
+    text.locator(".step[data-step='249'] [data-i]").first.wait_for()
+    assert page.evaluate(drawn) < 1500
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("size", [(1280, 800), (800, 1000)])
 def test_it_fits_the_page(seen: bp.Watched, theme: str, size: tuple[int, int]) -> None:
@@ -121,6 +135,7 @@ def set_theme(page: bp.Any, theme: str) -> None:
     change = "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})"
     page.evaluate(change, wanted)
     page.wait_for_function(f"() => document.body.dataset.jpThemeName === '{wanted}'")
+    page.wait_for_timeout(1500)  # figures are drawn anew
 
 
 def test_nothing_went_wrong_and_nothing_left_this_machine(seen: bp.Watched) -> None:

@@ -151,6 +151,18 @@ def test_the_text_is_the_response_and_the_colours_its_values() -> None:
     assert len(text.values) == len(text.texts) == len(text.notes) == len(text.steps)
 
 
+def test_a_text_of_20000_tokens_is_quick() -> None:
+    n = 20_000
+    tokens = pd.DataFrame(
+        {"id": "a", "step": np.arange(n) // 50, "pos": np.arange(n), "token": "ab ", "delta": 0.1}
+    )
+    text, begun = TraceText(), time.process_time()
+    text.fill(tokens, pd.DataFrame({"step": range(n // 50)}), "")
+    text.colour(tokens, "delta")
+    assert len(text.values) == n
+    assert time.process_time() - begun < 5
+
+
 def test_margins_hold_value_control_and_floor() -> None:
     steps = pd.DataFrame(
         {

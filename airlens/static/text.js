@@ -34,6 +34,7 @@ function render({ model, el }) {
   function drawKey() {
     const [cool, warm] = get("colours");
     key.replaceChildren();
+    if (!get("texts").length) return;
     const [low, high] = get("ends");
     const scale = element("span", "", key, `${get("label")}: ${low}`);
     const ramp = element("i", "ramp", scale);
