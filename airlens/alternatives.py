@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,15 +42,36 @@ def score_all(
     model: TransformerBridge,
     windows: Sequence[Window],
     head_sets: Sequence[HeadSet],
-    mode: Mode,
+    modes: Mode | Sequence[Mode],
     *,
     means: MeanZ | None = None,
     engine: Engine = "auto",
 ) -> list[WindowLoss]:
-    """Losses of the windows under each head set; what they begin with in common runs once."""
-    fast = choose_engine(model, engine) == "fast"
-    score = partial(score_fast if fast else score_windows, mode=mode, means=means)
-    return score(model, windows, head_sets)
+    """Losses of the windows under each head set; what they begin with in common runs once.
+
+    Args:
+        model: the bridge.
+        windows: in any order.
+        head_sets: what to ablate.
+        modes: one mode for all, or one for each head set: the base pass is then shared too.
+        means: for ``mean``.
+        engine: see :mod:`airlens.engine`.
+    """
+    if choose_engine(model, engine) == "fast":
+        return score_fast(model, windows, head_sets, modes, means=means)
+    each = [modes] * len(head_sets) if isinstance(modes, str) else list(modes)
+    rows: list[list[np.ndarray]] = [[np.zeros(0)] * len(head_sets) for _ in windows]
+    base = score_windows(model, windows, [], "zero")
+    for mode in dict.fromkeys(each):
+        chosen = [i for i, own in enumerate(each) if own == mode]
+        found = score_windows(model, windows, [head_sets[i] for i in chosen], mode, means=means)
+        for row, loss in zip(rows, found, strict=True):
+            for i, ablated in zip(chosen, loss.ablated, strict=True):
+                row[i] = ablated
+    return [
+        WindowLoss(loss.base, loss.entropy, np.stack(row) if row else np.zeros((0, len(loss.base))))
+        for loss, row in zip(base, rows, strict=True)
+    ]
 
 
 def loss_in_place(

@@ -18,7 +18,7 @@ from .packing import Pack, pack
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-FOLLOW = 48  # ours: so many tokens after the step look back at it
+FOLLOW = 16  # ours: so many tokens after the step look back at it
 ROW = 2048  # tokens of one pass
 
 

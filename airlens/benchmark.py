@@ -173,30 +173,35 @@ def _measure_source(
     attention = attention_received(model, windows, [after for _, after in pairs])
     items: list[dict[str, Any]] = []
     losses: list[dict[str, Any]] = []
-    for mode in modes:
-        means = mean_z(model) if mode == "mean" else None
-        found = score_all(model, windows, [heads for _, heads, _ in groups], mode, means=means)
-        for k, loss in enumerate(found):
-            key = {"source": real.id, "kind": kinds[k]}
-            if mode == modes[0]:
-                text = traces[k].steps[steps[k]].text
-                items.append(
-                    {
-                        **key,
-                        "step": steps[k],
-                        "text": text,
-                        "n_tokens": len(loss.base),
-                        "loss": _mean(loss.base),
-                        "entropy": _mean(loss.entropy),
-                        "length": len(loss.base),
-                        "position": steps[k] / max(1, len(traces[k].steps) - 1),
-                        "overlap": overlap(text, real.prompt),
-                        "attention": attention[k],
-                    }
-                )
-            for (name, _, draw), ref in zip(groups, loss.ablated, strict=True):
-                row = {"mode": mode, "heads": name, "draw": draw, "loss_ref": _mean(ref)}
-                losses.append({**key, **row})
+    cells = [(mode, *group) for mode in modes for group in groups]
+    means = mean_z(model) if "mean" in modes else None
+    found = score_all(
+        model,
+        windows,
+        [heads for _, _, heads, _ in cells],
+        [cell[0] for cell in cells],
+        means=means,
+    )
+    for k, loss in enumerate(found):
+        key = {"source": real.id, "kind": kinds[k]}
+        text = traces[k].steps[steps[k]].text
+        items.append(
+            {
+                **key,
+                "step": steps[k],
+                "text": text,
+                "n_tokens": len(loss.base),
+                "loss": _mean(loss.base),
+                "entropy": _mean(loss.entropy),
+                "length": len(loss.base),
+                "position": steps[k] / max(1, len(traces[k].steps) - 1),
+                "overlap": overlap(text, real.prompt),
+                "attention": attention[k],
+            }
+        )
+        for (mode, name, _, draw), ref in zip(cells, loss.ablated, strict=True):
+            row = {"mode": mode, "heads": name, "draw": draw, "loss_ref": _mean(ref)}
+            losses.append({**key, **row})
     return {"items": items, "losses": losses}
 
 

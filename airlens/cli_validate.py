@@ -9,6 +9,8 @@ import typer
 
 from .cli_options import AsJson, Device, Dtype, Model, Out, Quiet, Seed, echo_json
 
+WHAT = ("planted", "labelled", "confounds", "heads")
+
 if TYPE_CHECKING:
     import pandas as pd
     from transformer_lens.model_bridge import TransformerBridge
@@ -20,7 +22,16 @@ def validate(
     traces: Annotated[
         str, typer.Option("--traces", "-t", help="Traces: a file, a folder or a hub name.")
     ] = "",
-    n: Annotated[int, typer.Option("--n", min=2, help="Traces to plant in.")] = 40,
+    what: Annotated[str, typer.Option(help="planted, labelled, confounds or heads.")] = "planted",
+    n: Annotated[
+        int | None,
+        typer.Option(
+            "--n",
+            min=1,
+            help="planted: traces to plant in (40); labelled: the n shortest (all); "
+            "confounds, heads: the first n of each domain (all; 4).",
+        ),
+    ] = None,
     heads: Annotated[
         str, typer.Option("--heads", help="File of `airlens heads`, or 'L18H6, L17H3'.")
     ] = "",
@@ -43,47 +54,67 @@ def validate(
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Plant distractor steps in traces, and see which scores rank the real steps above them.
+    """What does the score react to? Four reports, each with what may be claimed from it.
 
-    With --out FOLDER everything is kept there: the planted traces, each measurement as it is made
-    (the same command goes on where it stopped) and the tables.
+    planted: put distractor steps in traces, and see which scores rank the real steps above them.
+    labelled: influence by what a step does, beside known importances. confounds: what the sample
+    score goes along with. heads: which single heads drive the rise in loss.
+
+    With --out FOLDER tables and measurements are kept there, and the same command goes on where it
+    was stopped.
     """
     from .bundled import data_path
+    from .errors import ConfigError
     from .load import load_traces
     from .model import load_model
-    from .validate import validate as run
 
+    if what not in WHAT:
+        raise ConfigError(f"--what {what}: use one of {', '.join(WHAT)}")
     bridge = load_model(model, device=device, dtype=dtype)
     loaded = load_traces(traces or data_path("traces.jsonl"))
-    result = run(
-        bridge,
-        loaded,
-        _heads(bridge, heads, not quiet),
-        n=n,
-        kinds=_names(kinds) or None,
-        modes=_names(modes),
-        draws={"layer-matched": draws, "random": draws_anywhere},
-        place=place,
-        seed=seed,
-        folder=out,
-        progress=not quiet,
-    )
-    if json:
-        echo_json(
-            {
-                "auroc": result.auroc.to_dict("records"),
-                "auroc_equal_loss": result.auroc_equal_loss.to_dict("records"),
-                "gain": result.gain.to_dict("records"),
-                "matching": result.matching.to_dict("records"),
-                "claims": result.claims.to_dict("records"),
-                "provenance": result.provenance,
-            }
+    critical = _heads(bridge, heads, not quiet)
+    shared: dict[str, Any] = {"modes": _names(modes), "seed": seed, "folder": out}
+    result: Any
+    if what == "planted":
+        from .validate import validate as run
+
+        result = run(
+            bridge,
+            loaded,
+            critical,
+            n=n or 40,
+            kinds=_names(kinds) or None,
+            draws={"layer-matched": draws, "random": draws_anywhere},
+            place=place,
+            progress=not quiet,
+            **shared,
         )
+    else:
+        from . import validate_more as more
+
+        if what == "heads":
+            result = more.head_report(bridge, loaded, critical, n=n or 4, **shared)
+        else:
+            report = more.labelled_report if what == "labelled" else more.confound_report
+            result = report(
+                bridge, loaded, critical, n=n, controls=draws, progress=not quiet, **shared
+            )
+    if json:
+        tables = {name: _records(table) for name, table in result.tables.items()}
+        claims = _records(result.claims)
+        echo_json({**tables, "claims": claims, "provenance": result.provenance})
         return
-    for line in report_lines(result):
+    lines = planted_lines(result) if what == "planted" else table_lines(result.tables)
+    for line in [*lines, *claim_lines(result.claims)]:
         typer.echo(line)
     if out is not None:
         typer.echo(f"written to {out}")
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows for JSON, which has no NaN."""
+    rows: list[dict[str, Any]] = table.astype(object).where(table.notna(), None).to_dict("records")
+    return rows
 
 
 def _names(text: str) -> list[str]:
@@ -102,20 +133,31 @@ def _heads(bridge: TransformerBridge, heads: str, progress: bool) -> HeadSet:
     return load_heads(heads) if Path(heads).is_file() else HeadSet.parse(heads)
 
 
-def report_lines(result: Any) -> list[str]:
-    """The tables and claims as text."""
+def planted_lines(result: Any) -> list[str]:
+    """The tables of the planted benchmark as text: scores × kinds."""
     lines = ["How well the planted steps match the real ones:", _text(result.matching), ""]
     lines += ["AUROC of real over planted steps, 95 % interval over traces:"]
     lines += [_text(_cells(result.auroc)), ""]
     lines += ["The same among steps of equal base loss:", _text(_cells(result.auroc_equal_loss))]
-    gain = result.gain.assign(auroc=result.gain["gain"]) if len(result.gain) else result.gain
-    if len(gain):
+    if len(result.gain):
+        gain = result.gain.assign(auroc=result.gain["gain"])
         lines += ["", "Gain in AUROC over a logistic model of the heuristics:"]
         lines += [_text(_cells(gain, sign=True))]
-    lines += ["", "What may be claimed:"]
-    marks = {True: "yes", False: "no "}
-    for row in result.claims.itertuples():
-        lines.append(f"  {marks[bool(row.holds)]}  {row.claim}  ({row.evidence})")
+    return lines
+
+
+def table_lines(tables: dict[str, pd.DataFrame]) -> list[str]:
+    """Tables as text, without those that have a row for every trace."""
+    shown = {name: table for name, table in tables.items() if "id" not in table}
+    return [line for name, table in shown.items() for line in (f"{name}:", _text(table), "")]
+
+
+def claim_lines(claims: pd.DataFrame) -> list[str]:
+    """The claims as text, those that hold first."""
+    lines = [""]
+    for holds, head in ((True, "What may be claimed:"), (False, "What may not be claimed:")):
+        part = claims[claims["holds"].astype(bool) == holds]
+        lines += [head, *(f"  {row.claim}  ({row.evidence})" for row in part.itertuples())]
     return lines
 
 

@@ -53,6 +53,11 @@ class Validation:
     measured: Measured
     provenance: dict[str, Any]
 
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """The tables by name, claims left out."""
+        return {name: getattr(self, name) for name in TABLES if name != "claims"}
+
     def save(self, folder: str | Path) -> Path:
         """Write each table as CSV, and the provenance as JSON."""
         folder = Path(folder)
