@@ -139,7 +139,8 @@ def head_claims(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             ("no single head carries half of the rise in loss", bool(share < 0.5), evidence)
         )
     idle = tables["idle"]
-    modes = [name.removeprefix("delta_") for name in idle if str(name).startswith("delta_")]
+    names = [str(name) for name in idle]
+    modes = [name.removeprefix("delta_") for name in names if name.startswith("delta_")]
     if len(idle):
         worst = idle.iloc[0]
         costs = ", ".join(f"{worst[f'delta_{mode}']:+.2f} {mode}" for mode in modes)

@@ -74,6 +74,7 @@ def validate(
     loaded = load_traces(traces or data_path("traces.jsonl"))
     critical = _heads(bridge, heads, not quiet)
     shared: dict[str, Any] = {"modes": _names(modes), "seed": seed, "folder": out}
+    options: dict[str, Any] = {"place": place, "progress": not quiet}
     result: Any
     if what == "planted":
         from .validate import validate as run
@@ -85,8 +86,7 @@ def validate(
             n=n or 40,
             kinds=_names(kinds) or None,
             draws={"layer-matched": draws, "random": draws_anywhere},
-            place=place,
-            progress=not quiet,
+            **options,
             **shared,
         )
     else:
@@ -111,10 +111,9 @@ def validate(
         typer.echo(f"written to {out}")
 
 
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+def _records(table: pd.DataFrame) -> list[Any]:
     """Rows for JSON, which has no NaN."""
-    rows: list[dict[str, Any]] = table.astype(object).where(table.notna(), None).to_dict("records")
-    return rows
+    return list(table.astype(object).where(table.notna(), None).to_dict("records"))
 
 
 def _names(text: str) -> list[str]:

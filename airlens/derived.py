@@ -68,12 +68,12 @@ def match(
     _need(samples, [score, on, *([within] if within else [])])
     if bins < 1:
         raise ConfigError(f"bins={bins}: at least one")
-    values = pd.Series(np.nan, index=samples.index)
+    values = np.full(len(samples), np.nan)
     for where in _groups(samples, within):
         part = samples.iloc[where]
         order = part[on].rank(method="first")
         group = ((order - 1) * bins // max(1, len(part))).fillna(-1)
-        values.iloc[where] = part[score].groupby(group).rank(pct=True).to_numpy()
+        values[where] = part[score].groupby(group).rank(pct=True).to_numpy()
     return samples.assign(**{f"{score}_matched": values})
 
 
@@ -119,7 +119,9 @@ def what_changes(
 def _need(frame: pd.DataFrame, columns: Sequence[str]) -> None:
     missing = [name for name in columns if name not in frame]
     if missing:
-        raise DataError(f"no such column; there are: {', '.join(frame)}", field=missing[0])
+        raise DataError(
+            f"no such column; there are: {', '.join(map(str, frame))}", field=missing[0]
+        )
 
 
 def _groups(frame: pd.DataFrame, within: str | None) -> list[np.ndarray]:

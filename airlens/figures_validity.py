@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from .figstyle import COLOURS, DOMAIN_CYCLE, INK, SYMBOLS, figure, floats, label, need, no_data
-from .figtext import known, number, plotly_text, shorten
+from .figstyle import COLOURS, DOMAIN_CYCLE, INK, SYMBOLS, figure, floats, need, no_data
+from .figtext import known, label, number, plotly_text, shorten
 
 MODE_COLOURS = {"uniform": "#D55E00", "zero": "#56B4E9", "mean": "#0072B2", "": "#8d949c"}
 HEAD_SYMBOLS = {"top": "circle", "layer-matched": "diamond-open", "random": "square-open", "": "x"}
 SHORT = {"ais": "AIS", "delta": "Δ"}
 
 
-def _name(row: dict[str, Any]) -> str:
+def _name(row: Mapping[Any, Any]) -> str:
     """A score as it is listed: "AIS uniform, layer-matched heads"."""
     score = SHORT.get(str(row["score"]), str(row["score"]))
     if not known(row.get("mode")):
@@ -76,7 +77,8 @@ def _forest_title(rows: pd.DataFrame) -> str:
     air = rows[(rows["heads"] == "top") & (rows["score"].isin(["ais", "delta"]))]
     if air.empty:
         return "AUROC of real over planted steps"
-    low, high = air.loc[air["auroc"].idxmin()], air.loc[air["auroc"].idxmax()]
+    order = air.sort_values("auroc")
+    low, high = order.iloc[0], order.iloc[-1]
     return (
         f"AIR tells {high['kind']} steps best ({number(high['auroc'], 2)}, {high['name']}) and "
         f"{low['kind']} worst ({number(low['auroc'], 2)}, {low['name']})"

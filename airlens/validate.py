@@ -122,9 +122,9 @@ def validate(
         path=None if home is None else home / "measured.jsonl",
         progress=progress,
     )
-    result = _tables(measured, n_boot, seed)
+    tables = _tables(measured, n_boot, seed)
     note = {**measured.provenance, **settings, "caliper": CALIPER}
-    result = Validation(**result, measured=measured, provenance=note)
+    result = Validation(**tables, measured=measured, provenance=note)
     if home is not None:
         result.save(home)
     return result

@@ -126,7 +126,7 @@ def cells(
         raise DataError("a table of score values needs this column", field=missing[0])
     known = losses.set_index(["kind", "source"])["loss"]
     kinds = [kind for kind in dict.fromkeys(values["kind"]) if kind != "real"]
-    grids = {
+    grids: dict[Any, pd.DataFrame] = {
         key: part.pivot(index="source", columns=["kind", "draw"], values="value")
         for key, part in values.groupby(KEY, sort=False)
     }
@@ -135,7 +135,7 @@ def cells(
             if kind not in grid or "real" not in grid:
                 continue
             real, planted = grid["real"], grid[kind]
-            ok = real.notna().all(axis=1) & planted.notna().all(axis=1)
+            ok = pd.notna(real.to_numpy()).all(axis=1) & pd.notna(planted.to_numpy()).all(axis=1)
             sources = sorted(grid.index[ok])
             if not sources:
                 continue
@@ -149,9 +149,9 @@ def _bootstrap(wins: np.ndarray, allowed: np.ndarray, n_boot: int, seed: int) ->
     n = len(wins)
     counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_boot)
     drawn = counts.astype(np.float64)
-    hits = np.einsum("bi,ij,bj->b", drawn, wins * allowed, drawn, optimize=True)
+    hits: np.ndarray = np.einsum("bi,ij,bj->b", drawn, wins * allowed, drawn, optimize=True)
     pairs = np.einsum("bi,ij,bj->b", drawn, allowed, drawn, optimize=True)
-    return np.divide(hits, pairs, out=np.full(n_boot, np.nan), where=pairs > 0)
+    return np.asarray(np.divide(hits, pairs, out=np.full(n_boot, np.nan), where=pairs > 0))
 
 
 def gain_table(
