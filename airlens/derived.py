@@ -1,16 +1,15 @@
-"""Scores with a confound taken out, as columns that :func:`airlens.select` can rank by."""
+"""A score with a confound taken out, as a column that :func:`airlens.select` can rank by."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from .errors import ConfigError, DataError
-from .stats import rank_residual, spearman
-
-BINS = 5  # ours: groups of like length
+from .stats import rank_residual
 
 
 def residualise(
@@ -47,73 +46,49 @@ def residualise(
     return samples.assign(**{f"{score}_residual": values})
 
 
-def match(
-    samples: pd.DataFrame,
-    on: str = "n_tokens",
-    *,
-    score: str = "ais",
-    bins: int = BINS,
-    within: str | None = None,
-) -> pd.DataFrame:
-    """The samples with a column ``<score>_matched``: the score's rank among samples like it.
-
-    The samples are cut into ``bins`` groups of equal size by ``on`` (length by default), and each
-    gets the share of its group that it is not below, in (0, 1]. Selecting by it takes as many long
-    samples as short ones.
-
-    Raises:
-        DataError: a column is missing.
-        ConfigError: fewer than one bin.
-    """
-    _need(samples, [score, on, *([within] if within else [])])
-    if bins < 1:
-        raise ConfigError(f"bins={bins}: at least one")
-    values = np.full(len(samples), np.nan)
-    for where in _groups(samples, within):
-        part = samples.iloc[where]
-        order = part[on].rank(method="first")
-        group = ((order - 1) * bins // max(1, len(part))).fillna(-1)
-        values[where] = part[score].groupby(group).rank(pct=True).to_numpy()
-    return samples.assign(**{f"{score}_matched": values})
-
-
 def what_changes(
     samples: pd.DataFrame,
     *,
     score: str = "ais",
     on: Sequence[str] = ("loss_base",),
-    matched: str = "n_tokens",
     top: float = 0.2,
     within: str | None = "domain",
 ) -> pd.DataFrame:
-    """What taking a confound out changes in the score and in what it selects.
+    """What taking loss or length out of a score changes in what is selected.
+
+    Args:
+        samples: ``Influence.samples``.
+        score: the column selected by.
+        on: what is taken out.
+        top: the share selected.
+        within: of each group of this column.
 
     Returns:
-        One row a variant (score, ``<score>_residual``, ``<score>_matched``): variant, the Spearman
-        correlations rho_score, rho_loss_base and rho_n_tokens with the score as it was, base loss
-        and length, and kept: the share of the original selection that is still selected.
+        score, variant ("as it is", "residual on …", "length-matched"), kept (share of the original
+        selection still selected), and of the selected samples: n, tokens (median length) and loss
+        (median base loss); the row "all samples" is the pool.
     """
     from .selection import select
 
-    frame = match(residualise(samples, on, score=score), matched, score=score)
-    first = set(select(frame, score, top, within=within).ids)
+    variants: dict[str, dict[str, Any]] = {
+        "as it is": {},
+        f"residual on {', '.join(on)}": {"residual_on": on},
+        "length-matched": {"length_matched": True},
+    }
+    first: set[str] = set()
     rows = []
-    for variant in (score, f"{score}_residual", f"{score}_matched"):
-        chosen = set(select(frame, variant, top, within=within).ids)
-        values = frame[variant].to_numpy(np.float64)
-        rows.append(
-            {
-                "variant": variant,
-                **{
-                    f"rho_{name if name != score else 'score'}": spearman(
-                        values, frame[name].to_numpy(np.float64)
-                    )
-                    for name in (score, "loss_base", "n_tokens")
-                },
-                "kept": len(first & chosen) / len(first) if first else np.nan,
-            }
-        )
-    return pd.DataFrame(rows)
+    for variant, options in variants.items():
+        chosen = select(samples, score, top, within=within, **options).chosen
+        first = first or set(chosen["id"])
+        kept = len(first & set(chosen["id"])) / len(first) if first else np.nan
+        rows.append((score, variant, kept, *_summary(chosen)))
+    rows.append((score, "all samples", np.nan, *_summary(samples)))
+    return pd.DataFrame(rows, columns=["score", "variant", "kept", "n", "tokens", "loss"])
+
+
+def _summary(samples: pd.DataFrame) -> tuple[int, float, float]:
+    medians = samples[["n_tokens", "loss_base"]].median()
+    return len(samples), float(medians["n_tokens"]), float(medians["loss_base"])
 
 
 def _need(frame: pd.DataFrame, columns: Sequence[str]) -> None:

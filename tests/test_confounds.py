@@ -1,4 +1,4 @@
-"""Rank statistics, residual scores, labelled traces: against other implementations and by design."""
+"""Rank statistics, residual scores and labelled traces, against other implementations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from airlens.confounds import confound_table
-from airlens.derived import match, residualise, what_changes
+from airlens.derived import residualise, what_changes
 from airlens.errors import ConfigError, DataError
 from airlens.heuristics import add_heuristics
 from airlens.labelled import (
@@ -86,18 +86,6 @@ def test_a_residual_has_no_rank_correlation_left() -> None:
         residualise(samples(), ())
 
 
-def test_matching_selects_as_many_long_as_short() -> None:
-    frame = samples().assign(ais=lambda f: f["n_tokens"])
-    plain = select(frame, "ais", 0.2, within=None).chosen["n_tokens"]
-    matched = select(frame, "ais", 0.2, within=None, matched_on="n_tokens").chosen["n_tokens"]
-    assert plain.min() > frame["n_tokens"].quantile(0.75)
-    assert matched.median() == pytest.approx(frame["n_tokens"].median(), abs=60)
-    column = match(frame)["ais_matched"]
-    assert column.between(0, 1, inclusive="right").all()
-    with pytest.raises(ConfigError):
-        match(frame, bins=0)
-
-
 def test_select_by_what_the_loss_leaves() -> None:
     frame = residualise(samples())
     by_column = select(frame, "ais_residual", within=None).ids
@@ -106,11 +94,19 @@ def test_select_by_what_the_loss_leaves() -> None:
     assert by_option.provenance["residual_on"] == ["loss_base"]
 
 
-def test_what_changes_is_a_row_a_variant() -> None:
-    table = what_changes(samples()).set_index("variant")
-    assert table.loc["ais", "kept"] == 1
-    assert table.loc["ais", "rho_score"] == pytest.approx(1)
-    assert abs(table.loc["ais_residual", "rho_loss_base"]) < 0.2
+def test_what_changes_in_the_selection() -> None:
+    frame = samples()
+    table = what_changes(frame).set_index("variant")
+    assert list(table.index) == [
+        "as it is",
+        "residual on loss_base",
+        "length-matched",
+        "all samples",
+    ]
+    assert table.loc["as it is", "kept"] == 1
+    assert table.loc["as it is", "loss"] < frame["loss_base"].quantile(0.2)
+    assert table.loc["residual on loss_base", "loss"] > table.loc["as it is", "loss"]
+    assert table.loc["all samples", "tokens"] == frame["n_tokens"].median()
 
 
 def test_confounds_over_all_and_within_domains() -> None:
