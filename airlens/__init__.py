@@ -22,13 +22,17 @@ if TYPE_CHECKING:
     from .ablation_lab import AblationLab as AblationLab
     from .bundled import data_path as data_path
     from .compute import fast_allocator as fast_allocator
+    from .confounds import confound_table as confound_table
     from .curves import copy_curve as copy_curve
+    from .derived import residualise as residualise
     from .detectors import detect as detect
     from .detectors import detect_all as detect_all
     from .errors import AirlensError as AirlensError
     from .errors import DataError as DataError
     from .evaluate import generate_answers as generate_answers
     from .evaluate import held_out_nll as held_out_nll
+    from .head_costs import idle_heads as idle_heads
+    from .head_costs import leave_one_out as leave_one_out
     from .head_explorer import HeadExplorer as HeadExplorer
     from .heads import Head as Head
     from .heads import HeadScores as HeadScores
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
     from .model import load_model as load_model
     from .per_head import HeadInfluence as HeadInfluence
     from .per_head import head_influence as head_influence
+    from .planting import plant as plant
     from .probes import ProbeSet as ProbeSet
     from .probes import key_value_probes as key_value_probes
     from .probes_needle import needle_probes as needle_probes
@@ -62,6 +67,7 @@ if TYPE_CHECKING:
     from .trust import stability as stability
     from .trust_curves import ablation_curves as ablation_curves
     from .trust_curves import mirror_table as mirror_table
+    from .validation import validate as validate
     from .weights import StepWeights as StepWeights
     from .weights import step_weights as step_weights
 
@@ -71,7 +77,9 @@ _HOME = {
     "AblationLab": "ablation_lab",
     "data_path": "bundled",
     "fast_allocator": "compute",
+    "confound_table": "confounds",
     "copy_curve": "curves",
+    "residualise": "derived",
     "detect": "detectors",
     "detect_all": "detectors",
     "AirlensError": "errors",
@@ -79,6 +87,8 @@ _HOME = {
     "generate_answers": "evaluate",
     "held_out_nll": "evaluate",
     "figures": "figures",
+    "idle_heads": "head_costs",
+    "leave_one_out": "head_costs",
     "HeadExplorer": "head_explorer",
     "Head": "heads",
     "HeadScores": "heads",
@@ -91,6 +101,7 @@ _HOME = {
     "load_model": "model",
     "head_influence": "per_head",
     "HeadInfluence": "per_head",
+    "plant": "planting",
     "key_value_probes": "probes",
     "ProbeSet": "probes",
     "needle_probes": "probes_needle",
@@ -112,6 +123,7 @@ _HOME = {
     "stability": "trust",
     "ablation_curves": "trust_curves",
     "mirror_table": "trust_curves",
+    "validate": "validation",
     "step_weights": "weights",
     "StepWeights": "weights",
 }

@@ -133,8 +133,10 @@ def head_claims(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     found = tables["leave_one_out"]
     if len(found):
         first = found.iloc[0]
-        share = first["drop"] / first["delta_all"] if first["delta_all"] > 0 else float("nan")
-        evidence = f"without {first['name']} the rise falls by {share:.0%} ({first['mode']})"
+        rise = float(first["delta_all"])
+        share = float(first["drop"]) / rise if rise > 0 else float("nan")
+        evidence = f"without {first['name']} the rise of {rise:.2f} nats falls by {share:.0%}"
+        evidence += f" ({first['mode']})" if rise > 0 else ": there is no rise"
         rows.append(
             ("no single head carries half of the rise in loss", bool(share < 0.5), evidence)
         )

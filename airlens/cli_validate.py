@@ -77,7 +77,7 @@ def validate(
     options: dict[str, Any] = {"place": place, "progress": not quiet}
     result: Any
     if what == "planted":
-        from .validate import validate as run
+        from .validation import validate as run
 
         result = run(
             bridge,
@@ -90,7 +90,7 @@ def validate(
             **shared,
         )
     else:
-        from . import validate_more as more
+        from . import validation_reports as more
 
         if what == "heads":
             result = more.head_report(bridge, loaded, critical, n=n or 4, **shared)

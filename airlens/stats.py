@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 N_BOOT = 1000
+GROUPS = 3  # ours: fewest groups whose resampling gives an interval
 LEAST = 5  # ours: with fewer values a correlation is NaN
 
 
@@ -94,12 +95,17 @@ def interval(values: Array) -> tuple[float, float]:
 def mean_interval(
     values: pd.Series, groups: pd.Series, *, n_boot: int = N_BOOT, seed: int = 0
 ) -> tuple[float, float, float]:
-    """The mean over all values, and its 95 % bootstrap interval over whole groups."""
+    """The mean over all values, and its 95 % bootstrap interval over whole groups.
+
+    The interval is NaN with fewer than `GROUPS` groups: resampling so few says nothing.
+    """
     frame = pd.DataFrame({"value": values.to_numpy(), "group": groups.to_numpy()}).dropna()
     if frame.empty:
         return float("nan"), float("nan"), float("nan")
     sums = frame.groupby("group")["value"].agg(["sum", "size"]).to_numpy(np.float64)
     n = len(sums)
+    if n < GROUPS:
+        return float(frame["value"].mean()), float("nan"), float("nan")
     counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_boot)
     total = counts @ sums
     lo, hi = interval(total[:, 0] / total[:, 1])

@@ -69,9 +69,12 @@ def test_partial_correlation_takes_the_common_cause_out() -> None:
 
 
 def test_means_are_resampled_by_trace() -> None:
-    groups = pd.Series(np.repeat(["a", "b"], 50))
-    values = pd.Series(np.repeat([0.0, 1.0], 50))
+    groups = pd.Series(np.repeat(["a", "b", "c"], 50))
+    values = pd.Series(np.repeat([0.0, 0.5, 1.0], 50))
     assert mean_interval(values, groups) == (0.5, 0.0, 1.0)
+    mean, lo, hi = mean_interval(values[:100], groups[:100])
+    assert mean == 0.25
+    assert np.isnan([lo, hi]).all()
 
 
 def test_a_residual_has_no_rank_correlation_left() -> None:

@@ -19,7 +19,7 @@ from airlens.errors import ConfigError
 from airlens.heads import HeadSet
 from airlens.measure import influence
 from airlens.planting import plant, planted_info
-from airlens.validate import validate
+from airlens.validation import validate
 
 KINDS = ["irrelevant", "wrong_result", "repeated"]
 HEADS = HeadSet.parse("L1H0, L2H3")
@@ -166,3 +166,27 @@ def test_the_command_prints_and_keeps_the_tables(
         assert result.exit_code == 0, result.output
     bad = CliRunner().invoke(app, ["validate", "--what", "all"])
     assert bad.exit_code
+
+
+@pytest.mark.slow
+@pytest.mark.model
+def test_labelled_traces_are_scored_whole(smollm2: Any, shared_data: Path) -> None:
+    from airlens.load import load_traces
+    from airlens.validation_reports import labelled_report
+
+    path = shared_data / "thought_anchors" / "deepseek-r1-distill-llama-8b.jsonl"
+    if not path.is_file():
+        pytest.skip(f"no labelled traces at {path}")
+    report = labelled_report(
+        smollm2,
+        load_traces(path),
+        HeadSet.parse("L18H6, L17H3"),
+        n=1,
+        modes=["uniform"],
+        controls=0,
+        progress=False,
+    )
+    functions, importance = report.tables["functions"], report.tables["importance"]
+    assert {"active_computation", "final_answer_emission"} & set(functions["label"])
+    assert functions.loc[functions["value"] == "delta", "n_steps"].sum() == 24
+    assert {"ais", "length", "overlap"} <= set(importance["score"])

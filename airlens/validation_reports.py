@@ -16,7 +16,7 @@ from .confounds import confound_table
 from .derived import what_changes
 from .heads import HeadSet
 from .heuristics import add_heuristics, add_overlap
-from .idle_heads import idle_heads, leave_one_out
+from .head_costs import idle_heads, leave_one_out
 from .kept_influence import kept_influence
 from .labelled import add_importance, by_function, correlation_summary, importance_correlations
 from .provenance import provenance
@@ -163,8 +163,8 @@ def head_report(
     Arguments as for :func:`confound_report`; a few traces are enough.
 
     Returns:
-        Tables "leave_one_out" (:func:`airlens.idle_heads.leave_one_out`, under the first mode) and
-        "idle" (:func:`airlens.idle_heads.idle_heads`).
+        Tables "leave_one_out" (:func:`airlens.head_costs.leave_one_out`, under the first mode) and
+        "idle" (:func:`airlens.head_costs.idle_heads`).
     """
     chosen = _first_of_each(traces, n)
     tables = {

@@ -10,7 +10,7 @@ from handmade import induction_model
 
 import airlens as al
 from airlens.heads import Head, HeadSet
-from airlens.idle_heads import attention_profile, idle_heads, leave_one_out
+from airlens.head_costs import attention_profile, idle_heads, leave_one_out
 from airlens.trace import Trace
 
 
