@@ -14,9 +14,9 @@ from .cache import atomic_file, atomic_write_text
 from .claims import confound_claims, head_claims, labelled_claims
 from .confounds import confound_table
 from .derived import what_changes
+from .head_costs import idle_heads, leave_one_out
 from .heads import HeadSet
 from .heuristics import add_heuristics, add_overlap
-from .head_costs import idle_heads, leave_one_out
 from .kept_influence import kept_influence
 from .labelled import add_importance, by_function, correlation_summary, importance_correlations
 from .provenance import provenance
