@@ -22,14 +22,18 @@ if TYPE_CHECKING:
     from .ablation_lab import AblationLab as AblationLab
     from .bundled import data_path as data_path
     from .compute import fast_allocator as fast_allocator
+    from .confounds import confound_table as confound_table
     from .corpus import Corpus as Corpus
     from .curves import copy_curve as copy_curve
+    from .derived import residualise as residualise
     from .detectors import detect as detect
     from .detectors import detect_all as detect_all
     from .errors import AirlensError as AirlensError
     from .errors import DataError as DataError
     from .evaluate import generate_answers as generate_answers
     from .evaluate import held_out_nll as held_out_nll
+    from .head_costs import idle_heads as idle_heads
+    from .head_costs import leave_one_out as leave_one_out
     from .head_explorer import HeadExplorer as HeadExplorer
     from .heads import Head as Head
     from .heads import HeadScores as HeadScores
@@ -45,6 +49,7 @@ if TYPE_CHECKING:
     from .parts import RunFolder as RunFolder
     from .per_head import HeadInfluence as HeadInfluence
     from .per_head import head_influence as head_influence
+    from .planting import plant as plant
     from .probes import ProbeSet as ProbeSet
     from .probes import key_value_probes as key_value_probes
     from .probes_needle import needle_probes as needle_probes
@@ -67,6 +72,7 @@ if TYPE_CHECKING:
     from .trust import stability as stability
     from .trust_curves import ablation_curves as ablation_curves
     from .trust_curves import mirror_table as mirror_table
+    from .validation import validate as validate
     from .weights import StepWeights as StepWeights
     from .weights import step_weights as step_weights
 
@@ -76,7 +82,10 @@ _HOME = {
     "AblationLab": "ablation_lab",
     "data_path": "bundled",
     "fast_allocator": "compute",
+    "confound_table": "confounds",
+    "Corpus": "corpus",
     "copy_curve": "curves",
+    "residualise": "derived",
     "detect": "detectors",
     "detect_all": "detectors",
     "AirlensError": "errors",
@@ -84,6 +93,8 @@ _HOME = {
     "generate_answers": "evaluate",
     "held_out_nll": "evaluate",
     "figures": "figures",
+    "idle_heads": "head_costs",
+    "leave_one_out": "head_costs",
     "HeadExplorer": "head_explorer",
     "Head": "heads",
     "HeadScores": "heads",
@@ -94,14 +105,19 @@ _HOME = {
     "Influence": "measure",
     "influence": "measure",
     "load_model": "model",
+    "near_duplicates": "neardup",
+    "Settings": "part_score",
+    "RunFolder": "parts",
     "head_influence": "per_head",
     "HeadInfluence": "per_head",
+    "plant": "planting",
     "key_value_probes": "probes",
     "ProbeSet": "probes",
     "needle_probes": "probes_needle",
     "load_published_scores": "published",
     "copy_accuracy": "retrieval",
     "retrieval_scores": "retrieval",
+    "score_corpus": "run",
     "overlap": "selection",
     "select": "selection",
     "Selection": "selection",
@@ -117,13 +133,9 @@ _HOME = {
     "stability": "trust",
     "ablation_curves": "trust_curves",
     "mirror_table": "trust_curves",
+    "validate": "validation",
     "step_weights": "weights",
     "StepWeights": "weights",
-    "score_corpus": "run",
-    "RunFolder": "parts",
-    "Settings": "part_score",
-    "near_duplicates": "neardup",
-    "Corpus": "corpus",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]

@@ -21,6 +21,7 @@ from . import (
     cli_select,
     cli_status,
     cli_train,
+    cli_validate,
 )
 from .errors import AirlensError
 
@@ -43,6 +44,7 @@ app.command("report")(cli_report.report)
 app.command("train")(cli_train.train)
 app.command("evaluate")(cli_evaluate.evaluate)
 app.command("figures")(cli_figures.figures)
+app.command("validate")(cli_validate.validate)
 
 
 def _version(value: bool) -> None:

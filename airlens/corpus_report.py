@@ -19,11 +19,11 @@ from .figures_selection import (
     domain_counts,
     selection_scatter,
     selector_overlap,
-    spearman,
 )
 from .parts import RunFolder
 from .report import Report
 from .selection import TOP, Selection, overlap, select
+from .stats import spearman
 from .trace_html import trace_html
 
 if TYPE_CHECKING:

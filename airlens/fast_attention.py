@@ -37,7 +37,7 @@ class Plan:
     Attributes:
         segments: the sequences of the row.
         edits: layer -> (batch row, heads ablated there).
-        mode: of the ablation.
+        modes: of the ablation in each batch row after the first; one for all, or one each.
         means: for ``mean``, [L, H, D].
         on_layer: called in each layer with (layer, query, key, scaling, sliding window), before
             any edit.
@@ -47,7 +47,7 @@ class Plan:
 
     segments: Sequence[Segment]
     edits: dict[int, list[tuple[int, list[int]]]] = field(default_factory=dict)
-    mode: Mode = "uniform"
+    modes: Sequence[Mode] = ("uniform",)
     means: MeanZ | None = None
     on_layer: Callable[..., None] | None = None
     on_z: Callable[[int, torch.Tensor, torch.Tensor], None] | None = None
@@ -55,6 +55,10 @@ class Plan:
 
     def __post_init__(self) -> None:
         self._paths: dict[torch.device, list[torch.Tensor]] = {}
+
+    def mode(self, row: int) -> Mode:
+        """The mode of a batch row."""
+        return self.modes[0] if len(self.modes) == 1 else self.modes[row - 1]
 
     def paths(self, device: torch.device) -> list[torch.Tensor]:
         """The paths of the segments as tensors, put on the device once."""
@@ -115,20 +119,21 @@ def attend(
     scaling = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
     if plan.on_layer is not None:
         plan.on_layer(layer, query, key, scaling, sliding_window)
-    edits = plan.edits.get(layer, [])
-    if plan.mode == "uniform" and edits:
+    edits = [(row, heads, plan.mode(row)) for row, heads in plan.edits.get(layer, [])]
+    if any(mode == "uniform" for *_, mode in edits):
         query = query.clone()
-        for row, heads in edits:
-            query[row, heads] = 0
+        for row, heads, mode in edits:
+            if mode == "uniform":
+                query[row, heads] = 0
     options = {"window": sliding_window, "softcap": softcap, "sinks": s_aux}
     z = _packed(plan, query, key, value, scaling, options)
     if plan.on_z is not None:
         with torch.no_grad():
             even = _packed(plan, torch.zeros_like(query), key, value, scaling, options)
         plan.on_z(layer, z, even)
-    if plan.mode != "uniform":
-        for row, heads in edits:
-            z[row, :, heads] = 0 if plan.mode == "zero" else _means(plan, layer, heads).to(z)
+    for row, heads, mode in edits:
+        if mode != "uniform":
+            z[row, :, heads] = 0 if mode == "zero" else _means(plan, layer, heads).to(z)
     return z, None
 
 

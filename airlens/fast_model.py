@@ -246,15 +246,18 @@ def plan_of(
     pack: Pack,
     head_sets: Sequence[HeadSet],
     indices: Sequence[int],
-    mode: Mode,
+    mode: Mode | Sequence[Mode],
     means: MeanZ | None,
 ) -> Plan:
-    """The plan in which batch row k + 1 ablates head set ``indices[k]``."""
+    """The plan in which batch row k + 1 ablates head set ``indices[k]``; ``mode`` is one for each
+    head set, or one for all.
+    """
     edits: dict[int, list[tuple[int, list[int]]]] = {}
     for row, index in enumerate(indices, start=1):
         for layer, heads in head_sets[index].by_layer().items():
             edits.setdefault(layer, []).append((row, heads))
-    return Plan(pack.segments, edits, mode, means)
+    modes = (mode,) if isinstance(mode, str) else tuple(mode[index] for index in indices)
+    return Plan(pack.segments, edits, modes, means)
 
 
 def fast_model(model: TransformerBridge) -> FastModel:

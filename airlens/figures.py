@@ -16,6 +16,12 @@ from .figures_steps import ais_by_label, head_step_heatmap, step_heatmap
 from .figures_study import step_weight_bars, study_forest
 from .figures_tokens import next_token_bars
 from .figures_trace import step_bars, token_strip
+from .figures_validity import (
+    auroc_forest,
+    correlation_strip,
+    influence_by_function,
+    matched_pairs,
+)
 from .trace_html import trace_html
 
 __all__ = [
@@ -23,11 +29,15 @@ __all__ = [
     "ais_by_domain",
     "ais_by_label",
     "answer_attention_map",
+    "auroc_forest",
     "cluster_bars",
+    "correlation_strip",
     "domain_counts",
     "head_map",
     "head_step_heatmap",
+    "influence_by_function",
     "lengths_by_selector",
+    "matched_pairs",
     "next_token_bars",
     "sample_map",
     "score_ranking",

@@ -24,15 +24,7 @@ from .figstyle import (
 )
 from .figtext import SHORT, known, label, number, percent, plotly_text, shorten
 from .figures_steps import by_group, row_dicts
-
-
-def spearman(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    """Return Spearman's ρ over the pairs where both are known; NaN where it is undefined."""
-    both = np.isfinite(x) & np.isfinite(y)
-    ranks = [pd.Series(side[both]).rank().to_numpy() for side in (x, y)]
-    if both.sum() < 3 or any(rank.std() == 0 for rank in ranks):
-        return float("nan")
-    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+from .stats import spearman
 
 
 def _selected(frame: pd.DataFrame) -> NDArray[np.bool_]:

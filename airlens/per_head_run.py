@@ -44,7 +44,7 @@ def exact_row(
             here = [h for h in heads if h.layer == layer]
             for chunk in (here[i : i + size] for i in range(0, len(here), size)):
                 edits = {layer: [(i, [h.head]) for i, h in enumerate(chunk)]}
-                plan = Plan(row.segments, edits, mode, means)
+                plan = Plan(row.segments, edits, (mode,), means)
                 hidden = fast.resume(row, plan, layer, kept[layer], len(chunk))
                 for head, state in zip(chunk, hidden, strict=True):
                     nll[head] = row_losses(fast, state, where, target, entropy=False)[0]

@@ -56,7 +56,8 @@ def read_probes(
         chosen = [probes[i] for i in row.items]
         plan = Plan(row.segments)
         if ablation is not None:
-            heads, plan.mode, plan.means = ablation
+            heads, mode, plan.means = ablation
+            plan.modes = (mode,)
             plan.edits = {layer: [(0, indices)] for layer, indices in heads.by_layer().items()}
         if scores is not None:
             plan.on_layer = _Reader(row, chosen, scores, fast.device)

@@ -39,7 +39,7 @@ def score_fast(
     model: TransformerBridge,
     items: Sequence[Window],
     head_sets: Sequence[HeadSet],
-    mode: Mode,
+    mode: Mode | Sequence[Mode],
     *,
     means: MeanZ | None = None,
     max_tokens_per_batch: int | None = None,
@@ -47,14 +47,15 @@ def score_fast(
 ) -> list[WindowLoss]:
     """NLL of every scored token under the base model and under each ablation.
 
-    Arguments and result are those of :func:`airlens.score.score_windows`.
+    Arguments and result are those of :func:`airlens.score.score_windows`; ``mode`` may also be one
+    mode for each head set.
     ``max_tokens_per_batch`` bounds tokens times (1 + head sets); when memory runs out it is halved
     and the rest goes on.
     """
     fast = fast_model(model)
     budget = max_tokens_per_batch or (CPU_TOKENS if fast.device.type == "cpu" else GPU_TOKENS)
     width = 1 + sum(1 for heads in head_sets if len(heads))
-    if mode == "mean" and means is None and width > 1:
+    if "mean" in ([mode] if isinstance(mode, str) else mode) and means is None and width > 1:
         means = mean_z(model)
     results: dict[int, WindowLoss] = {}
     todo = list(range(len(items)))
@@ -86,7 +87,7 @@ def score_row(
     row: Pack,
     items: Sequence[Window],
     head_sets: Sequence[HeadSet],
-    mode: Mode,
+    mode: Mode | Sequence[Mode],
     means: MeanZ | None,
 ) -> list[WindowLoss]:
     """The losses of the windows ``items`` of one packed row."""

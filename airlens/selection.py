@@ -67,6 +67,7 @@ def select(
     quotas: Mapping[str, float | int] | None = None,
     length_matched: bool = False,
     min_loss: float | None = None,
+    residual_on: Sequence[str] = (),
 ) -> Selection:
     """Keep the top samples by a score.
 
@@ -84,6 +85,8 @@ def select(
             the chosen are as long as the rest.
         min_loss: samples with a base loss under this many nats a token are not chosen: a ratio to
             next to nothing says little.
+        residual_on: rank by what these columns leave of the score, e.g. ``("loss_base",)``
+            (:func:`airlens.derived.residualise`).
 
     Rows whose value is NaN (below the loss floor, empty) are ranked last and never selected.
 
@@ -99,6 +102,11 @@ def select(
         raise ConfigError("a token budget is a number of at least 1, and takes no quotas")
     values = selector_values(samples, by, seed)
     frame = samples.assign(selector=values)
+    if residual_on:
+        from .derived import residualise
+
+        values = residualise(frame, residual_on, score="selector")["selector_residual"]
+        frame["selector"] = values
     eligible = values.notna()
     if min_loss is not None:
         eligible &= _column(samples, "loss_base") >= min_loss
@@ -112,6 +120,7 @@ def select(
     frame["selected"] = kept & eligible
     note = provenance(by=by, top=top, within=within, seed=seed, n=len(frame), tokens=tokens)
     note |= {"quotas": dict(quotas or {}), "length_matched": length_matched, "min_loss": min_loss}
+    note |= {"residual_on": list(residual_on)}
     return Selection(frame, by, note)
 
 

@@ -1,0 +1,112 @@
+"""Rank correlations and bootstrap intervals that several tables share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+N_BOOT = 1000
+GROUPS = 3  # ours: fewest groups whose resampling gives an interval
+LEAST = 5  # ours: with fewer values a correlation is NaN
+
+
+def ranks(values: Array) -> Array:
+    """Ranks from 1 along the last axis, the mean rank for ties."""
+    from scipy.stats import rankdata
+
+    return np.asarray(rankdata(values, axis=-1), dtype=np.float64)
+
+
+def pearson(x: Array, y: Array) -> Array:
+    """Correlation along the last axis; NaN where a side is constant."""
+    x = x - x.mean(axis=-1, keepdims=True)
+    y = y - y.mean(axis=-1, keepdims=True)
+    size = np.sqrt((x**2).sum(axis=-1) * (y**2).sum(axis=-1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(size > 1e-12, (x * y).sum(axis=-1) / size, np.nan))
+
+
+def spearman(x: Array, y: Array, least: int = 3) -> float:
+    """Spearman's ρ over the pairs where both are known; NaN where it is undefined."""
+    both = np.isfinite(x) & np.isfinite(y)
+    if both.sum() < least:
+        return float("nan")
+    return float(pearson(ranks(x[both]), ranks(y[both])))
+
+
+def rank_residual(values: Array, on: Sequence[Array]) -> Array:
+    """What is left of the ranks of ``values`` after a linear fit on the ranks of ``on``.
+
+    NaN where any of them is; the residual has mean 0.
+    """
+    ok = np.isfinite(values)
+    for other in on:
+        ok &= np.isfinite(other)
+    left = np.full(len(values), np.nan)
+    if ok.sum():
+        design = np.stack([np.ones(int(ok.sum())), *(ranks(other[ok]) for other in on)], axis=1)
+        target = ranks(values[ok])
+        fit, *_ = np.linalg.lstsq(design, target, rcond=None)
+        left[ok] = target - design @ fit
+    return left
+
+
+def partial_spearman(x: Array, y: Array, given: Sequence[Array]) -> float:
+    """Spearman's ρ of x and y given others: the correlation of the rank residuals of both."""
+    ok = np.isfinite(x) & np.isfinite(y)
+    for other in given:
+        ok &= np.isfinite(other)
+    if ok.sum() < LEAST + len(given):
+        return float("nan")
+    rest = [other[ok] for other in given]
+    left, right = rank_residual(x[ok], rest), rank_residual(y[ok], rest)
+    # What the others determine completely leaves rounding noise, and no correlation.
+    if min(left.std(), right.std()) < 1e-6 * len(left):
+        return float("nan")
+    return float(pearson(left, right))
+
+
+def spearman_interval(
+    x: Array, y: Array, *, n_boot: int = N_BOOT, seed: int = 0
+) -> tuple[float, float, float]:
+    """Spearman's ρ and its 95 % bootstrap interval over pairs."""
+    both = np.isfinite(x) & np.isfinite(y)
+    x, y = x[both], y[both]
+    if len(x) < LEAST:
+        return float("nan"), float("nan"), float("nan")
+    drawn = np.random.default_rng(seed).integers(len(x), size=(n_boot, len(x)))
+    lo, hi = interval(pearson(ranks(x[drawn]), ranks(y[drawn])))
+    return spearman(x, y), lo, hi
+
+
+def interval(values: Array) -> tuple[float, float]:
+    """The 2.5 and 97.5 % quantile of what is not NaN."""
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return float("nan"), float("nan")
+    lo, hi = np.quantile(known, [0.025, 0.975])
+    return float(lo), float(hi)
+
+
+def mean_interval(
+    values: pd.Series, groups: pd.Series, *, n_boot: int = N_BOOT, seed: int = 0
+) -> tuple[float, float, float]:
+    """The mean over all values, and its 95 % bootstrap interval over whole groups.
+
+    The interval is NaN with fewer than `GROUPS` groups: resampling so few says nothing.
+    """
+    frame = pd.DataFrame({"value": values.to_numpy(), "group": groups.to_numpy()}).dropna()
+    if frame.empty:
+        return float("nan"), float("nan"), float("nan")
+    sums = frame.groupby("group")["value"].agg(["sum", "size"]).to_numpy(np.float64)
+    n = len(sums)
+    if n < GROUPS:
+        return float(frame["value"].mean()), float("nan"), float("nan")
+    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_boot)
+    total = counts @ sums
+    lo, hi = interval(total[:, 0] / total[:, 1])
+    return float(frame["value"].mean()), lo, hi

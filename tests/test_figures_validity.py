@@ -1,0 +1,80 @@
+"""Figures of the validity tables: what they show, and that text is escaped."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from airlens.errors import DataError
+from airlens.figures import (
+    auroc_forest,
+    correlation_strip,
+    influence_by_function,
+    matched_pairs,
+)
+
+
+def aurocs() -> pd.DataFrame:
+    rows = [
+        ("other", "ais", "uniform", "top", 0.9, 0.8, 0.95, 40),
+        ("other", "ais", "uniform", "layer-matched", 0.6, 0.5, 0.7, 40),
+        ("other", "loss", "", "", 0.1, 0.0, 0.2, 40),
+        ("<b>restated</b>", "ais", "uniform", "top", 0.2, 0.1, 0.3, 40),
+        ("<b>restated</b>", "loss", "", "", np.nan, np.nan, np.nan, 0),
+    ]
+    columns = ["kind", "score", "mode", "heads", "auroc", "lo", "hi", "n"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_forest_has_a_panel_a_kind_and_a_row_a_score() -> None:
+    fig = auroc_forest(aurocs())
+    assert len(fig.data) == 2
+    first = fig.data[0]
+    assert list(first.x) == [0.9, 0.6, 0.1]
+    assert list(first.error_x.array) == pytest.approx([0.05, 0.1, 0.1])
+    assert "AIS uniform, layer-matched heads" in str(fig.layout.yaxis.ticktext)
+    assert "other" in fig.layout.title.text
+    assert "<b>restated" not in str(fig.to_json()).replace("&lt;b&gt;", "")
+    assert len(auroc_forest(aurocs(), "other").data) == 1
+
+
+def test_pairs_are_joined() -> None:
+    rows = [
+        (source, kind, "mean", heads, draw, loss, ais)
+        for source in ("a", "b")
+        for kind, loss, ais in (("real", 1.0, 0.3), ("other", 2.0, 0.1))
+        for heads, draw in (("top", 0), ("random", 0), ("random", 1))
+    ]
+    columns = ["source", "kind", "mode", "heads", "draw", "loss", "ais"]
+    frame = pd.DataFrame(rows, columns=columns)
+    fig = matched_pairs(frame, "other", mode="mean")
+    assert "100%" in fig.layout.title.text
+    assert list(fig.data[0].x) == [1.0, 2.0, None] * 2
+    assert len(matched_pairs(frame, "other", mode="mean", heads="random").data) == 3
+    assert "no other steps" in str(matched_pairs(frame, "other", mode="zero").layout)
+
+
+def test_functions_and_their_control() -> None:
+    rows = [("a", "ais", 0.2, 0.1, 0.3, 9), ("b", "ais", 0.4, 0.3, 0.5, 5)]
+    rows += [("a", "ais_control", 0.0, -0.1, 0.1, 9)]
+    table = pd.DataFrame(rows, columns=["label", "value", "mean", "lo", "hi", "n_steps"])
+    fig = influence_by_function(table)
+    assert [trace.name for trace in fig.data] == ["random heads (control)", "critical heads"]
+    assert list(fig.layout.yaxis.ticktext) == ["a", "b"]
+    assert "in b steps" in fig.layout.title.text
+
+
+def test_strip_is_ordered_by_the_mean() -> None:
+    rows = [("t0", "ais", "kl", 0.5), ("t1", "ais", "kl", 0.3), ("t0", "length", "kl", -0.2)]
+    table = pd.DataFrame(rows, columns=["id", "score", "importance", "rho"])
+    fig = correlation_strip(table, "kl")
+    assert list(fig.layout.yaxis.ticktext) == ["length", "AIS"]
+    assert "ρ = 0.4" in fig.layout.title.text
+
+
+@pytest.mark.parametrize("make", [auroc_forest, influence_by_function])
+def test_nothing_to_show_is_said(make: object) -> None:
+    assert make(pd.DataFrame()).layout.annotations  # type: ignore[operator]
+    with pytest.raises(DataError, match="needs the column"):
+        make(pd.DataFrame({"kind": ["a"], "label": ["b"]}))  # type: ignore[operator]
