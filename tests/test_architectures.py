@@ -150,6 +150,17 @@ def test_ablated_generation_equals_recomputing(name: str) -> None:
     assert torch.equal(found.cpu(), tokens)
 
 
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_engine_chosen_gives_what_the_hooks_give(name: str) -> None:
+    trace = al.Trace("t", "ab cd", "efg hij klm nop qrs tuv")
+    found = [
+        al.influence(tiny(name), trace, NAMES, controls=0, progress=False, engine=engine)
+        for engine in ("hooks", "auto")
+    ]
+    slow, chosen = (float(one.samples["loss_ref"].iloc[0]) for one in found)
+    assert chosen == pytest.approx(slow, rel=1e-4)
+
+
 def test_a_layer_without_attention_is_named() -> None:
     from transformers import AutoModelForCausalLM, MambaConfig
 

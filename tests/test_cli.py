@@ -61,6 +61,13 @@ def test_heads_writes_what_score_reads(folder: Path, tmp_path: Path) -> None:
     assert "copy accuracy" in run("heads", *options).stdout
 
 
+def test_heads_by_another_detector(folder: Path) -> None:
+    options = ("--model", folder, "-n", 1, "--max-tokens", 800, "--quiet")
+    printed = json.loads(run("heads", *options, "--detector", "locos", "--json").stdout)
+    assert printed["detector"] == "locos" and printed["top"]
+    assert "question attends" in run("heads", *options, "--detector", "qrhead").stdout
+
+
 def test_doctor(folder: Path) -> None:
     result = run("doctor", "--model", folder, "--json")
     record = json.loads(result.stdout)

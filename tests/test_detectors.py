@@ -141,7 +141,7 @@ def slow_locos(model: Any, probe: Probe) -> np.ndarray:
     """Second implementation: cached activations, W_O from the state dict, sums in Python."""
     _, cache = model.run_with_cache(torch.tensor([probe.tokens]))
     scores = np.zeros((model.cfg.n_layers, model.cfg.n_heads))
-    weights = {k: v for k, v in model.original_model.state_dict().items()}
+    weights = model.original_model.state_dict()
     head = next(v for k, v in weights.items() if "lm_head" in k and k.endswith("weight"))
     for layer in range(model.cfg.n_layers):
         pattern = cache[f"blocks.{layer}.attn.hook_pattern"][0]
@@ -203,8 +203,8 @@ def test_contributions_add_up_to_what_the_head_writes(name: str) -> None:
 def test_qrhead_by_hand(circuit: Any) -> None:
     """The question's last token, 6, sends L1H0 to the needle's first, 7: 1/3 of the mean over rows.
 
-    Tokens never seen before leave it uniform: the null question's last gives 3/14 to the needle, and
-    the first two rows of both are alike. So s = 1/3 · (1 - 3/14). The uniform head looks at the
+    Tokens never seen before leave it uniform: the null question's last gives 3/14 to the needle,
+    and the first two rows of both are alike. So s = 1/3 · (1 - 3/14). The uniform head looks at the
     needle the same whatever is asked: 0.
     """
     found = detect(circuit, hand_probe(), "qrhead", **QUIET)

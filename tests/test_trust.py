@@ -1,0 +1,228 @@
+"""Stability, agreement, curves and the mirror table on scores and models that are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import airlens as al
+from airlens.errors import ConfigError, DataError
+from airlens.heads import HeadScores, HeadSet
+from airlens.probe_values import CORPORA, value_corpus
+from airlens.trust import agreement, jaccard, rank_correlation, recommend, stability
+from airlens.trust_curves import (
+    ablation_curves,
+    curve_sets,
+    mirror_summary,
+    mirror_table,
+    needle_grid,
+    say,
+    trace_nll,
+)
+
+
+def scores(samples: np.ndarray) -> HeadScores:
+    samples = samples.astype(np.float32)
+    return HeadScores(samples.mean(axis=0), samples)
+
+
+def test_jaccard_by_hand() -> None:
+    a, b = HeadSet.parse("L0H0, L0H1, L0H2"), HeadSet.parse("L0H1, L0H2, L0H3")
+    assert jaccard(a, b) == 0.5 and jaccard(a, a) == 1 and jaccard(HeadSet(()), HeadSet(())) == 1
+
+
+def test_rank_correlation_leaves_out_heads_that_are_noise_in_both() -> None:
+    a = np.array([1.0, 0.8, 0.6, 0.01, 0.02, 0.03])
+    b = np.array([0.9, 0.7, 0.5, 0.03, 0.02, 0.01])
+    assert rank_correlation(a, b) == 1.0  # the three that matter are in the same order
+    assert rank_correlation(a, b, floor=-1) < 1.0
+    assert np.isnan(rank_correlation(a[:2], b[:2]))
+    with_nan = np.where(np.arange(6) == 1, np.nan, a)
+    assert np.isnan(rank_correlation(with_nan, b))  # two are left
+    assert rank_correlation(-a, -a, floor=-1) == 1.0
+
+
+def test_probes_that_agree_are_stable_and_noise_is_not() -> None:
+    rng = np.random.default_rng(0)
+    same = scores(np.tile(rng.random((1, 10, 10)), (8, 1, 1)))
+    noise = scores(rng.random((8, 10, 10)))
+    for one, low, high in ((same, 1.0, 1.0), (noise, 0.0, 0.35)):
+        frame = stability(one, sizes=(1, 2, 4), draws=50, top=0.1)
+        assert set(frame["method"]) == {"split half", "bootstrap"}
+        halves = frame[frame["method"] == "split half"]
+        assert list(halves["n_probes"]) == [1, 2, 4]
+        assert halves["jaccard"].between(low, high).all()
+        assert (frame["jaccard_lo"] <= frame["jaccard_hi"]).all()
+    assert recommend(stability(same, sizes=(1, 2))).startswith("1 probes: Jaccard 1.00")
+    assert "use more probes" in recommend(stability(noise, sizes=(1, 2)))
+    by_length = stability({840: same, 420: same}, sizes=(1, 2))
+    assert recommend(by_length) == "1 probes of 420 tokens: Jaccard 1.00"
+    with pytest.raises(DataError, match="two probes"):
+        stability(scores(rng.random((1, 2, 2))))
+
+
+def test_stability_is_the_same_for_the_same_seed() -> None:
+    one = scores(np.random.default_rng(1).random((6, 5, 4)))
+    pd.testing.assert_frame_equal(stability(one, seed=3), stability(one, seed=3))
+
+
+def test_agreement_of_pairs() -> None:
+    a = scores(np.arange(20.0).reshape(1, 5, 4))
+    frame = agreement({"a": a, "b": a, "c": scores(-a.samples)}, top=4, floor=-1)
+    assert list(zip(frame["a"], frame["b"], strict=True)) == [("a", "b"), ("a", "c"), ("b", "c")]
+    assert frame["jaccard"].tolist() == [1, 0, 0] and frame["shared"].tolist() == [4, 0, 0]
+    assert frame["spearman"].tolist() == pytest.approx([1, -1, -1])
+    with pytest.raises(ConfigError, match="different models"):
+        agreement({"a": a, "b": scores(np.zeros((1, 2, 2)))})
+
+
+def test_curve_sets_are_as_many_heads_and_disjoint_controls() -> None:
+    one = scores(np.random.default_rng(2).random((2, 6, 4)))
+    sets = curve_sets(one, 0.25, draws=3)
+    groups = [group for group, _, _ in sets]
+    assert groups == ["top", "bottom"] + ["random"] * 3 + ["same-layer random"] * 3
+    assert {len(heads) for _, _, heads in sets} == {6}
+    top = set(sets[0][2])
+    assert all(not top & set(heads) for group, _, heads in sets if group != "top")
+    assert [g for g, _, _ in curve_sets(one, 0.75)] == ["top", "bottom"]  # no room for controls
+
+
+@pytest.fixture(scope="module")
+def small(llama: Any, tokenizer: Any) -> dict[str, Any]:
+    probes = al.key_value_probes(
+        tokenizer, n=2, max_tokens=420, shots=1, values=["ab", "bc", "cd", "de"]
+    )
+    needles = al.needle_probes(tokenizer, lengths=(280,), depths=(0, 1))
+    text = [al.Trace("t", "one two", "three four five")]
+    return {
+        "model": llama,
+        "probes": probes,
+        "needles": needles,
+        "text": text,
+        "scores": al.retrieval_scores(llama, probes, progress=False),
+    }
+
+
+def test_curves_hold_every_group_and_start_at_base(small: dict[str, Any]) -> None:
+    frame = ablation_curves(
+        small["model"],
+        small["scores"],
+        small["probes"],
+        traces=small["text"],
+        shares=(0.2,),
+        draws=2,
+        progress=False,
+    )
+    assert set(frame["mode"]) == {"uniform", "zero", "mean"}
+    counts = frame[(frame["mode"] == "zero") & (frame["k"] == 2)].groupby("heads").size()
+    assert counts.to_dict() == {"top": 1, "bottom": 1, "random": 2, "same-layer random": 2}
+    base = frame[frame["heads"] == "base"].iloc[0]
+    start = frame[(frame["heads"] == "top") & (frame["k"] == 0)].iloc[0]
+    assert start["nll"] == base["nll"] and start["trace_nll"] == base["trace_nll"]
+    assert base["trace_nll"] == pytest.approx(trace_nll(small["model"], small["text"]))
+    top = small["scores"].top(0.2)
+    with al.ablated(small["model"], top, "uniform"):
+        alone = al.copy_accuracy(small["model"], small["probes"]).nll
+    found = frame[(frame["heads"] == "top") & (frame["k"] == 2) & (frame["mode"] == "uniform")]
+    assert float(found["nll"].iloc[0]) == pytest.approx(alone, rel=1e-5)
+
+
+def test_trace_nll_sees_the_ablation_around_it(small: dict[str, Any]) -> None:
+    model, text = small["model"], small["text"]
+    base = trace_nll(model, text)
+    with al.ablated(model, "L0H0, L1H1, L2H2"):
+        inside = trace_nll(model, text)
+    expected = al.influence(model, text, "L0H0, L1H1, L2H2", controls=0, progress=False).samples
+    assert inside == pytest.approx(float(expected["loss_ref"].iloc[0]), rel=1e-4)
+    assert inside != pytest.approx(base, rel=1e-4)
+    assert np.isnan(trace_nll(model, []))
+
+
+def test_mirror_table_and_needle_grid(small: dict[str, Any]) -> None:
+    model, heads = small["model"], small["scores"].top(2)
+    texts = {"words NLL": small["text"]}
+    table = mirror_table(
+        model, heads, small["probes"], small["needles"], texts, draws=2, progress=False
+    )
+    assert table["condition"].value_counts().to_dict() == {"random": 6, "base": 3, "top": 3}
+    summary = mirror_summary(table).set_index("measure")
+    assert list(summary.index) == ["copy accuracy", "needle recall", "words NLL"]
+    assert (summary["random_lo"] <= summary["random_hi"]).all()
+    assert summary.loc["words NLL", "base"] == pytest.approx(trace_nll(model, small["text"]))
+    grid = needle_grid(model, heads, small["needles"], progress=False)
+    assert grid.groupby("condition").size().to_dict() == {"base": 2, "top": 2, "random": 2}
+    assert set(grid["depth"]) == {0, 1} and grid["recall"].between(0, 1).all()
+
+
+def test_say_gives_tokens_of_three_models(small: dict[str, Any]) -> None:
+    said = say(small["model"], "hello", small["scores"].top(2), max_tokens=4)
+    assert set(said["condition"]) <= {"base", "top", "random"}
+    assert list(said.columns) == ["condition", "pos", "token"]
+
+
+def test_value_corpora() -> None:
+    for name in CORPORA:
+        values = value_corpus(name, n=50)
+        assert len(set(values)) == 50 and values == value_corpus(name, n=50)
+        assert not any('"' in v or "\\" in v for v in values)
+    with pytest.raises(ConfigError, match="use one of prose"):
+        value_corpus("latin")
+
+
+@pytest.mark.parametrize("style", ["literal", "paraphrase"])
+def test_needle_probes(tokenizer: Any, style: Any, tmp_path: Path) -> None:
+    probes = al.needle_probes(tokenizer, n=3, lengths=(400, 600), depths=(0, 0.5, 1), style=style)
+    assert len(probes) == 18 and len({p.id for p in probes}) == 18
+    for probe in probes:
+        assert len(probe.tokens) <= probe.meta["length"]
+        needle = tokenizer.decode(probe.tokens[slice(*probe.needle)])
+        answer = tokenizer.decode(probe.answer_tokens).strip()
+        assert (answer in needle) == (style == "literal")
+        assert "Question:" in tokenizer.decode(probe.tokens[slice(*probe.meta["query"])])
+        assert "N/A" in tokenizer.decode(probe.meta["null_query"])
+        cut = probe.without_needle()
+        assert needle not in tokenizer.decode(cut.tokens)
+    first, last = probes[0], probes[2]
+    assert first.needle[0] < last.needle[0]
+    assert al.ProbeSet.load(probes.save(tmp_path / "p.json")) == probes
+    assert (
+        probes.hash
+        == al.needle_probes(
+            tokenizer, n=3, lengths=(400, 600), depths=(0, 0.5, 1), style=style
+        ).hash
+    )
+    for bad, match in (
+        ({"style": "x"}, "style"),
+        ({"depths": (2,)}, "depth"),
+        ({"lengths": (20,)}, "too short"),
+    ):
+        with pytest.raises(ConfigError, match=match):
+            al.needle_probes(tokenizer, **bad)
+
+
+def test_published_scores(tmp_path: Path) -> None:
+    path = tmp_path / "some-7b.json"
+    path.write_text('{"0-0": [0, 0.5], "0-1": [1, 1], "1-0": [0.25], "1-1": []}')
+    found = al.load_published_scores(path)
+    np.testing.assert_allclose(found.scores, [[0.25, 1], [0.25, np.nan]])
+    assert found.samples.shape == (2, 2, 2) and found.top(1).names() == ["L0H1"]
+    assert found.provenance["probes"]["hash"] is None
+    for text in ("[1]", '{"a": [1]}', "{}", "no"):
+        path.write_text(text)
+        with pytest.raises(DataError):
+            al.load_published_scores(path)
+
+
+def test_wu_et_al_files(shared_data: Path) -> None:
+    """Llama-2-7B-80k: 32 layers of 32 heads, and L16H19 their best-known head."""
+    path = shared_data / "retrieval_head_scores" / "llama-2-7b-80k.json"
+    if not path.exists():
+        pytest.skip("AIRLENS_DATA has no retrieval_head_scores")
+    found = al.load_published_scores(path)
+    assert found.scores.shape == (32, 32)
+    assert found.top(1).names() == ["L16H19"]
+    assert 0.01 < float((found.scores > 0.1).mean()) < 0.08
