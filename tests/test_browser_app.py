@@ -36,5 +36,5 @@ def test_the_app_shows_the_explorers_and_answers_a_click(
         assert page.evaluate("() => window.pwned === undefined")
         # Plotly's own renderer wants the page to keep a PNG of each figure; voila's page cannot.
         assert [error for error in seen.errors if "setData is not a function" not in error] == []
-        # voila's template asks for an icon font that the explorers do not use; nothing of ours asks.
+        # voila's template asks for an icon font that the explorers do not use.
         assert [address for address in seen.away if "fontawesome" not in address] == []
