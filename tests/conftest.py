@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
+# A busy machine is no failure.
+settings.register_profile("airlens", deadline=None)
+settings.load_profile("airlens")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 N_LAYERS, N_HEADS, VOCAB = 3, 4, 260
