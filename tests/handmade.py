@@ -72,5 +72,6 @@ def _induction_head(attn: Any) -> None:
 
 def _first_position_head(attn: Any) -> None:
     weight = attn.c_attn.weight
-    weight[:, HEAD] = SHARP  # any token asks …
+    # Any token asks: by a bias, as the entries of a normed vector add up to nothing.
+    attn.c_attn.bias[HEAD] = SHARP
     weight[PLACE, WIDTH + HEAD] = SHARP  # … for the first position

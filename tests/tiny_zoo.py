@@ -129,4 +129,5 @@ def hf_model(name: str, seed: int = 0) -> Any:
 @cache
 def tiny(name: str, seed: int = 0) -> Any:
     """The same model through the bridge."""
-    return al.load_model(hf_model(name, seed), tokenizer=tokenizer(), device="cpu")
+    with torch.inference_mode(False):  # or its weights could take no part in a gradient
+        return al.load_model(hf_model(name, seed), tokenizer=tokenizer(), device="cpu")
