@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .derived import residualise
 from .errors import ConfigError, DataError
 from .provenance import provenance
 
@@ -103,8 +104,6 @@ def select(
     values = selector_values(samples, by, seed)
     frame = samples.assign(selector=values)
     if residual_on:
-        from .derived import residualise
-
         values = residualise(frame, residual_on, score="selector")["selector_residual"]
         frame["selector"] = values
     eligible = values.notna()

@@ -11,7 +11,7 @@ from .train_data import IGNORE
 if TYPE_CHECKING:
     from transformers import Trainer
 
-    from .train import TrainSettings
+    from .train_settings import TrainSettings
 
 
 def trainer_type() -> type[Trainer]:

@@ -13,13 +13,13 @@ import pandas as pd
 from .cache import atomic_file, atomic_write_text
 from .claims import confound_claims, head_claims, labelled_claims
 from .confounds import confound_table
-from .derived import what_changes
 from .head_costs import idle_heads, leave_one_out
 from .heads import HeadSet
 from .heuristics import add_heuristics, add_overlap
 from .kept_influence import kept_influence
 from .labelled import add_importance, by_function, correlation_summary, importance_correlations
 from .provenance import provenance
+from .selection_changes import what_changes
 from .trace import Trace
 from .types import Mode
 
@@ -123,7 +123,7 @@ def confound_report(
 
     Returns:
         Tables "confounds" (mode and the columns of :func:`airlens.confounds.confound_table`) and
-        "changes" (mode and the columns of :func:`airlens.derived.what_changes`).
+        "changes" (mode and the columns of :func:`airlens.selection_changes.what_changes`).
     """
     chosen = _first_of_each(traces, n)
     kept = None if folder is None else Path(folder) / "traces"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from airlens.confounds import confound_table
-from airlens.derived import residualise, what_changes
+from airlens.derived import residualise
 from airlens.errors import ConfigError, DataError
 from airlens.heuristics import add_heuristics
 from airlens.labelled import (
@@ -21,6 +21,7 @@ from airlens.labelled import (
     importance_correlations,
 )
 from airlens.selection import select
+from airlens.selection_changes import what_changes
 from airlens.stats import mean_interval, partial_spearman, spearman, spearman_interval
 from airlens.steps import split_steps
 from airlens.trace import Trace
