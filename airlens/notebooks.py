@@ -151,7 +151,7 @@ def make_static(notebook: Any, *, png: bool = True) -> Any:
     for cell in notebook.cells:
         if cell.cell_type != "code":
             continue
-        cell.outputs = [o for o in cell.outputs if not _is_progress(o)]
+        cell.outputs = [o for o in cell.outputs if not (_is_progress(o) or _is_stderr(o))]
         for output in cell.outputs:
             data = output.get("data", {})
             if data.pop(WIDGET, None) is not None:
@@ -162,6 +162,11 @@ def make_static(notebook: Any, *, png: bool = True) -> Any:
         _add_png(figures)
     notebook.metadata.pop("widgets", None)
     return notebook
+
+
+def _is_stderr(output: Any) -> bool:
+    """Warnings of libraries: they name paths of the machine, and say nothing of the result."""
+    return bool(output.output_type == "stream" and output.name == "stderr")
 
 
 def _is_progress(output: Any) -> bool:
