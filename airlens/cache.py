@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import platformdirs
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def cache_dir() -> Path:
@@ -42,6 +47,19 @@ def atomic_write_text(path: str | Path, text: str) -> None:
     """Write ``text`` (UTF-8) to ``path`` in one step."""
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_tables(
+    folder: str | Path, tables: Mapping[str, pd.DataFrame], provenance: Mapping[str, Any]
+) -> Path:
+    """Write each table to ``folder`` as CSV (six digits), and the provenance as JSON."""
+    folder = Path(folder)
+    for name, table in tables.items():
+        with atomic_file(folder / f"{name}.csv") as temporary:
+            table.to_csv(temporary, index=False, float_format="%.6g")
+    text = json.dumps(provenance, ensure_ascii=False, indent=1)
+    atomic_write_text(folder / "provenance.json", text + "\n")
+    return folder
 
 
 @contextmanager

@@ -13,7 +13,6 @@ import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from .corpus import Chunk
@@ -184,10 +183,3 @@ def _source(chunks: Callable[[], Iterator[Chunk]]) -> Any:
             return [ReadTask(read, BlockMetadata(**facts))]
 
     return Chunks()
-
-
-def absolute(source: Any) -> Any:
-    """A path that exists here as an absolute one: a task of Ray has another working folder."""
-    if isinstance(source, str | Path) and Path(source).expanduser().exists():
-        return str(Path(source).expanduser().resolve())
-    return source

@@ -12,7 +12,7 @@ import pandas as pd
 
 from .alternatives import loss_in_place
 from .benchmark import Measured, measure_planted
-from .cache import atomic_file, atomic_write_text
+from .cache import atomic_write_text, write_tables
 from .claims import planted_claims
 from .encode import Template
 from .errors import ConfigError
@@ -60,14 +60,8 @@ class Validation:
 
     def save(self, folder: str | Path) -> Path:
         """Write each table as CSV, and the provenance as JSON."""
-        folder = Path(folder)
         frames = {name: getattr(self, name) for name in TABLES} | {"items": self.measured.items}
-        for name, frame in {**frames, "losses": self.measured.losses}.items():
-            with atomic_file(folder / f"{name}.csv") as temporary:
-                frame.to_csv(temporary, index=False, float_format="%.6g")
-        text = json.dumps(self.provenance, ensure_ascii=False, indent=1)
-        atomic_write_text(folder / "provenance.json", text + "\n")
-        return folder
+        return write_tables(folder, {**frames, "losses": self.measured.losses}, self.provenance)
 
 
 def validate(

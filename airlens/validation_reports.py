@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from .cache import atomic_file, atomic_write_text
+from .cache import write_tables
 from .claims import confound_claims, head_claims, labelled_claims
 from .confounds import confound_table
 from .head_costs import idle_heads, leave_one_out
@@ -39,13 +38,7 @@ class Report:
 
     def save(self, folder: str | Path) -> Path:
         """Write each table as CSV, and the provenance as JSON."""
-        folder = Path(folder)
-        for name, frame in {**self.tables, "claims": self.claims}.items():
-            with atomic_file(folder / f"{name}.csv") as temporary:
-                frame.to_csv(temporary, index=False, float_format="%.6g")
-        text = json.dumps(self.provenance, ensure_ascii=False, indent=1)
-        atomic_write_text(folder / "provenance.json", text + "\n")
-        return folder
+        return write_tables(folder, {**self.tables, "claims": self.claims}, self.provenance)
 
 
 def labelled_report(
