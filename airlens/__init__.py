@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .compute import fast_allocator as fast_allocator
     from .confounds import confound_table as confound_table
     from .corpus import Corpus as Corpus
-    from .curves import copy_curve as copy_curve
+    from .curves import ablation_curves as ablation_curves
     from .derived import residualise as residualise
     from .detectors import detect as detect
     from .detectors import detect_all as detect_all
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .load import load_traces as load_traces
     from .measure import Influence as Influence
     from .measure import influence as influence
+    from .mirror import mirror_table as mirror_table
     from .model import load_model as load_model
     from .neardup import near_duplicates as near_duplicates
     from .part_score import Settings as Settings
@@ -70,8 +71,6 @@ if TYPE_CHECKING:
     from .train import fine_tune as fine_tune
     from .trust import agreement as agreement
     from .trust import stability as stability
-    from .trust_curves import ablation_curves as ablation_curves
-    from .trust_curves import mirror_table as mirror_table
     from .validation import validate as validate
     from .weights import StepWeights as StepWeights
     from .weights import step_weights as step_weights
@@ -84,7 +83,6 @@ _HOME = {
     "fast_allocator": "compute",
     "confound_table": "confounds",
     "Corpus": "corpus",
-    "copy_curve": "curves",
     "residualise": "derived",
     "detect": "detectors",
     "detect_all": "detectors",
@@ -131,8 +129,8 @@ _HOME = {
     "TrainSettings": "train",
     "agreement": "trust",
     "stability": "trust",
-    "ablation_curves": "trust_curves",
-    "mirror_table": "trust_curves",
+    "ablation_curves": "curves",
+    "mirror_table": "mirror",
     "validate": "validation",
     "step_weights": "weights",
     "StepWeights": "weights",

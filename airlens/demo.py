@@ -11,7 +11,7 @@ import pandas as pd
 
 from .ablation import DEFAULT_MODE
 from .bundled import data_path
-from .curves import copy_curve
+from .curves import ablation_curves
 from .heads import TOP_SHARE, HeadScores
 from .load import load_traces
 from .measure import Influence, influence
@@ -102,9 +102,9 @@ def run_demo(
     say("2/4 ablating the top heads, and random ones, on fresh probes")
     fresh = key_value_probes(tokenizer, size.curve_probes, size.curve_tokens, seed + 1)
     ks = sorted({1, 2, 4, 8, len(top)} & set(range(1, len(top) + 1)))
-    curve = copy_curve(
-        model, fresh, scores, ks, modes=[mode], draws=size.draws, seed=seed,
-        random_ks=[len(top)], progress=progress,
+    curve = ablation_curves(
+        model, scores, fresh, shares=ks, control_shares=[len(top)], modes=[mode], draws=size.draws,
+        seed=seed, groups=("top", "random"), progress=progress,
     )  # fmt: skip
     traces = _some_traces(size.traces_per_domain)
     say(f"3/4 scoring every token, step and sample of {len(traces)} traces")

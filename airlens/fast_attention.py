@@ -18,7 +18,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from .errors import ModelError
-from .packing import Segment
+from .packing import Segment, to_device
 from .types import MeanZ, Mode
 
 NAME = "airlens"
@@ -63,7 +63,7 @@ class Plan:
     def paths(self, device: torch.device) -> list[torch.Tensor]:
         """The paths of the segments as tensors, put on the device once."""
         if device not in self._paths:
-            self._paths[device] = [torch.from_numpy(s.path).to(device) for s in self.segments]
+            self._paths[device] = [to_device(s.path, device) for s in self.segments]
         return self._paths[device]
 
 
@@ -123,8 +123,8 @@ def attend(
     if any(mode == "uniform" for *_, mode in edits):
         query = query.clone()
         for row, heads, mode in edits:
-            if mode == "uniform":
-                query[row, heads] = 0
+            for head in heads if mode == "uniform" else ():
+                query[row, head] = 0  # one by one: a list of indices would wait for a GPU
     options = {"window": sliding_window, "softcap": softcap, "sinks": s_aux}
     z = _packed(plan, query, key, value, scaling, options)
     if plan.on_z is not None:
@@ -132,15 +132,15 @@ def attend(
             even = _packed(plan, torch.zeros_like(query), key, value, scaling, options)
         plan.on_z(layer, z, even)
     for row, heads, mode in edits:
-        if mode != "uniform":
-            z[row, :, heads] = 0 if mode == "zero" else _means(plan, layer, heads).to(z)
+        for head in heads if mode != "uniform" else ():
+            z[row, :, head] = 0 if mode == "zero" else _mean(plan, layer, head).to(z)
     return z, None
 
 
-def _means(plan: Plan, layer: int, heads: list[int]) -> torch.Tensor:
+def _mean(plan: Plan, layer: int, head: int) -> torch.Tensor:
     if plan.means is None:
         raise Unsupported("mean ablation without means")
-    return plan.means[layer, heads]
+    return plan.means[layer, head]
 
 
 def _packed(

@@ -67,7 +67,7 @@ def speed_bars(frame: pd.DataFrame, *, title: str | None = None) -> go.Figure:
     need(frame, COLUMNS[:5], "speed_bars")
     rows = frame.sort_values("ratio")
     low, high = rows["ratio"].min(), rows["ratio"].max()
-    head = title or f"{number(low)} to {number(high)} times as fast, with the same numbers"
+    head = title or f"{number(low)} to {number(high)} times as fast as the usual ways"
     aid = "Ratio of median CPU time in one process, runs interleaved; lines: range over runs"
     fig = figure(head, aid, height=170 + 34 * len(rows))
     fig.add_bar(

@@ -107,7 +107,7 @@ def detector_curves(
     """Return one ablation curve per detector: which finds the heads that matter?
 
     Args:
-        frame: Rows of `airlens.trust_curves.ablation_curves` with a column `detector`; of the
+        frame: Rows of `airlens.curves.ablation_curves` with a column `detector`; of the
             groups, `top` is drawn for each detector, `random` once.
         y: The measure on the vertical axis.
         title: Replaces the headline.
@@ -151,7 +151,7 @@ def mirror_figure(summary: pd.DataFrame, *, title: str | None = None) -> Any:
     """Return the mirror table as a table: base, random masked (lowest to highest draw), top masked.
 
     Args:
-        summary: From `airlens.trust_curves.mirror_summary`.
+        summary: From `airlens.mirror.mirror_summary`.
         title: Replaces the headline.
     """
     columns = ("measure", "base", "random", "random_lo", "random_hi", "top")

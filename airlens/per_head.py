@@ -1,9 +1,9 @@
 """The influence of every single head: what ablating it alone costs each step and trace.
 
 ``exact`` runs each head's ablation. ``attribution`` estimates all of them from one backward pass
-(the sum of grad_z L · (z_ablated - z); METHOD §6), some two orders of magnitude faster, but some
-heads come out far off or with the wrong sign. ``screened`` takes the estimate only to choose which
-heads to run exactly; which those are is part of the result.
+for each step (the sum of grad_z L · (z_ablated - z); METHOD §6), much faster, but some heads come
+out far off or with the wrong sign. ``screened`` takes the estimate, of the whole trace, only to
+choose which heads to run exactly; which those are is part of the result.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ class HeadInfluence:
     Attributes:
         scores: fp32 [L, H], over all scored tokens.
         exact: bool [L, H], which of them are measured; the others are estimates.
-        step_scores: fp32 [S, L, H], over the tokens of a step; NaN where not measured.
+        step_scores: fp32 [S, L, H], over the tokens of a step: measured, or estimated with method
+            ``attribution``; NaN for the heads that ``screened`` did not run.
         estimate: fp32 [L, H], the attribution; NaN where none was made.
         steps: one row a step: id, step, n_tokens, loss_base.
         provenance: model, mode, method, settings, versions.
@@ -169,7 +170,7 @@ def head_influence(
     estimate = np.full(job.shape, np.nan, np.float32)
     heads = job.all_heads()
     if method != "exact":
-        estimate = job.attribution()
+        estimate = job.attribution(by_step=method == "attribution")
         order = np.argsort(-np.abs(estimate), axis=None, kind="stable")
         heads = sorted(heads[i] for i in order[: top if method == "screened" else 0])
     note = provenance(
@@ -215,6 +216,7 @@ class _Job:
         self.count = np.zeros(n)
         self.base = np.zeros(n)
         self.rise = np.zeros((n, *self.shape))
+        self.estimated = np.full((n, *self.shape), np.nan)
 
     def _add(self, encoded: EncodedTrace, parts: Sequence[Window]) -> None:
         first = len(self.rows)
@@ -228,19 +230,35 @@ class _Job:
     def all_heads(self) -> list[Head]:
         return [Head(*cell) for cell in np.ndindex(*self.shape)]
 
-    def attribution(self) -> np.ndarray:
-        """[L, H] estimate of the rise; also fills the base losses."""
+    def attribution(self, *, by_step: bool) -> np.ndarray:
+        """[L, H] estimate of the rise; also fills the base losses, and each step's estimate."""
         fast = fast_model(self.model)
         self.count[:], self.base[:] = 0, 0
-        total = np.zeros(self.shape)
+        sums = np.zeros_like(self.rise)
         size = min(self.budget, ATTRIBUTION_TOKENS) if self.on_cpu else self.budget
         packs = pack([w.tokens for w in self.items], size, share=False)
         for row in tqdm(packs, desc="attribution", disable=not self.progress):
+            steps, parts = self._parts(row.items, by_step)
             chosen = [self.items[i] for i in row.items]
-            base, found = attribution_row(fast, row, chosen, self.mode, self.means)
+            base, found = attribution_row(fast, row, chosen, parts, self.mode, self.means)
             self._add_base(row.items, base)
-            total += found.sum(axis=0)
-        return np.asarray(total / max(self.count.sum(), 1), np.float32)
+            for window, own in enumerate(steps):
+                np.add.at(sums, own, found[: len(own), window])
+        if by_step:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                self.estimated = sums / self.count[:, None, None]
+        return np.asarray(sums.sum(axis=0) / max(self.count.sum(), 1), np.float32)
+
+    def _parts(self, items: Sequence[int], by_step: bool) -> tuple[list[np.ndarray], np.ndarray]:
+        """The steps of each window, and for each scored token which of these it belongs to.
+
+        Without ``by_step`` a window is one part, and its first step stands for it.
+        """
+        if not by_step:
+            steps = [self.step_of[i][:1] for i in items]
+            return steps, np.zeros(sum(len(self.step_of[i]) for i in items), np.int64)
+        pairs = [np.unique(self.step_of[i], return_inverse=True) for i in items]
+        return [own for own, _ in pairs], np.concatenate([part for _, part in pairs])
 
     def _add_base(self, items: Sequence[int], base: np.ndarray) -> np.ndarray:
         steps = np.concatenate([self.step_of[i] for i in items])
@@ -315,5 +333,5 @@ class _Job:
             steps["loss_base"] = self.base / self.count
         overall = self.rise.sum(axis=0) / max(self.count.sum(), 1)
         scores = np.where(exact, overall, estimate).astype(np.float32)
-        per_step = np.where(exact, per_step, np.nan).astype(np.float32)
+        per_step = np.where(exact, per_step, self.estimated).astype(np.float32)
         return HeadInfluence(scores, exact, per_step, estimate, steps, note)

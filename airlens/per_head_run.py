@@ -54,37 +54,49 @@ def exact_row(
 
 
 def attribution_row(
-    fast: FastModel, row: Pack, items: Sequence[Window], mode: Mode, means: MeanZ | None
+    fast: FastModel,
+    row: Pack,
+    items: Sequence[Window],
+    parts: np.ndarray,
+    mode: Mode,
+    means: MeanZ | None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Base NLL [n] of the scored tokens, and each window's estimate of its rise, [windows, L, H].
+    """Base NLL [n] of the scored tokens, and an estimate of its rise, [P, windows, L, H].
 
     Attribution patching: the sum of grad_z (sum of NLL) · (z_ablated - z) over positions. First
     order: it misses what the ablation of a head does beyond the slope at the unchanged model.
 
-    The row must not share beginnings between windows (``pack(..., share=False)``).
+    ``parts``, int [n] from 0 to P - 1, says which part of its window a scored token belongs to; the
+    rise of each part takes a backward pass of its own, shared by all windows of the row. The row
+    must not share beginnings between windows (``pack(..., share=False)``).
     """
-    kept: dict[int, torch.Tensor] = {}
-    away: dict[int, torch.Tensor] = {}
+    kept: list[torch.Tensor] = []
+    away: list[torch.Tensor] = []
 
     def keep(layer: int, z: torch.Tensor, even: torch.Tensor) -> None:
         # Frozen weights: nothing asks for a gradient before the first z does.
-        kept[layer] = z.retain_grad() or z if z.requires_grad else z.requires_grad_()
+        kept.append(z if z.requires_grad else z.requires_grad_())
         if mode == "uniform":
-            away[layer] = even - z.detach()
+            away.append(even - z.detach())
         elif means is None:
-            away[layer] = -z.detach()
+            away.append(-z.detach())
         else:
-            away[layer] = means[layer].to(z) - z.detach()
+            away.append(means[layer].to(z) - z.detach())
 
     with torch.enable_grad():
         hidden = fast.hidden(row, Plan(row.segments, on_z=keep))
         where, target = (to_device(x, fast.device) for x in scored_rows(row, items))
         nll = row_losses(fast, hidden[0], where, target, entropy=False)[0]
-        nll.sum().backward()
-    found = np.zeros((len(items), fast.n_layers, kept[0].shape[2]), np.float32)
-    for layer, z in kept.items():
-        assert z.grad is not None
-        rise = (z.grad * away[layer])[0].sum(dim=-1)  # [N, H]
-        for i, segment in enumerate(row.segments):
-            found[i, layer] = rise[segment.start : segment.stop].sum(dim=0).cpu().numpy()
-    return nll.detach().cpu().numpy(), found
+        last = int(parts.max())
+        found = []
+        for part in range(last + 1):
+            chosen = to_device(np.flatnonzero(parts == part), fast.device)
+            slopes = torch.autograd.grad(nll[chosen].sum(), kept, retain_graph=part < last)
+            found.append(_rises(row, slopes, away))
+    return nll.detach().cpu().numpy(), torch.stack(found).cpu().numpy()
+
+
+def _rises(row: Pack, slopes: Sequence[torch.Tensor], away: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Slope times distance of each head's z, summed over the positions of a window: [W, L, H]."""
+    rises = torch.stack([(g * d)[0].sum(-1) for g, d in zip(slopes, away, strict=True)])
+    return torch.stack([rises[:, s.start : s.stop].sum(dim=1) for s in row.segments])

@@ -10,15 +10,17 @@ from datetime import datetime, timezone
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+from . import __version__
+
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-PACKAGES = ("airlens", "torch", "transformer_lens", "transformers", "tokenizers", "numpy")
+PACKAGES = ("torch", "transformer_lens", "transformers", "tokenizers", "numpy")
 
 
 def versions() -> dict[str, str]:
     """Installed versions of the packages a number can depend on, and of Python."""
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "airlens": __version__}
     for name in PACKAGES:
         try:
             found[name] = metadata.version(name)

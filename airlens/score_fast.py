@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,7 @@ import torch
 from .ablation import mean_z
 from .fast_model import FastModel, fast_model, order, plan_of
 from .heads import HeadSet
-from .packing import Pack, pack, to_device
+from .packing import Pack, pack, to_device, to_host
 from .score import WindowLoss
 
 if TYPE_CHECKING:
@@ -57,22 +58,31 @@ def score_fast(
     width = 1 + sum(1 for heads in head_sets if len(heads))
     if "mean" in ([mode] if isinstance(mode, str) else mode) and means is None and width > 1:
         means = mean_z(model)
+    means = None if means is None else means.to(fast.device)
     results: dict[int, WindowLoss] = {}
+
+    def read(done: _Launched) -> None:
+        results.update(done.read())
+        on_progress(sum(len(w.tokens) for w in done.items))
+
     todo = list(range(len(items)))
     while todo:
-        rows = pack([items[i].tokens for i in todo], budget // width)
+        waiting: list[_Launched] = []  # an accelerator works on a row while the last is read
         try:
-            for row in rows:
-                chosen = [items[todo[k]] for k in row.items]
-                losses = score_row(fast, row, chosen, head_sets, mode, means)
-                results.update(zip([todo[k] for k in row.items], losses, strict=True))
-                on_progress(sum(len(w.tokens) for w in chosen))
+            for row in pack([items[i].tokens for i in todo], budget // width):
+                indices = [todo[k] for k in row.items]
+                chosen = [items[i] for i in indices]
+                waiting.append(_launch(fast, row, indices, chosen, head_sets, mode, means))
+                if len(waiting) == 2:
+                    read(waiting.pop(0))
         except (torch.OutOfMemoryError, RuntimeError) as error:
             longest = max(len(w.tokens) for w in items)
             if not out_of_memory(error) or budget // width < longest // 2:
                 raise
             budget //= 2
             log.warning("out of memory: going on with max_tokens_per_batch=%d", budget)
+        for done in waiting:
+            read(done)
         todo = [i for i in todo if i not in results]
     return [results[i] for i in range(len(items))]
 
@@ -82,15 +92,48 @@ def out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
-def score_row(
+@dataclass(frozen=True)
+class _Launched:
+    """The losses of a packed row, on their way from the device.
+
+    Attributes:
+        indices: of the windows among all.
+        items: the windows.
+        lines: which line of ``nll`` holds each head set.
+        nll: fp32 [1 + ablations, n] on the host, complete once ``copied`` has happened.
+        entropy: fp32 [n], the same.
+        copied: None where the host did the work itself.
+    """
+
+    indices: list[int]
+    items: Sequence[Window]
+    lines: list[int]
+    nll: torch.Tensor
+    entropy: torch.Tensor
+    copied: torch.cuda.Event | None
+
+    def read(self) -> dict[int, WindowLoss]:
+        """The losses of each window."""
+        if self.copied is not None:
+            self.copied.synchronize()
+        nll, entropy = self.nll.numpy(), self.entropy.numpy()
+        ends = np.cumsum([w.n_scored for w in self.items])
+        return {
+            index: WindowLoss(nll[0, a:b].copy(), entropy[a:b].copy(), nll[self.lines, a:b])
+            for index, a, b in zip(self.indices, [0, *ends[:-1]], ends, strict=True)
+        }
+
+
+def _launch(
     fast: FastModel,
     row: Pack,
+    ids: list[int],
     items: Sequence[Window],
     head_sets: Sequence[HeadSet],
     mode: Mode | Sequence[Mode],
     means: MeanZ | None,
-) -> list[WindowLoss]:
-    """The losses of the windows ``items`` of one packed row."""
+) -> _Launched:
+    """Start the pass of one packed row; nothing here waits for an accelerator."""
     indices, forks = order(head_sets)
     with torch.inference_mode():
         hidden = fast.hidden(row, plan_of(row, head_sets, indices, mode, means), forks)
@@ -98,15 +141,15 @@ def score_row(
         spots, wanted = to_device(where, fast.device), to_device(target, fast.device)
         found = [row_losses(fast, hidden[0], spots, wanted, entropy=True)]
         found += [row_losses(fast, h, spots, wanted, entropy=False) for h in hidden[1:]]
-        nll = torch.stack([losses for losses, _ in found]).cpu().numpy()
-        entropy = found[0][1].cpu().numpy()
+        nll = to_host(torch.stack([losses for losses, _ in found]))
+        entropy = to_host(found[0][1])
+    copied = None
+    if fast.device.type == "cuda":
+        copied = torch.cuda.Event()
+        copied.record()
     line = {index: k for k, index in enumerate(indices, start=1)}
     lines = [line.get(i, 0) for i in range(len(head_sets))]  # an empty set is the base model
-    ends = np.cumsum([w.n_scored for w in items])
-    return [
-        WindowLoss(nll[0, a:b].copy(), entropy[a:b].copy(), nll[lines, a:b])
-        for a, b in zip([0, *ends[:-1]], ends, strict=True)
-    ]
+    return _Launched(ids, items, lines, nll, entropy, copied)
 
 
 def scored_rows(row: Pack, items: Sequence[Window]) -> tuple[np.ndarray, np.ndarray]:

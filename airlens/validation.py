@@ -59,8 +59,9 @@ class Validation:
         return {name: getattr(self, name) for name in TABLES if name != "claims"}
 
     def save(self, folder: str | Path) -> Path:
-        """Write each table as CSV, and the provenance as JSON."""
-        frames = {name: getattr(self, name) for name in TABLES} | {"items": self.measured.items}
+        """Write each table as CSV, and the provenance as JSON; texts are in ``planted.jsonl``."""
+        items = self.measured.items.drop(columns="text")
+        frames = {name: getattr(self, name) for name in TABLES} | {"items": items}
         return write_tables(folder, {**frames, "losses": self.measured.losses}, self.provenance)
 
 

@@ -248,6 +248,9 @@ def growth(b: Bench) -> None:
     for k in (0, 1, 3):
         sets = [b.heads, *b.controls[:k]]
         rows[f"influence, {k} controls"] = cost(partial(b.fast, items[:4], sets))
+    for k in (1, 4, 14):
+        few = HeadSet(tuple(b.heads)[:k])
+        rows[f"influence, {k} heads"] = cost(partial(b.fast, items[:4], [few]))
     for name in ("L29H0", "L15H0", "L0H0"):
         rows[f"influence, first head {name}"] = cost(
             partial(b.fast, items[:4], [HeadSet.parse(name)])

@@ -45,8 +45,8 @@ def test_notebook_runs_with_small_parameters(path: Path, tmp_path: Path) -> None
     small = nb.read(path).metadata.get("airlens", {}).get("small")
     if small is None:
         pytest.skip('its metadata name no small parameters ("airlens": {"small": {…}})')
-    if small.get("model") == "tiny":
-        small = small | {"model": str(save_tiny(tmp_path / "tiny"))}
+    tiny = [name for name, value in small.items() if value == "tiny"]
+    small = small | {name: str(save_tiny(tmp_path / "tiny")) for name in tiny}
     done = nb.execute(path, dict(small), timeout=300)
     shown = [output for cell in done.cells for output in cell.get("outputs", [])]
     assert any(nb.PLOTLY in output.get("data", {}) for output in shown)

@@ -65,7 +65,8 @@ def test_attribution_is_the_slope(kind: str, traces: list[Trace]) -> None:
         exact = head_influence(model, traces, "exact", mode=mode)  # type: ignore[arg-type]
         found = head_influence(model, traces, "attribution", mode=mode)  # type: ignore[arg-type]
         assert not found.exact.any()
-        assert np.isnan(found.step_scores).all()
+        of_steps = np.abs(exact.step_scores).max()
+        assert np.abs(found.step_scores - exact.step_scores).max() < 0.1 * of_steps
         assert np.allclose(found.steps["loss_base"], exact.steps["loss_base"], atol=1e-4)
         largest = np.abs(exact.scores).max()
         assert largest > 0
@@ -82,8 +83,23 @@ def test_screened_runs_only_the_largest(traces: list[Trace]) -> None:
     assert np.allclose(found.scores[found.exact], exact.scores[found.exact], atol=1e-4)
     assert np.array_equal(found.scores[~found.exact], found.estimate[~found.exact])
     assert all(found.exact[h] for h in found.top(3))
+    assert np.isnan(found.step_scores[:, ~found.exact]).all()
+    assert np.allclose(
+        found.step_scores[:, found.exact], exact.step_scores[:, found.exact], atol=1e-4
+    )
     everything = head_influence(model, traces, "screened", top=8)
     assert np.allclose(everything.scores, exact.scores, atol=1e-4)
+
+
+def test_attribution_of_steps_adds_up(traces: list[Trace]) -> None:
+    """The estimate of a trace is the token-weighted mean of the estimates of its steps."""
+    model = tiny("llama")
+    found = head_influence(model, traces, "attribution")
+    whole = head_influence(model, traces, "screened", top=1).estimate
+    weights = found.steps["n_tokens"].to_numpy()
+    mean = np.average(found.step_scores, axis=0, weights=weights)
+    assert np.allclose(mean, found.scores, atol=1e-5)
+    assert np.allclose(found.scores, whole, atol=1e-5)
 
 
 def test_a_stopped_run_goes_on(traces: list[Trace], tmp_path: Path, monkeypatch: Any) -> None:

@@ -10,19 +10,12 @@ import pandas as pd
 import pytest
 
 import airlens as al
+from airlens.curves import ablation_curves, curve_sets, trace_nll
 from airlens.errors import ConfigError, DataError
 from airlens.heads import HeadScores, HeadSet
+from airlens.mirror import mirror_summary, mirror_table, needle_grid, say
 from airlens.probe_values import CORPORA, value_corpus
 from airlens.trust import agreement, jaccard, rank_correlation, recommend, stability
-from airlens.trust_curves import (
-    ablation_curves,
-    curve_sets,
-    mirror_summary,
-    mirror_table,
-    needle_grid,
-    say,
-    trace_nll,
-)
 
 
 def scores(samples: np.ndarray) -> HeadScores:
@@ -129,6 +122,23 @@ def test_curves_hold_every_group_and_start_at_base(small: dict[str, Any]) -> Non
         alone = al.copy_accuracy(small["model"], small["probes"]).nll
     found = frame[(frame["heads"] == "top") & (frame["k"] == 2) & (frame["mode"] == "uniform")]
     assert float(found["nll"].iloc[0]) == pytest.approx(alone, rel=1e-5)
+
+
+def test_controls_can_be_measured_at_fewer_shares(small: dict[str, Any]) -> None:
+    """Shares may be counts of heads; each group has its own."""
+    frame = ablation_curves(
+        small["model"],
+        small["scores"],
+        small["probes"],
+        shares=[1, 2],
+        control_shares=[2],
+        modes=["zero"],
+        groups=("top", "random"),
+        draws=2,
+        progress=False,
+    )
+    measured = frame[frame["k"] > 0].groupby(["heads", "k"]).size().to_dict()
+    assert measured == {("top", 1): 1, ("top", 2): 1, ("random", 2): 2}
 
 
 def test_trace_nll_sees_the_ablation_around_it(small: dict[str, Any]) -> None:
