@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import PreTrainedTokenizerBase
 
+# Of a packed row times its head sets: the alternatives of a place must lie in one row to share what
+# they begin with, which saves more than the larger temporaries cost.
+BATCH_TOKENS = 16_384
+
 
 def step_window(
     tokenizer: PreTrainedTokenizerBase,
@@ -58,7 +62,9 @@ def score_all(
         engine: see :mod:`airlens.engine`.
     """
     if choose_engine(model, engine) == "fast":
-        return score_fast(model, windows, head_sets, modes, means=means)
+        return score_fast(
+            model, windows, head_sets, modes, means=means, max_tokens_per_batch=BATCH_TOKENS
+        )
     each = [modes] * len(head_sets) if isinstance(modes, str) else list(modes)
     rows: list[list[np.ndarray]] = [[np.zeros(0)] * len(head_sets) for _ in windows]
     base = score_windows(model, windows, [], "zero")
