@@ -1,4 +1,4 @@
-"""Figures of heads: where the score lies, how it falls off, what ablation does to copying."""
+"""Figures of heads: where the score lies, and how it falls off."""
 
 from __future__ import annotations
 
@@ -23,9 +23,6 @@ from .figstyle import (
     whole_axis,
 )
 from .figtext import label, number, percent, plotly_text
-from .figures_ablation import ablation_curve
-
-__all__ = ["ablation_curve", "head_map", "score_ranking"]
 
 
 def _top(frame: pd.DataFrame) -> NDArray[np.bool_]:

@@ -23,16 +23,7 @@ from .figstyle import (
     text_scale,
 )
 from .figtext import columns, is_signed, known, label, number, plotly_text, shorten, visible
-from .figures_steps import (
-    ais_by_label,
-    head_step_heatmap,
-    row_dicts,
-    step_heatmap,
-    step_hover,
-)
-
-__all__ = ["ais_by_label", "head_step_heatmap", "step_bars", "step_heatmap", "token_strip"]
-
+from .figures_steps import row_dicts, step_hover
 
 EDGE = {"width": 0.6, "color": "rgba(255,255,255,0.9)"}
 

@@ -11,7 +11,8 @@ import pytest
 
 from airlens import figstyle, figtext
 from airlens.errors import DataError
-from airlens.figures_heads import ablation_curve, head_map, score_ranking
+from airlens.figures_ablation import ablation_curve
+from airlens.figures_heads import head_map, score_ranking
 from airlens.figures_selection import (
     ais_by_domain,
     domain_counts,
@@ -19,13 +20,8 @@ from airlens.figures_selection import (
     selector_overlap,
     spearman,
 )
-from airlens.figures_trace import (
-    ais_by_label,
-    head_step_heatmap,
-    step_bars,
-    step_heatmap,
-    token_strip,
-)
+from airlens.figures_steps import ais_by_label, head_step_heatmap, step_heatmap
+from airlens.figures_trace import step_bars, token_strip
 
 HOSTILE = "<img src=x onerror=alert(1)></s> & `$x$` </script>"
 
