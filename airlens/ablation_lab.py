@@ -13,11 +13,12 @@ from .ablation import DEFAULT_MODE, MODES, as_head_set
 from .continuation import Comparison, compare, encode_prompt, next_tokens
 from .encode import Template
 from .errors import ConfigError
-from .figtext import clean, visible
 from .figures_tokens import next_token_bars
+from .head_html import marked_html
 from .heads import HeadSet
+from .jobs import Worker, guarded
 from .types import Mode
-from .widgets_base import Worker, columns, figure_output, guarded, put_figure, row, title
+from .widgets_base import columns, figure_output, put_figure, row, title
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -87,7 +88,7 @@ class AblationLab(w.VBox):  # type: ignore[misc]
         self.base.layout.flex = self.other.layout.flex = "1 1 320px"
         self._on_run(None)
 
-    @guarded
+    @guarded("worker")
     def _on_run(self, _: Any) -> None:
         heads = HeadSet.parse(self.set_text.value, "chosen") if self.set_text.value.strip() else ()
         chosen = as_head_set(heads)
@@ -116,7 +117,7 @@ class AblationLab(w.VBox):  # type: ignore[misc]
         if self.position.value == before:
             self._on_position(None)
 
-    @guarded
+    @guarded("worker")
     def _on_position(self, _: Any) -> None:
         if self.result is not None:
             put_figure(self.likely, self.figure())
@@ -140,12 +141,7 @@ class AblationLab(w.VBox):  # type: ignore[misc]
 
 def _text(name: str, tokens: tuple[str, ...], split: int | None) -> str:
     """One answer as HTML; what follows the first difference is marked."""
-    cut = len(tokens) if split is None else split
-    same = html.escape(clean("".join(tokens[:cut])))
-    first = "".join(f"<mark>{html.escape(visible(t))}</mark>" for t in tokens[cut : cut + 1])
-    rest = html.escape(clean("".join(tokens[cut + 1 :])))
-    mark = f'{first}<span style="background:rgba(213,94,0,.16)">{rest}</span>'
     return (
         f'<div style="line-height:1.5"><b>{html.escape(name)}</b>'
-        f'<div style="white-space:pre-wrap;overflow-wrap:anywhere">{same}{mark}</div></div>'
+        f"<div>{marked_html(tokens, split)}</div></div>"
     )

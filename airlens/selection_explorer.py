@@ -16,10 +16,11 @@ from .export import with_texts, write_lines
 from .figstyle import floats
 from .figtext import label, number, percent, shorten
 from .figures_selection import domain_counts, selection_scatter, selector_overlap
+from .jobs import Worker, guarded
 from .measure import Influence
 from .selection import SELECTORS, Selection, overlap, select
 from .trace import Trace
-from .widgets_base import Worker, columns, figure_output, guarded, put_figure, row, title
+from .widgets_base import columns, figure_output, put_figure, row, title
 from .widgets_js import DataTable, Scatter, TraceText, plain
 
 AXES = ["n_tokens", "loss_base", "entropy", "ais", "delta", "ais_control", "n_steps"]
@@ -112,26 +113,26 @@ class SelectionExplorer(w.VBox):  # type: ignore[misc]
 
     # What was asked for ------------------------------------------------------------------------
 
-    @guarded
+    @guarded("worker")
     def _on_axes(self, _: Any) -> None:
         self._draw_points()
 
-    @guarded
+    @guarded("worker")
     def _on_rule(self, _: Any) -> None:
         self.selection = self._select()
         self._draw()
 
-    @guarded
+    @guarded("worker")
     def _on_lasso(self, _: Any) -> None:
         self.table.only = list(self.points.lasso)
 
-    @guarded
+    @guarded("worker")
     def _on_pick(self, index: int) -> None:
         sample = self.samples.iloc[index]
         self.points.current = self.table.current = index
         self._show_trace(str(sample["id"]))
 
-    @guarded
+    @guarded("worker")
     def _on_export(self, _: Any) -> None:
         if not self.folder.value.strip():
             raise ConfigError("name a folder to write into")

@@ -15,12 +15,13 @@ from .figtext import number, shorten
 from .figures_steps import head_step_heatmap
 from .figures_trace import step_bars, token_strip
 from .heads import HeadSet
+from .jobs import Worker, guarded
 from .measure import Influence, influence
 from .single_heads import by_step, single_heads
 from .trace import Trace
 from .trace_html import trace_html
 from .types import Mode
-from .widgets_base import Worker, guarded, row, title
+from .widgets_base import row, title
 from .widgets_js import GridMap, TraceText
 
 if TYPE_CHECKING:
@@ -135,28 +136,28 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
 
     # What was asked for ------------------------------------------------------------------------
 
-    @guarded
+    @guarded("worker")
     def _on_trace(self, _: Any) -> None:
         self._score()
 
-    @guarded
+    @guarded("worker")
     def _on_heads(self, _: Any) -> None:
         heads = HeadSet.parse(self.set_text.value, "chosen")
         heads.check(int(self.model.cfg.n_layers), int(self.model.cfg.n_heads))
         self.heads = self.candidates = heads
         self._score()
 
-    @guarded
+    @guarded("worker")
     def _on_colour(self, _: Any) -> None:
         self.head = None
         self._recolour()
 
-    @guarded
+    @guarded("worker")
     def _on_all(self, _: Any) -> None:
         self.head = None
         self._recolour()
 
-    @guarded
+    @guarded("worker")
     def _on_add(self, _: Any) -> None:
         if not self.response.value.strip():
             raise ConfigError("paste a response to score")
@@ -168,12 +169,12 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         self.trace_picker.options = self._names()
         self.trace_picker.value = chosen
 
-    @guarded
+    @guarded("worker")
     def _on_step(self, step: int) -> None:
         self.text.current = self.map.column = step
         self._measure_each()
 
-    @guarded
+    @guarded("worker")
     def _on_cell(self, index: int, _: int) -> None:
         name, step = self.map.rows[index // len(self.map.cols)], index % len(self.map.cols)
         self.map.current, self.head = index, str(name)

@@ -13,7 +13,8 @@ from explore_tiny import HOSTILE, tiny_model, tiny_traces
 
 import airlens as al
 from airlens.errors import ConfigError
-from airlens.widgets_base import Worker, put_figure
+from airlens.jobs import Worker
+from airlens.widgets_base import put_figure
 from airlens.widgets_js import STATIC, DataTable, GridMap, TraceText, step_sides
 
 
