@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable
+import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import ipywidgets as w
 import pandas as pd
 
-from .cache import atomic_write_text
 from .errors import ConfigError
-from .export import with_texts, write_lines
+from .export import export, kind_of, manifest_path, with_texts, write_chosen
 from .figstyle import floats
 from .figtext import label, number, percent, shorten
 from .figures_selection import domain_counts, selection_scatter, selector_overlap
@@ -28,7 +27,6 @@ SHOWN = ["id", "domain", "selected", "ais", "ais_control", "delta", "loss_base",
 BARS = ("ais", "ais_control", "delta", "loss_base", "n_tokens")
 TEXT = ("prompt", "response", "steps", "meta")
 MOST_POINTS = 20_000
-Exporter = Callable[[Selection, list[Trace], Path], list[Path]]
 
 
 class SelectionExplorer(w.VBox):  # type: ignore[misc]
@@ -37,11 +35,9 @@ class SelectionExplorer(w.VBox):  # type: ignore[misc]
     Args:
         samples: ``Influence.samples``, or the whole :class:`~airlens.measure.Influence`, whose
             tokens then colour the traces.
-        traces: the texts, by id; without them only numbers are shown and exported.
+        traces: the texts, by id; without them only numbers are shown.
         by: selector at first.
         top: share kept at first.
-        export: writes a selection into a folder and returns the files; default:
-            :func:`export_selection`.
 
     ``selection`` is what is kept; ``frame(what)`` and ``figure(what)`` give the data and the static
     form of each view.
@@ -54,7 +50,6 @@ class SelectionExplorer(w.VBox):  # type: ignore[misc]
         *,
         by: str = "ais",
         top: float = 0.2,
-        export: Exporter | None = None,
     ) -> None:
         self.influence = samples if isinstance(samples, Influence) else None
         frame = samples.samples if isinstance(samples, Influence) else samples
@@ -62,7 +57,6 @@ class SelectionExplorer(w.VBox):  # type: ignore[misc]
             raise ConfigError("SelectionExplorer needs at least one sample")
         self.samples = frame.reset_index(drop=True)
         self.traces = {t.id: t for t in traces}
-        self._export = export or export_selection
         self.worker = Worker()
         self._controls(by, top)
         self.selection = self._select()
@@ -81,8 +75,12 @@ class SelectionExplorer(w.VBox):  # type: ignore[misc]
             description="keep", value=top, min=0.01, max=1, step=0.01, readout_format=".0%",
             continuous_update=False, layout={"width": "min(97%, 420px)"},
         )  # fmt: skip
-        self.folder = w.Text(value="runs/selection", description="folder")
-        self.save = w.Button(description="export", tooltip="write what is kept into the folder")
+        self.out = w.Text(
+            value="runs/selected.jsonl", description="write to",
+            tooltip="a .jsonl or .parquet file; another name is a folder for datasets",
+        )  # fmt: skip
+        self.chat = w.Checkbox(value=False, description="as chat messages", indent=False)
+        self.save = w.Button(description="export", tooltip="write the samples that are kept")
         self.points, self.table, self.text = Scatter(), DataTable(), TraceText()
         self.text.empty = "Click a point or a row to read its trace."
         self.counts, self.shared = figure_output("counts"), figure_output("overlap")
@@ -107,7 +105,7 @@ class SelectionExplorer(w.VBox):  # type: ignore[misc]
             self.table,
             self.said,
             self.text,
-            row(self.folder, self.save),
+            row(self.out, self.chat, self.save),
             self.worker,
         ]
 
@@ -134,12 +132,12 @@ class SelectionExplorer(w.VBox):  # type: ignore[misc]
 
     @guarded("worker")
     def _on_export(self, _: Any) -> None:
-        if not self.folder.value.strip():
-            raise ConfigError("name a folder to write into")
-        folder = Path(self.folder.value).expanduser()
-        chosen, traces = self.selection, list(self.traces.values())
+        if not self.out.value.strip():
+            raise ConfigError("name a file to write to")
+        out, chat, chosen = Path(self.out.value).expanduser(), self.chat.value, self.selection
+        source = self.influence.provenance if self.influence else {}
         self.worker.start(
-            lambda: self._export(chosen, traces, folder),
+            lambda: export_selection(chosen, self.traces, out, messages=chat, source=source),
             lambda files: self.worker.show(f"written: {', '.join(map(str, files))}"),
             what="writing",
         )
@@ -233,15 +231,35 @@ class SelectionExplorer(w.VBox):  # type: ignore[misc]
         raise ConfigError(f"figure({what!r}): use scatter, counts, overlap")
 
 
-def export_selection(selection: Selection, traces: list[Trace], folder: Path) -> list[Path]:
-    """Write what was chosen, and how.
+def export_selection(
+    selection: Selection,
+    traces: Mapping[str, Trace],
+    out: str | Path,
+    *,
+    messages: bool = False,
+    source: Mapping[str, Any] | None = None,
+) -> list[Path]:
+    """Write what was chosen as ``airlens select`` and ``airlens export`` do, manifest beside.
 
-    ``selection.jsonl`` has the lines that `airlens.export` writes, ``samples.csv`` every sample and
-    whether it was kept, ``manifest.json`` the settings and the ids.
+    Args:
+        selection: the selection.
+        traces: the texts, by id.
+        out: a .jsonl or .parquet file; another name is a folder for `datasets`.
+        messages: prompt and response as a chat.
+        source: provenance of the scores, for the manifest.
+
+    Raises:
+        ConfigError: a chosen sample has no text.
     """
-    texts = {t.id: {k: v for k, v in t.to_json().items() if k in TEXT} for t in traces}
-    lines = write_lines(with_texts(selection, texts), folder / "selection.jsonl")
-    atomic_write_text(folder / "samples.csv", selection.samples.to_csv(index=False))
-    note = {"by": selection.by, "ids": selection.ids, **selection.provenance}
-    atomic_write_text(folder / "manifest.json", json.dumps(note, ensure_ascii=False, indent=1))
-    return [lines, folder / "samples.csv", folder / "manifest.json"]
+    bare = [i for i in selection.ids if i not in traces]
+    if bare:
+        raise ConfigError(
+            f"no text is known of {len(bare)} of the {len(selection.ids)} chosen samples, the "
+            f"first is {bare[0]!r}: give SelectionExplorer their traces"
+        )
+    texts = {i: {k: v for k, v in traces[i].to_json().items() if k in TEXT} for i in selection.ids}
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = Path(folder) / "selected.jsonl"
+        write_chosen(with_texts(selection, texts), selection, chosen, {"run": dict(source or {})})
+        export(chosen, out, kind=kind_of(out), messages=messages)
+    return [Path(out), manifest_path(out)]

@@ -1,4 +1,4 @@
-"""Four small widgets of our own: a map of cells, coloured text, a scatter, a table.
+"""Five small widgets of our own: map of cells, coloured text, tokens, scatter, table.
 
 Their scripts are in ``static/``: self-contained, set every text as text, and ask no server for
 anything. Each has a ``picked`` trait that changes when somebody picks something.
@@ -16,7 +16,7 @@ import pandas as pd
 import traitlets as t
 
 from .figstyle import COLOURS, DOMAIN_CYCLE, limit
-from .figtext import is_signed, known, label, number, shorten
+from .figtext import clean, is_signed, known, label, number, shorten, visible
 from .figures_steps import row_dicts
 from .trace_html import hover_text, piece_value, pieces
 
@@ -135,6 +135,30 @@ class TraceText(_Own):
         self.ends = [number(-bound) if self.signed else "0", number(bound)]
         self.label, self.shown = text or label(value, token=True), shown
         self.values = plain(found)
+
+
+class TokenLine(_Own):
+    """A short text token by token, what differs from token ``split`` on marked.
+
+    Where ``pickable``, a click or the arrow keys pick a token: ``picked`` is ``[index, n]``.
+    """
+
+    _esm = STATIC / "tokens.js"
+    name = _synced(t.Unicode(""))
+    texts = _synced(t.List([]))
+    split = _synced(t.Int(-1))
+    marked = _synced(t.Unicode(""))
+    current = _synced(t.Int(-1))
+    pickable = _synced(t.Bool(False))
+    empty = _synced(t.Unicode("nothing was written"))
+
+    def fill(self, name: str, texts: Sequence[str], split: int | None) -> None:
+        """Show these tokens under a heading; ``split``: the first that differs, None: none."""
+        self.name, self.texts = name, [clean(text) for text in texts]
+        self.split = -1 if split is None else split
+        differs = split is not None and split < len(texts)
+        self.marked = visible(texts[split]) if split is not None and differs else ""
+        self.version += 1
 
 
 def step_sides(steps: pd.DataFrame, value: str = "ais") -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,8 @@ NOTEBOOK = bs.ROOT / "notebooks" / "07_explorers.ipynb"
 HARMLESS = ("favicon", "AudioContext", "source map", "Failed to load resource")
 
 
-def prepare(folder: Path, **values: Any) -> Path:
-    """The explorers' notebook on a tiny model and two traces, one of them hostile."""
+def small_parameters(folder: Path) -> dict[str, Any]:
+    """Of the explorers' notebook: a tiny model and two traces, one of them hostile."""
     traces = folder / "traces.jsonl"
     plain = "First 2 + 2 = 4.\nThen 4 + 3 = 7.\nThe answer is 7."
     records = [
@@ -31,9 +31,12 @@ def prepare(folder: Path, **values: Any) -> Path:
     ]
     traces.write_text("".join(json.dumps(record) + "\n" for record in records))
     small = {"n_probes": 2, "max_tokens": 1400, "n_traces": 2, "top": 0.25, "new_tokens": 4}
-    given = {"model": "", "traces_from": str(traces), **small, **values}
-    given["model"] = given["model"] or str(save_tiny(folder / "tiny"))
-    notebook = with_parameters(read(NOTEBOOK), given)
+    return {"model": str(save_tiny(folder / "tiny")), "traces_from": str(traces), **small}
+
+
+def write_notebook(folder: Path, values: Mapping[str, Any]) -> Path:
+    """The explorers' notebook with these parameters, not yet run."""
+    notebook = with_parameters(read(NOTEBOOK), values)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
@@ -97,11 +100,15 @@ IDLE = """() => [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]
 """Whether every cell has run."""
 
 
-def run_all(page: Any, address: str, name: str = "explorers.ipynb") -> None:
-    """Open a notebook in JupyterLab and run all its cells."""
+def open_notebook(page: Any, address: str, name: str = "explorers.ipynb") -> None:
+    """Open a notebook in JupyterLab and wait for its kernel."""
     page.goto(f"{address}/lab/tree/{name}")
     # Cells that are run before the kernel is ready are dropped.
     page.get_by_text("| Idle").wait_for()
+
+
+def run_cells(page: Any) -> None:
+    """Run all cells of the notebook that is open."""
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 

@@ -20,8 +20,7 @@ def test_the_app_shows_the_explorers_and_answers_a_click(
 ) -> None:
     pytest.importorskip("voila")
     folder = tmp_path_factory.mktemp("app")
-    notebook = bp.prepare(folder)
-    with bs.voila(folder, notebook) as address, bp.open_page() as seen:
+    with bs.app(folder, bp.small_parameters(folder)) as address, bp.open_page() as seen:
         page = seen.page
         page.goto(address, timeout=120_000)
         page.locator(".airlens-grid svg").first.wait_for()
@@ -36,5 +35,4 @@ def test_the_app_shows_the_explorers_and_answers_a_click(
         assert page.evaluate("() => window.pwned === undefined")
         # Plotly's own renderer wants the page to keep a PNG of each figure; voila's page cannot.
         assert [error for error in seen.errors if "setData is not a function" not in error] == []
-        # voila's template asks for an icon font; the explorers do not use it.
-        assert [address for address in seen.away if "fontawesome" not in address] == []
+        assert seen.away == []

@@ -21,9 +21,10 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[bp.Watched]:
     folder = tmp_path_factory.mktemp("lab")
-    bp.prepare(folder)
+    bp.write_notebook(folder, bp.small_parameters(folder))
     with bs.jupyterlab(folder) as address, bp.open_page() as seen:
-        bp.run_all(seen.page, address)
+        bp.open_notebook(seen.page, address)
+        bp.run_cells(seen.page)
         seen.page.locator(".airlens-grid svg").first.wait_for()
         seen.page.locator(".airlens-table tbody tr").first.wait_for()
         seen.page.wait_for_function(bp.IDLE)

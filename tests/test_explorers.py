@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -183,6 +181,38 @@ def test_another_mode_is_measured_again(view: al.HeadExplorer) -> None:
     view.mode.value = "uniform"
 
 
+def test_another_detector_is_run_when_it_is_chosen(model: Any, probes: al.ProbeSet) -> None:
+    scores = al.retrieval_scores(model, probes, progress=False)
+    view = al.HeadExplorer(model, scores, probes, new_tokens=2, detectors=["induction", "locos"])
+    assert view.detector.options == ("retrieval", "induction", "locos")
+    assert view.frame("probes")["probe"].tolist() == [p.id for p in probes]
+    view.detector.value = "induction"
+    wanted = al.detect(model, probes, "induction", progress=False)
+    np.testing.assert_allclose(view.map.values, wanted.scores.ravel(), atol=1e-6)
+    assert view.heads.heads == wanted.top(len(view.heads)).heads
+    # Its probes are not those whose attention is shown.
+    assert not set(view.frame("probes")["probe"]) & {p.id for p in probes}
+    view.detector.value = "retrieval"
+    assert view.map.title.startswith("retrieval")
+
+
+def test_a_detector_that_fails_is_told_and_not_chosen(
+    model: Any, probes: al.ProbeSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ConfigError(HOSTILE)
+
+    monkeypatch.setattr("airlens.head_explorer.detect", fail)
+    scores = al.retrieval_scores(model, probes, progress=False)
+    view = al.HeadExplorer(model, scores, probes, new_tokens=2)
+    view.detector.value = "qrhead"
+    assert 'role="alert"' in view.detecting.note.value
+    assert "<script" not in view.detecting.note.value
+    assert view.detector.value == "retrieval"
+    with pytest.raises(ConfigError, match="detector 'no'"):
+        al.HeadExplorer(model, scores, probes, detectors=["no"])
+
+
 # TraceExplorer ----------------------------------------------------------------------------------
 
 
@@ -251,59 +281,16 @@ def test_a_long_trace_is_windowed(model: Any) -> None:
 def test_both_texts_and_the_likely_tokens(model: Any) -> None:
     lab = al.AblationLab(model, "L0H1, L1H0, L2H2", HOSTILE, new_tokens=4)
     assert lab.worker.note.value in ("", '<span style="opacity:.75">both texts are the same</span>')
-    assert "all heads" in lab.base.value
+    assert lab.result is not None
+    assert lab.base.name == "all heads"
+    assert lab.base.texts == list(lab.result.base_texts)
+    assert lab.other.texts == list(lab.result.ablated_texts)
+    assert (lab.base.split if lab.base.split >= 0 else None) == lab.result.divergence
     assert set(lab.frame().columns) >= {"position", "p_base", "p_ablated"}
-    lab.position.value = lab.position.max
-    assert f"position {lab.position.max}" in lab.figure().layout.title.text
+    last = len(lab.base.texts) - 1
+    lab.base.picked = [last, 1]
+    assert lab.base.current == last
+    assert f"position {last} " in lab.figure().layout.title.text
     lab.prompt.value = ""
     lab.run.click()
     assert "prompt is empty" in lab.worker.note.value
-
-
-# SelectionExplorer ------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def chooser(model: Any) -> al.SelectionExplorer:
-    traces = [al.Trace(f"t{i}", "", f"{'a b c ' * (i + 1)}.", "xy"[i % 2]) for i in range(6)]
-    traces.append(tiny_traces()[1])
-    result = al.influence(model, traces, "L0H1", controls=1, progress=False)
-    return al.SelectionExplorer(result, traces, top=0.4)
-
-
-def test_what_is_kept_is_what_select_keeps(chooser: al.SelectionExplorer) -> None:
-    for by, top in (("length", 0.5), ("ais", 0.3)):
-        chooser.by.value, chooser.top.value = by, top
-        wanted = al.select(chooser.samples, by, top).ids
-        assert chooser.frame("chosen")["id"].tolist() == wanted
-        drawn = [chooser.samples["id"].iloc[i] for i in chooser.points.chosen]
-        assert sorted(drawn) == sorted(wanted)
-    for what in ("scatter", "counts", "overlap"):
-        assert chooser.figure(what).data
-
-
-def test_a_lasso_narrows_the_table_and_a_row_shows_its_trace(chooser: al.SelectionExplorer) -> None:
-    chooser.points.lasso = [1, 6]
-    assert chooser.table.only == [1, 6]
-    assert chooser.frame("lasso")["id"].tolist() == ["t1", "hostile"]
-    chooser.table.picked = [6, 1]
-    assert "".join(chooser.text.texts) == HOSTILE
-    assert chooser.points.current == 6
-
-
-def test_export_writes_what_is_kept(chooser: al.SelectionExplorer, tmp_path: Path) -> None:
-    chooser.folder.value = str(tmp_path / "out")
-    chooser.save.click()
-    note = json.loads((tmp_path / "out" / "manifest.json").read_text())
-    assert note["ids"] == chooser.selection.ids
-    again = al.load_traces(tmp_path / "out" / "selection.jsonl")
-    assert [t.id for t in again] == chooser.selection.ids
-    assert again[0].response == chooser.traces[again[0].id].response
-
-
-def test_numbers_alone_are_enough(chooser: al.SelectionExplorer) -> None:
-    view = al.SelectionExplorer(chooser.samples)
-    view.table.picked = [0, 1]
-    assert "no text is known" in view.worker.note.value
-    with pytest.raises(ConfigError):
-        al.SelectionExplorer(chooser.samples.head(0))
