@@ -105,7 +105,8 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
         self.mode = w.Dropdown(options=list(MODES), value=mode, description="ablation")
         self.click = w.ToggleButtons(
             options=[("looks at the head", "look"), ("adds or removes it", "toggle")],
-            description="a click", style={"button_width": "140px"},
+            description="a click",
+            style={"button_width": "132px", "description_width": "initial"},
         )  # fmt: skip
         self.typed = w.Text(description="head", value=str(self.head), continuous_update=False)
         self.set_text = w.Text(

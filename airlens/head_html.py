@@ -12,7 +12,7 @@ from .figtext import clean, label, number, visible
 from .figures_steps import row_dicts
 
 FAINT = "opacity:.7"
-CELL = "padding:1px 14px 1px 0;text-align:left;font-weight:400;line-height:1.6"
+CELL = "padding:1px 14px 1px 0;text-align:left;font-weight:400;line-height:1.6;min-width:5em"
 MARK = "background:rgba(213,94,0,.28);border-radius:2px;color:inherit"
 
 
@@ -48,17 +48,18 @@ def probe_scores_html(rows: pd.DataFrame, current: str) -> str:
 
 def effect_html(rows: pd.DataFrame) -> str:
     """Copy accuracy and answer NLL as a table; rows from ``HeadEffects.table``."""
+    names = {"copy_accuracy": "copy accuracy", "nll": "answer NLL"}
     head = "".join(
-        f'<th style="{CELL};{FAINT}">{html.escape(label(name))}</th>'
-        for name in ("copy_accuracy", "nll")
+        f'<th style="{CELL};{FAINT}" title="{html.escape(label(column))}">{name}</th>'
+        for column, name in names.items()
     )
     lines = [f'<tr><th style="{CELL}"></th>{head}</tr>']
     for row in row_dicts(rows):
-        accuracy = float(row["copy_accuracy"])
+        accuracy, name = float(row["copy_accuracy"]), _set_name(row["heads"], int(row["k"]))
         share = round(100 * accuracy)
         tint = f"linear-gradient(90deg,rgba(0,114,178,.22) {share}%,transparent {share}%)"
         lines.append(
-            f'<tr><th style="{CELL}">{html.escape(_set_name(row["heads"], int(row["k"])))}</th>'
+            f'<tr><th style="{CELL};white-space:nowrap">{html.escape(name)}</th>'
             f'<td style="{CELL};background:{tint}">{number(accuracy)}</td>'
             f'<td style="{CELL}">{number(row["nll"])}</td></tr>'
         )

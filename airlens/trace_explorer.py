@@ -98,7 +98,9 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         self.add = w.Button(description="score this trace")
         self.all_heads = w.Button(description="colour by all heads again")
         self.all_heads.layout = {"width": "200px", "display": "none"}
-        self.text = TraceText()
+        self.text = TraceText(
+            hint="Point at a token for its numbers; click a step to see which heads carry it."
+        )
         self.map = GridMap(
             row_title="", col_title="step", signed=True, upward=False,
             hint="Click a step: which heads carry it? Then click a head to colour the text by it.",
@@ -116,7 +118,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
     def _layout(self) -> list[Any]:
         paste = w.Accordion([w.VBox([self.prompt, self.response, self.add])], titles=["paste one"])
         paste.selected_index = None
-        aid = "Orange: harder without the heads. Point at a token for its numbers; click a step."
+        aid = "Orange: harder to predict without the heads; blue: easier."
         return [
             title("A trace", aid),
             row(self.trace_picker, self.splitter),

@@ -13,6 +13,7 @@ from .figstyle import CONFIG
 def figure_output(name: str) -> Any:
     """An output area for one figure; see :func:`put_figure`."""
     output = w.Output(layout={"min_width": "0", "width": "100%", "overflow": "hidden"})
+    output.add_class("airlens-figure")
     output.add_class(f"airlens-{name}")
     return output
 

@@ -103,6 +103,7 @@ class TraceText(_Own):
     shown = _synced(t.Unicode(""))
     legend = _synced(t.Unicode(""))
     empty = _synced(t.Unicode("no trace to show"))
+    hint = _synced(t.Unicode("Point at a token for its numbers."))
     current = _synced(t.Int(-1))
 
     def fill(self, tokens: pd.DataFrame, sides: pd.DataFrame, response: str) -> None:
@@ -208,6 +209,7 @@ class DataTable(_Own):
 
     _esm = STATIC / "table.js"
     columns = _synced(t.List([]))
+    hints = _synced(t.List([]))
     rows = _synced(t.List([]))
     bars = _synced(t.List([]))
     only = _synced(t.List([]))
@@ -216,6 +218,7 @@ class DataTable(_Own):
     def fill(self, frame: pd.DataFrame, bars: Sequence[str] = ()) -> None:
         """Show a frame; columns in ``bars`` get a bar as long as their value."""
         self.columns = [str(name) for name in frame.columns]
+        self.hints = [label(name) for name in self.columns]
         self.rows = [[_cell(cell) for cell in r.values()] for r in row_dicts(frame)]
         most = {name: frame[name].abs().max() for name in bars if name in frame}
         self.bars = [float(most[n]) if known(most.get(n)) else 0.0 for n in self.columns]

@@ -91,12 +91,14 @@ function render({ model, el }) {
     button.type = "button";
     button.dataset.step = side.step;
     button.setAttribute("aria-label", side.aria);
-    const name = element("b", "", button, String(side.step));
-    if (side.name) name.after(` ${side.name}`);
+    const of = element("span", "of", button);
+    element("b", "", of, String(side.step));
+    if (side.name) { of.append(` ${side.name}`); of.title = side.name; }
+    const bars = element("span", "", button);
     const [cool, warm, grey] = get("colours");
-    if (side.value) bar(button, side.value, side.share, side.share_signed < 0 ? cool : warm, "critical heads");
-    if (side.control) bar(button, side.control, side.control_share, grey, "random heads (control)");
-    if (side.note) element("div", "faint", button, side.note);
+    if (side.value) bar(bars, side.value, side.share, side.share_signed < 0 ? cool : warm, "critical heads");
+    if (side.control) bar(bars, side.control, side.control_share, grey, "random heads (control)");
+    if (side.note) element("span", "faint", bars, side.note);
   }
 
   function draw() {
@@ -104,6 +106,7 @@ function render({ model, el }) {
     scroll.replaceChildren();
     blocks = [];
     drawKey();
+    readout.textContent = get("texts").length ? get("hint") : "";
     const texts = get("texts");
     const steps = get("steps");
     const sides = new Map(get("sides").map((side) => [side.step, side]));
