@@ -55,7 +55,7 @@ class AblationLab(w.VBox):  # type: ignore[misc]
         self.result: Comparison | None = None
         self._next = pd.DataFrame()
         self.worker = Worker(model)
-        wide = {"width": "min(97%, 720px)"}
+        wide = {"width": "min(97%, 900px)"}
         self.prompt = w.Textarea(value=prompt, description="prompt", rows=3, layout=wide)
         self.set_text = w.Text(description="heads", value=str(heads), layout=wide)
         self.mode = w.Dropdown(options=list(MODES), value=mode, description="ablation")
@@ -73,11 +73,10 @@ class AblationLab(w.VBox):  # type: ignore[misc]
         )
         super().__init__(
             [
-                title("With and without", aid),
+                title("With and without", aid, self.worker),
                 self.prompt,
                 self.set_text,
                 row(self.mode, self.length, self.run),
-                self.worker,
                 columns(self.base, self.other),
                 self.likely,
             ],

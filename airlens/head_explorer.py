@@ -33,7 +33,7 @@ KEPT = 4  # probes whose attention is kept in memory
 FRAMES = ("heads", "attention", "probes", "ablation")
 # Offered beside the scores given: those that take seconds; "causal" has a pass for each head.
 OFFERED = ("retrieval", "induction", "retrieval_reasoning", "locos", "qrhead", "attribution")
-WIDE = {"width": "min(97%, 640px)"}
+WIDE = {"width": "min(97%, 900px)"}
 
 
 class HeadExplorer(w.VBox):  # type: ignore[misc]
@@ -105,8 +105,7 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
         self.mode = w.Dropdown(options=list(MODES), value=mode, description="ablation")
         self.click = w.ToggleButtons(
             options=[("looks at the head", "look"), ("adds or removes it", "toggle")],
-            description="a click",
-            style={"button_width": "132px", "description_width": "initial"},
+            style={"button_width": "150px"},
         )  # fmt: skip
         self.typed = w.Text(description="head", value=str(self.head), continuous_update=False)
         self.set_text = w.Text(
@@ -128,17 +127,16 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
         self.map.on_pick(self._on_pick)
 
     def _layout(self) -> list[Any]:
-        left = w.VBox([self.detector, self.detecting, self.map, self.click])
-        right = w.VBox([row(self.typed, self.probe), self.pattern, self.looker, self.copied])
+        left = w.VBox([self.detector, self.map, row(w.Label("a click"), self.click)])
+        right = w.VBox([row(self.typed, self.probe), self.pattern, self.copied])
         aid = "Click a head to see what it attends to; Shift+click adds it to the outlined set."
         below = "Copying with the chosen heads ablated, and with as many random ones."
         return [
-            title("Heads", aid),
+            title("Heads", aid, self.detecting, self.looker),
             columns(left, right),
-            title("Without these heads", below),
+            title("Without these heads", below, self.worker),
             row(self.slider, self.mode),
             self.set_text,
-            self.worker,
             columns(self.written, self.curve),
         ]
 

@@ -131,9 +131,7 @@ class Worker(w.VBox):  # type: ignore[misc]
         self.note = w.HTML()
         self._line = w.HBox([self.bar, self.cancel, self.text])
         self._line.layout.display = "none"
-        # As high as its busiest state, so that nothing below moves when work begins or ends.
-        layout = {"overflow": "hidden", "min_height": "36px", "justify_content": "center"}
-        super().__init__([self._line, self.note], layout=layout)
+        super().__init__([self._line, self.note], layout={"overflow": "hidden"})
         _wait_before_cells(self)
 
     def start(

@@ -105,8 +105,7 @@ class SelectionExplorer(w.VBox):  # type: ignore[misc]
             self.table,
             self.said,
             self.text,
-            row(self.out, self.chat, self.save),
-            self.worker,
+            row(self.out, self.chat, self.save, self.worker),
         ]
 
     # What was asked for ------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from .figures_trace import step_bars, token_strip
 from .heads import HeadSet
 from .jobs import Worker, guarded
 from .measure import Influence, influence
-from .single_heads import by_step, single_heads
+from .single_heads import by_step, heads_of_step, single_heads
 from .trace import Trace
 from .trace_html import trace_html
 from .types import Mode
@@ -35,6 +35,7 @@ COLOURS_BY = [
     ("Δ NLL, random heads", "delta_control"),
 ]
 SPLITTERS = ["as given", "auto", "paragraph", "line", "sentence"]
+MAPS = [("the chosen heads", False), ("all heads, the most moved", True)]
 KEPT = 8  # scored traces kept in memory
 SingleHeads = Callable[..., pd.DataFrame]
 
@@ -48,7 +49,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         heads: the critical heads, ablated together; each is ablated alone for the heads' map.
         mode: ablation mode at first.
         controls: draws of random heads beside.
-        candidates: heads of the heads' map; default: ``heads``.
+        most: how many heads are measured for a step where all heads are asked for.
         template: how a prompt is put before its response.
         measure_heads: what measures each head alone, called as
             ``measure_heads(model, trace, heads, mode=…, template=…)``; it returns the columns of
@@ -65,7 +66,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         *,
         mode: Mode = DEFAULT_MODE,
         controls: int = 1,
-        candidates: HeadSet | Iterable[Any] | str | None = None,
+        most: int = 12,
         template: Template = "auto",
         measure_heads: SingleHeads = single_heads,
     ) -> None:
@@ -74,10 +75,10 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
             raise ConfigError("TraceExplorer needs at least one trace")
         self.model, self.heads, self._controls = model, as_head_set(heads), controls
         self.heads.check(int(model.cfg.n_layers), int(model.cfg.n_heads))
-        self.candidates = self.heads if candidates is None else as_head_set(candidates)
-        self._template, self._measure_heads = template, measure_heads
+        self._template, self._measure_heads, self._most = template, measure_heads, most
         self._found: dict[tuple[Any, ...], Influence] = {}
         self._alone: dict[tuple[Any, ...], pd.DataFrame] = {}
+        self._map_key: tuple[Any, ...] = ()
         self.head: str | None = None
         self.worker = Worker(model)
         self._make_controls(mode)
@@ -85,10 +86,14 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         self._score()
 
     def _make_controls(self, mode: Mode) -> None:
-        wide = {"width": "min(97%, 640px)"}
+        wide = {"width": "min(97%, 900px)"}
         self.trace_picker = w.Dropdown(options=self._names(), description="trace", layout=wide)
         self.splitter = w.Dropdown(options=SPLITTERS, description="steps")
         self.mode = w.Dropdown(options=list(MODES), value=mode, description="ablation")
+        self.which = w.Dropdown(
+            options=MAPS, description="a step",
+            tooltip="whose influence on a step is shown when it is clicked",
+        )  # fmt: skip
         self.colour = w.Dropdown(options=COLOURS_BY, description="colour")
         self.set_text = w.Text(
             description="heads", value=str(self.heads), continuous_update=False, layout=wide
@@ -103,12 +108,12 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         )
         self.map = GridMap(
             row_title="", col_title="step", signed=True, upward=False,
-            hint="Click a step: which heads carry it? Then click a head to colour the text by it.",
         )  # fmt: skip
         self.trace_picker.observe(self._on_trace, "value")
         self.splitter.observe(self._on_trace, "value")
         self.mode.observe(self._on_trace, "value")
         self.set_text.observe(self._on_heads, "value")
+        self.which.observe(self._on_which, "value")
         self.colour.observe(self._on_colour, "value")
         self.add.on_click(self._on_add)
         self.all_heads.on_click(self._on_all)
@@ -120,12 +125,11 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         paste.selected_index = None
         aid = "Orange: harder to predict without the heads; blue: easier."
         return [
-            title("A trace", aid),
+            title("A trace", aid, self.worker),
             row(self.trace_picker, self.splitter),
             paste,
             row(self.set_text),
-            row(self.colour, self.mode, self.all_heads),
-            self.worker,
+            row(self.colour, self.mode, self.which, self.all_heads),
             self.text,
             self.map,
         ]
@@ -146,7 +150,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
     def _on_heads(self, _: Any) -> None:
         heads = HeadSet.parse(self.set_text.value, "chosen")
         heads.check(int(self.model.cfg.n_layers), int(self.model.cfg.n_heads))
-        self.heads = self.candidates = heads
+        self.heads = heads
         self._score()
 
     @guarded("worker")
@@ -177,6 +181,13 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         self._measure_each()
 
     @guarded("worker")
+    def _on_which(self, _: Any) -> None:
+        self.head = None
+        self._recolour()
+        if self.map.column >= 0:
+            self._measure_each()
+
+    @guarded("worker")
     def _on_cell(self, index: int, _: int) -> None:
         name, step = self.map.rows[index // len(self.map.cols)], index % len(self.map.cols)
         self.map.current, self.head = index, str(name)
@@ -205,11 +216,16 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         if self.result is not None:
             self._show()
             return
-        trace, key, mode = self.trace, self._key(str(self.heads)), self.mode.value
+        trace, heads, mode, key = (
+            self.trace,
+            self.heads,
+            self.mode.value,
+            self._key(str(self.heads)),
+        )
 
         def work() -> Influence:
             options: dict[str, Any] = {"controls": self._controls, "template": self._template}
-            return influence(self.model, trace, self.heads, mode=mode, progress=False, **options)
+            return influence(self.model, trace, heads, mode=mode, progress=False, **options)
 
         def done(found: Influence) -> None:
             _keep(self._found, key, found)
@@ -219,22 +235,27 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         self.worker.start(work, done, what=what, size=2 + self._controls)
 
     def _measure_each(self) -> None:
-        key = self._key(str(self.candidates))
+        step, every = self.map.column, self.which.value
+        key = self._key(step if every else str(self.heads))
         if key in self._alone:
-            self._show_map()
+            self._show_map(key)
             return
-        trace, heads, mode = self.trace, self.candidates, self.mode.value
+        trace, heads, mode = self.trace, self.heads, self.mode.value
+        options: dict[str, Any] = {"mode": mode, "template": self._template}
 
         def work() -> pd.DataFrame:
-            options: dict[str, Any] = {"mode": mode, "template": self._template}
-            return self._measure_heads(self.model, trace, heads, **options)
+            model, chosen = self.model, heads
+            if every:
+                chosen = heads_of_step(model, trace, step, self._most, **options)
+            return self._measure_heads(model, trace, chosen, **options)
 
         def done(found: pd.DataFrame) -> None:
             _keep(self._alone, key, found)
-            self._show_map()
+            self._show_map(key)
 
-        what = f"each of {len(heads)} heads alone"
-        self.worker.start(work, done, what=what, size=1 + len(heads))
+        count = self._most if every else len(heads)
+        what = f"each of {count} heads alone" + (" (chosen from all)" if every else "")
+        self.worker.start(work, done, what=what, size=1 + count)
 
     # Showing -----------------------------------------------------------------------------------
 
@@ -245,11 +266,12 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         random = ", random heads in grey" if self._controls else ""
         self.text.legend = f"margin: AIS of the step{random}; ablation: {self.mode.value}"
         self.text.fill(found.tokens, found.steps, self.trace.response)
-        self.map.rows, self.map.column = [], -1
-        self.map.title = ""
+        self.map.rows, self.map.column, self._map_key = [], -1, ()
+        self.map.title = self.map.hint = ""
         self._recolour()
-        if self._key(str(self.candidates)) in self._alone:
-            self._show_map()
+        chosen = self._key(str(self.heads))
+        if chosen in self._alone and not self.which.value:
+            self._show_map(chosen)
 
     def _recolour(self) -> None:
         found = self.result
@@ -263,11 +285,12 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
                 tokens = tokens.merge(found.steps[["step", "ais"]], on="step", how="left")
             self.text.colour(tokens, value)
             return
-        alone = self._alone[self._key(str(self.candidates))]
+        alone = self._alone[self._map_key]
         text = f"Δ NLL, {self.head} alone (nats)"
         self.text.colour(alone[alone["name"] == self.head], "delta", text, f"{self.head} alone:")
 
-    def _show_map(self) -> None:
+    def _show_map(self, key: tuple[Any, ...]) -> None:
+        self._map_key = key
         rows = self.frame("heads")
         if rows.empty:
             return
@@ -283,6 +306,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         ]
         sorted_by = f", most moved at step {step} first" if step >= 0 else ""
         self.map.title = f"Δ loss of each step, each head ablated alone{sorted_by}"
+        self.map.hint = "Click a head to colour the text by what it alone changes."
         self.map.current = -1
         names = [str(name) for name in grid.index]
         self.map.fill(grid.to_numpy(), names, [str(c) for c in grid.columns], notes)
@@ -297,7 +321,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
             ConfigError: another name.
         """
         if what in ("heads", "head_tokens"):
-            alone = self._alone.get(self._key(str(self.candidates)))
+            alone = self._alone.get(self._map_key)
             if alone is None:
                 return pd.DataFrame(columns=["name", "layer", "head", "step", "delta"])
             return by_step(alone) if what == "heads" else alone

@@ -46,10 +46,18 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and value != value else value
 
 
-def title(text: str, aid: str = "") -> Any:
-    """A heading, and a line in smaller print under it; plain text."""
+def title(text: str, aid: str = "", *workers: Any) -> Any:
+    """A heading, and a line in smaller print under it; plain text. What the workers say is beside.
+
+    There it is in sight wherever it was started, and nothing moves when it comes and goes.
+    """
     small = f'<div style="opacity:.75;line-height:1.4">{html.escape(aid)}</div>' if aid else ""
-    return w.HTML(f'<div style="font-size:15px;font-weight:600">{html.escape(text)}</div>{small}')
+    head = w.HTML(f'<div style="font-size:18px;font-weight:600">{html.escape(text)}</div>{small}')
+    head.layout.flex = "0 1 auto"
+    for worker in workers:
+        worker.layout.flex = "0 1 auto"
+    layout = {"display": "flex", "flex_flow": "row wrap", "align_items": "center"}
+    return w.Box([head, *workers], layout={**layout, "grid_gap": "0 24px", "min_height": "52px"})
 
 
 def row(*parts: Any, gap: str = "12px") -> Any:

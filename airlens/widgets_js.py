@@ -18,7 +18,7 @@ import traitlets as t
 from .figstyle import COLOURS, DOMAIN_CYCLE, limit
 from .figtext import clean, is_signed, known, label, number, shorten, visible
 from .figures_steps import row_dicts
-from .trace_html import hover_text, piece_value, pieces
+from .trace_html import hover_text, margin_number, piece_value, pieces
 
 STATIC = Path(__file__).parent / "static"
 PALETTE = [COLOURS["base"], COLOURS["ablated"], COLOURS["control"]]
@@ -172,17 +172,22 @@ def step_sides(steps: pd.DataFrame, value: str = "ais") -> list[dict[str, Any]]:
 
 
 def _side(row: dict[str, Any], names: tuple[str, str], longest: float) -> dict[str, Any]:
-    name = row.get("label")
-    side: dict[str, Any] = {"step": int(row["step"]), "name": name if known(name) else ""}
-    shares = [float(row[n]) / longest if known(row.get(n)) else None for n in names]
-    side["value"] = number(row[names[0]]) if shares[0] is not None else ""
-    side["control"] = number(row[names[1]]) if shares[1] is not None else ""
-    side["share"], side["control_share"] = (abs(share or 0.0) for share in shares)
-    side["share_signed"] = shares[0] or 0.0
-    side["note"] = "base loss under the floor" if row.get("below_floor") is True else ""
-    said = f"step {side['step']} {side['name']}, AIS {side['value'] or 'unknown'}"
-    side["aria"] = said + (f", random heads {side['control']}" if side["control"] else "")
-    return side
+    name = row.get("label") if known(row.get("label")) else ""
+    values = [float(row[n]) if known(row.get(n)) else None for n in names]
+    value, control = values
+    exact = ["" if v is None else number(v) for v in values]
+    said = f"step {int(row['step'])} {name}, AIS {exact[0] or 'unknown'}"
+    return {
+        "step": int(row["step"]),
+        "name": name,
+        "value": "" if value is None else margin_number(value),
+        "control": "" if control is None else margin_number(control),
+        "share": abs(value or 0.0) / longest,
+        "control_share": abs(control or 0.0) / longest,
+        "lower": (value or 0.0) < 0,
+        "note": "base loss under the floor" if row.get("below_floor") is True else "",
+        "aria": said + (f", random heads {exact[1]}" if exact[1] else ""),
+    }
 
 
 class Scatter(_Own):

@@ -17,7 +17,7 @@ from airlens.errors import ConfigError
 from airlens.figures_attention import answer_attention_map
 from airlens.figures_tokens import next_token_bars
 from airlens.heads import Head
-from airlens.single_heads import by_step, single_heads
+from airlens.single_heads import by_step, heads_of_step, single_heads, step_attribution
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,18 @@ def test_single_heads_are_the_influence_of_one_head(model: Any) -> None:
         np.testing.assert_allclose(mine["delta"], wanted.tokens["delta"], atol=1e-5)
         steps = by_step(mine)["delta"]
         np.testing.assert_allclose(steps, wanted.steps["delta"], atol=1e-5)
+
+
+def test_step_attributions_add_up_to_that_of_the_trace(model: Any) -> None:
+    trace = tiny_traces()[0]
+    parts = [step_attribution(model, trace, step) for step in range(3)]
+    whole = al.head_influence(model, trace, "attribution", progress=False)
+    n = whole.steps["n_tokens"].sum()
+    np.testing.assert_allclose(sum(parts) / n, whole.estimate, rtol=1e-4, atol=1e-6)
+    best = heads_of_step(model, trace, 1, 3)
+    assert [abs(parts[1][h]) for h in best] == sorted(abs(parts[1]).ravel(), reverse=True)[:3]
+    with pytest.raises(ConfigError, match="no token"):
+        heads_of_step(model, trace, 3, 1)
 
 
 def test_continuation_is_greedy_and_ablation_changes_it(model: Any) -> None:
@@ -239,6 +251,22 @@ def test_a_step_then_a_head_recolours(trace_view: al.TraceExplorer) -> None:
     assert trace_view.figure("heads").data
     trace_view.all_heads.click()
     assert trace_view.text.values == all_heads
+
+
+def test_a_step_may_be_asked_of_all_heads(model: Any) -> None:
+    view = al.TraceExplorer(model, tiny_traces(), "L0H1", controls=0, most=4)
+    view.which.value = True
+    view.text.picked = [2, 1]
+    assert view.worker.note.value == ""
+    names = heads_of_step(model, view.trace, 2, 4).names()
+    assert sorted(view.map.rows) == sorted(names)
+    assert view.frame("heads")["name"].nunique() == 4
+    # A cell of another step: the map stays, and the text is coloured by that head.
+    view.map.picked = [0, 0, 1]
+    assert sorted(view.map.rows) == sorted(names)
+    assert f"{view.map.rows[0]} alone" in view.text.label
+    view.which.value = False
+    assert view.map.rows == ["L0H1"]
 
 
 def test_another_engine_can_be_plugged_in(model: Any) -> None:

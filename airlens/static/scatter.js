@@ -64,7 +64,8 @@ function render({ model, el }) {
   }
 
   function draw() {
-    const width = root.clientWidth || 600;
+    const width = root.clientWidth;
+    if (!width) return; // not in the page yet, or hidden: it is drawn when it has a size
     const ratio = window.devicePixelRatio || 1;
     canvas.width = width * ratio;
     canvas.height = HEIGHT * ratio;
@@ -182,7 +183,7 @@ function render({ model, el }) {
   const watcher = new ResizeObserver(() => draw());
   watcher.observe(root);
   // A canvas does not follow a change of theme by itself.
-  const themes = new MutationObserver(() => draw());
+  const themes = new MutationObserver(() => requestAnimationFrame(() => requestAnimationFrame(draw)));
   themes.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name", "class"] });
   const all = () => { drawKey(); draw(); };
   const look = ["chosen", "current", "lasso"];

@@ -77,9 +77,8 @@ function render({ model, el }) {
     }
   }, { root: scroll, rootMargin: "300px" });
 
-  function bar(parent, value, share, colour, title) {
+  function bar(parent, value, share, colour) {
     const row = element("span", "bar", parent);
-    row.title = title;
     element("span", "", row, value);
     const line = element("i", "", row);
     line.style.width = `${Math.round(100 * share)}%`;
@@ -91,13 +90,14 @@ function render({ model, el }) {
     button.type = "button";
     button.dataset.step = side.step;
     button.setAttribute("aria-label", side.aria);
+    button.title = side.aria;
     const of = element("span", "of", button);
     element("b", "", of, String(side.step));
-    if (side.name) { of.append(` ${side.name}`); of.title = side.name; }
+    if (side.name) of.append(` ${side.name}`);
     const bars = element("span", "", button);
     const [cool, warm, grey] = get("colours");
-    if (side.value) bar(bars, side.value, side.share, side.share_signed < 0 ? cool : warm, "critical heads");
-    if (side.control) bar(bars, side.control, side.control_share, grey, "random heads (control)");
+    if (side.value) bar(bars, side.value, side.share, side.lower ? cool : warm);
+    if (side.control) bar(bars, side.control, side.control_share, grey);
     if (side.note) element("span", "faint", bars, side.note);
   }
 
