@@ -13,14 +13,14 @@ import pandas as pd
 from .errors import ConfigError
 from .export import export, kind_of, manifest_path, with_texts, write_chosen
 from .figstyle import floats
-from .figtext import label, number, percent, shorten
+from .figtext import label, percent, shorten
 from .figures_selection import domain_counts, selection_scatter, selector_overlap
 from .jobs import Worker, guarded
 from .measure import Influence
 from .selection import SELECTORS, Selection, overlap, select
 from .trace import Trace
 from .widgets_base import columns, figure_output, put_figure, row, title
-from .widgets_js import DataTable, Scatter, TraceText, plain
+from .widgets_js import DataTable, Scatter, TraceText
 
 AXES = ["n_tokens", "loss_base", "entropy", "ais", "delta", "ais_control", "n_steps"]
 SHOWN = ["id", "domain", "selected", "ais", "ais_control", "delta", "loss_base", "n_tokens"]
@@ -159,24 +159,18 @@ class SelectionExplorer(w.VBox):  # type: ignore[misc]
         kept, points = self.selection.samples, self.points
         shown = kept.head(MOST_POINTS)
         x, y = self.x.value, self.y.value
-        domains = (
-            shown["domain"].astype(str) if "domain" in shown else shown["id"].map(lambda _: "")
-        )
-        names = sorted(domains.unique())
-        points.x, points.y = plain(floats(shown, x)), plain(floats(shown, y))
-        points.groups, points.group = names, [names.index(d) for d in domains]
-        points.notes = [
-            f"{shorten(i, 40)}   {d}   {label(y)} {number(b)}   {label(x)} {number(a)}"
-            for i, d, a, b in zip(shown["id"], domains, points.x, points.y, strict=True)
-        ]
-        points.chosen = [int(i) for i in range(len(shown)) if shown["selected"].iloc[i]]
-        points.x_title, points.y_title = label(x), label(y)
-        points.title = f"{label(y)} against {label(x)}, one point a sample"
         count = int(kept["selected"].sum())
-        points.legend = f"kept: {count} of {len(kept)} ({percent(count / len(kept))})"
+        legend = f"kept: {count} of {len(kept)} ({percent(count / len(kept))})"
         if len(shown) < len(kept):
-            points.legend += f"; drawn: the first {len(shown)}"
-        points.version += 1
+            legend += f"; drawn: the first {len(shown)}"
+        points.fill(
+            (floats(shown, x), label(x)),
+            (floats(shown, y), label(y)),
+            ids=shown["id"].tolist(),
+            groups=shown["domain"].tolist() if "domain" in shown else [],
+            chosen=shown["selected"].tolist(),
+            legend=legend,
+        )
 
     def _show_trace(self, id: str) -> None:
         trace = self.traces.get(id)

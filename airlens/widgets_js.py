@@ -109,13 +109,14 @@ class TraceText(_Own):
     def fill(self, tokens: pd.DataFrame, sides: pd.DataFrame, response: str) -> None:
         """Show the tokens of one trace and its steps; :meth:`colour` then colours them."""
         self._pieces = pieces(row_dicts(tokens), response)
-        self.texts = [piece.text for piece in self._pieces]
-        self.steps = [piece.step for piece in self._pieces]
-        self.notes = [hover_text(piece.tokens).replace("\n", "   ") for piece in self._pieces]
-        self.sides = step_sides(sides)
-        self.values = [None] * len(self._pieces)
-        self.current = -1
-        self.version += 1
+        with self.hold_sync():
+            self.texts = [piece.text for piece in self._pieces]
+            self.steps = [piece.step for piece in self._pieces]
+            self.notes = [hover_text(piece.tokens).replace("\n", "   ") for piece in self._pieces]
+            self.sides = step_sides(sides)
+            self.values = [None] * len(self._pieces)
+            self.current = -1
+            self.version += 1
 
     def colour(self, tokens: pd.DataFrame, value: str, text: str = "", shown: str = "") -> None:
         """Colour the text by a column of the same tokens, or by the AIS of their step.
@@ -132,10 +133,12 @@ class TraceText(_Own):
             for piece in self._pieces
         ]
         bound = limit(np.asarray(found, dtype=np.float64))
-        self.signed, self.bound = is_signed(value), bound
-        self.ends = [number(-bound) if self.signed else "0", number(bound)]
-        self.label, self.shown = text or label(value, token=True), shown
-        self.values = plain(found)
+        # Together, or values would be seen on the scale of other values.
+        with self.hold_sync():
+            self.signed, self.bound = is_signed(value), bound
+            self.ends = [number(-bound) if self.signed else "0", number(bound)]
+            self.label, self.shown = text or label(value, token=True), shown
+            self.values = plain(found)
 
 
 class TokenLine(_Own):
@@ -155,11 +158,12 @@ class TokenLine(_Own):
 
     def fill(self, name: str, texts: Sequence[str], split: int | None) -> None:
         """Show these tokens under a heading; ``split``: the first that differs, None: none."""
-        self.name, self.texts = name, [clean(text) for text in texts]
-        self.split = -1 if split is None else split
         differs = split is not None and split < len(texts)
-        self.marked = visible(texts[split]) if split is not None and differs else ""
-        self.version += 1
+        with self.hold_sync():
+            self.name, self.texts = name, [clean(text) for text in texts]
+            self.split = -1 if split is None else split
+            self.marked = visible(texts[split]) if split is not None and differs else ""
+            self.version += 1
 
 
 def step_sides(steps: pd.DataFrame, value: str = "ais") -> list[dict[str, Any]]:
@@ -208,6 +212,33 @@ class Scatter(_Own):
     title = _synced(t.Unicode(""))
     legend = _synced(t.Unicode(""))
 
+    def fill(
+        self,
+        x: tuple[Any, str],
+        y: tuple[Any, str],
+        *,
+        ids: Sequence[Any],
+        groups: Sequence[Any] = (),
+        chosen: Sequence[bool] = (),
+        legend: str = "",
+    ) -> None:
+        """Show points; ``x`` and ``y`` are values (NaN: not drawn) and the name of the axis."""
+        names = sorted({str(group) for group in groups})
+        place = {name: i for i, name in enumerate(names)}
+        of = [str(group) for group in groups] or [""] * len(ids)
+        xs, ys = plain(x[0]), plain(y[0])
+        with self.hold_sync():
+            self.x, self.y, self.x_title, self.y_title = xs, ys, x[1], y[1]
+            self.groups, self.group = names, [place.get(name, 0) for name in of]
+            self.chosen = [i for i, kept in enumerate(chosen) if kept]
+            self.notes = [
+                f"{shorten(i, 40)}   {d}   {y[1]} {number(b)}   {x[1]} {number(a)}"
+                for i, d, a, b in zip(ids, of, xs, ys, strict=True)
+            ]
+            self.title = f"{y[1]} against {x[1]}, one point a sample"
+            self.legend = legend
+            self.version += 1
+
 
 class DataTable(_Own):
     """A table that is sorted and filtered where it is shown; a click picks a row."""
@@ -222,12 +253,13 @@ class DataTable(_Own):
 
     def fill(self, frame: pd.DataFrame, bars: Sequence[str] = ()) -> None:
         """Show a frame; columns in ``bars`` get a bar as long as their value."""
-        self.columns = [str(name) for name in frame.columns]
-        self.hints = [label(name) for name in self.columns]
-        self.rows = [[_cell(cell) for cell in r.values()] for r in row_dicts(frame)]
         most = {name: frame[name].abs().max() for name in bars if name in frame}
-        self.bars = [float(most[n]) if known(most.get(n)) else 0.0 for n in self.columns]
-        self.version += 1
+        with self.hold_sync():
+            self.columns = [str(name) for name in frame.columns]
+            self.hints = [label(name) for name in self.columns]
+            self.rows = [[_cell(cell) for cell in r.values()] for r in row_dicts(frame)]
+            self.bars = [float(most[n]) if known(most.get(n)) else 0.0 for n in self.columns]
+            self.version += 1
 
 
 def _cell(value: Any) -> Any:

@@ -17,6 +17,7 @@ from explore_tiny import HOSTILE, save_tiny
 from airlens.notebooks import read, with_parameters, write
 
 NOTEBOOK = bs.ROOT / "notebooks" / "07_explorers.ipynb"
+PATIENCE = 150_000  # milliseconds, on a machine with other work
 # What a browser says of itself, or a server of files that it may do without.
 HARMLESS = ("favicon", "AudioContext", "source map", "Failed to load resource")
 
@@ -66,7 +67,7 @@ def open_page(width: int = 1280, height: int = 800) -> Iterator[Watched]:
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=bs.find_chromium(), args=bs.ARGUMENTS)
         page = browser.new_page(viewport={"width": width, "height": height})
-        page.set_default_timeout(90_000)  # of a machine with other work
+        page.set_default_timeout(PATIENCE)
         seen = Watched(page)
 
         def route(found: Any) -> None:
@@ -111,6 +112,39 @@ def run_cells(page: Any) -> None:
     """Run all cells of the notebook that is open."""
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+
+
+SETTLED = """() => new Promise(done => {
+    let last = '', same = 0;
+    const look = () => {
+        const parts = [...document.querySelectorAll('.airlens-figure .main-svg, .airlens canvas')];
+        const now = parts.map(part => Object.values(part.getBoundingClientRect().toJSON())).join();
+        const figures = [...document.querySelectorAll('.airlens-figure')];
+        const drawn = figures.every(figure => figure.querySelector('.main-svg'));
+        same = drawn && now === last ? same + 1 : 0;
+        last = now;
+        same < 15 ? requestAnimationFrame(look) : done(true);
+    };
+    look();
+})"""
+"""Waits until every figure is there and none has moved or changed its size for a quarter of a second."""
+
+
+def resize(page: Any, width: int, height: int) -> None:
+    """Give the page another size, and wait until its figures have taken it."""
+    page.set_viewport_size({"width": width, "height": height})
+    page.evaluate(SETTLED)
+
+
+def set_theme(page: Any, theme: str) -> None:
+    """Change JupyterLab's theme (``light``, ``dark``), and wait until the page is drawn anew."""
+    wanted = f"JupyterLab {theme.capitalize()}"
+    if page.evaluate("() => document.body.dataset.jpThemeName") == wanted:
+        return
+    change = "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})"
+    page.evaluate(change, wanted)
+    page.wait_for_function(f"() => document.body.dataset.jpThemeName === '{wanted}'")
+    page.evaluate(SETTLED)
 
 
 def screenshot(page: Any, name: str) -> None:
