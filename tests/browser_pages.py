@@ -127,7 +127,7 @@ SETTLED = """() => new Promise(done => {
     };
     look();
 })"""
-"""Waits until every figure is there and none has moved or changed its size for a quarter of a second."""
+"""Waits until every figure is there and has kept its place and size for 15 frames."""
 
 
 def resize(page: Any, width: int, height: int) -> None:
