@@ -169,6 +169,8 @@ def test_it_fits_the_page(seen: bp.Watched, theme: str, size: tuple[int, int]) -
         .filter(part => part.getBoundingClientRect().right >
             part.closest('.jp-OutputArea').getBoundingClientRect().right + 1).length"""
     assert page.evaluate(wide) == 0
+    low = "() => [...document.querySelectorAll('.airlens-figure')].map(f => f.clientHeight)"
+    assert min(page.evaluate(low)) > 150  # a figure that lost its height is not to be seen
     # A canvas that was not drawn at its size would be stretched.
     sharp = """() => [...document.querySelectorAll('.airlens canvas')]
         .every(c => c.width === Math.floor(c.clientWidth * devicePixelRatio))"""
