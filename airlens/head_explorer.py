@@ -296,9 +296,14 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
         wanted = tokenizer.decode(list(self._effects.probes[0].answer_tokens))
         table = effect_html(self._effects.table(self.heads, self.mode.value))
         split = found.divergence
-        texts = [("to copy", [wanted], None), ("all heads", found.base_texts, None)]
-        texts.append(("without", found.ablated_texts, split))
-        return f'{table}<div style="height:10px"></div>{texts_html(texts)}'
+        texts = texts_html(
+            [
+                ("to copy", [wanted], None),
+                ("all heads", found.base_texts, None),
+                ("without", found.ablated_texts, split),
+            ]
+        )
+        return f'{table}<div style="height:10px"></div>{texts}'
 
     # The data and the static form --------------------------------------------------------------
 

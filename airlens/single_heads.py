@@ -96,7 +96,8 @@ def step_attribution(
     item = Window(encoded.tokens[start:stop], first, start + first - encoded.response_start)
     means = mean_z(model) if mode == "mean" else None
     row = pack([item.tokens], len(item.tokens), share=False)[0]
-    return attribution_row(fast_model(model), row, [item], mode, means)[1][0]
+    _, found = attribution_row(fast_model(model), row, [item], mode, means)
+    return np.asarray(found[0], np.float32)
 
 
 def heads_of_step(
