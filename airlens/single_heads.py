@@ -96,8 +96,9 @@ def step_attribution(
     item = Window(encoded.tokens[start:stop], first, start + first - encoded.response_start)
     means = mean_z(model) if mode == "mean" else None
     row = pack([item.tokens], len(item.tokens), share=False)[0]
-    _, found = attribution_row(fast_model(model), row, [item], mode, means)
-    return np.asarray(found[0], np.float32)
+    one_part = np.zeros(item.n_scored, np.int64)
+    _, found = attribution_row(fast_model(model), row, [item], one_part, mode, means)
+    return np.asarray(found[0, 0], np.float32)
 
 
 def heads_of_step(
