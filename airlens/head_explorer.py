@@ -113,7 +113,8 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
         )
         self.slider = w.IntSlider(
             description="top k", value=len(self.heads), min=0, continuous_update=False,
-            max=max(1, round(MOST * self.scores_now().scores.size)), layout=WIDE,
+            max=max(1, round(MOST * self.scores_now().scores.size)),
+            layout={"width": "min(97%, 560px)"},
         )  # fmt: skip
         self.map = GridMap(row_title="layer", col_title="head")
         self.pattern, self.curve = figure_output("pattern"), figure_output("curve")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
@@ -11,18 +11,19 @@ import pandas as pd
 from .ablation import DEFAULT_MODE, MODES, as_head_set
 from .encode import Template
 from .errors import ConfigError
-from .figtext import number, shorten
+from .figtext import shorten
 from .figures_steps import head_step_heatmap
 from .figures_trace import step_bars, token_strip
 from .heads import HeadSet
 from .jobs import Worker, guarded
 from .measure import Influence, influence
-from .single_heads import by_step, heads_of_step, single_heads
+from .single_heads import single_heads
+from .step_heads import Key, SingleHeads, StepHeads, keep
 from .trace import Trace
 from .trace_html import trace_html
 from .types import Mode
 from .widgets_base import row, title
-from .widgets_js import GridMap, TraceText
+from .widgets_js import TraceText
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -35,9 +36,7 @@ COLOURS_BY = [
     ("Δ NLL, random heads", "delta_control"),
 ]
 SPLITTERS = ["as given", "auto", "paragraph", "line", "sentence"]
-MAPS = [("the chosen heads", False), ("all heads, the most moved", True)]
 KEPT = 8  # scored traces kept in memory
-SingleHeads = Callable[..., pd.DataFrame]
 
 
 class TraceExplorer(w.VBox):  # type: ignore[misc]
@@ -75,12 +74,12 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
             raise ConfigError("TraceExplorer needs at least one trace")
         self.model, self.heads, self._controls = model, as_head_set(heads), controls
         self.heads.check(int(model.cfg.n_layers), int(model.cfg.n_heads))
-        self._template, self._measure_heads, self._most = template, measure_heads, most
-        self._found: dict[tuple[Any, ...], Influence] = {}
-        self._alone: dict[tuple[Any, ...], pd.DataFrame] = {}
-        self._map_key: tuple[Any, ...] = ()
+        self._template = template
+        self._found: dict[Key, Influence] = {}
         self.head: str | None = None
         self.worker = Worker(model)
+        self.alone = StepHeads(model, self.worker, measure_heads, most, KEPT)
+        self.map = self.alone.map
         self._make_controls(mode)
         super().__init__(self._layout(), layout={"width": "100%"})
         self._score()
@@ -90,10 +89,6 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         self.trace_picker = w.Dropdown(options=self._names(), description="trace", layout=wide)
         self.splitter = w.Dropdown(options=SPLITTERS, description="steps")
         self.mode = w.Dropdown(options=list(MODES), value=mode, description="ablation")
-        self.which = w.Dropdown(
-            options=MAPS, description="a step",
-            tooltip="whose influence on a step is shown when it is clicked",
-        )  # fmt: skip
         self.colour = w.Dropdown(options=COLOURS_BY, description="colour")
         self.set_text = w.Text(
             description="heads", value=str(self.heads), continuous_update=False, layout=wide
@@ -106,14 +101,11 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         self.text = TraceText(
             hint="Point at a token for its numbers; click a step to see which heads carry it."
         )
-        self.map = GridMap(
-            row_title="", col_title="step", signed=True, upward=False,
-        )  # fmt: skip
         self.trace_picker.observe(self._on_trace, "value")
         self.splitter.observe(self._on_trace, "value")
         self.mode.observe(self._on_trace, "value")
         self.set_text.observe(self._on_heads, "value")
-        self.which.observe(self._on_which, "value")
+        self.alone.of.observe(self._on_which, "value")
         self.colour.observe(self._on_colour, "value")
         self.add.on_click(self._on_add)
         self.all_heads.on_click(self._on_all)
@@ -129,7 +121,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
             row(self.trace_picker, self.splitter),
             paste,
             row(self.set_text),
-            row(self.colour, self.mode, self.which, self.all_heads),
+            row(self.colour, self.mode, self.alone.of, self.all_heads),
             self.text,
             self.map,
         ]
@@ -178,14 +170,14 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
     @guarded("worker")
     def _on_step(self, step: int) -> None:
         self.text.current = self.map.column = step
-        self._measure_each()
+        self._ask()
 
     @guarded("worker")
     def _on_which(self, _: Any) -> None:
         self.head = None
         self._recolour()
         if self.map.column >= 0:
-            self._measure_each()
+            self._ask()
 
     @guarded("worker")
     def _on_cell(self, index: int, _: int) -> None:
@@ -203,7 +195,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         how = self.splitter.value
         return trace if how == "as given" else trace.with_steps(how)
 
-    def _key(self, *more: Any) -> tuple[Any, ...]:
+    def _key(self, *more: Any) -> Key:
         return (self.trace_picker.value, self.splitter.value, self.mode.value, *more)
 
     @property
@@ -216,46 +208,22 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         if self.result is not None:
             self._show()
             return
-        trace, heads, mode, key = (
-            self.trace,
-            self.heads,
-            self.mode.value,
-            self._key(str(self.heads)),
-        )
+        trace, heads, mode = self.trace, self.heads, self.mode.value
+        key = self._key(str(heads))
 
         def work() -> Influence:
             options: dict[str, Any] = {"controls": self._controls, "template": self._template}
             return influence(self.model, trace, heads, mode=mode, progress=False, **options)
 
         def done(found: Influence) -> None:
-            _keep(self._found, key, found)
+            keep(self._found, key, found, KEPT)
             self._show()
 
         what = f"scoring {shorten(trace.id, 30)}"
         self.worker.start(work, done, what=what, size=2 + self._controls)
 
-    def _measure_each(self) -> None:
-        step, every = self.map.column, self.which.value
-        key = self._key(step if every else str(self.heads))
-        if key in self._alone:
-            self._show_map(key)
-            return
-        trace, heads, mode = self.trace, self.heads, self.mode.value
-        options: dict[str, Any] = {"mode": mode, "template": self._template}
-
-        def work() -> pd.DataFrame:
-            model, chosen = self.model, heads
-            if every:
-                chosen = heads_of_step(model, trace, step, self._most, **options)
-            return self._measure_heads(model, trace, chosen, **options)
-
-        def done(found: pd.DataFrame) -> None:
-            _keep(self._alone, key, found)
-            self._show_map(key)
-
-        count = self._most if every else len(heads)
-        what = f"each of {count} heads alone" + (" (chosen from all)" if every else "")
-        self.worker.start(work, done, what=what, size=1 + count)
+    def _ask(self) -> None:
+        self.alone.ask(self.trace, self.heads, self.mode.value, self._template, self._key())
 
     # Showing -----------------------------------------------------------------------------------
 
@@ -266,12 +234,8 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         random = ", random heads in grey" if self._controls else ""
         self.text.legend = f"margin: AIS of the step{random}; ablation: {self.mode.value}"
         self.text.fill(found.tokens, found.steps, self.trace.response)
-        self.map.rows, self.map.column, self._map_key = [], -1, ()
-        self.map.title = self.map.hint = ""
+        self.alone.clear()
         self._recolour()
-        chosen = self._key(str(self.heads))
-        if chosen in self._alone and not self.which.value:
-            self._show_map(chosen)
 
     def _recolour(self) -> None:
         found = self.result
@@ -285,31 +249,9 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
                 tokens = tokens.merge(found.steps[["step", "ais"]], on="step", how="left")
             self.text.colour(tokens, value)
             return
-        alone = self._alone[self._map_key]
+        alone = self.alone.tokens()
         text = f"Δ NLL, {self.head} alone (nats)"
         self.text.colour(alone[alone["name"] == self.head], "delta", text, f"{self.head} alone:")
-
-    def _show_map(self, key: tuple[Any, ...]) -> None:
-        self._map_key = key
-        rows = self.frame("heads")
-        if rows.empty:
-            return
-        grid = rows.pivot(index="name", columns="step", values="delta")
-        grid = grid.reindex(columns=range(len(self.trace.steps) or 1))
-        step = self.map.column
-        if step in grid.columns:
-            grid = grid.loc[grid[step].abs().sort_values(ascending=False, kind="stable").index]
-        notes = [
-            f"{name}, step {i}: Δ NLL {number(value)} nats a token"
-            for name, line in zip(grid.index, grid.to_numpy(), strict=True)
-            for i, value in enumerate(line)
-        ]
-        sorted_by = f", most moved at step {step} first" if step >= 0 else ""
-        self.map.title = f"Δ loss of each step, each head ablated alone{sorted_by}"
-        self.map.hint = "Click a head to colour the text by what it alone changes."
-        self.map.current = -1
-        names = [str(name) for name in grid.index]
-        self.map.fill(grid.to_numpy(), names, [str(c) for c in grid.columns], notes)
 
     # The data and the static form --------------------------------------------------------------
 
@@ -321,10 +263,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
             ConfigError: another name.
         """
         if what in ("heads", "head_tokens"):
-            alone = self._alone.get(self._map_key)
-            if alone is None:
-                return pd.DataFrame(columns=["name", "layer", "head", "step", "delta"])
-            return by_step(alone) if what == "heads" else alone
+            return self.alone.steps() if what == "heads" else self.alone.tokens()
         if what not in ("tokens", "steps", "samples", "controls"):
             raise ConfigError(f"frame({what!r}): use tokens, steps, samples, controls, heads")
         table: pd.DataFrame = getattr(self.result, what) if self.result else pd.DataFrame()
@@ -342,11 +281,3 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
     def html(self) -> str:
         """The static form of the text, as an HTML fragment."""
         return trace_html(self.frame("tokens"), self.frame("steps"), response=self.trace.response)
-
-
-def _keep(store: dict[tuple[Any, ...], Any], key: tuple[Any, ...], value: Any) -> None:
-    """Keep the newest few results."""
-    keys: Sequence[tuple[Any, ...]] = list(store)
-    for old in keys[: max(0, len(keys) - KEPT + 1)]:
-        del store[old]
-    store[key] = value

@@ -255,7 +255,9 @@ def test_a_step_then_a_head_recolours(trace_view: al.TraceExplorer) -> None:
 
 def test_a_step_may_be_asked_of_all_heads(model: Any) -> None:
     view = al.TraceExplorer(model, tiny_traces(), "L0H1", controls=0, most=4)
-    view.which.value = True
+    assert view.frame("heads").empty
+    assert "no" in view.figure("heads").layout.annotations[0].text
+    view.alone.of.value = True
     view.text.picked = [2, 1]
     assert view.worker.note.value == ""
     names = heads_of_step(model, view.trace, 2, 4).names()
@@ -265,7 +267,7 @@ def test_a_step_may_be_asked_of_all_heads(model: Any) -> None:
     view.map.picked = [0, 0, 1]
     assert sorted(view.map.rows) == sorted(names)
     assert f"{view.map.rows[0]} alone" in view.text.label
-    view.which.value = False
+    view.alone.of.value = False
     assert view.map.rows == ["L0H1"]
 
 
