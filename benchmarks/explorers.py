@@ -72,11 +72,11 @@ def long_trace(tokenizer: Any) -> Any:
     raise SystemExit("the bundled traces are too short")
 
 
-def in_python(times: Times) -> Any:
+def in_python(times: Times, name: str) -> Any:
     """Drive the widgets, which answer at once without an event loop; returns the trace."""
     import airlens as al
 
-    model = times.take("load the model", [al.load_model])
+    model = times.take("load the model", [lambda: al.load_model(name)])
     probes = al.key_value_probes(model.tokenizer, n=4, max_tokens=512)
     scores = times.take(
         "retrieval scores, 4 probes", [lambda: al.retrieval_scores(model, probes, progress=False)]
@@ -112,7 +112,7 @@ def pick(widget: Any, *what: int) -> None:
     widget.picked = [*what, time.perf_counter_ns() % 2**31]
 
 
-def in_browser(times: Times, trace: Any) -> None:
+def in_browser(times: Times, trace: Any, model: str) -> None:
     """Time what is seen in JupyterLab, from the click to the changed page."""
     sys.path.insert(0, str(ROOT / "tests"))
     import browser_pages as bp
@@ -121,7 +121,8 @@ def in_browser(times: Times, trace: Any) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "trace.jsonl").write_text(json.dumps(trace.to_json()) + "\n")
-        bp.write_notebook(folder, {"traces_from": str(folder / "trace.jsonl")})
+        values = {"traces_from": str(folder / "trace.jsonl"), "model": model}
+        bp.write_notebook(folder, values)
         with bs.jupyterlab(folder) as address, bp.open_page() as seen:
             page = seen.page
             bp.open_notebook(page, address)
@@ -169,17 +170,22 @@ def main() -> None:
     """Measure, print, and keep the numbers where that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--browser", action="store_true", help="JupyterLab too (playwright)")
+    parser.add_argument("--model", default="smollm2-135m", help="another of 30 layers, 9 heads")
     parser.add_argument("--out", type=Path, help="write the numbers as JSON")
     given = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     times = Times()
-    trace = in_python(times)
+    trace = in_python(times, given.model)
     if given.browser:
-        in_browser(times, trace)
+        in_browser(times, trace, given.model)
     if given.out:
         from airlens.provenance import provenance
 
-        record = {"times": times.found, "provenance": provenance(cores=os.cpu_count())}
+        record = {
+            "model": given.model,
+            "times": times.found,
+            "provenance": provenance(cores=os.cpu_count()),
+        }
         given.out.write_text(json.dumps(record, indent=1, default=str) + "\n")
 
 
