@@ -64,13 +64,18 @@ def app_notebook(notebook: Any, values: Mapping[str, Any], folder: str | Path) -
 
 
 def settings(port: int, *, open_browser: bool = True, theme: str = "light") -> dict[str, Any]:
-    """The configuration of voila."""
+    """The configuration of voila.
+
+    While voila runs the cells it reads no answer to its pings, and after 90 s of that it would
+    close the page's connection: it sends none.
+    """
+    headers = {"Content-Security-Policy": POLICY}
     return {
         "Voila": {
             "ip": "127.0.0.1",
             "port": port,
             "open_browser": open_browser,
-            "tornado_settings": {"headers": {"Content-Security-Policy": POLICY}},
+            "tornado_settings": {"headers": headers, "ws_ping_interval": 0},
         },
         "VoilaConfiguration": {
             "template": TEMPLATE,

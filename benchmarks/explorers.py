@@ -77,9 +77,9 @@ def in_python(times: Times, name: str) -> Any:
     import airlens as al
 
     model = times.take("load the model", [lambda: al.load_model(name)])
-    probes = al.key_value_probes(model.tokenizer, n=4, max_tokens=512)
+    probes = al.key_value_probes(model.tokenizer, n=3, max_tokens=512)
     scores = times.take(
-        "retrieval scores, 4 probes", [lambda: al.retrieval_scores(model, probes, progress=False)]
+        "retrieval scores, 3 probes", [lambda: al.retrieval_scores(model, probes, progress=False)]
     )
     view = times.take(
         "HeadExplorer, all of it", [lambda: al.HeadExplorer(model, scores, probes, new_tokens=8)]
@@ -125,6 +125,7 @@ def in_browser(times: Times, trace: Any, model: str) -> None:
         bp.write_notebook(folder, values)
         with bs.jupyterlab(folder) as address, bp.open_page() as seen:
             page = seen.page
+            page.set_default_timeout(600_000)
             bp.open_notebook(page, address)
             begun = time.perf_counter()
             bp.run_cells(page)
