@@ -19,20 +19,41 @@ def figure_output(name: str) -> Any:
 
 
 def put_figure(output: Any, fig: Any) -> None:
-    """Show a figure in an output area, instead of what was there.
+    """Show a figure in an output area, instead of what was there; its headline as text above it.
 
     Sets the outputs themselves: printing into an area from outside a cell depends on which cell
-    the kernel thinks is running.
+    the kernel thinks is running. As text the headline wraps where the page is narrow.
     """
     data = fig.to_plotly_json()
-    bundle = {"data": _plain(data["data"]), "layout": _plain(data["layout"]), "config": CONFIG}
+    layout = _plain(data["layout"])
+    headline, room = _take_headline(layout)
+    bundle = {"data": _plain(data["data"]), "layout": layout, "config": CONFIG}
+    # Held open, or what is below would jump while the new figure is drawn.
+    output.layout.min_height = f"{layout['height'] + room}px"
     output.outputs = (
+        {"output_type": "display_data", "data": {"text/html": headline}, "metadata": {}},
         {
             "output_type": "display_data",
             "data": {"application/vnd.plotly.v1+json": bundle, "text/plain": "figure"},
             "metadata": {},
         },
     )
+
+
+def _take_headline(layout: dict[str, Any]) -> tuple[str, int]:
+    """Take the title out of a figure's layout: as HTML, and the room it needs, in pixels.
+
+    The title is what :func:`airlens.figstyle.figure` made: escaped text in lines, and under it a
+    span of smaller print.
+    """
+    head, _, rest = layout.pop("title")["text"].partition("<br><span")
+    aid = rest.partition(">")[2].removesuffix("</span>")
+    lines = 21 * (head.count("<br>") + 1) + (17 * (aid.count("<br>") + 1) if aid else 0)
+    layout["margin"]["t"] = max(8, layout["margin"]["t"] - lines - 14)
+    layout["height"] -= lines + 14
+    head, aid = (text.replace("<br>", " ") for text in (head, aid))
+    text = f'<div class="airlens-headline"><b>{head}</b><div>{aid}</div></div>'
+    return text, 25 + (20 if aid else 0)
 
 
 def _plain(value: Any) -> Any:

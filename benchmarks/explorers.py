@@ -151,7 +151,10 @@ def head_click(page: Any, layer: int, head: int) -> float:
     cell.scroll_into_view_if_needed()
     begun = time.perf_counter()
     cell.click()
-    page.locator(".airlens-pattern .gtitle", has_text=f"L{layer}H{head} copies").wait_for()
+    page.locator(
+        ".airlens-pattern .airlens-headline", has_text=f"L{layer}H{head} copies"
+    ).wait_for()
+    page.locator(".airlens-pattern .main-svg").first.wait_for()  # drawn anew
     return time.perf_counter() - begun
 
 

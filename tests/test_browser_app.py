@@ -24,13 +24,13 @@ def test_the_app_shows_the_explorers_and_answers_a_click(
         page = seen.page
         page.goto(address)
         page.locator(".airlens-grid svg").first.wait_for()
-        page.locator(".airlens-pattern .gtitle").wait_for()
+        page.locator(".airlens-pattern .airlens-headline").wait_for()
         for width, height in ((800, 1000), (1280, 800)):
             bp.resize(page, width, height)
             bp.screenshot(page, f"app-light-{width}")
         assert page.get_by_text("import airlens").count() == 0
         page.locator(".airlens-grid").first.locator("rect.cell[data-index='6']").click()
-        page.locator(".airlens-pattern .gtitle", has_text="L1H2 copies").wait_for()
+        page.locator(".airlens-pattern .airlens-headline", has_text="L1H2 copies").wait_for()
         page.locator(".airlens-text .side").nth(1).click()
         page.locator(".airlens-grid").nth(1).locator("rect.cell").first.wait_for()
         page.locator(".airlens-table tbody tr").nth(1).wait_for()

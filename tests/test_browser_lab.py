@@ -42,25 +42,25 @@ def show(page: bp.Any, selector: str, nth: int = 0) -> bp.Any:
 def test_a_click_on_a_head_shows_its_attention(seen: bp.Watched) -> None:
     page = seen.page
     show(page, ".airlens-grid").locator("rect.cell[data-index='6']").click()
-    page.locator(".airlens-pattern .gtitle", has_text="L1H2 copies").wait_for()
+    page.locator(".airlens-pattern .airlens-headline", has_text="L1H2 copies").wait_for()
     show(page, ".airlens-grid").locator("rect.cell[data-index='9']").click()
-    page.locator(".airlens-pattern .gtitle", has_text="L2H1 copies").wait_for()
+    page.locator(".airlens-pattern .airlens-headline", has_text="L2H1 copies").wait_for()
 
 
 def test_the_keyboard_walks_the_map(seen: bp.Watched) -> None:
     page = seen.page
     show(page, ".airlens-grid").locator("rect.cell[data-index='5']").click()
-    page.locator(".airlens-pattern .gtitle", has_text="L1H1 copies").wait_for()
+    page.locator(".airlens-pattern .airlens-headline", has_text="L1H1 copies").wait_for()
     page.locator(".airlens-grid svg").first.focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowUp")
     page.keyboard.press("Enter")
-    page.locator(".airlens-pattern .gtitle", has_text="L2H2 copies").wait_for()
+    page.locator(".airlens-pattern .airlens-headline", has_text="L2H2 copies").wait_for()
 
 
 def test_the_slider_changes_the_set_and_the_ablation_figure(seen: bp.Watched) -> None:
     page = seen.page
-    page.locator(".airlens-curve .gtitle").wait_for()
+    page.locator(".airlens-curve .airlens-headline").wait_for()
     measured = """() => document.querySelector('.airlens-curve .js-plotly-plot')
         .data.filter(trace => trace.name === 'top').flatMap(trace => [...trace.x])"""
     assert 2 not in page.evaluate(measured)
@@ -74,6 +74,9 @@ def test_a_step_and_then_a_head_recolour_the_text(seen: bp.Watched) -> None:
     page = seen.page
     text = show(page, ".airlens-text")
     expect(text.locator(".side")).to_have_count(3)
+    # A step's last newline is marked, and opens no line of its own.
+    expect(text.locator(".text").first).to_have_text("First 2 + 2 = 4.\u23ce")
+    assert text.locator(".text").first.evaluate("text => text.textContent.includes('\\n')") is False
     text.locator(".side").nth(1).click()
     grid = page.locator(".airlens-grid").nth(1)
     grid.locator("rect.cell").first.wait_for()
@@ -88,13 +91,13 @@ def test_a_step_and_then_a_head_recolour_the_text(seen: bp.Watched) -> None:
 
 def test_a_token_shows_what_else_was_likely(seen: bp.Watched) -> None:
     page = seen.page
-    figure = page.locator(".airlens-next-tokens .gtitle")
-    figure.wait_for()
+    said = page.locator(".airlens-next-tokens .airlens-headline")
+    said.wait_for()
     for position in (2, 1):
         show(page, ".airlens-tokens").locator(f"[data-i='{position}']").click()
-        page.locator(".airlens-next-tokens .gtitle", has_text=f"position {position} ").wait_for()
+        expect(said).to_contain_text(f"position {position} ")
     page.keyboard.press("ArrowRight")
-    page.locator(".airlens-next-tokens .gtitle", has_text="position 2 ").wait_for()
+    expect(said).to_contain_text("position 2 ")
 
 
 def test_a_point_is_reached_by_key_and_shows_its_trace(seen: bp.Watched) -> None:

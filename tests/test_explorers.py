@@ -134,7 +134,9 @@ def test_attention_figure_escapes_and_limits() -> None:
     fig = answer_attention_map(pd.DataFrame(rows), "L0H1", rows=8)
     assert len(fig.data[0].z) == 8
     assert fig.layout.xaxis.ticktext[0] == "&lt;/s&gt;"
-    assert "first 8 of 40" in fig.layout.title.text.replace("<br>", " ")
+    words = fig.layout.title.text.replace("<br>", " ")
+    assert "first 8 of 40" in words
+    assert "copies 40 of 40" in words  # what is not drawn counts too
 
 
 # HeadExplorer -----------------------------------------------------------------------------------

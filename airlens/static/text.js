@@ -22,6 +22,7 @@ function render({ model, el }) {
   readout.setAttribute("aria-live", "polite");
   const get = (name) => model.get(name);
   let blocks = [];
+  let ending = [];
   let count = 0;
 
   function tint(value) {
@@ -53,10 +54,13 @@ function render({ model, el }) {
       const span = document.createElement("span");
       span.dataset.i = i;
       span.style.background = tint(values[i]);
-      texts[i].split("\n").forEach((line, number) => {
+      // The newlines that end a step are marked, but open no empty lines.
+      const body = ending[i] ? texts[i].replace(/\n+$/, "") : texts[i];
+      body.split("\n").forEach((line, number) => {
         if (number) { element("i", "nl", span, "\u23ce"); span.append("\n"); }
         span.append(line);
       });
+      for (let k = body.length; k < texts[i].length; k++) element("i", "nl", span, "\u23ce");
       block.text.appendChild(span);
     }
     block.text.style.minHeight = "";
@@ -101,6 +105,16 @@ function render({ model, el }) {
     if (side.note) element("span", "faint", bars, side.note);
   }
 
+  // Whether nothing but newlines follows a piece in its step.
+  function endings(texts, steps) {
+    const found = new Array(texts.length);
+    for (let i = texts.length - 1; i >= 0; i--) {
+      const last = i + 1 === texts.length || steps[i + 1] !== steps[i];
+      found[i] = last || (found[i + 1] && /^\n*$/.test(texts[i + 1]));
+    }
+    return found;
+  }
+
   function draw() {
     watcher.disconnect();
     scroll.replaceChildren();
@@ -109,6 +123,7 @@ function render({ model, el }) {
     readout.textContent = get("texts").length ? get("hint") : "";
     const texts = get("texts");
     const steps = get("steps");
+    ending = endings(texts, steps);
     const sides = new Map(get("sides").map((side) => [side.step, side]));
     if (!texts.length) element("div", "faint", scroll, get("empty"));
     let start = 0;
