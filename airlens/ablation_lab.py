@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +12,12 @@ from .ablation import DEFAULT_MODE, MODES, as_head_set
 from .continuation import Comparison, compare, encode_prompt, next_tokens
 from .encode import Template
 from .errors import ConfigError
-from .figtext import clean, visible
 from .figures_tokens import next_token_bars
 from .heads import HeadSet
+from .jobs import Worker, guarded
 from .types import Mode
-from .widgets_base import Worker, columns, figure_output, guarded, put_figure, row, title
+from .widgets_base import columns, figure_output, put_figure, row, title
+from .widgets_js import TokenLine
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -55,7 +55,7 @@ class AblationLab(w.VBox):  # type: ignore[misc]
         self.result: Comparison | None = None
         self._next = pd.DataFrame()
         self.worker = Worker(model)
-        wide = {"width": "min(97%, 720px)"}
+        wide = {"width": "min(97%, 900px)"}
         self.prompt = w.Textarea(value=prompt, description="prompt", rows=3, layout=wide)
         self.set_text = w.Text(description="heads", value=str(heads), layout=wide)
         self.mode = w.Dropdown(options=list(MODES), value=mode, description="ablation")
@@ -63,23 +63,21 @@ class AblationLab(w.VBox):  # type: ignore[misc]
             value=new_tokens, min=1, max=512, description="tokens", layout={"width": "170px"}
         )
         self.run = w.Button(description="write on", button_style="primary")
-        self.base, self.other = w.HTML(), w.HTML()
-        self.position = w.IntSlider(
-            description="position", min=0, max=0, continuous_update=False, layout=wide
-        )
+        self.base, self.other = TokenLine(pickable=True), TokenLine()
         self.likely = figure_output("next-tokens")
         self.run.on_click(self._on_run)
-        self.position.observe(self._on_position, "value")
-        aid = "Greedy. Marked: the first token that differs, and all that follows it."
+        self.base.on_pick(self._on_token)
+        aid = (
+            "Greedy. Marked: from the first token that differs on. Click a token of the first "
+            "text to see what else was likely there, with and without the heads."
+        )
         super().__init__(
             [
-                title("With and without", aid),
+                title("With and without", aid, self.worker),
                 self.prompt,
                 self.set_text,
                 row(self.mode, self.length, self.run),
-                self.worker,
                 columns(self.base, self.other),
-                self.position,
                 self.likely,
             ],
             layout={"width": "100%"},
@@ -87,7 +85,7 @@ class AblationLab(w.VBox):  # type: ignore[misc]
         self.base.layout.flex = self.other.layout.flex = "1 1 320px"
         self._on_run(None)
 
-    @guarded
+    @guarded("worker")
     def _on_run(self, _: Any) -> None:
         heads = HeadSet.parse(self.set_text.value, "chosen") if self.set_text.value.strip() else ()
         chosen = as_head_set(heads)
@@ -104,22 +102,18 @@ class AblationLab(w.VBox):  # type: ignore[misc]
     def _show(self, found: tuple[Comparison, pd.DataFrame]) -> None:
         self.result, self._next = found
         split = self.result.divergence
-        self.base.value = _text("all heads", self.result.base_texts, split)
+        self.base.fill("all heads", self.result.base_texts, split)
         count = len(self.result.heads)
         names = f"without {count} head{'s' * (count != 1)}, {self.result.mode}"
-        self.other.value = _text(names, self.result.ablated_texts, split)
+        self.other.fill(names, self.result.ablated_texts, split)
         if split is None:
             self.worker.show("both texts are the same")
-        self.position.max = max(0, len(self.result.base) - 1)
-        before = self.position.value
-        self.position.value = min(split or 0, self.position.max)
-        if self.position.value == before:
-            self._on_position(None)
+        self._on_token(min(split or 0, max(0, len(self.result.base) - 1)))
 
-    @guarded
-    def _on_position(self, _: Any) -> None:
-        if self.result is not None:
-            put_figure(self.likely, self.figure())
+    @guarded("worker")
+    def _on_token(self, index: int) -> None:
+        self.base.current = index
+        put_figure(self.likely, self.figure())
 
     def frame(self, what: str = "next") -> pd.DataFrame:
         """The data: "next" (likely tokens at each position) or "texts" (both, token by token).
@@ -135,17 +129,4 @@ class AblationLab(w.VBox):  # type: ignore[misc]
 
     def figure(self) -> Any:
         """The static form: the likeliest next tokens at the position chosen."""
-        return next_token_bars(self._next, self.position.value)
-
-
-def _text(name: str, tokens: tuple[str, ...], split: int | None) -> str:
-    """One answer as HTML; what follows the first difference is marked."""
-    cut = len(tokens) if split is None else split
-    same = html.escape(clean("".join(tokens[:cut])))
-    first = "".join(f"<mark>{html.escape(visible(t))}</mark>" for t in tokens[cut : cut + 1])
-    rest = html.escape(clean("".join(tokens[cut + 1 :])))
-    mark = f'{first}<span style="background:rgba(213,94,0,.16)">{rest}</span>'
-    return (
-        f'<div style="line-height:1.5"><b>{html.escape(name)}</b>'
-        f'<div style="white-space:pre-wrap;overflow-wrap:anywhere">{same}{mark}</div></div>'
-    )
+        return next_token_bars(self._next, max(0, self.base.current))

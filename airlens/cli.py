@@ -10,6 +10,7 @@ import typer
 
 from . import (
     __version__,
+    cli_app,
     cli_demo,
     cli_doctor,
     cli_evaluate,
@@ -43,6 +44,7 @@ app.command("export")(cli_export.export)
 app.command("report")(cli_report.report)
 app.command("train")(cli_train.train)
 app.command("evaluate")(cli_evaluate.evaluate)
+app.command("app")(cli_app.app)
 app.command("figures")(cli_figures.figures)
 app.command("validate")(cli_validate.validate)
 

@@ -26,10 +26,10 @@ def export(
     json: AsJson = False,
 ) -> None:
     """Write a selection for training: texts, ids, scores, weights, and a manifest beside."""
-    from .export import export
+    from .export import export, kind_of
 
-    by_name = {".jsonl": "jsonl", ".parquet": "parquet"}.get(out.suffix, "datasets")
-    count = export(selected, out, kind=kind or by_name, messages=messages, columns=columns or None)
+    how = kind or kind_of(out)
+    count = export(selected, out, kind=how, messages=messages, columns=columns or None)
     if json:
         echo_json({"samples": count, "out": str(out)})
         return

@@ -30,16 +30,23 @@ def write_selection(
     `airlens.load_traces` reads it. The manifest, ``PATH.manifest.json``, has the ids and all that
     is needed to choose them again.
     """
-    target = write_lines(records(run, selection), path)
+    more = {**(note or {}), "run": run.manifest()}
+    return write_chosen(records(run, selection), selection, path, more)
+
+
+def write_chosen(
+    lines: Iterable[Mapping[str, Any]], selection: Selection, path: str | Path, note: dict[str, Any]
+) -> dict[str, Any]:
+    """Write the lines of the chosen samples, and the manifest with ``note`` beside; returns it."""
+    target = write_lines(lines, path)
     manifest = {
         "selection": selection.provenance,
         "near_duplicates": 0,
-        **(note or {}),
         "chosen": len(selection.ids),
         "of": len(selection.samples),
         "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
         "ids": selection.ids,
-        "run": run.manifest(),
+        **note,
     }
     text = json.dumps(manifest, ensure_ascii=False, indent=1, default=str)
     atomic_write_text(manifest_path(target), text)
@@ -53,6 +60,11 @@ def write_lines(lines: Iterable[Mapping[str, Any]], path: str | Path) -> Path:
         for line in lines:
             out.write(json.dumps(line, ensure_ascii=False) + "\n")
     return target
+
+
+def kind_of(out: str | Path) -> str:
+    """The format that a name asks for; a name without one is a folder for `datasets`."""
+    return {".jsonl": "jsonl", ".parquet": "parquet"}.get(Path(out).suffix, "datasets")
 
 
 def manifest_path(path: str | Path) -> Path:

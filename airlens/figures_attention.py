@@ -31,6 +31,7 @@ def answer_attention_map(
         return no_data(heading, "no attention to show")
     need(frame, NEEDED, "answer_attention_map")
     everything = int(frame["answer"].nunique())
+    head, aid = _words(frame, name)
     frame = frame[frame["answer"] < rows]
     places = sorted(frame["position"].unique())
     column = {place: i for i, place in enumerate(places)}
@@ -39,7 +40,6 @@ def answer_attention_map(
     grid[at] = floats(frame, "attention")
     hover = np.full(grid.shape, "", dtype=object)
     hover[at] = [_hover(*values) for values in frame[list(NEEDED[1:])].itertuples(index=False)]
-    head, aid = _words(frame, name)
     aid += f"; the first {rows} of {everything} answer tokens" if everything > rows else ""
     fig = figure(title or head, aid, height=150 + 15 * len(grid), bottom=96)
     fig.add_heatmap(

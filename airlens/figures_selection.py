@@ -164,14 +164,15 @@ def _overlap_title(rows: pd.DataFrame) -> str:
     if pairs.empty:
         return "Overlap of selectors"
     low, high = (pairs.iloc[int(pick)] for pick in _extremes(floats(pairs, "jaccard")))
+    several = "top" in rows and rows["top"].nunique() > 1
     return (
-        f"{high['a']} and {high['b']} overlap most ({_overlap(high)}), "
-        f"{low['a']} and {low['b']} least ({_overlap(low)})"
+        f"{high['a']} and {high['b']} overlap most ({_overlap(high, several)}), "
+        f"{low['a']} and {low['b']} least ({_overlap(low, several)})"
     )
 
 
-def _overlap(pair: Any) -> str:
-    share = f", top {percent(float(pair['top']))}" if "top" in pair else ""
+def _overlap(pair: Any, several: bool) -> str:
+    share = f", top {percent(float(pair['top']))}" if several else ""
     return f"{number(pair['jaccard'], 2)}{share}"
 
 

@@ -267,7 +267,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(path: Path, given: argparse.Namespace) -> list[str]:
     """What is wrong with one notebook, after running it unless it is only looked at."""
     try:
-        values = _values(given.parameter)
+        values = parse_values(given.parameter)
         if not given.check:
             done = execute(path, values, timeout=given.timeout)
             if values:  # not written back, so not judged
@@ -278,7 +278,7 @@ def _run(path: Path, given: argparse.Namespace) -> list[str]:
         return [str(error)]
 
 
-def _values(texts: Iterable[str]) -> dict[str, Any]:
+def parse_values(texts: Iterable[str]) -> dict[str, Any]:
     """``name=value`` pairs; a value that is no Python literal is text.
 
     Raises:

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable
+import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import ipywidgets as w
 import pandas as pd
 
-from .cache import atomic_write_text
 from .errors import ConfigError
-from .export import with_texts, write_lines
+from .export import export, kind_of, manifest_path, with_texts, write_chosen
 from .figstyle import floats
-from .figtext import label, number, percent, shorten
+from .figtext import label, percent, shorten
 from .figures_selection import domain_counts, selection_scatter, selector_overlap
+from .jobs import Worker, guarded
 from .measure import Influence
 from .selection import SELECTORS, Selection, overlap, select
 from .trace import Trace
-from .widgets_base import Worker, columns, figure_output, guarded, put_figure, row, title
-from .widgets_js import DataTable, Scatter, TraceText, plain
+from .widgets_base import columns, figure_output, put_figure, row, title
+from .widgets_js import DataTable, Scatter, TraceText
 
 AXES = ["n_tokens", "loss_base", "entropy", "ais", "delta", "ais_control", "n_steps"]
 SHOWN = ["id", "domain", "selected", "ais", "ais_control", "delta", "loss_base", "n_tokens"]
 BARS = ("ais", "ais_control", "delta", "loss_base", "n_tokens")
 TEXT = ("prompt", "response", "steps", "meta")
 MOST_POINTS = 20_000
-Exporter = Callable[[Selection, list[Trace], Path], list[Path]]
 
 
 class SelectionExplorer(w.VBox):  # type: ignore[misc]
@@ -36,11 +35,9 @@ class SelectionExplorer(w.VBox):  # type: ignore[misc]
     Args:
         samples: ``Influence.samples``, or the whole :class:`~airlens.measure.Influence`, whose
             tokens then colour the traces.
-        traces: the texts, by id; without them only numbers are shown and exported.
+        traces: the texts, by id; without them only numbers are shown.
         by: selector at first.
         top: share kept at first.
-        export: writes a selection into a folder and returns the files; default:
-            :func:`export_selection`.
 
     ``selection`` is what is kept; ``frame(what)`` and ``figure(what)`` give the data and the static
     form of each view.
@@ -53,7 +50,6 @@ class SelectionExplorer(w.VBox):  # type: ignore[misc]
         *,
         by: str = "ais",
         top: float = 0.2,
-        export: Exporter | None = None,
     ) -> None:
         self.influence = samples if isinstance(samples, Influence) else None
         frame = samples.samples if isinstance(samples, Influence) else samples
@@ -61,7 +57,6 @@ class SelectionExplorer(w.VBox):  # type: ignore[misc]
             raise ConfigError("SelectionExplorer needs at least one sample")
         self.samples = frame.reset_index(drop=True)
         self.traces = {t.id: t for t in traces}
-        self._export = export or export_selection
         self.worker = Worker()
         self._controls(by, top)
         self.selection = self._select()
@@ -80,8 +75,12 @@ class SelectionExplorer(w.VBox):  # type: ignore[misc]
             description="keep", value=top, min=0.01, max=1, step=0.01, readout_format=".0%",
             continuous_update=False, layout={"width": "min(97%, 420px)"},
         )  # fmt: skip
-        self.folder = w.Text(value="runs/selection", description="folder")
-        self.save = w.Button(description="export", tooltip="write what is kept into the folder")
+        self.out = w.Text(
+            value="runs/selected.jsonl", description="write to",
+            tooltip="a .jsonl or .parquet file; another name is a folder for datasets",
+        )  # fmt: skip
+        self.chat = w.Checkbox(value=False, description="as chat messages", indent=False)
+        self.save = w.Button(description="export", tooltip="write the samples that are kept")
         self.points, self.table, self.text = Scatter(), DataTable(), TraceText()
         self.text.empty = "Click a point or a row to read its trace."
         self.counts, self.shared = figure_output("counts"), figure_output("overlap")
@@ -106,39 +105,38 @@ class SelectionExplorer(w.VBox):  # type: ignore[misc]
             self.table,
             self.said,
             self.text,
-            row(self.folder, self.save),
-            self.worker,
+            row(self.out, self.chat, self.save, self.worker),
         ]
 
     # What was asked for ------------------------------------------------------------------------
 
-    @guarded
+    @guarded("worker")
     def _on_axes(self, _: Any) -> None:
         self._draw_points()
 
-    @guarded
+    @guarded("worker")
     def _on_rule(self, _: Any) -> None:
         self.selection = self._select()
         self._draw()
 
-    @guarded
+    @guarded("worker")
     def _on_lasso(self, _: Any) -> None:
         self.table.only = list(self.points.lasso)
 
-    @guarded
+    @guarded("worker")
     def _on_pick(self, index: int) -> None:
         sample = self.samples.iloc[index]
         self.points.current = self.table.current = index
         self._show_trace(str(sample["id"]))
 
-    @guarded
+    @guarded("worker")
     def _on_export(self, _: Any) -> None:
-        if not self.folder.value.strip():
-            raise ConfigError("name a folder to write into")
-        folder = Path(self.folder.value).expanduser()
-        chosen, traces = self.selection, list(self.traces.values())
+        if not self.out.value.strip():
+            raise ConfigError("name a file to write to")
+        out, chat, chosen = Path(self.out.value).expanduser(), self.chat.value, self.selection
+        source = self.influence.provenance if self.influence else {}
         self.worker.start(
-            lambda: self._export(chosen, traces, folder),
+            lambda: export_selection(chosen, self.traces, out, messages=chat, source=source),
             lambda files: self.worker.show(f"written: {', '.join(map(str, files))}"),
             what="writing",
         )
@@ -161,24 +159,18 @@ class SelectionExplorer(w.VBox):  # type: ignore[misc]
         kept, points = self.selection.samples, self.points
         shown = kept.head(MOST_POINTS)
         x, y = self.x.value, self.y.value
-        domains = (
-            shown["domain"].astype(str) if "domain" in shown else shown["id"].map(lambda _: "")
-        )
-        names = sorted(domains.unique())
-        points.x, points.y = plain(floats(shown, x)), plain(floats(shown, y))
-        points.groups, points.group = names, [names.index(d) for d in domains]
-        points.notes = [
-            f"{shorten(i, 40)}   {d}   {label(y)} {number(b)}   {label(x)} {number(a)}"
-            for i, d, a, b in zip(shown["id"], domains, points.x, points.y, strict=True)
-        ]
-        points.chosen = [int(i) for i in range(len(shown)) if shown["selected"].iloc[i]]
-        points.x_title, points.y_title = label(x), label(y)
-        points.title = f"{label(y)} against {label(x)}, one point a sample"
         count = int(kept["selected"].sum())
-        points.legend = f"kept: {count} of {len(kept)} ({percent(count / len(kept))})"
+        legend = f"kept: {count} of {len(kept)} ({percent(count / len(kept))})"
         if len(shown) < len(kept):
-            points.legend += f"; drawn: the first {len(shown)}"
-        points.version += 1
+            legend += f"; drawn: the first {len(shown)}"
+        points.fill(
+            (floats(shown, x), label(x)),
+            (floats(shown, y), label(y)),
+            ids=shown["id"].tolist(),
+            groups=shown["domain"].tolist() if "domain" in shown else [],
+            chosen=shown["selected"].tolist(),
+            legend=legend,
+        )
 
     def _show_trace(self, id: str) -> None:
         trace = self.traces.get(id)
@@ -232,15 +224,35 @@ class SelectionExplorer(w.VBox):  # type: ignore[misc]
         raise ConfigError(f"figure({what!r}): use scatter, counts, overlap")
 
 
-def export_selection(selection: Selection, traces: list[Trace], folder: Path) -> list[Path]:
-    """Write what was chosen, and how.
+def export_selection(
+    selection: Selection,
+    traces: Mapping[str, Trace],
+    out: str | Path,
+    *,
+    messages: bool = False,
+    source: Mapping[str, Any] | None = None,
+) -> list[Path]:
+    """Write what was chosen as ``airlens select`` and ``airlens export`` do, manifest beside.
 
-    ``selection.jsonl`` has the lines that `airlens.export` writes, ``samples.csv`` every sample and
-    whether it was kept, ``manifest.json`` the settings and the ids.
+    Args:
+        selection: the selection.
+        traces: the texts, by id.
+        out: a .jsonl or .parquet file; another name is a folder for `datasets`.
+        messages: prompt and response as a chat.
+        source: provenance of the scores, for the manifest.
+
+    Raises:
+        ConfigError: a chosen sample has no text.
     """
-    texts = {t.id: {k: v for k, v in t.to_json().items() if k in TEXT} for t in traces}
-    lines = write_lines(with_texts(selection, texts), folder / "selection.jsonl")
-    atomic_write_text(folder / "samples.csv", selection.samples.to_csv(index=False))
-    note = {"by": selection.by, "ids": selection.ids, **selection.provenance}
-    atomic_write_text(folder / "manifest.json", json.dumps(note, ensure_ascii=False, indent=1))
-    return [lines, folder / "samples.csv", folder / "manifest.json"]
+    bare = [i for i in selection.ids if i not in traces]
+    if bare:
+        raise ConfigError(
+            f"no text is known of {len(bare)} of the {len(selection.ids)} chosen samples, the "
+            f"first is {bare[0]!r}: give SelectionExplorer their traces"
+        )
+    texts = {i: {k: v for k, v in traces[i].to_json().items() if k in TEXT} for i in selection.ids}
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = Path(folder) / "selected.jsonl"
+        write_chosen(with_texts(selection, texts), selection, chosen, {"run": dict(source or {})})
+        export(chosen, out, kind=kind_of(out), messages=messages)
+    return [Path(out), manifest_path(out)]

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from .ablation import DEFAULT_MODE, as_head_set
-from .encode import Template, encode_trace, windows
+from .ablation import DEFAULT_MODE, as_head_set, mean_z
+from .encode import Template, Window, encode_trace, windows
 from .engine import choose_engine
-from .heads import HeadSet
+from .errors import ConfigError
+from .fast_model import fast_model
+from .heads import Head, HeadSet
+from .packing import pack
+from .per_head_run import attribution_row
 from .score import score_windows
 from .score_fast import score_fast
 from .trace import Trace
@@ -63,6 +67,57 @@ def single_heads(
     ]
     columns = ["name", "layer", "head", "step", "pos", "delta"]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+def step_attribution(
+    model: TransformerBridge,
+    trace: Trace,
+    step: int,
+    *,
+    mode: Mode = DEFAULT_MODE,
+    template: Template = "auto",
+) -> np.ndarray:
+    """Estimate, fp32 [L, H], of the rise of a step's summed NLL (nats) by ablating each head alone.
+
+    One backward pass for all heads, see :func:`airlens.per_head_run.attribution_row`.
+
+    Raises:
+        ConfigError: the step has no token, or the fast engine cannot run on this model.
+    """
+    choose_engine(model, "fast")
+    encoded = encode_trace(model.tokenizer, trace, template)
+    inside = np.flatnonzero(encoded.step == step) + encoded.response_start
+    inside = inside[inside > 0]  # nothing before the first token of all predicts it
+    if not len(inside):
+        raise ConfigError(f"step {step} of {trace.id!r} has no token that could be scored")
+    stop = int(inside[-1]) + 1
+    start = max(0, stop - int(model.cfg.n_ctx))
+    first = max(int(inside[0]) - start, 1)
+    item = Window(encoded.tokens[start:stop], first, start + first - encoded.response_start)
+    means = mean_z(model) if mode == "mean" else None
+    row = pack([item.tokens], len(item.tokens), share=False)[0]
+    one_part = np.zeros(item.n_scored, np.int64)
+    _, found = attribution_row(fast_model(model), row, [item], one_part, mode, means)
+    return np.asarray(found[0, 0], np.float32)
+
+
+def heads_of_step(
+    model: TransformerBridge,
+    trace: Trace,
+    step: int,
+    k: int,
+    *,
+    mode: Mode = DEFAULT_MODE,
+    template: Template = "auto",
+) -> HeadSet:
+    """Of all heads the ``k`` whose ablation moves a step most, by :func:`step_attribution`.
+
+    An estimate: what is chosen here is to be measured, by :func:`single_heads`.
+    """
+    found = step_attribution(model, trace, step, mode=mode, template=template)
+    best = np.argsort(-np.abs(found), axis=None, kind="stable")[:k]
+    heads = (Head(*divmod(int(i), found.shape[1])) for i in best)
+    return HeadSet(tuple(heads), f"most moved at step {step}")
 
 
 def by_step(tokens: pd.DataFrame) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
@@ -11,17 +11,19 @@ import pandas as pd
 from .ablation import DEFAULT_MODE, MODES, as_head_set
 from .encode import Template
 from .errors import ConfigError
-from .figtext import number, shorten
+from .figtext import shorten
 from .figures_steps import head_step_heatmap
 from .figures_trace import step_bars, token_strip
 from .heads import HeadSet
+from .jobs import Worker, guarded
 from .measure import Influence, influence
-from .single_heads import by_step, single_heads
+from .single_heads import single_heads
+from .step_heads import Key, SingleHeads, StepHeads, keep
 from .trace import Trace
 from .trace_html import trace_html
 from .types import Mode
-from .widgets_base import Worker, guarded, row, title
-from .widgets_js import GridMap, TraceText
+from .widgets_base import row, title
+from .widgets_js import TraceText
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -35,7 +37,6 @@ COLOURS_BY = [
 ]
 SPLITTERS = ["as given", "auto", "paragraph", "line", "sentence"]
 KEPT = 8  # scored traces kept in memory
-SingleHeads = Callable[..., pd.DataFrame]
 
 
 class TraceExplorer(w.VBox):  # type: ignore[misc]
@@ -47,7 +48,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         heads: the critical heads, ablated together; each is ablated alone for the heads' map.
         mode: ablation mode at first.
         controls: draws of random heads beside.
-        candidates: heads of the heads' map; default: ``heads``.
+        most: how many heads are measured for a step where all heads are asked for.
         template: how a prompt is put before its response.
         measure_heads: what measures each head alone, called as
             ``measure_heads(model, trace, heads, mode=…, template=…)``; it returns the columns of
@@ -64,7 +65,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         *,
         mode: Mode = DEFAULT_MODE,
         controls: int = 1,
-        candidates: HeadSet | Iterable[Any] | str | None = None,
+        most: int = 12,
         template: Template = "auto",
         measure_heads: SingleHeads = single_heads,
     ) -> None:
@@ -73,18 +74,18 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
             raise ConfigError("TraceExplorer needs at least one trace")
         self.model, self.heads, self._controls = model, as_head_set(heads), controls
         self.heads.check(int(model.cfg.n_layers), int(model.cfg.n_heads))
-        self.candidates = self.heads if candidates is None else as_head_set(candidates)
-        self._template, self._measure_heads = template, measure_heads
-        self._found: dict[tuple[Any, ...], Influence] = {}
-        self._alone: dict[tuple[Any, ...], pd.DataFrame] = {}
+        self._template = template
+        self._found: dict[Key, Influence] = {}
         self.head: str | None = None
         self.worker = Worker(model)
+        self.alone = StepHeads(model, self.worker, measure_heads, most, KEPT)
+        self.map = self.alone.map
         self._make_controls(mode)
         super().__init__(self._layout(), layout={"width": "100%"})
         self._score()
 
     def _make_controls(self, mode: Mode) -> None:
-        wide = {"width": "min(97%, 640px)"}
+        wide = {"width": "min(97%, 900px)"}
         self.trace_picker = w.Dropdown(options=self._names(), description="trace", layout=wide)
         self.splitter = w.Dropdown(options=SPLITTERS, description="steps")
         self.mode = w.Dropdown(options=list(MODES), value=mode, description="ablation")
@@ -97,15 +98,14 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         self.add = w.Button(description="score this trace")
         self.all_heads = w.Button(description="colour by all heads again")
         self.all_heads.layout = {"width": "200px", "display": "none"}
-        self.text = TraceText()
-        self.map = GridMap(
-            row_title="", col_title="step", signed=True, upward=False,
-            hint="Click a step: which heads carry it? Then click a head to colour the text by it.",
-        )  # fmt: skip
+        self.text = TraceText(
+            hint="Point at a token for its numbers; click a step to see which heads carry it."
+        )
         self.trace_picker.observe(self._on_trace, "value")
         self.splitter.observe(self._on_trace, "value")
         self.mode.observe(self._on_trace, "value")
         self.set_text.observe(self._on_heads, "value")
+        self.alone.of.observe(self._on_which, "value")
         self.colour.observe(self._on_colour, "value")
         self.add.on_click(self._on_add)
         self.all_heads.on_click(self._on_all)
@@ -115,14 +115,13 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
     def _layout(self) -> list[Any]:
         paste = w.Accordion([w.VBox([self.prompt, self.response, self.add])], titles=["paste one"])
         paste.selected_index = None
-        aid = "Orange: harder without the heads. Point at a token for its numbers; click a step."
+        aid = "Orange: harder to predict without the heads; blue: easier."
         return [
-            title("A trace", aid),
+            title("A trace", aid, self.worker),
             row(self.trace_picker, self.splitter),
             paste,
             row(self.set_text),
-            row(self.colour, self.mode, self.all_heads),
-            self.worker,
+            row(self.colour, self.mode, self.alone.of, self.all_heads),
             self.text,
             self.map,
         ]
@@ -135,28 +134,28 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
 
     # What was asked for ------------------------------------------------------------------------
 
-    @guarded
+    @guarded("worker")
     def _on_trace(self, _: Any) -> None:
         self._score()
 
-    @guarded
+    @guarded("worker")
     def _on_heads(self, _: Any) -> None:
         heads = HeadSet.parse(self.set_text.value, "chosen")
         heads.check(int(self.model.cfg.n_layers), int(self.model.cfg.n_heads))
-        self.heads = self.candidates = heads
+        self.heads = heads
         self._score()
 
-    @guarded
+    @guarded("worker")
     def _on_colour(self, _: Any) -> None:
         self.head = None
         self._recolour()
 
-    @guarded
+    @guarded("worker")
     def _on_all(self, _: Any) -> None:
         self.head = None
         self._recolour()
 
-    @guarded
+    @guarded("worker")
     def _on_add(self, _: Any) -> None:
         if not self.response.value.strip():
             raise ConfigError("paste a response to score")
@@ -168,12 +167,19 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         self.trace_picker.options = self._names()
         self.trace_picker.value = chosen
 
-    @guarded
+    @guarded("worker")
     def _on_step(self, step: int) -> None:
         self.text.current = self.map.column = step
-        self._measure_each()
+        self._ask()
 
-    @guarded
+    @guarded("worker")
+    def _on_which(self, _: Any) -> None:
+        self.head = None
+        self._recolour()
+        if self.map.column >= 0:
+            self._ask()
+
+    @guarded("worker")
     def _on_cell(self, index: int, _: int) -> None:
         name, step = self.map.rows[index // len(self.map.cols)], index % len(self.map.cols)
         self.map.current, self.head = index, str(name)
@@ -189,7 +195,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         how = self.splitter.value
         return trace if how == "as given" else trace.with_steps(how)
 
-    def _key(self, *more: Any) -> tuple[Any, ...]:
+    def _key(self, *more: Any) -> Key:
         return (self.trace_picker.value, self.splitter.value, self.mode.value, *more)
 
     @property
@@ -202,36 +208,22 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         if self.result is not None:
             self._show()
             return
-        trace, key, mode = self.trace, self._key(str(self.heads)), self.mode.value
+        trace, heads, mode = self.trace, self.heads, self.mode.value
+        key = self._key(str(heads))
 
         def work() -> Influence:
             options: dict[str, Any] = {"controls": self._controls, "template": self._template}
-            return influence(self.model, trace, self.heads, mode=mode, progress=False, **options)
+            return influence(self.model, trace, heads, mode=mode, progress=False, **options)
 
         def done(found: Influence) -> None:
-            _keep(self._found, key, found)
+            keep(self._found, key, found, KEPT)
             self._show()
 
         what = f"scoring {shorten(trace.id, 30)}"
         self.worker.start(work, done, what=what, size=2 + self._controls)
 
-    def _measure_each(self) -> None:
-        key = self._key(str(self.candidates))
-        if key in self._alone:
-            self._show_map()
-            return
-        trace, heads, mode = self.trace, self.candidates, self.mode.value
-
-        def work() -> pd.DataFrame:
-            options: dict[str, Any] = {"mode": mode, "template": self._template}
-            return self._measure_heads(self.model, trace, heads, **options)
-
-        def done(found: pd.DataFrame) -> None:
-            _keep(self._alone, key, found)
-            self._show_map()
-
-        what = f"each of {len(heads)} heads alone"
-        self.worker.start(work, done, what=what, size=1 + len(heads))
+    def _ask(self) -> None:
+        self.alone.ask(self.trace, self.heads, self.mode.value, self._template, self._key())
 
     # Showing -----------------------------------------------------------------------------------
 
@@ -242,11 +234,8 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         random = ", random heads in grey" if self._controls else ""
         self.text.legend = f"margin: AIS of the step{random}; ablation: {self.mode.value}"
         self.text.fill(found.tokens, found.steps, self.trace.response)
-        self.map.rows, self.map.column = [], -1
-        self.map.title = ""
+        self.alone.clear()
         self._recolour()
-        if self._key(str(self.candidates)) in self._alone:
-            self._show_map()
 
     def _recolour(self) -> None:
         found = self.result
@@ -260,29 +249,9 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
                 tokens = tokens.merge(found.steps[["step", "ais"]], on="step", how="left")
             self.text.colour(tokens, value)
             return
-        alone = self._alone[self._key(str(self.candidates))]
+        alone = self.alone.tokens()
         text = f"Δ NLL, {self.head} alone (nats)"
         self.text.colour(alone[alone["name"] == self.head], "delta", text, f"{self.head} alone:")
-
-    def _show_map(self) -> None:
-        rows = self.frame("heads")
-        if rows.empty:
-            return
-        grid = rows.pivot(index="name", columns="step", values="delta")
-        grid = grid.reindex(columns=range(len(self.trace.steps) or 1))
-        step = self.map.column
-        if step in grid.columns:
-            grid = grid.loc[grid[step].abs().sort_values(ascending=False, kind="stable").index]
-        notes = [
-            f"{name}, step {i}: Δ NLL {number(value)} nats a token"
-            for name, line in zip(grid.index, grid.to_numpy(), strict=True)
-            for i, value in enumerate(line)
-        ]
-        sorted_by = f", most moved at step {step} first" if step >= 0 else ""
-        self.map.title = f"Δ loss of each step, each head ablated alone{sorted_by}"
-        self.map.current = -1
-        names = [str(name) for name in grid.index]
-        self.map.fill(grid.to_numpy(), names, [str(c) for c in grid.columns], notes)
 
     # The data and the static form --------------------------------------------------------------
 
@@ -294,10 +263,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
             ConfigError: another name.
         """
         if what in ("heads", "head_tokens"):
-            alone = self._alone.get(self._key(str(self.candidates)))
-            if alone is None:
-                return pd.DataFrame(columns=["name", "layer", "head", "step", "delta"])
-            return by_step(alone) if what == "heads" else alone
+            return self.alone.steps() if what == "heads" else self.alone.tokens()
         if what not in ("tokens", "steps", "samples", "controls"):
             raise ConfigError(f"frame({what!r}): use tokens, steps, samples, controls, heads")
         table: pd.DataFrame = getattr(self.result, what) if self.result else pd.DataFrame()
@@ -315,11 +281,3 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
     def html(self) -> str:
         """The static form of the text, as an HTML fragment."""
         return trace_html(self.frame("tokens"), self.frame("steps"), response=self.trace.response)
-
-
-def _keep(store: dict[tuple[Any, ...], Any], key: tuple[Any, ...], value: Any) -> None:
-    """Keep the newest few results."""
-    keys: Sequence[tuple[Any, ...]] = list(store)
-    for old in keys[: max(0, len(keys) - KEPT + 1)]:
-        del store[old]
-    store[key] = value

@@ -168,6 +168,13 @@ def _text_html(pieces: list[Piece], paint: tuple[str, float, bool]) -> str:
     return "".join(reversed(parts))
 
 
+def margin_number(real: float) -> str:
+    """A number as short as a margin needs it: two decimals (`−0.05`, `1.24`)."""
+    if abs(real) < 0.005:
+        return "0.00"
+    return f"{real:.2f}".replace("-", MINUS) if abs(real) < 100 else number(real, 2)
+
+
 def _bar(name: str, value: object, longest: float, colour: str) -> str:
     if not known(value):
         return f'<div class="row"><span>{DASH}</span><span class="faint">{name}</span></div>'
@@ -175,8 +182,7 @@ def _bar(name: str, value: object, longest: float, colour: str) -> str:
     width = 100 * min(abs(real) / longest, 1.0)
     shade = COOL if real < 0 and colour == WARM else colour
     bar = f'<i style="width:{width:.0f}%;min-width:1px;background:rgba({shade},.85)"></i>'
-    text = f"{real:.2f}".replace("-", MINUS) if 0.005 <= abs(real) < 100 else number(real, 2)
-    text = "0.00" if abs(real) < 0.005 else text
+    text = margin_number(real)
     return f'<div class="row" title="{name}: {number(real)}"><span>{text}</span>{bar}</div>'
 
 

@@ -1,4 +1,4 @@
-"""Four small widgets of our own: a map of cells, coloured text, a scatter, a table.
+"""Five small widgets of our own: map of cells, coloured text, tokens, scatter, table.
 
 Their scripts are in ``static/``: self-contained, set every text as text, and ask no server for
 anything. Each has a ``picked`` trait that changes when somebody picks something.
@@ -16,9 +16,9 @@ import pandas as pd
 import traitlets as t
 
 from .figstyle import COLOURS, DOMAIN_CYCLE, limit
-from .figtext import is_signed, known, label, number, shorten
+from .figtext import clean, is_signed, known, label, number, shorten, visible
 from .figures_steps import row_dicts
-from .trace_html import hover_text, piece_value, pieces
+from .trace_html import hover_text, margin_number, piece_value, pieces
 
 STATIC = Path(__file__).parent / "static"
 PALETTE = [COLOURS["base"], COLOURS["ablated"], COLOURS["control"]]
@@ -103,18 +103,20 @@ class TraceText(_Own):
     shown = _synced(t.Unicode(""))
     legend = _synced(t.Unicode(""))
     empty = _synced(t.Unicode("no trace to show"))
+    hint = _synced(t.Unicode("Point at a token for its numbers."))
     current = _synced(t.Int(-1))
 
     def fill(self, tokens: pd.DataFrame, sides: pd.DataFrame, response: str) -> None:
         """Show the tokens of one trace and its steps; :meth:`colour` then colours them."""
         self._pieces = pieces(row_dicts(tokens), response)
-        self.texts = [piece.text for piece in self._pieces]
-        self.steps = [piece.step for piece in self._pieces]
-        self.notes = [hover_text(piece.tokens).replace("\n", "   ") for piece in self._pieces]
-        self.sides = step_sides(sides)
-        self.values = [None] * len(self._pieces)
-        self.current = -1
-        self.version += 1
+        with self.hold_sync():
+            self.texts = [piece.text for piece in self._pieces]
+            self.steps = [piece.step for piece in self._pieces]
+            self.notes = [hover_text(piece.tokens).replace("\n", "   ") for piece in self._pieces]
+            self.sides = step_sides(sides)
+            self.values = [None] * len(self._pieces)
+            self.current = -1
+            self.version += 1
 
     def colour(self, tokens: pd.DataFrame, value: str, text: str = "", shown: str = "") -> None:
         """Colour the text by a column of the same tokens, or by the AIS of their step.
@@ -131,10 +133,37 @@ class TraceText(_Own):
             for piece in self._pieces
         ]
         bound = limit(np.asarray(found, dtype=np.float64))
-        self.signed, self.bound = is_signed(value), bound
-        self.ends = [number(-bound) if self.signed else "0", number(bound)]
-        self.label, self.shown = text or label(value, token=True), shown
-        self.values = plain(found)
+        # Together, or values would be seen on the scale of other values.
+        with self.hold_sync():
+            self.signed, self.bound = is_signed(value), bound
+            self.ends = [number(-bound) if self.signed else "0", number(bound)]
+            self.label, self.shown = text or label(value, token=True), shown
+            self.values = plain(found)
+
+
+class TokenLine(_Own):
+    """A short text token by token, what differs from token ``split`` on marked.
+
+    Where ``pickable``, a click or the arrow keys pick a token: ``picked`` is ``[index, n]``.
+    """
+
+    _esm = STATIC / "tokens.js"
+    name = _synced(t.Unicode(""))
+    texts = _synced(t.List([]))
+    split = _synced(t.Int(-1))
+    marked = _synced(t.Unicode(""))
+    current = _synced(t.Int(-1))
+    pickable = _synced(t.Bool(False))
+    empty = _synced(t.Unicode("nothing was written"))
+
+    def fill(self, name: str, texts: Sequence[str], split: int | None) -> None:
+        """Show these tokens under a heading; ``split``: the first that differs, None: none."""
+        differs = split is not None and split < len(texts)
+        with self.hold_sync():
+            self.name, self.texts = name, [clean(text) for text in texts]
+            self.split = -1 if split is None else split
+            self.marked = visible(texts[split]) if split is not None and differs else ""
+            self.version += 1
 
 
 def step_sides(steps: pd.DataFrame, value: str = "ais") -> list[dict[str, Any]]:
@@ -147,17 +176,22 @@ def step_sides(steps: pd.DataFrame, value: str = "ais") -> list[dict[str, Any]]:
 
 
 def _side(row: dict[str, Any], names: tuple[str, str], longest: float) -> dict[str, Any]:
-    name = row.get("label")
-    side: dict[str, Any] = {"step": int(row["step"]), "name": name if known(name) else ""}
-    shares = [float(row[n]) / longest if known(row.get(n)) else None for n in names]
-    side["value"] = number(row[names[0]]) if shares[0] is not None else ""
-    side["control"] = number(row[names[1]]) if shares[1] is not None else ""
-    side["share"], side["control_share"] = (abs(share or 0.0) for share in shares)
-    side["share_signed"] = shares[0] or 0.0
-    side["note"] = "base loss under the floor" if row.get("below_floor") is True else ""
-    said = f"step {side['step']} {side['name']}, AIS {side['value'] or 'unknown'}"
-    side["aria"] = said + (f", random heads {side['control']}" if side["control"] else "")
-    return side
+    name = row.get("label") if known(row.get("label")) else ""
+    values = [float(row[n]) if known(row.get(n)) else None for n in names]
+    value, control = values
+    exact = ["" if v is None else number(v) for v in values]
+    said = f"step {int(row['step'])} {name}, AIS {exact[0] or 'unknown'}"
+    return {
+        "step": int(row["step"]),
+        "name": name,
+        "value": "" if value is None else margin_number(value),
+        "control": "" if control is None else margin_number(control),
+        "share": abs(value or 0.0) / longest,
+        "control_share": abs(control or 0.0) / longest,
+        "lower": (value or 0.0) < 0,
+        "note": "base loss under the floor" if row.get("below_floor") is True else "",
+        "aria": said + (f", random heads {exact[1]}" if exact[1] else ""),
+    }
 
 
 class Scatter(_Own):
@@ -178,12 +212,40 @@ class Scatter(_Own):
     title = _synced(t.Unicode(""))
     legend = _synced(t.Unicode(""))
 
+    def fill(
+        self,
+        x: tuple[Any, str],
+        y: tuple[Any, str],
+        *,
+        ids: Sequence[Any],
+        groups: Sequence[Any] = (),
+        chosen: Sequence[bool] = (),
+        legend: str = "",
+    ) -> None:
+        """Show points; ``x`` and ``y`` are values (NaN: not drawn) and the name of the axis."""
+        names = sorted({str(group) for group in groups})
+        place = {name: i for i, name in enumerate(names)}
+        of = [str(group) for group in groups] or [""] * len(ids)
+        xs, ys = plain(x[0]), plain(y[0])
+        with self.hold_sync():
+            self.x, self.y, self.x_title, self.y_title = xs, ys, x[1], y[1]
+            self.groups, self.group = names, [place.get(name, 0) for name in of]
+            self.chosen = [i for i, kept in enumerate(chosen) if kept]
+            self.notes = [
+                f"{shorten(i, 40)}   {d}   {y[1]} {number(b)}   {x[1]} {number(a)}"
+                for i, d, a, b in zip(ids, of, xs, ys, strict=True)
+            ]
+            self.title = f"{y[1]} against {x[1]}, one point a sample"
+            self.legend = legend
+            self.version += 1
+
 
 class DataTable(_Own):
     """A table that is sorted and filtered where it is shown; a click picks a row."""
 
     _esm = STATIC / "table.js"
     columns = _synced(t.List([]))
+    hints = _synced(t.List([]))
     rows = _synced(t.List([]))
     bars = _synced(t.List([]))
     only = _synced(t.List([]))
@@ -191,11 +253,13 @@ class DataTable(_Own):
 
     def fill(self, frame: pd.DataFrame, bars: Sequence[str] = ()) -> None:
         """Show a frame; columns in ``bars`` get a bar as long as their value."""
-        self.columns = [str(name) for name in frame.columns]
-        self.rows = [[_cell(cell) for cell in r.values()] for r in row_dicts(frame)]
         most = {name: frame[name].abs().max() for name in bars if name in frame}
-        self.bars = [float(most[n]) if known(most.get(n)) else 0.0 for n in self.columns]
-        self.version += 1
+        with self.hold_sync():
+            self.columns = [str(name) for name in frame.columns]
+            self.hints = [label(name) for name in self.columns]
+            self.rows = [[_cell(cell) for cell in r.values()] for r in row_dicts(frame)]
+            self.bars = [float(most[n]) if known(most.get(n)) else 0.0 for n in self.columns]
+            self.version += 1
 
 
 def _cell(value: Any) -> Any:

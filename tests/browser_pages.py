@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,13 @@ from explore_tiny import HOSTILE, save_tiny
 from airlens.notebooks import read, with_parameters, write
 
 NOTEBOOK = bs.ROOT / "notebooks" / "07_explorers.ipynb"
+PATIENCE = 150_000  # milliseconds, on a machine with other work
 # What a browser says of itself, or a server of files that it may do without.
 HARMLESS = ("favicon", "AudioContext", "source map", "Failed to load resource")
 
 
-def prepare(folder: Path, **values: Any) -> Path:
-    """The explorers' notebook on a tiny model and two traces, one of them hostile."""
+def small_parameters(folder: Path) -> dict[str, Any]:
+    """Of the explorers' notebook: a tiny model and two traces, one of them hostile."""
     traces = folder / "traces.jsonl"
     plain = "First 2 + 2 = 4.\nThen 4 + 3 = 7.\nThe answer is 7."
     records = [
@@ -31,9 +32,12 @@ def prepare(folder: Path, **values: Any) -> Path:
     ]
     traces.write_text("".join(json.dumps(record) + "\n" for record in records))
     small = {"n_probes": 2, "max_tokens": 1400, "n_traces": 2, "top": 0.25, "new_tokens": 4}
-    given = {"model": "", "traces_from": str(traces), **small, **values}
-    given["model"] = given["model"] or str(save_tiny(folder / "tiny"))
-    notebook = with_parameters(read(NOTEBOOK), given)
+    return {"model": str(save_tiny(folder / "tiny")), "traces_from": str(traces), **small}
+
+
+def write_notebook(folder: Path, values: Mapping[str, Any]) -> Path:
+    """The explorers' notebook with these parameters, not yet run."""
+    notebook = with_parameters(read(NOTEBOOK), values)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
@@ -63,7 +67,7 @@ def open_page(width: int = 1280, height: int = 800) -> Iterator[Watched]:
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=bs.find_chromium(), args=bs.ARGUMENTS)
         page = browser.new_page(viewport={"width": width, "height": height})
-        page.set_default_timeout(90_000)  # of a machine with other work
+        page.set_default_timeout(PATIENCE)
         seen = Watched(page)
 
         def route(found: Any) -> None:
@@ -97,13 +101,50 @@ IDLE = """() => [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]
 """Whether every cell has run."""
 
 
-def run_all(page: Any, address: str, name: str = "explorers.ipynb") -> None:
-    """Open a notebook in JupyterLab and run all its cells."""
+def open_notebook(page: Any, address: str, name: str = "explorers.ipynb") -> None:
+    """Open a notebook in JupyterLab and wait for its kernel."""
     page.goto(f"{address}/lab/tree/{name}")
     # Cells that are run before the kernel is ready are dropped.
     page.get_by_text("| Idle").wait_for()
+
+
+def run_cells(page: Any) -> None:
+    """Run all cells of the notebook that is open."""
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+
+
+SETTLED = """() => new Promise(done => {
+    let last = '', same = 0;
+    const look = () => {
+        const parts = [...document.querySelectorAll('.airlens-figure .main-svg, .airlens canvas')];
+        const now = parts.map(part => Object.values(part.getBoundingClientRect().toJSON())).join();
+        const figures = [...document.querySelectorAll('.airlens-figure')];
+        const drawn = figures.every(figure => figure.querySelector('.main-svg'));
+        same = drawn && now === last ? same + 1 : 0;
+        last = now;
+        same < 15 ? requestAnimationFrame(look) : done(true);
+    };
+    look();
+})"""
+"""Waits until every figure is there and has kept its place and size for 15 frames."""
+
+
+def resize(page: Any, width: int, height: int) -> None:
+    """Give the page another size, and wait until its figures have taken it."""
+    page.set_viewport_size({"width": width, "height": height})
+    page.evaluate(SETTLED)
+
+
+def set_theme(page: Any, theme: str) -> None:
+    """Change JupyterLab's theme (``light``, ``dark``), and wait until the page is drawn anew."""
+    wanted = f"JupyterLab {theme.capitalize()}"
+    if page.evaluate("() => document.body.dataset.jpThemeName") == wanted:
+        return
+    change = "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})"
+    page.evaluate(change, wanted)
+    page.wait_for_function(f"() => document.body.dataset.jpThemeName === '{wanted}'")
+    page.evaluate(SETTLED)
 
 
 def screenshot(page: Any, name: str) -> None:

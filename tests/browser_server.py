@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +114,7 @@ def jupyterlab(folder: Path, theme: str = "JupyterLab Light") -> Any:
     )
 
 
-def voila(folder: Path, notebook: Path, theme: str = "light") -> Any:
-    words = ["--no-browser", "--Voila.ip=127.0.0.1", "--port={port}", f"--theme={theme}"]
-    return serve(["voila", *words, str(notebook)], folder)
+def app(folder: Path, parameters: Mapping[str, object], *options: str) -> Any:
+    """``airlens app`` with parameters of the explorers' notebook."""
+    given = [word for name, value in parameters.items() for word in ("-p", f"{name}={value!r}")]
+    return serve(["airlens.cli", "app", "--no-browser", "--port={port}", *options, *given], folder)

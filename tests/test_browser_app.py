@@ -20,21 +20,20 @@ def test_the_app_shows_the_explorers_and_answers_a_click(
 ) -> None:
     pytest.importorskip("voila")
     folder = tmp_path_factory.mktemp("app")
-    notebook = bp.prepare(folder)
-    with bs.voila(folder, notebook) as address, bp.open_page() as seen:
+    with bs.app(folder, bp.small_parameters(folder)) as address, bp.open_page() as seen:
         page = seen.page
-        page.goto(address, timeout=120_000)
+        page.goto(address)
         page.locator(".airlens-grid svg").first.wait_for()
-        page.locator(".airlens-pattern .gtitle").wait_for()
-        bp.screenshot(page, "app")
+        page.locator(".airlens-pattern .airlens-headline").wait_for()
+        for width, height in ((800, 1000), (1280, 800)):
+            bp.resize(page, width, height)
+            bp.screenshot(page, f"app-light-{width}")
         assert page.get_by_text("import airlens").count() == 0
         page.locator(".airlens-grid").first.locator("rect.cell[data-index='6']").click()
-        page.locator(".airlens-pattern .gtitle", has_text="L1H2 copies").wait_for()
+        page.locator(".airlens-pattern .airlens-headline", has_text="L1H2 copies").wait_for()
         page.locator(".airlens-text .side").nth(1).click()
         page.locator(".airlens-grid").nth(1).locator("rect.cell").first.wait_for()
         page.locator(".airlens-table tbody tr").nth(1).wait_for()
         assert page.evaluate("() => window.pwned === undefined")
-        # Plotly's own renderer wants the page to keep a PNG of each figure; voila's page cannot.
-        assert [error for error in seen.errors if "setData is not a function" not in error] == []
-        # voila's template asks for an icon font; the explorers do not use it.
-        assert [address for address in seen.away if "fontawesome" not in address] == []
+        assert seen.errors == []
+        assert seen.away == []

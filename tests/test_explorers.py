@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +17,7 @@ from airlens.errors import ConfigError
 from airlens.figures_attention import answer_attention_map
 from airlens.figures_tokens import next_token_bars
 from airlens.heads import Head
-from airlens.single_heads import by_step, single_heads
+from airlens.single_heads import by_step, heads_of_step, single_heads, step_attribution
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +79,18 @@ def test_single_heads_are_the_influence_of_one_head(model: Any) -> None:
         np.testing.assert_allclose(steps, wanted.steps["delta"], atol=1e-5)
 
 
+def test_a_step_has_the_attribution_of_the_whole_trace(model: Any) -> None:
+    trace = tiny_traces()[0]
+    parts = [step_attribution(model, trace, step) for step in range(3)]
+    whole = al.head_influence(model, trace, "attribution", progress=False)
+    for part, n, wanted in zip(parts, whole.steps["n_tokens"], whole.step_scores, strict=True):
+        np.testing.assert_allclose(part / n, wanted, rtol=1e-4, atol=1e-6)
+    best = heads_of_step(model, trace, 1, 3)
+    assert [abs(parts[1][h]) for h in best] == sorted(abs(parts[1]).ravel(), reverse=True)[:3]
+    with pytest.raises(ConfigError, match="no token"):
+        heads_of_step(model, trace, 3, 1)
+
+
 def test_continuation_is_greedy_and_ablation_changes_it(model: Any) -> None:
     tokens = encode_prompt(model, "Count: one two three")
     written = continuation(model, tokens, 4)
@@ -124,7 +134,9 @@ def test_attention_figure_escapes_and_limits() -> None:
     fig = answer_attention_map(pd.DataFrame(rows), "L0H1", rows=8)
     assert len(fig.data[0].z) == 8
     assert fig.layout.xaxis.ticktext[0] == "&lt;/s&gt;"
-    assert "first 8 of 40" in fig.layout.title.text.replace("<br>", " ")
+    words = fig.layout.title.text.replace("<br>", " ")
+    assert "first 8 of 40" in words
+    assert "copies 40 of 40" in words  # what is not drawn counts too
 
 
 # HeadExplorer -----------------------------------------------------------------------------------
@@ -183,6 +195,38 @@ def test_another_mode_is_measured_again(view: al.HeadExplorer) -> None:
     view.mode.value = "uniform"
 
 
+def test_another_detector_is_run_when_it_is_chosen(model: Any, probes: al.ProbeSet) -> None:
+    scores = al.retrieval_scores(model, probes, progress=False)
+    view = al.HeadExplorer(model, scores, probes, new_tokens=2, detectors=["induction", "locos"])
+    assert view.detector.options == ("retrieval", "induction", "locos")
+    assert view.frame("probes")["probe"].tolist() == [p.id for p in probes]
+    view.detector.value = "induction"
+    wanted = al.detect(model, probes, "induction", progress=False)
+    np.testing.assert_allclose(view.map.values, wanted.scores.ravel(), atol=1e-6)
+    assert view.heads.heads == wanted.top(len(view.heads)).heads
+    # Its probes are not those whose attention is shown.
+    assert not set(view.frame("probes")["probe"]) & {p.id for p in probes}
+    view.detector.value = "retrieval"
+    assert view.map.title.startswith("retrieval")
+
+
+def test_a_detector_that_fails_is_told_and_not_chosen(
+    model: Any, probes: al.ProbeSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ConfigError(HOSTILE)
+
+    monkeypatch.setattr("airlens.head_explorer.detect", fail)
+    scores = al.retrieval_scores(model, probes, progress=False)
+    view = al.HeadExplorer(model, scores, probes, new_tokens=2)
+    view.detector.value = "qrhead"
+    assert 'role="alert"' in view.detecting.note.value
+    assert "<script" not in view.detecting.note.value
+    assert view.detector.value == "retrieval"
+    with pytest.raises(ConfigError, match="detector 'no'"):
+        al.HeadExplorer(model, scores, probes, detectors=["no"])
+
+
 # TraceExplorer ----------------------------------------------------------------------------------
 
 
@@ -209,6 +253,24 @@ def test_a_step_then_a_head_recolours(trace_view: al.TraceExplorer) -> None:
     assert trace_view.figure("heads").data
     trace_view.all_heads.click()
     assert trace_view.text.values == all_heads
+
+
+def test_a_step_may_be_asked_of_all_heads(model: Any) -> None:
+    view = al.TraceExplorer(model, tiny_traces(), "L0H1", controls=0, most=4)
+    assert view.frame("heads").empty
+    assert "no" in view.figure("heads").layout.annotations[0].text
+    view.alone.of.value = True
+    view.text.picked = [2, 1]
+    assert view.worker.note.value == ""
+    names = heads_of_step(model, view.trace, 2, 4).names()
+    assert sorted(view.map.rows) == sorted(names)
+    assert view.frame("heads")["name"].nunique() == 4
+    # A cell of another step: the map stays, and the text is coloured by that head.
+    view.map.picked = [0, 0, 1]
+    assert sorted(view.map.rows) == sorted(names)
+    assert f"{view.map.rows[0]} alone" in view.text.label
+    view.alone.of.value = False
+    assert view.map.rows == ["L0H1"]
 
 
 def test_another_engine_can_be_plugged_in(model: Any) -> None:
@@ -251,59 +313,16 @@ def test_a_long_trace_is_windowed(model: Any) -> None:
 def test_both_texts_and_the_likely_tokens(model: Any) -> None:
     lab = al.AblationLab(model, "L0H1, L1H0, L2H2", HOSTILE, new_tokens=4)
     assert lab.worker.note.value in ("", '<span style="opacity:.75">both texts are the same</span>')
-    assert "all heads" in lab.base.value
+    assert lab.result is not None
+    assert lab.base.name == "all heads"
+    assert lab.base.texts == list(lab.result.base_texts)
+    assert lab.other.texts == list(lab.result.ablated_texts)
+    assert (lab.base.split if lab.base.split >= 0 else None) == lab.result.divergence
     assert set(lab.frame().columns) >= {"position", "p_base", "p_ablated"}
-    lab.position.value = lab.position.max
-    assert f"position {lab.position.max}" in lab.figure().layout.title.text
+    last = len(lab.base.texts) - 1
+    lab.base.picked = [last, 1]
+    assert lab.base.current == last
+    assert f"position {last} " in lab.figure().layout.title.text
     lab.prompt.value = ""
     lab.run.click()
     assert "prompt is empty" in lab.worker.note.value
-
-
-# SelectionExplorer ------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def chooser(model: Any) -> al.SelectionExplorer:
-    traces = [al.Trace(f"t{i}", "", f"{'a b c ' * (i + 1)}.", "xy"[i % 2]) for i in range(6)]
-    traces.append(tiny_traces()[1])
-    result = al.influence(model, traces, "L0H1", controls=1, progress=False)
-    return al.SelectionExplorer(result, traces, top=0.4)
-
-
-def test_what_is_kept_is_what_select_keeps(chooser: al.SelectionExplorer) -> None:
-    for by, top in (("length", 0.5), ("ais", 0.3)):
-        chooser.by.value, chooser.top.value = by, top
-        wanted = al.select(chooser.samples, by, top).ids
-        assert chooser.frame("chosen")["id"].tolist() == wanted
-        drawn = [chooser.samples["id"].iloc[i] for i in chooser.points.chosen]
-        assert sorted(drawn) == sorted(wanted)
-    for what in ("scatter", "counts", "overlap"):
-        assert chooser.figure(what).data
-
-
-def test_a_lasso_narrows_the_table_and_a_row_shows_its_trace(chooser: al.SelectionExplorer) -> None:
-    chooser.points.lasso = [1, 6]
-    assert chooser.table.only == [1, 6]
-    assert chooser.frame("lasso")["id"].tolist() == ["t1", "hostile"]
-    chooser.table.picked = [6, 1]
-    assert "".join(chooser.text.texts) == HOSTILE
-    assert chooser.points.current == 6
-
-
-def test_export_writes_what_is_kept(chooser: al.SelectionExplorer, tmp_path: Path) -> None:
-    chooser.folder.value = str(tmp_path / "out")
-    chooser.save.click()
-    note = json.loads((tmp_path / "out" / "manifest.json").read_text())
-    assert note["ids"] == chooser.selection.ids
-    again = al.load_traces(tmp_path / "out" / "selection.jsonl")
-    assert [t.id for t in again] == chooser.selection.ids
-    assert again[0].response == chooser.traces[again[0].id].response
-
-
-def test_numbers_alone_are_enough(chooser: al.SelectionExplorer) -> None:
-    view = al.SelectionExplorer(chooser.samples)
-    view.table.picked = [0, 1]
-    assert "no text is known" in view.worker.note.value
-    with pytest.raises(ConfigError):
-        al.SelectionExplorer(chooser.samples.head(0))

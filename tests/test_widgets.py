@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 from pathlib import Path
@@ -13,7 +14,9 @@ from explore_tiny import HOSTILE, tiny_model, tiny_traces
 
 import airlens as al
 from airlens.errors import ConfigError
-from airlens.widgets_base import Worker, put_figure
+from airlens.figstyle import no_data
+from airlens.jobs import Worker
+from airlens.widgets_base import put_figure
 from airlens.widgets_js import STATIC, DataTable, GridMap, TraceText, step_sides
 
 
@@ -194,13 +197,29 @@ def test_a_figure_becomes_plain_json() -> None:
     from airlens.figures_heads import head_map
 
     output = w.Output()
-    put_figure(
-        output,
-        head_map(pd.DataFrame({"layer": [0], "head": [0], "name": ["L0H0"], "score": [1.0]})),
-    )
-    data = output.outputs[0]["data"]["application/vnd.plotly.v1+json"]
+    frame = pd.DataFrame({"layer": [0], "head": [0], "name": ["L0H0"], "score": [1.0]})
+    fig = head_map(frame)
+    put_figure(output, fig)
+    text, figure = (shown["data"] for shown in output.outputs)
+    data = figure["application/vnd.plotly.v1+json"]
     assert data["config"]["displaylogo"] is False
-    assert data["layout"]["title"]["text"]
+    json.dumps(data, allow_nan=False)
+    # The headline is text of its own, and the figure gives back its room.
+    assert "L0H0 leads" in text["text/html"]
+    assert "title" not in data["layout"]
+    assert 100 < data["layout"]["height"] < fig.layout.height
+    assert 0 < data["layout"]["margin"]["t"] < fig.layout.margin.t
+
+
+def test_a_headline_is_escaped() -> None:
+    import ipywidgets as w
+
+    output = w.Output()
+    put_figure(output, no_data(HOSTILE, HOSTILE))
+    text = output.outputs[0]["data"]["text/html"]
+    assert "<img" not in text
+    assert "<script" not in text
+    assert "&lt;img" in text
 
 
 def test_static_files_are_shipped() -> None:

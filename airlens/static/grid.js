@@ -71,6 +71,7 @@ function render({ model, el }) {
     const cols = get("cols");
     holder.replaceChildren();
     heading.textContent = get("title");
+    root.dataset.columns = cols.length;
     cells = [];
     if (!rows.length || !cols.length) { describe(-1); return; }
     const left = 16 + 7 * Math.max(...rows.map((name) => name.length)) + (get("row_title") ? 14 : 0);
@@ -84,7 +85,7 @@ function render({ model, el }) {
     const some = Math.ceil(13 / h);
     const few = every(w);
     rows.forEach((name, row) => {
-      if (row % some === 0) make("text", { x: left - 6, y: at(row) + h / 2 + 4, "text-anchor": "end" }, svg).textContent = name;
+      if (row % some === 0) make("text", { x: left - 6, y: at(row) + h / 2 + 4, "text-anchor": "end", class: "row" }, svg).textContent = name;
       cols.forEach((_, col) => {
         const cell = make("rect", { class: "cell", x: left + col * w + 0.75, y: at(row) + 0.75,
           width: w - 1.5, height: h - 1.5, rx: 1, "data-index": row * cols.length + col }, svg);

@@ -33,9 +33,11 @@ function render({ model, el }) {
   const key = document.createElement("div");
   key.className = "key";
   const canvas = document.createElement("canvas");
-  canvas.setAttribute("role", "img");
+  canvas.setAttribute("role", "application");
+  canvas.tabIndex = 0;
   const readout = document.createElement("div");
   readout.className = "readout";
+  readout.setAttribute("aria-live", "polite");
   root.append(key, canvas, readout);
   el.appendChild(root);
   const get = (name) => model.get(name);
@@ -58,11 +60,12 @@ function render({ model, el }) {
     note.className = "faint";
     note.textContent = get("legend");
     key.appendChild(note);
-    canvas.setAttribute("aria-label", get("title"));
+    canvas.setAttribute("aria-label", `${get("title")}. Arrow keys go from point to point, Enter picks.`);
   }
 
   function draw() {
-    const width = root.clientWidth || 600;
+    const width = root.clientWidth;
+    if (!width) return; // not in the page yet, or hidden: it is drawn when it has a size
     const ratio = window.devicePixelRatio || 1;
     canvas.width = width * ratio;
     canvas.height = HEIGHT * ratio;
@@ -132,28 +135,42 @@ function render({ model, el }) {
 
   const place = (event) => { const box = canvas.getBoundingClientRect(); return [event.clientX - box.left, event.clientY - box.top]; };
   const onDown = (event) => { path = [place(event)]; canvas.setPointerCapture(event.pointerId); };
+  const point = (found) => {
+    hovered = found;
+    readout.textContent = found >= 0 ? get("notes")[found] : "";
+    draw();
+  };
   const onMove = (event) => {
     const spot = place(event);
     if (path) path.push(spot);
     const found = path ? -1 : nearest(...spot);
-    if (!path && found === hovered) return;
-    hovered = found;
-    readout.textContent = found >= 0 ? get("notes")[found] : "";
-    draw();
+    if (path || found !== hovered) point(found);
+  };
+  const onLeave = () => { if (!path) point(-1); };
+  const pick = (found) => { model.set("picked", [found, ++count]); model.save_changes(); };
+  const onKey = (event) => {
+    const way = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key];
+    const order = spots.flatMap((spot, i) => (spot ? [i] : [])).sort((a, b) => spots[a][0] - spots[b][0]);
+    if (way && order.length) {
+      const at = order.indexOf(hovered);
+      point(order[at < 0 ? 0 : Math.max(0, Math.min(order.length - 1, at + way))]);
+    } else if (event.key === "Enter" && hovered >= 0) pick(hovered);
+    else if (event.key === "Escape") { model.set("lasso", []); model.save_changes(); }
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
   };
   const onUp = (event) => {
     if (!path) return;
     const drawn = path;
     path = null;
     const far = Math.max(...drawn.map(([x, y]) => Math.abs(x - drawn[0][0]) + Math.abs(y - drawn[0][1])));
-    if (far < 6) {
-      const found = nearest(...place(event));
-      if (found >= 0) model.set("picked", [found, ++count]);
-      else model.set("lasso", []);
-    } else {
-      model.set("lasso", spots.flatMap((spot, i) => (spot && inside(spot[0], spot[1], drawn) ? [i] : [])));
+    const found = far < 6 ? nearest(...place(event)) : -1;
+    if (found >= 0) pick(found);
+    else {
+      model.set("lasso", far < 6 ? [] : spots.flatMap((spot, i) => (spot && inside(spot[0], spot[1], drawn) ? [i] : [])));
+      model.save_changes();
     }
-    model.save_changes();
     draw();
   };
   const onCancel = () => { path = null; draw(); };
@@ -161,8 +178,13 @@ function render({ model, el }) {
   canvas.addEventListener("pointermove", onMove);
   canvas.addEventListener("pointerup", onUp);
   canvas.addEventListener("pointercancel", onCancel);
+  canvas.addEventListener("pointerleave", onLeave);
+  canvas.addEventListener("keydown", onKey);
   const watcher = new ResizeObserver(() => draw());
   watcher.observe(root);
+  // A canvas does not follow a change of theme by itself.
+  const themes = new MutationObserver(() => requestAnimationFrame(() => requestAnimationFrame(draw)));
+  themes.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-name", "class"] });
   const all = () => { drawKey(); draw(); };
   const look = ["chosen", "current", "lasso"];
   model.on("change:version", all);
@@ -171,6 +193,7 @@ function render({ model, el }) {
   all();
   return () => {
     watcher.disconnect();
+    themes.disconnect();
     model.off("change:version", all);
     model.off("change:legend", drawKey);
     for (const name of look) model.off(`change:${name}`, draw);

@@ -71,6 +71,8 @@ function render({ model, el }) {
       button.type = "button";
       const arrow = sort[0] === column ? (sort[1] < 0 ? " \u25be" : " \u25b4") : "";
       button.textContent = name + arrow;
+      button.title = get("hints")[column] ?? "";
+      if (get("rows").some((row) => typeof row[column] === "number")) cell.className = "num";
       cell.setAttribute("aria-sort", arrow ? (sort[1] < 0 ? "descending" : "ascending") : "none");
       button.onclick = () => { sort = [column, sort[0] === column ? -sort[1] : -1]; draw(); };
       cell.appendChild(button);

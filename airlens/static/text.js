@@ -22,6 +22,7 @@ function render({ model, el }) {
   readout.setAttribute("aria-live", "polite");
   const get = (name) => model.get(name);
   let blocks = [];
+  let ending = [];
   let count = 0;
 
   function tint(value) {
@@ -53,10 +54,13 @@ function render({ model, el }) {
       const span = document.createElement("span");
       span.dataset.i = i;
       span.style.background = tint(values[i]);
-      texts[i].split("\n").forEach((line, number) => {
+      // The newlines that end a step are marked, but open no empty lines.
+      const body = ending[i] ? texts[i].replace(/\n+$/, "") : texts[i];
+      body.split("\n").forEach((line, number) => {
         if (number) { element("i", "nl", span, "\u23ce"); span.append("\n"); }
         span.append(line);
       });
+      for (let k = body.length; k < texts[i].length; k++) element("i", "nl", span, "\u23ce");
       block.text.appendChild(span);
     }
     block.text.style.minHeight = "";
@@ -77,9 +81,8 @@ function render({ model, el }) {
     }
   }, { root: scroll, rootMargin: "300px" });
 
-  function bar(parent, value, share, colour, title) {
+  function bar(parent, value, share, colour) {
     const row = element("span", "bar", parent);
-    row.title = title;
     element("span", "", row, value);
     const line = element("i", "", row);
     line.style.width = `${Math.round(100 * share)}%`;
@@ -91,12 +94,25 @@ function render({ model, el }) {
     button.type = "button";
     button.dataset.step = side.step;
     button.setAttribute("aria-label", side.aria);
-    const name = element("b", "", button, String(side.step));
-    if (side.name) name.after(` ${side.name}`);
+    button.title = side.aria;
+    const of = element("span", "of", button);
+    element("b", "", of, String(side.step));
+    if (side.name) of.append(` ${side.name}`);
+    const bars = element("span", "", button);
     const [cool, warm, grey] = get("colours");
-    if (side.value) bar(button, side.value, side.share, side.share_signed < 0 ? cool : warm, "critical heads");
-    if (side.control) bar(button, side.control, side.control_share, grey, "random heads (control)");
-    if (side.note) element("div", "faint", button, side.note);
+    if (side.value) bar(bars, side.value, side.share, side.lower ? cool : warm);
+    if (side.control) bar(bars, side.control, side.control_share, grey);
+    if (side.note) element("span", "faint", bars, side.note);
+  }
+
+  // Whether nothing but newlines follows a piece in its step.
+  function endings(texts, steps) {
+    const found = new Array(texts.length);
+    for (let i = texts.length - 1; i >= 0; i--) {
+      const last = i + 1 === texts.length || steps[i + 1] !== steps[i];
+      found[i] = last || (found[i + 1] && /^\n*$/.test(texts[i + 1]));
+    }
+    return found;
   }
 
   function draw() {
@@ -104,8 +120,10 @@ function render({ model, el }) {
     scroll.replaceChildren();
     blocks = [];
     drawKey();
+    readout.textContent = get("texts").length ? get("hint") : "";
     const texts = get("texts");
     const steps = get("steps");
+    ending = endings(texts, steps);
     const sides = new Map(get("sides").map((side) => [side.step, side]));
     if (!texts.length) element("div", "faint", scroll, get("empty"));
     let start = 0;

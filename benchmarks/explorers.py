@@ -1,0 +1,197 @@
+"""How long the explorers take to answer on the default model: ``python benchmarks/explorers.py``.
+
+First the widgets are driven in this process: wall and CPU seconds from a pick to the last change
+sent to the page. With ``--browser`` the notebook of the explorers is also run in JupyterLab, and
+what is on the screen is timed. ``--out FILE`` writes the numbers as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+TOKENS = 300  # of the response that is recoloured
+BOUNDS = {
+    "head click": 2.0,
+    "recolour by a head": 1.0,
+    "recolour by a value": 1.0,
+    "first figure": 15.0,
+}
+CLICK = [(17, 3), (18, 6), (20, 6), (0, 0), (29, 8)]
+
+
+class Times:
+    """Wall and CPU seconds by name, printed as they come."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, dict[str, float]] = {}
+        print(f"  {'what':34} {'wall s':>8} {'worst':>8} {'CPU s':>8} {'load':>6}  bound")
+
+    def take(self, name: str, calls: Iterable[Callable[[], Any]]) -> Any:
+        """Run the calls one after the other; medians, and the worst wall time."""
+        walls, cpus, result = [], [], None
+        for call in calls:
+            wall, cpu = time.perf_counter(), time.process_time()
+            result = call()
+            walls.append(time.perf_counter() - wall)
+            cpus.append(time.process_time() - cpu)
+        self.add(name, walls, statistics.median(cpus))
+        return result
+
+    def add(self, name: str, walls: list[float], cpu: float | None = None) -> None:
+        load = os.getloadavg()[0]
+        row = {"wall": statistics.median(walls), "worst": max(walls), "load": load}
+        self.found[name] = row | ({} if cpu is None else {"cpu": cpu})
+        bound = next((b for key, b in BOUNDS.items() if name.startswith(key)), None)
+        said = "" if bound is None else f"{bound:g} s {'met' if max(walls) <= bound else 'MISSED'}"
+        shown = f"{cpu:8.2f}" if cpu is not None else " " * 8
+        print(f"  {name:34} {row['wall']:8.2f} {row['worst']:8.2f} {shown} {load:6.1f}  {said}")
+
+
+def long_trace(tokenizer: Any) -> Any:
+    """Bundled traces one after the other, cut after TOKENS tokens of response."""
+    import airlens as al
+    from airlens.bundled import data_path
+
+    text = ""
+    for trace in al.load_traces(data_path("traces.jsonl"), limit=40):
+        text += f"{trace.response}\n\n"
+        ids = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)
+        if len(ids["input_ids"]) >= TOKENS:
+            end = ids["offset_mapping"][TOKENS - 1][1]
+            return al.Trace("long", "Solve these.", text[:end]).with_steps("auto")
+    raise SystemExit("the bundled traces are too short")
+
+
+def in_python(times: Times, name: str) -> Any:
+    """Drive the widgets, which answer at once without an event loop; returns the trace."""
+    import airlens as al
+
+    model = times.take("load the model", [lambda: al.load_model(name)])
+    probes = al.key_value_probes(model.tokenizer, n=3, max_tokens=512)
+    scores = times.take(
+        "retrieval scores, 3 probes", [lambda: al.retrieval_scores(model, probes, progress=False)]
+    )
+    view = times.take(
+        "HeadExplorer, all of it", [lambda: al.HeadExplorer(model, scores, probes, new_tokens=8)]
+    )
+    cells = [layer * scores.n_heads + head for layer, head in CLICK]
+    times.take("head click", [lambda i=i: pick(view.map, i, 0) for i in cells])
+    times.take("another probe", [lambda: setattr(view.probe, "value", 1)])
+    trace = long_trace(model.tokenizer)
+    heads = scores.top()
+    look = times.take(
+        f"score a trace of {TOKENS} tokens",
+        [lambda: al.TraceExplorer(model, trace, heads, controls=1)],
+    )
+    values = [value for _, value in look.colour.options]
+    times.take(
+        "recolour by a value",
+        [lambda v=v: setattr(look.colour, "value", v) for v in [*values[1:], values[0]]],
+    )
+    times.take(f"a step: each of {len(heads)} heads alone", [lambda: pick(look.text, 1)])
+    times.take("another step, measured before", [lambda: pick(look.text, 0)])
+    width = len(look.map.cols)
+    times.take("recolour by a head", [lambda i=i: pick(look.map, i * width, 0) for i in range(5)])
+    errors = [v.note.value for v in (view.worker, view.looker, look.worker) if v.note.value]
+    assert not errors, errors
+    return trace
+
+
+def pick(widget: Any, *what: int) -> None:
+    """What a click in the page sends."""
+    widget.picked = [*what, time.perf_counter_ns() % 2**31]
+
+
+def in_browser(times: Times, trace: Any, model: str) -> None:
+    """Time what is seen in JupyterLab, from the click to the changed page."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    import browser_pages as bp
+    import browser_server as bs
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "trace.jsonl").write_text(json.dumps(trace.to_json()) + "\n")
+        values = {"traces_from": str(folder / "trace.jsonl"), "model": model}
+        bp.write_notebook(folder, values)
+        with bs.jupyterlab(folder) as address, bp.open_page() as seen:
+            page = seen.page
+            page.set_default_timeout(600_000)
+            bp.open_notebook(page, address)
+            begun = time.perf_counter()
+            bp.run_cells(page)
+            page.locator(".airlens-grid svg").first.wait_for()
+            times.add("first figure in JupyterLab", [time.perf_counter() - begun])
+            page.wait_for_function(bp.IDLE)
+            times.add("whole notebook, one trace", [time.perf_counter() - begun])
+            times.add("head click in JupyterLab", [head_click(page, *cell) for cell in CLICK])
+            text = page.locator(".airlens-text").first
+            text.locator(".side").nth(1).click()
+            grid = page.locator(".airlens-grid").nth(1)
+            grid.locator("rect.cell").first.wait_for()
+            times.add("recolour by a head in JupyterLab", [recolour(page, n) for n in range(5)])
+            bp.screenshot(page, "explorers-default-model")
+            assert not seen.errors, seen.errors
+
+
+def head_click(page: Any, layer: int, head: int) -> float:
+    """Seconds from a click on a head to its attention on the screen."""
+    cell = page.locator(".airlens-grid").first.locator(
+        f"rect.cell[data-index='{layer * 9 + head}']"
+    )
+    cell.scroll_into_view_if_needed()
+    begun = time.perf_counter()
+    cell.click()
+    page.locator(
+        ".airlens-pattern .airlens-headline", has_text=f"L{layer}H{head} copies"
+    ).wait_for()
+    page.locator(".airlens-pattern .main-svg").first.wait_for()  # drawn anew
+    return time.perf_counter() - begun
+
+
+def recolour(page: Any, row: int) -> float:
+    """Seconds from a click on a head in the heads x steps map to the text in its colours."""
+    grid = page.locator(".airlens-grid").nth(1)
+    cell = grid.locator("rect.cell").nth(row * int(grid.get_attribute("data-columns") or 1))
+    name = grid.locator("text.row").nth(row).text_content()
+    cell.scroll_into_view_if_needed()
+    begun = time.perf_counter()
+    cell.click()
+    page.locator(".airlens-text .key", has_text=f"{name} alone").first.wait_for()
+    return time.perf_counter() - begun
+
+
+def main() -> None:
+    """Measure, print, and keep the numbers where that is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--browser", action="store_true", help="JupyterLab too (playwright)")
+    parser.add_argument("--model", default="smollm2-135m", help="another of 30 layers, 9 heads")
+    parser.add_argument("--out", type=Path, help="write the numbers as JSON")
+    given = parser.parse_args()
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    times = Times()
+    trace = in_python(times, given.model)
+    if given.browser:
+        in_browser(times, trace, given.model)
+    if given.out:
+        from airlens.provenance import provenance
+
+        record = {
+            "model": given.model,
+            "times": times.found,
+            "provenance": provenance(cores=os.cpu_count()),
+        }
+        given.out.write_text(json.dumps(record, indent=1, default=str) + "\n")
+
+
+if __name__ == "__main__":
+    main()
