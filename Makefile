@@ -71,7 +71,7 @@ lab: $(READY) ## open the quickstart notebook in JupyterLab
 	$(PY) -m jupyter lab $(ALLOW_ROOT) notebooks/00_quickstart.ipynb
 
 app: $(READY) ## serve the explorers as an app, on this machine only
-	$(PY) -m voila --Voila.ip=127.0.0.1 notebooks/07_explorers.ipynb
+	$(PY) -m airlens.cli app
 
 notebooks: $(READY) ## run all notebooks and keep their outputs
 	$(PY) -m airlens.notebooks
