@@ -15,7 +15,6 @@ Columns (losses in nats a token):
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -70,18 +69,15 @@ def tables(
     encoded: Sequence[EncodedTrace], losses: Sequence[TraceLoss], floor: float = FLOOR
 ) -> Tables:
     """(tokens, steps, samples, controls) of all traces, in the order given."""
-    tokens: list[pd.DataFrame] = []
     steps: list[dict[str, Any]] = []
     samples: list[dict[str, Any]] = []
     controls: list[dict[str, Any]] = []
     for e, loss in zip(encoded, losses, strict=True):
-        tokens.append(_token_rows(e, loss))
         steps += _step_rows(e, loss, floor)
         samples.append(_sample_row(e, loss, floor))
         controls += _control_rows(e, loss, floor)
-    joined = pd.concat(tokens, ignore_index=True) if tokens else pd.DataFrame(columns=TOKEN_COLUMNS)
     return (
-        joined,
+        _token_table(encoded, losses),
         pd.DataFrame(steps, columns=STEP_COLUMNS),
         pd.DataFrame(samples, columns=SAMPLE_COLUMNS),
         pd.DataFrame(controls, columns=CONTROL_COLUMNS),
@@ -94,24 +90,34 @@ def steps_of(trace: Trace) -> tuple[Step, ...]:
     return trace.steps or ((Step(text, 0, len(text)),) if text else ())
 
 
-def _token_rows(e: EncodedTrace, loss: TraceLoss) -> pd.DataFrame:
-    control = _mean(loss.controls)
-    texts = [e.trace.response[start:end] for start, end in e.offsets]
+def _token_table(encoded: Sequence[EncodedTrace], losses: Sequence[TraceLoss]) -> pd.DataFrame:
+    """All tokens in one table, made at once: a frame a trace costs more than a small model."""
+    if not encoded:
+        return pd.DataFrame(columns=TOKEN_COLUMNS)
+    counts = [e.n_response for e in encoded]
+    texts = [e.trace.response[a:b] for e in encoded for a, b in e.offsets.tolist()]
+    base, ref, entropy = (
+        np.concatenate([getattr(loss, name) for loss in losses])
+        for name in ("base", "ref", "entropy")
+    )
+    control = np.concatenate([_mean(loss.controls) for loss in losses])
+    offsets = np.concatenate([e.offsets for e in encoded])
+    ids = [e.tokens[e.response_start :] for e in encoded]
     return pd.DataFrame(
         {
-            "id": e.trace.id,
-            "step": e.step,
-            "pos": np.arange(e.n_response),
-            "token_id": np.asarray(e.tokens[e.response_start :], dtype=np.int64),
+            "id": pd.Series([e.trace.id for e in encoded]).repeat(counts).to_numpy(),
+            "step": np.concatenate([e.step for e in encoded]),
+            "pos": np.concatenate([np.arange(n) for n in counts]),
+            "token_id": np.concatenate([np.asarray(row, dtype=np.int64) for row in ids]),
             "token": pd.Series(texts, dtype=object),
-            "start": e.offsets[:, 0],
-            "end": e.offsets[:, 1],
-            "nll_base": loss.base,
-            "nll_ref": loss.ref,
-            "delta": loss.ref - loss.base,
-            "entropy": loss.entropy,
+            "start": offsets[:, 0],
+            "end": offsets[:, 1],
+            "nll_base": base,
+            "nll_ref": ref,
+            "delta": ref - base,
+            "entropy": entropy,
             "nll_control": control,
-            "delta_control": control - loss.base,
+            "delta_control": control - base,
         },
         columns=TOKEN_COLUMNS,
     )
@@ -170,12 +176,12 @@ def summary(loss: TraceLoss, where: np.ndarray, floor: float) -> dict[str, Any]:
 
 def _mean_of(values: np.ndarray) -> float:
     """Mean in float64 of what is not NaN; NaN if nothing is."""
-    known = values[~np.isnan(values)].astype(np.float64)
-    return float(known.mean()) if len(known) else float("nan")
+    known = values[values == values].astype(np.float64)
+    return float(np.add.reduce(known) / len(known)) if len(known) else float("nan")
 
 
 def _mean(rows: np.ndarray) -> np.ndarray:
     """Mean over draws of [draws, n]; NaN [n] without draws."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # the mean of nothing is NaN, as wanted
-        return np.asarray(rows.mean(axis=0, dtype=np.float64), dtype=np.float32)
+    if not len(rows):
+        return np.full(rows.shape[1], np.nan, np.float32)
+    return np.asarray(rows.mean(axis=0, dtype=np.float64), dtype=np.float32)

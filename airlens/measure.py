@@ -22,7 +22,7 @@ from . import aggregate
 from .ablation import DEFAULT_MODE, as_head_set, mean_z
 from .cache import atomic_file, atomic_write_text
 from .compute import Precision, check_precision, matmul_precision
-from .encode import EncodedTrace, Long, Template, Window, encode_trace, resolve_template, windows
+from .encode import EncodedTrace, Long, Template, Window, encode_traces, resolve_template, windows
 from .engine import Engine, choose_engine
 from .errors import ConfigError, DataError
 from .heads import HeadSet, random_heads
@@ -139,7 +139,7 @@ def influence(
     draws = control_sets(shape, heads, controls, control, seed)
     if mode == "mean" and means is None and len(heads):
         means = mean_z(model)
-    encoded = [encode_trace(model.tokenizer, trace, template) for trace in items]
+    encoded = encode_traces(model.tokenizer, items, template)
     chosen = choose_engine(model, engine)
     check_precision(precision, chosen)
     score = partial(

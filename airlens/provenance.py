@@ -7,6 +7,7 @@ import json
 import platform
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +21,17 @@ PACKAGES = ("torch", "transformer_lens", "transformers", "tokenizers", "numpy")
 
 def versions() -> dict[str, str]:
     """Installed versions of the packages a number can depend on, and of Python."""
-    found = {"python": platform.python_version(), "airlens": __version__}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+    own = {"python": platform.python_version(), "airlens": __version__}
+    return {**own, **{name: _version(name) for name in PACKAGES}}
+
+
+@cache
+def _version(name: str) -> str:
+    """Read from the package's files once: a run over a corpus asks for every part."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def weights_hash(model: TransformerBridge) -> str:
