@@ -26,7 +26,8 @@ from .columns import (
     steps_of,
 )
 from .errors import ConfigError, DataError
-from .records import Record, Rejected, iter_records
+from .record_files import Record, Rejected
+from .records import iter_records
 from .steps import HOW, align_steps, split_steps
 from .trace import PER_STEP_META, Splitter, Step, Trace
 
@@ -73,8 +74,8 @@ def load_traces(
     kept in `Trace.meta`.
 
     Args:
-        source: a file (JSON lines, JSON, CSV, TSV, Parquet; ``.gz``, ``.zst``), a folder, a glob,
-            the name of a hub data set, a ``datasets.Dataset``, a data frame, or records.
+        source: a file (JSON lines, JSON, CSV, TSV, Parquet, Arrow; ``.gz``, ``.zst``), a folder,
+            a glob, the name of a hub data set, a ``datasets.Dataset``, a data frame, or records.
         prompt: the column with the prompt.
         response: the column with the response, taken as it is: ``response="answer"`` keeps the
             calculator notes of GSM8K, which are left out otherwise.

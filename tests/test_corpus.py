@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airlens import corpus, records
+from airlens import corpus, record_files
 from airlens.corpus import Chunk, Corpus, Reject, Row, estimate_rows, iter_chunks, iter_rows
 from airlens.errors import AirlensError
 from airlens.idset import IdSet
@@ -50,7 +50,7 @@ def test_no_file_raises_anything_but_ours(
 def test_a_line_too_long_is_rejected_and_the_next_one_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(records, "MAX_LINE", 100)
+    monkeypatch.setattr(record_files, "MAX_LINE", 100)
     path = tmp_path / "d.jsonl"
     path.write_bytes(LINES[0] + b"\n" + b"x" * 1000 + b"\n" + LINES[1] + b"\n" + b"y" * 101)
     found = list(iter_rows(Corpus(str(path))))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +25,8 @@ from airlens import hub
 from airlens.columns import Columns
 from airlens.errors import AirlensError, ConfigError, DataError
 from airlens.load import Traces, content_hash, iter_traces, load_traces
-from airlens.records import Record, Rejected, iter_records
+from airlens.record_files import Record, Rejected
+from airlens.records import iter_records
 from airlens.trace import Trace
 
 RECORDS: list[dict[str, Any]] = [
@@ -95,6 +97,23 @@ def as_parquet(folder: Path) -> Path:
     return path
 
 
+def as_arrow_file(folder: Path) -> Path:
+    table = pa.Table.from_pylist(RECORDS)
+    with pa.ipc.new_file(folder / "traces.arrow", table.schema) as out:
+        out.write_table(table)
+    return folder / "traces.arrow"
+
+
+def as_arrow_streams(folder: Path) -> Path:
+    """Shards as ``datasets`` leaves them in its cache."""
+    (folder / "shards").mkdir()
+    table = pa.Table.from_pylist(RECORDS)
+    for name, rows in (("a", table.slice(0, 1)), ("b", table.slice(1))):
+        with pa.ipc.new_stream(folder / "shards" / f"{name}.arrow", table.schema) as out:
+            out.write_table(rows)
+    return folder / "shards"
+
+
 def as_folder(folder: Path) -> Path:
     inner = folder / "traces"
     (inner / "b").mkdir(parents=True)
@@ -151,6 +170,8 @@ FORMATS: list[Callable[[Path], Any]] = [
     as_csv,
     as_tsv,
     as_parquet,
+    as_arrow_file,
+    as_arrow_streams,
     as_folder,
     as_glob,
     as_saved_data_set,
