@@ -15,7 +15,7 @@ def status(
     json: AsJson = False,
 ) -> None:
     """Say how far a run is: rows, speed, time left, rejects. Reading it disturbs nothing."""
-    from .run import run_status
+    from .run_record import run_status
 
     found = run_status(folder)
     if json:
@@ -29,7 +29,8 @@ def _lines(found: dict[str, Any]) -> list[str]:
     expected = found.get("expected_rows")
     of = f" of about {expected:,}" if expected else ""
     lines = [
-        f"{found['state']}: {found['done']:,} rows in {found['parts']} parts; "
+        f"{found['state']}: {found['done']:,} rows in {found['parts']} part"
+        f"{'' if found['parts'] == 1 else 's'}; "
         f"{found['rows']:,}{of} read",
         f"{found['tokens_per_s']:,} tokens/s, {found['rows_per_s']} rows/s",
         f"{found['rejects']} rejected, {found['duplicates']} duplicates",

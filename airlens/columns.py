@@ -220,7 +220,10 @@ def layout_of(data: Fields, columns: Columns, last: Layout | None = None) -> Lay
     if len(missing) == 1:
         raise DataError(f"missing; the columns are: {names}", field=missing[0])
     known = f"; a known layout would also have {' or '.join(missing)}" if missing else ""
-    remedy = "name them with prompt= and response=, or messages="
+    remedy = (
+        "name them with prompt= and response=, or messages= (--prompt-column, --response-column, "
+        "--messages-column)"
+    )
     raise DataError(f"no known layout; the columns are: {names}{known}; {remedy}")
 
 

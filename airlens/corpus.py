@@ -11,7 +11,7 @@ from typing import Any
 from .columns import Columns
 from .idset import IdSet
 from .load import content_hash, iter_located
-from .records import Rejected
+from .record_files import Rejected
 from .trace import Trace
 
 # Ours: about a million tokens; what is longer is no sample, and its tokens would fill the memory.
@@ -57,7 +57,7 @@ class Reject:
     """A row that is not scored.
 
     Args:
-        file, line, field, reason: as in `airlens.records.Rejected`.
+        file, line, field, reason: as in `airlens.record_files.Rejected`.
         kind: ``bad``, or ``duplicate`` for a text that came before.
     """
 
@@ -71,14 +71,14 @@ class Reject:
 def iter_rows(corpus: Corpus) -> Iterator[Row | Reject]:
     """Rows in the order of the source, a `Reject` in the place of each that cannot be scored.
 
-    No id comes twice: a text repeated without an id of its own is a ``duplicate``, an id given
-    twice is bad data. Memory: 8 bytes a row.
+    No id comes twice: a row that repeats id and text, or a text without an id of its own, is a
+    ``duplicate``; an id given to two texts is bad data. Memory: 16 bytes a row.
 
     Raises:
         DataError: the source cannot be found, or no row has the domain column.
         ConfigError: an argument that makes no sense.
     """
-    seen = IdSet()
+    seen, texts = IdSet(), IdSet()
     located = iter_located(
         corpus.source,
         corpus.columns,
@@ -94,7 +94,7 @@ def iter_rows(corpus: Corpus) -> Iterator[Row | Reject]:
             yield Reject(made.file, made.line, made.field, made.reason)
             continue
         row = Row(made, item.file, item.line)
-        yield _unusable(row, corpus.scope) or _repeated(row, seen) or row
+        yield _unusable(row, corpus.scope) or _repeated(row, seen, texts) or row
 
 
 def _unusable(row: Row, scope: str) -> Reject | None:
@@ -110,14 +110,18 @@ def _unusable(row: Row, scope: str) -> Reject | None:
     return None
 
 
-def _repeated(row: Row, seen: IdSet) -> Reject | None:
+def _repeated(row: Row, seen: IdSet, texts: IdSet) -> Reject | None:
+    """What is wrong with a row whose id is in ``seen``; ``texts`` has ids with their texts."""
     trace = row.trace
+    text = content_hash(trace.prompt, trace.response)
+    known = not texts.add(f"{trace.id} {text}")
     if seen.add(trace.id):
         return None
-    if trace.id == content_hash(trace.prompt, trace.response):
+    if known:
         reason = f"the same text came before, as {trace.id}"
         return Reject(row.file, row.line, None, reason, "duplicate")
-    return Reject(row.file, row.line, "id", f"the id {trace.id!r} was given before")
+    reason = f"the id {trace.id!r} was given before, to another text"
+    return Reject(row.file, row.line, "id", reason)
 
 
 @dataclass
@@ -137,15 +141,22 @@ class Chunk:
     skipped: int = 0
 
 
-def iter_chunks(corpus: Corpus, done: IdSet, part_rows: int) -> Iterator[Chunk]:
+def iter_chunks(
+    corpus: Corpus, done: IdSet, part_rows: int, *, stop_at_bad: bool = False
+) -> Iterator[Chunk]:
     """The corpus in chunks of ``part_rows`` rows to be scored; rows in ``done`` are left out.
 
-    A stretch with little to score ends after `MAX_CHUNK` rows, so that somebody hears of it.
+    A stretch with little to score ends after `MAX_CHUNK` rows, so that somebody hears of it. With
+    ``stop_at_bad`` the first bad row comes at once, in a chunk of its own, and is the last: nobody
+    waits for rows to be scored to hear that the run ends.
     """
     chunk = Chunk()
     for item in iter_rows(corpus):
         chunk.read += 1
         if isinstance(item, Reject):
+            if stop_at_bad and item.kind == "bad":
+                yield Chunk(rejects=[item], read=1)
+                return
             chunk.rejects.append(item)
         elif item.trace.id in done:
             chunk.skipped += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import pandas as pd
 
@@ -23,6 +23,10 @@ from .types import Mode
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+Control: TypeAlias = Literal["same_layers", "random"]
+Scope: TypeAlias = Literal["response", "document"]
+_CHOICES = {"mode": Mode, "control": Control, "scope": Scope, "template": Template, "long": Long}
+
 # Ours: the first batch size tried when memory ran out at an engine's own default.
 FIRST_BUDGET = 16_384
 
@@ -37,17 +41,26 @@ class Settings:
 
     mode: Mode = DEFAULT_MODE
     controls: int = 1
-    control: Literal["same_layers", "random"] = "same_layers"
+    control: Control = "same_layers"
     seed: int = 0
-    scope: Literal["response", "document"] = "response"
+    scope: Scope = "response"
     template: Template = "auto"
     long: Long = "stride"
     floor: float = aggregate.FLOOR
     ifd: bool = False
 
     def __post_init__(self) -> None:
-        if self.scope not in ("response", "document"):
-            raise ConfigError(f"scope={self.scope!r}: use 'response' or 'document'")
+        known = {
+            "mode": Mode,
+            "control": Control,
+            "scope": Scope,
+            "template": Template,
+            "long": Long,
+        }
+        for name, kind in known.items():
+            if getattr(self, name) not in get_args(kind):
+                names = ", ".join(get_args(kind))
+                raise ConfigError(f"{name}={getattr(self, name)!r}: use one of {names}")
         if self.ifd and self.scope == "document":
             raise ConfigError(
                 "IFD compares a response with and without prompt: a document has none"

@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pandas as pd
 import pyarrow as pa
@@ -56,14 +56,18 @@ class RunFolder:
         Raises:
             RunError: another run holds it.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / ".lock")
         try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / ".lock")
             lock.acquire(timeout=0)
         except Timeout as error:
             raise RunError(
                 f"another run is writing into {self.path}; `airlens status {self.path}` shows it"
             ) from error
+        except OSError as error:
+            reason = error.strerror or str(error)
+            what = f"cannot write into {self.path} ({reason}); name another folder"
+            raise RunError(what) from error
         try:
             yield
         finally:
@@ -98,15 +102,10 @@ class RunFolder:
             RunError: the disk is full or cannot be written; what was there stays as it was.
         """
         name = f"part-{number:06d}.parquet"
-        try:
+        with writing(f"part {number} of {self.name}"):
             for side in (*SIDES, PARTS):
                 if side in tables:
                     _write(self.path / side / name, tables[side])
-        except OSError as error:
-            raise RunError(
-                f"part {number} could not be written ({error.strerror or error}); what was written "
-                "before is whole, and the same command goes on from there"
-            ) from error
 
     def clean(self, sides: Sequence[str] = ()) -> list[str]:
         """Remove what a killed run left half-made, and parts that are damaged; names of those.
@@ -153,6 +152,17 @@ class RunFolder:
             if (self.path / table / path.name).exists():
                 yield read_table(self.path / table / path.name).to_pandas()
 
+    def some(
+        self, table: str, ids: Collection[str], columns: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """The rows of one table that belong to these ids; one part is held at a time."""
+        kept = []
+        for path in self.part_paths():
+            if (self.path / table / path.name).exists():
+                part = read_table(self.path / table / path.name, columns).to_pandas()
+                kept.append(part[part["id"].isin(ids)])
+        return pd.concat(kept, ignore_index=True) if kept else pd.DataFrame(columns=["id"])
+
     def done(self) -> Iterator[tuple[str, str]]:
         """(id, run fingerprint) of each row that was scored."""
         for path in self.part_paths():
@@ -181,9 +191,61 @@ class RunFolder:
         return dict(found)
 
     def write_manifest(self, record: Mapping[str, Any]) -> None:
-        """Replace ``run.json``."""
+        """Replace ``run.json``.
+
+        Raises:
+            RunError: the disk is full or cannot be written.
+        """
         text = json.dumps(record, ensure_ascii=False, indent=1, default=str)
-        atomic_write_text(self.manifest_path, text)
+        with writing(str(self.manifest_path)):
+            atomic_write_text(self.manifest_path, text)
+
+    @contextmanager
+    def rejects(self) -> Iterator[RejectLog]:
+        """``rejects.jsonl``, empty and open.
+
+        Raises:
+            RunError: the disk is full or cannot be written.
+        """
+        with writing(str(self.rejects_path)):
+            # Unbuffered: what is left in a buffer on a full disk would fail once more at the end.
+            file = self.rejects_path.open("wb", buffering=0)
+        with file:
+            yield RejectLog(file)
+
+
+class RejectLog:
+    """Writes rejected rows as JSON lines, each at once."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Write one row.
+
+        Raises:
+            RunError: the disk is full or cannot be written.
+        """
+        rest = (json.dumps(record, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+        with writing("rejects.jsonl"):
+            while rest:
+                rest = rest[self._file.write(rest) :]
+
+
+@contextmanager
+def writing(what: str) -> Iterator[None]:
+    """Say of a write that fails what it was and how to go on.
+
+    Raises:
+        RunError: in the place of an `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{what} could not be written ({error.strerror or error}). What was written before is "
+            "whole: make room, then the same command goes on from there"
+        ) from error
 
 
 def read_table(path: Path, columns: Iterable[str] | None = None) -> Any:

@@ -6,17 +6,12 @@ Rows are scored part by part. A part is written in one step and never changed; a
 
 from __future__ import annotations
 
-import json
-import os
-import socket
-import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import datetime, timezone
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pandas as pd
 from tqdm.auto import tqdm
@@ -24,10 +19,12 @@ from tqdm.auto import tqdm
 from .ablation import as_head_set
 from .corpus import Chunk, Corpus, Reject, estimate_rows, iter_chunks
 from .errors import ConfigError, DataError, RunError
+from .heads import HeadSet
 from .idset import IdSet
 from .part_score import PartScorer, Settings, run_identity
-from .parts import SIDES, RunFolder
+from .parts import SIDES, RejectLog, RunFolder
 from .provenance import fingerprint, provenance
+from .run_record import MANIFEST_EVERY, Counts, RunRecord
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -41,26 +38,6 @@ PART_ROWS = 256  # ours: the most that a killed run has to do again
 MAX_REJECTS = 0.05
 # Before so many rows were read the share of bad ones says little.
 ENOUGH = 1_000
-MANIFEST_EVERY = 2.0  # seconds
-
-
-@dataclass
-class Counts:
-    """Where a run stands; ``rows`` is what was read, ``done`` what is in the parts by now."""
-
-    rows: int = 0
-    done: int = 0
-    skipped: int = 0
-    scored: int = 0
-    tokens: int = 0
-    rejects: int = 0
-    duplicates: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def reject_share(self) -> float:
-        """Bad rows over all rows read; a repeated text is not bad."""
-        return self.rejects / max(1, self.rows)
 
 
 @dataclass(frozen=True)
@@ -136,11 +113,22 @@ def score_corpus(
     folder = RunFolder(out)
     with folder.lock():
         _same_run(folder, identity)
-        run = _Run(folder, corpus, scorer, identity, on_error, max_rejects, part_rows, progress)
-        run.note = provenance(model, settings=asdict(settings), heads=head_set.names())
-        run.note["heads_from"] = head_set.provenance.get("probes")
-        run.model_source = model_source
+        facts = {
+            "fingerprint": scorer.key,
+            "source": _describe(corpus.source),
+            "tables": list(tables),
+            "model_source": model_source,
+            "identity": identity,
+            "provenance": _note(model, head_set, settings),
+        }
+        record = RunRecord(folder, facts)
+        run = _Run(folder, corpus, scorer, record, on_error, max_rejects, part_rows, progress)
         return run.go(engine or local_engine)
+
+
+def _note(model: TransformerBridge, heads: HeadSet, settings: Settings) -> dict[str, Any]:
+    note = provenance(model, settings=asdict(settings), heads=heads.names())
+    return {**note, "heads_from": heads.provenance.get("probes")}
 
 
 def _check(
@@ -202,51 +190,48 @@ def local_engine(
 
 @dataclass
 class _Run:
-    """One run over one corpus, and where it stands."""
+    """One run over one corpus."""
 
     folder: RunFolder
     corpus: Corpus
     scorer: PartScorer
-    identity: dict[str, Any]
+    record: RunRecord
     on_error: str
     max_rejects: float
     part_rows: int
     progress: bool
-    counts: Counts = field(default_factory=Counts)
-    note: dict[str, Any] = field(default_factory=dict)
-    damaged: list[str] = field(default_factory=list)
-    started: float = field(default_factory=time.time)
-    written: float = 0.0
-    total: int | None = None
-    model_source: str | None = None
-    state: str = "running"
-    error: str | None = None
 
     def go(self, engine: Engine) -> RunResult:
         """Score what is left; whatever happens, ``run.json`` says it."""
-        self.damaged = self.folder.clean(self.scorer.keep)
-        self.total = estimate_rows(self.corpus)
-        self._write_manifest()
+        record = self.record
+        record.damaged = self.folder.clean(self.scorer.keep)
+        record.expected = estimate_rows(self.corpus)
+        record.write()
         try:
-            with tqdm(total=self.total, unit="row", desc="score", disable=not self.progress) as bar:
+            with tqdm(
+                total=record.expected, unit="row", desc="score", disable=not self.progress
+            ) as bar:
                 self._score(engine, bar)
             self._check_rejects()
-            self.state = "done"
         except BaseException as error:
-            self.state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-            self.error = str(error) or type(error).__name__
+            record.state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            record.error = str(error) or type(error).__name__
+            with suppress(RunError):  # on a full disk the manifest finds no room either
+                record.write()
             raise
-        finally:
-            self._write_manifest()
-        return RunResult(self.folder, self.scorer.key, self.counts, self.folder.manifest())
+        record.state = "done"
+        record.write()
+        return RunResult(self.folder, self.scorer.key, record.counts, self.folder.manifest())
 
     def _score(self, engine: Engine, bar: Any) -> None:
         number = self.folder.next_part()
         done = IdSet(name for name, key in self.folder.done() if key == self.scorer.key)
-        self.counts.done = len(done)
-        chunks = partial(iter_chunks, self.corpus, done, self.part_rows)
+        counts = self.record.counts
+        counts.done = len(done)
+        stop = self.on_error == "raise"
+        chunks = partial(iter_chunks, self.corpus, done, self.part_rows, stop_at_bad=stop)
         # Every run reads the whole source, so the rejects of a run before are written again.
-        with self.folder.rejects_path.open("w", encoding="utf-8", buffering=1) as rejects:
+        with self.folder.rejects() as rejects:
             for chunk, tables in engine(self.scorer, chunks):
                 for item in chunk.rejects:
                     self._reject(item, rejects)
@@ -254,99 +239,43 @@ class _Run:
                     self.folder.write_part(number, tables)
                     number += 1
                     self._count(tables["parts"])
-                self.counts.rows += chunk.read
-                self.counts.skipped += chunk.skipped
+                counts.rows += chunk.read
+                counts.skipped += chunk.skipped
                 bar.update(chunk.read)
-                bar.set_postfix_str(self._postfix(), refresh=False)
-                self._write_manifest(MANIFEST_EVERY)
-                if self.counts.rows >= ENOUGH:
+                bar.set_postfix_str(
+                    f"{self.record.speed:,.0f} tok/s, {counts.rejects} rejects", refresh=False
+                )
+                self.record.halved = self.scorer.halved
+                self.record.write(MANIFEST_EVERY)
+                if counts.rows >= ENOUGH:
                     self._check_rejects()
 
     def _count(self, samples: pd.DataFrame) -> None:
-        self.counts.scored += len(samples)
-        self.counts.done += len(samples)
-        self.counts.tokens += int(samples[["n_tokens", "n_prompt_tokens"]].sum().sum())
+        counts = self.record.counts
+        counts.scored += len(samples)
+        counts.done += len(samples)
+        counts.tokens += int(samples[["n_tokens", "n_prompt_tokens"]].sum().sum())
 
-    def _reject(self, item: Reject, rejects: IO[str]) -> None:
+    def _reject(self, item: Reject, rejects: RejectLog) -> None:
         if item.kind == "duplicate":
-            self.counts.duplicates += 1
+            self.record.counts.duplicates += 1
         elif self.on_error == "raise":
             raise DataError(item.reason, file=item.file, line=item.line, field=item.field)
         else:
-            self.counts.rejects += 1
-            self.counts.reasons[item.reason.split(":")[0].split("(")[0].strip()[:60]] += 1
-        rejects.write(json.dumps(asdict(item), ensure_ascii=False) + "\n")
+            place = f"{item.file}, line {item.line}" if item.line else item.file
+            self.record.counts.add_reason(item.reason, place)
+        rejects.add(asdict(item))
 
     def _check_rejects(self) -> None:
-        counts = self.counts
+        counts = self.record.counts
         if counts.reject_share > self.max_rejects:
-            common = ", ".join(f"{n} × {why}" for why, n in counts.reasons.most_common(3))
             raise RunError(
                 f"{counts.rejects} of {counts.rows} rows ({counts.reject_share:.1%}) are bad, more "
-                f"than --max-rejects {self.max_rejects:.1%}: {common}. "
-                f"See {self.folder.rejects_path}"
+                f"than --max-rejects {self.max_rejects:.1%}: {counts.common}. All are in "
+                f"{self.folder.rejects_path}; mend them, or allow more, and run it again: what "
+                "was scored is kept"
             )
-
-    def _postfix(self) -> str:
-        return f"{self._speed():,.0f} tok/s, {self.counts.rejects} rejects"
-
-    def _speed(self) -> float:
-        return self.counts.tokens / max(1e-9, time.time() - self.started)
-
-    def _write_manifest(self, every: float = 0.0) -> None:
-        now = time.time()
-        if now - self.written < every:
-            return
-        self.written = now
-        counts = {k: v for k, v in asdict(self.counts).items() if k != "reasons"}
-        seconds = now - self.started
-        record = {
-            "state": self.state,
-            "error": self.error,
-            "fingerprint": self.scorer.key,
-            "source": _describe(self.corpus.source),
-            **counts,
-            "reject_reasons": dict(self.counts.reasons.most_common(20)),
-            "expected_rows": self.total,
-            "tokens_per_s": round(self._speed(), 1),
-            "rows_per_s": round(self.counts.scored / max(1e-9, seconds), 3),
-            "eta_s": self._eta(seconds),
-            "seconds": round(seconds, 1),
-            "updated": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "pid": os.getpid(),
-            "host": socket.gethostname(),
-            "tables": list(self.scorer.keep),
-            "damaged_parts": self.damaged,
-            "halved_batches": self.scorer.halved,
-            "model_source": self.model_source,
-            "identity": self.identity,
-            "provenance": self.note,
-        }
-        self.folder.write_manifest(record)
-
-    def _eta(self, seconds: float) -> float | None:
-        """Seconds left, from the rows scored so far and the rows expected."""
-        if self.total is None or not self.counts.scored:
-            return None
-        left = max(0, self.total - self.counts.rows)
-        return round(seconds / self.counts.scored * left, 1)
 
 
 def _describe(source: object) -> str:
     return str(source) if isinstance(source, str | Path) else f"<{type(source).__name__}>"
-
-
-def run_status(folder: str | Path) -> dict[str, Any]:
-    """``run.json`` with the number of parts; a run that was killed is ``stopped``.
-
-    Raises:
-        DataError: no run was started there.
-    """
-    run = RunFolder(folder)
-    record = run.manifest()
-    if not record:
-        raise DataError("no run was started here (no run.json)", file=run.name)
-    # The process may be on another machine of a shared folder: only the lock tells.
-    if record.get("state") == "running" and not run.is_locked():
-        record["state"] = "stopped"
-    return {**record, "parts": len(run.part_paths())}

@@ -13,9 +13,10 @@ import pytest
 import airlens as al
 from airlens import parts, run
 from airlens.corpus import Corpus, iter_rows
-from airlens.errors import DataError, RunError
+from airlens.errors import ConfigError, DataError, RunError
 from airlens.part_score import Settings
-from airlens.run import run_status, score_corpus
+from airlens.run import score_corpus
+from airlens.run_record import run_status
 
 HEADS = "L0H1, L2H3"
 ROWS = [
@@ -233,8 +234,12 @@ def test_bad_rows_are_kept_with_their_reason(llama: Any, tmp_path: Path) -> None
 
 def test_too_many_bad_rows_end_in_an_error(llama: Any, tmp_path: Path) -> None:
     source = write(tmp_path / "data.jsonl", [*ROWS, "{", "{"])
-    with pytest.raises(RunError, match=r"2 of 25 rows \(8.0%\) are bad"):
+    with pytest.raises(RunError, match=r"2 of 25 rows \(8.0%\) are bad") as caught:
         score(llama, source, tmp_path / "out")
+    said = str(caught.value)
+    assert "2 × not JSON" in said
+    assert f"{source}, line 24: not JSON: Expecting" in said
+    assert "allow more" in said
     assert len(parts.RunFolder(tmp_path / "out").read()) == 23
     with pytest.raises(DataError, match="line 24"):
         score(llama, source, tmp_path / "raise", on_error="raise")
@@ -247,6 +252,22 @@ def test_a_repeated_text_is_scored_once_and_reported(llama: Any, tmp_path: Path)
     assert (result.counts.duplicates, result.counts.rejects) == (4, 0)
 
 
+def test_a_row_that_comes_again_is_a_duplicate_another_text_is_not(
+    llama: Any, tmp_path: Path
+) -> None:
+    rows = [*ROWS, ROWS[3], {**ROWS[4], "response": "other"}, {**ROWS[5], "response": "more"}]
+    result = score(llama, write(tmp_path / "d.jsonl", rows), tmp_path / "out", max_rejects=0.5)
+    assert (result.counts.duplicates, result.counts.rejects) == (1, 2)
+    assert result.counts.reasons == {"the id": 2}
+    same(result.samples, score(llama, ROWS, tmp_path / "once").samples)
+
+
+@pytest.mark.parametrize("name", ["mode", "control", "scope", "template", "long"])
+def test_a_setting_that_does_not_exist_is_refused_at_once(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name}='x': use one of"):
+        Settings(**{name: "x"})
+
+
 def test_the_file_can_be_the_domain(tmp_path: Path) -> None:
     from airlens.columns import Columns
 
@@ -254,3 +275,43 @@ def test_the_file_can_be_the_domain(tmp_path: Path) -> None:
         write(tmp_path / f"{name}.jsonl", [{"prompt": "p", "response": name}])
     rows = list(iter_rows(Corpus(tmp_path, Columns(domain="@file"))))
     assert [row.trace.domain for row in rows] == ["algebra", "logic"]  # type: ignore[union-attr]
+
+
+def test_raise_stops_before_anything_is_scored(llama: Any, tmp_path: Path) -> None:
+    source = write(tmp_path / "data.jsonl", [*ROWS[:3], {"prompt": "p"}, *ROWS[3:]])
+
+    def never(rows: Any) -> Any:
+        raise AssertionError("a row was scored")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run.PartScorer, "__call__", lambda self, rows: never(rows))
+        with pytest.raises(DataError, match=r"line 4.*missing"):
+            score(llama, source, tmp_path / "out", on_error="raise")
+    assert run_status(tmp_path / "out")["state"] == "failed"
+
+
+def no_room(path: Path, text: str) -> None:
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+@pytest.mark.parametrize("name", ["run.json", "rejects.jsonl"])
+def test_a_disk_too_full_for_the_small_files(
+    llama: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    source = write(tmp_path / "data.jsonl", [*ROWS, "{not json"])
+    if name == "run.json":
+        monkeypatch.setattr(parts, "atomic_write_text", no_room)
+    else:
+        monkeypatch.setattr(
+            parts.RunFolder, "rejects_path", property(lambda self: Path("/dev/full"))
+        )
+    with pytest.raises(RunError, match=rf"{name}.* \(No space left on device\).*make room"):
+        score(llama, source, tmp_path / "out")
+    monkeypatch.undo()
+    assert len(score(llama, source, tmp_path / "out").samples) == len(ROWS)
+
+
+def test_a_folder_that_cannot_be_made(llama: Any, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"cannot write into .*name another folder"):
+        score(llama, data, data / "out")
