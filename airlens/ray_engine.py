@@ -9,14 +9,17 @@ parts, so that a chunk that was scored twice is written once.
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from .corpus import Chunk
 from .errors import ConfigError, RunError
+from .model import DEFAULT_MODEL
 from .part_score import PartScorer, run_identity
 from .provenance import fingerprint
 
@@ -30,7 +33,8 @@ class RayEngine:
 
     Args:
         model: arguments of `airlens.load_model` for the actors: ``name``, ``device``, ``dtype``. A
-            name that is a path must exist on every machine.
+            name that is a path must exist on every machine; a relative one is taken from the
+            folder of the calling process.
         address: of a cluster; default: one started here and stopped afterwards.
         actors: how many; default: one a GPU, else one a CPU.
         cpus: of a cluster started here; default: all.
@@ -51,7 +55,8 @@ class RayEngine:
             import ray.data  # noqa: F401
         except ImportError as error:
             raise ConfigError("--engine ray needs Ray: pip install 'airlens[ray]'") from error
-        self.model, self.address, self.actors, self.cpus = model, address, actors, cpus
+        self.model = {**model, "name": _absolute(model["name"])}
+        self.address, self.actors, self.cpus = address, actors, cpus
 
     def __call__(
         self, scorer: PartScorer, chunks: Callable[[], Iterator[Chunk]]
@@ -164,13 +169,26 @@ class _Actor:
         return {"blob": [pickle.dumps((light, tables, self.scorer.halved))]}
 
 
+def _absolute(name: Any) -> Any:
+    """A path that exists here as an absolute one: actors start in folders of their own."""
+    path = Path(name).expanduser()
+    return str(path.resolve()) if name != DEFAULT_MODEL and path.exists() else name
+
+
 def _source(chunks: Callable[[], Iterator[Chunk]]) -> Any:
-    """A Ray data source of one task that reads the corpus as a stream of pickled chunks."""
+    """A Ray data source of one task that reads the corpus as a stream of pickled chunks.
+
+    The task runs on this machine and in the folder of the calling process, so that relative paths
+    mean the same, and are noted in the same form, as with the local engine.
+    """
     import pyarrow as pa
     from ray.data.block import BlockMetadata
     from ray.data.datasource import Datasource, ReadTask
 
+    here = Path.cwd()
+
     def read() -> Iterator[Any]:
+        os.chdir(here)
         for chunk in chunks():
             yield pa.table({"blob": pa.array([pickle.dumps(chunk)], type=pa.large_binary())})
 

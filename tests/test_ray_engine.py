@@ -23,6 +23,7 @@ SECONDS = 240
 SCRIPT = """
 import os, pathlib, signal, sys, threading, time
 import psutil
+import ray
 from airlens.model import load_model
 from airlens.ray_engine import RayEngine
 from airlens.run import score_corpus
@@ -38,6 +39,9 @@ if __name__ == "__main__":
     model, data, out = sys.argv[1:4]
     if sys.argv[4] == "kill":
         threading.Thread(target=kill_one, args=[pathlib.Path(out)], daemon=True).start()
+    else:  # a cluster that was started in another folder than the paths are relative to
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+        os.chdir(sys.argv[5])
     engine = RayEngine({"name": model, "device": "cpu"}, actors=2, cpus=2)
     bridge = load_model(model, device="cpu")
     score_corpus(bridge, data, "L0H1,L2H3", out, part_rows=2, engine=engine, progress=False)
@@ -61,23 +65,27 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", ["none", "kill"])
+@pytest.mark.parametrize("case", ["relative paths", "kill"])
 def test_ray_gives_the_numbers_of_local(
-    corpus: tuple[Path, Path, Any], tmp_path: Path, fault: str
+    corpus: tuple[Path, Path, Any], tmp_path: Path, case: str
 ) -> None:
     model, data, local = corpus
+    folder = model.parent
+    if case == "relative paths":
+        model, data = model.relative_to(folder), data.relative_to(folder)
     script = tmp_path / "run.py"
     script.write_text(SCRIPT)
     out = tmp_path / "out"
-    command = [sys.executable, str(script), str(model), str(data), str(out), fault]
+    command = [sys.executable, str(script), str(model), str(data), str(out), case, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     if "timed out during startup" in done.stderr:
         pytest.skip("Ray's own processes did not start in time on this machine")
     assert done.returncode == 0, done.stderr[-2000:]
-    assert (out / "killed").exists() == (fault == "kill")
+    assert (out / "killed").exists() == (case == "kill")
     found = pd.read_parquet(out / "parts").sort_values("id").reset_index(drop=True)
     pd.testing.assert_frame_equal(found, local, rtol=1e-6, atol=1e-6)
-    assert len((out / "rejects.jsonl").read_text().splitlines()) == 1
+    (reject,) = map(json.loads, (out / "rejects.jsonl").read_text().splitlines())
+    assert (reject["file"], reject["line"]) == (str(data), 8)
 
 
 def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
