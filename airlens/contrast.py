@@ -9,11 +9,14 @@ import numpy as np
 import pandas as pd
 
 from .errors import DataError
-from .selection import SELECTORS, TOP, select
+from .selection import SELECTORS, TOP, Selection, choices, select, selector_values, spread
+from .stats import spearman_interval
 
 # AttentionInfluence's Table 4 compares the words that stand out in what two selectors chose.
 N_WORDS = 100
 TOPS = (0.1, 0.2, 0.5)
+# What a score is suspected of being: length, ease, uncertainty, and what any heads would give.
+AGAINST = ("n_tokens", "loss_base", "entropy", "ifd", "ais_control")
 
 
 def usable_selectors(samples: pd.DataFrame) -> list[str]:
@@ -26,6 +29,43 @@ def usable_selectors(samples: pd.DataFrame) -> list[str]:
     return [*found, "random"]
 
 
+def correlations(
+    samples: pd.DataFrame,
+    by: str = "ais",
+    columns: Sequence[str] = AGAINST,
+    *,
+    within: str | None = "domain",
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Spearman's ρ of a selector with what it might be in disguise, and 95 % bootstrap intervals.
+
+    Args:
+        samples: one row a sample.
+        by: the selector.
+        columns: the others; those that are missing or empty are left out.
+        within: with several groups in this column, ρ is given within them too: of the ranks of
+            each value in its own group.
+        seed: of the bootstrap.
+
+    Columns: column, scope ("overall" or "within <column>"), rho, lo, hi, n.
+    """
+    values = pd.DataFrame({"by": selector_values(samples, by, seed)})
+    others = [name for name in columns if name in samples and name != SELECTORS.get(by, (by,))[0]]
+    values[others] = samples[others].astype(float)
+    frames = {"overall": values}
+    if within and samples[within].nunique() > 1:
+        groups = samples[within].fillna("").astype(str)
+        frames[f"within {within}"] = values.groupby(groups).rank(pct=True)
+    rows = []
+    for scope, frame in frames.items():
+        for name in others:
+            known = frame[["by", name]].dropna().to_numpy(np.float64)
+            if len(known):
+                rho = spearman_interval(known[:, 0], known[:, 1], seed=seed)
+                rows.append((name, scope, *rho, len(known)))
+    return pd.DataFrame(rows, columns=["column", "scope", "rho", "lo", "hi", "n"])
+
+
 def length_table(
     samples: pd.DataFrame,
     selectors: Sequence[str] | None = None,
@@ -36,23 +76,34 @@ def length_table(
 ) -> pd.DataFrame:
     """Mean response tokens of what each selector takes and leaves (AttentionInfluence, Table 3).
 
-    Columns: selector, domain, selected, not_selected (mean tokens), ratio. The domain "all" is
-    the whole choice; ``ais, length-matched`` is AIS with the same share of each tenth of lengths.
+    Columns: selector, domain, selected, not_selected (mean tokens), ratio, lo, hi (``random`` is
+    the mean over its draws, lo and hi the range of ``selected``; NaN for the others). The domain
+    "all" is the whole choice; ``ais, length-matched`` is AIS with the same share of each tenth of
+    lengths.
     """
-    rows = []
     names = list(selectors or usable_selectors(samples))
-    for name in [*names, *(["ais, length-matched"] if "ais" in names else [])]:
-        matched = name.endswith("length-matched")
-        by = "ais" if matched else name
-        chosen = select(samples, by, top, within=within, seed=seed, length_matched=matched).samples
-        groups = [("all", chosen)]
-        if within and chosen[within].nunique() > 1:
-            groups += [(str(key), part) for key, part in chosen.groupby(within)]
-        for domain, part in groups:
-            taken = part.loc[part["selected"], "n_tokens"].mean()
-            left = part.loc[~part["selected"], "n_tokens"].mean()
-            rows.append((name, domain, taken, left, taken / left))
-    return pd.DataFrame(rows, columns=["selector", "domain", "selected", "not_selected", "ratio"])
+    made = {by: choices(samples, by, top, within=within, seed=seed) for by in names}
+    if "ais" in names:
+        matched = select(samples, "ais", top, within=within, length_matched=True)
+        made["ais, length-matched"] = [matched]
+    rows: list[tuple[object, ...]] = []
+    for name, draws in made.items():
+        frames = [draw.samples for draw in draws]
+        rows.append((name, "all", *_lengths(frames)))
+        if within and samples[within].nunique() > 1:
+            for domain in sorted(samples[within].astype(str).unique()):
+                parts = [frame[frame[within].astype(str) == domain] for frame in frames]
+                rows.append((name, domain, *_lengths(parts)))
+    columns = ["selector", "domain", "selected", "not_selected", "ratio", "lo", "hi"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _lengths(draws: Sequence[pd.DataFrame]) -> tuple[float, float, float, float, float]:
+    taken = [float(part.loc[part["selected"], "n_tokens"].mean()) for part in draws]
+    left = [float(part.loc[~part["selected"], "n_tokens"].mean()) for part in draws]
+    mean, lo, hi = spread(taken)
+    other = float(np.mean(left))
+    return mean, other, mean / other, lo, hi
 
 
 def word_overlap(
@@ -77,7 +128,8 @@ def word_overlap(
         seed: of ``random``.
 
     Columns: other, top, tf, tf_idf: the share of the `N_WORDS` words with the highest mean (TF-IDF)
-    weight in the one choice that are among those of the other.
+    weight in the one choice that are among those of the other; tf_lo, tf_hi, tf_idf_lo, tf_idf_hi:
+    the range over the draws of ``random``, NaN for the others.
 
     Raises:
         DataError: a sample has no text.
@@ -91,31 +143,25 @@ def word_overlap(
     made = {}
     for kind, idf in (("tf", False), ("tf_idf", True)):
         vectorizer = TfidfVectorizer(use_idf=idf, token_pattern=r"(?u)\b[^\W\d]{2,}\b")
-        matrix = vectorizer.fit_transform(texts.loc[samples["id"]].astype(str))
-        made[kind] = matrix
+        made[kind] = vectorizer.fit_transform(texts.loc[samples["id"]].astype(str))
     rows = []
     for top in tops:
-        chosen = {
-            name: _mask(samples, name, top, within, seed) for name in dict.fromkeys([by, *names])
-        }
-        words = {
-            (kind, name): _top_words(matrix, mask)
-            for kind, matrix in made.items()
-            for name, mask in chosen.items()
-        }
+        own = select(samples, by, top, within=within, seed=seed)
         for name in names:
-            shares = [_shared(words[kind, by], words[kind, name]) for kind in ("tf", "tf_idf")]
-            rows.append((name, top, *shares))
-    return pd.DataFrame(rows, columns=["other", "top", "tf", "tf_idf"])
+            row: dict[str, object] = {"other": name, "top": top}
+            draws = choices(samples, name, top, within=within, seed=seed)
+            for kind, matrix in made.items():
+                words = _top_words(matrix, own)
+                shares = [_shared(words, _top_words(matrix, draw)) for draw in draws]
+                row[kind], row[f"{kind}_lo"], row[f"{kind}_hi"] = spread(shares)
+            rows.append(row)
+    columns = ["other", "top", "tf", "tf_idf", "tf_lo", "tf_hi", "tf_idf_lo", "tf_idf_hi"]
+    return pd.DataFrame(rows, columns=columns)
 
 
-def _mask(samples: pd.DataFrame, by: str, top: float, within: str | None, seed: int) -> np.ndarray:
-    chosen = select(samples, by, top, within=within, seed=seed).samples["selected"]
-    return np.asarray(chosen.to_numpy(dtype=bool))
-
-
-def _top_words(matrix: Any, mask: np.ndarray) -> set[int]:
-    weights = np.asarray(matrix[np.flatnonzero(mask)].mean(axis=0)).ravel()
+def _top_words(matrix: Any, chosen: Selection) -> set[int]:
+    rows = np.flatnonzero(chosen.samples["selected"].to_numpy(dtype=bool))
+    weights = np.asarray(matrix[rows].mean(axis=0)).ravel()
     order = np.argsort(-weights, kind="stable")[:N_WORDS]
     return {int(word) for word in order if weights[word] > 0}
 
@@ -132,8 +178,6 @@ def telling_samples(
     Columns id, why ("highest", "lowest", "disputed: …"), and both ranks as shares (1 = best).
     Disputed are those that ``by`` ranks far above ``against`` or far below.
     """
-    from .selection import selector_values
-
     frame = pd.DataFrame({"id": samples["id"]})
     frame["rank"] = selector_values(samples, by).rank(pct=True)
     frame["rank_against"] = selector_values(samples, against).rank(pct=True)

@@ -169,6 +169,8 @@ def export(
 def _read(path: Path) -> Iterator[dict[str, Any]]:
     try:
         text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise DataError("no such file; `airlens select` writes one", file=str(path)) from error
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"no selection ({error})", file=str(path)) from error
     for number, line in enumerate(text.splitlines(), start=1):

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from .figures_ablation import ablation_curve
 from .figures_attention import answer_attention_map
-from .figures_corpus import cluster_bars, lengths_by_selector, sample_map, word_overlap_map
+from .figures_corpus import (
+    cluster_bars,
+    correlation_forest,
+    lengths_by_selector,
+    sample_map,
+    word_overlap_map,
+)
 from .figures_emergence import emergence_figure
 from .figures_heads import head_map, score_ranking
 from .figures_needle import generations_figure, needle_grid_figure
@@ -35,6 +41,7 @@ __all__ = [
     "answer_attention_map",
     "auroc_forest",
     "cluster_bars",
+    "correlation_forest",
     "correlation_strip",
     "detector_curves",
     "domain_counts",

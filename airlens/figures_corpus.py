@@ -8,15 +8,77 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from .figstyle import COLOURS, DARK_INK, TEXT_SEQUENTIAL, figure, need, no_data
-from .figtext import number, percent, plotly_text, shorten
+from .figstyle import COLOURS, DARK_INK, TEXT_SEQUENTIAL, figure, floats, need, no_data
+from .figtext import SHORT, number, percent, plotly_text, shorten
+
+NAMES = {
+    "n_tokens": "response length",
+    "loss_base": "base loss",
+    "entropy": "base entropy",
+    "ifd": "IFD",
+    "ais_control": "AIS of random heads",
+}
+
+
+def correlation_forest(
+    table: pd.DataFrame, by: str = "ais", *, title: str | None = None
+) -> go.Figure:
+    """Return Spearman's ρ of a selector with other values, with 95 % intervals.
+
+    Args:
+        table: from `airlens.contrast.correlations`: column, scope, rho, lo, hi.
+        by: the selector, for the headline.
+        title: Replaces the headline.
+    """
+    if table.empty:
+        return no_data(title or "Correlations", "nothing to compare with")
+    need(table, ("column", "scope", "rho", "lo", "hi"), "correlation_forest")
+    overall = table[table["scope"] == "overall"].reset_index(drop=True)
+    most = overall.loc[int(np.nanargmax(floats(overall, "rho") ** 2))]
+    head = f"{SHORT.get(by, by)} goes most with {_name(most['column'])}: ρ = {number(most['rho'])}"
+    aid = "Spearman's ρ; bars: 95 % bootstrap over samples"
+    scopes = list(dict.fromkeys(table["scope"]))
+    names = list(dict.fromkeys(map(_name, table["column"])))
+    fig = figure(title or head, aid, height=170 + 44 * len(names), legend=len(scopes) > 1)
+    for scope, colour, symbol in zip(
+        scopes, (COLOURS["base"], COLOURS["ablated"]), ("circle", "diamond-open"), strict=False
+    ):
+        part = table[table["scope"] == scope]
+        rho, lo, hi = (floats(part, name) for name in ("rho", "lo", "hi"))
+        fig.add_scatter(
+            x=rho.tolist(),
+            y=[plotly_text(_name(name)) for name in part["column"]],
+            error_x={
+                "type": "data",
+                "array": (hi - rho).tolist(),
+                "arrayminus": (rho - lo).tolist(),
+            },
+            mode="markers",
+            name=plotly_text(scope),
+            marker={"size": 10, "color": colour, "symbol": symbol},
+            customdata=np.stack([lo, hi], axis=1).tolist(),
+            hovertemplate="%{y}: %{x:.2f} [%{customdata[0]:.2f}, %{customdata[1]:.2f}]",
+        )
+    fig.add_vline(x=0, line_width=1, line_color=COLOURS["control"])
+    fig.update_xaxes(title_text="Spearman's ρ", range=[-1.05, 1.05])
+    fig.update_yaxes(autorange="reversed", showgrid=True)
+    return fig
+
+
+def _bars(middle: np.ndarray, lo: np.ndarray, hi: np.ndarray) -> dict[str, Any]:
+    return {"type": "data", "array": (hi - middle).tolist(), "arrayminus": (middle - lo).tolist()}
+
+
+def _name(column: object) -> str:
+    return NAMES.get(str(column), str(column))
 
 
 def lengths_by_selector(table: pd.DataFrame, *, title: str | None = None) -> go.Figure:
     """Return the mean length of what each selector takes, and of what it leaves.
 
     Args:
-        table: from `airlens.contrast.length_table`; the rows of domain "all" are shown.
+        table: from `airlens.contrast.length_table`; the rows of domain "all" are shown. The bar
+            at ``random`` is the range of its draws.
         title: Replaces the headline.
     """
     if table.empty:
@@ -41,6 +103,8 @@ def lengths_by_selector(table: pd.DataFrame, *, title: str | None = None) -> go.
             marker={"size": 11, "color": COLOURS[kind]},
             hovertemplate="%{y}: %{x:.1f} tokens<extra>" + name + "</extra>",
         )
+    if "lo" in rows and rows["lo"].notna().any():
+        fig.data[-1].error_x = _bars(*(floats(rows, name) for name in ("selected", "lo", "hi")))
     fig.update_xaxes(title_text="mean response length (tokens)", rangemode="tozero")
     fig.update_yaxes(showgrid=True)
     return fig
@@ -50,7 +114,8 @@ def word_overlap_map(table: pd.DataFrame, *, title: str | None = None) -> go.Fig
     """Return the share of top words that a selector has in common with each other one.
 
     Args:
-        table: from `airlens.contrast.word_overlap`: other, top, tf, tf_idf.
+        table: from `airlens.contrast.word_overlap`: other, top, tf, tf_idf; tf_lo, tf_hi,
+            tf_idf_lo, tf_idf_hi where a cell is the mean of several draws.
         title: Replaces the headline.
     """
     if table.empty:
@@ -60,16 +125,17 @@ def word_overlap_map(table: pd.DataFrame, *, title: str | None = None) -> go.Fig
     tops = sorted(table["top"].unique())
     columns = [(kind, top) for kind in ("tf", "tf_idf") for top in tops]
     shown = {"tf": "TF", "tf_idf": "TF-IDF"}
-    wide = table.pivot_table(index="other", columns="top", values=["tf", "tf_idf"], sort=False)
-    cells = wide.reindex(index=names, columns=pd.MultiIndex.from_tuples(columns)).to_numpy()
+    by_cell = table.assign(other=table["other"].astype(str)).set_index(["other", "top"])
+    cells = [[float(by_cell.loc[(name, top), kind]) for kind, top in columns] for name in names]
+    shows = [[_cell(by_cell.loc[(name, top)], kind) for kind, top in columns] for name in names]
     ticks = [f"{shown[kind]}, top {percent(float(top))}" for kind, top in columns]
     head = "Top words shared with each other selector"
     fig = figure(title or head, "share of the 100 weightiest words", height=180 + 34 * len(names))
     fig.add_heatmap(
-        z=cells.tolist(),
+        z=cells,
         x=ticks,
         y=[plotly_text(name) for name in names],
-        text=[[f"{cell:.2f}" for cell in line] for line in cells],
+        text=shows,
         texttemplate="%{text}",
         textfont={"size": 11.5, "color": DARK_INK},
         colorscale=TEXT_SEQUENTIAL,
@@ -83,6 +149,13 @@ def word_overlap_map(table: pd.DataFrame, *, title: str | None = None) -> go.Fig
     fig.update_xaxes(showgrid=False, ticks="", tickangle=-30)
     fig.update_yaxes(showgrid=False, ticks="", autorange="reversed")
     return fig
+
+
+def _cell(row: Any, kind: str) -> str:
+    """A share, with the range of its draws below where there are several."""
+    text = f"{row[kind]:.2f}"
+    low, high = row.get(f"{kind}_lo", np.nan), row.get(f"{kind}_hi", np.nan)
+    return text if np.isnan(low) else f"{text} ({low:.2f}–{high:.2f})"
 
 
 def sample_map(frame: pd.DataFrame, *, title: str | None = None) -> go.Figure:
@@ -163,7 +236,7 @@ def cluster_bars(table: pd.DataFrame, *, title: str | None = None) -> go.Figure:
             marker={"color": COLOURS[kind]},
             hovertemplate="%{y}<br>%{x:.1%}<extra>" + name + "</extra>",
         )
-    fig.update_layout(barmode="group", legend_traceorder="reversed")
+    fig.update_layout(barmode="group", legend_traceorder="normal")
     fig.update_xaxes(title_text="share of samples", tickformat=".0%")
     fig.update_yaxes(autorange="reversed", showgrid=False)
     return fig

@@ -138,7 +138,8 @@ def selector_overlap(
     if rows.empty:
         return no_data(heading, "no pair of selectors to show")
     names = list(dict.fromkeys([*map(str, rows["a"]), *map(str, rows["b"])]))
-    tops = sorted(rows["top"].dropna().unique()) if "top" in rows else []
+    # A single share is named by the headline.
+    tops = sorted(rows["top"].dropna().unique()) if "top" in rows and top is None else []
     base = figure(title or _overlap_title(rows), "Jaccard: shared over all that either keeps")
     fig = make_subplots(
         rows=1,
@@ -184,8 +185,14 @@ def _overlap_cells(rows: pd.DataFrame, names: list[str]) -> dict[str, Any]:
     grid = np.full((len(names), len(names)), np.nan)
     a, b = ([names.index(str(name)) for name in rows[side]] for side in ("a", "b"))
     grid[a, b] = grid[b, a] = floats(rows, "jaccard")
-    np.fill_diagonal(grid, np.nan)
+    trivial = np.diag(grid) == 1  # what is left there: one draw of random against another
+    grid[np.flatnonzero(trivial), np.flatnonzero(trivial)] = np.nan
     hover = [[f"{plotly_text(p)} and {plotly_text(q)}" for q in names] for p in names]
+    if "lo" in rows:
+        ranges = zip(a, b, floats(rows, "lo"), floats(rows, "hi"), strict=True)
+        for i, j, lo, hi in ranges:
+            if np.isfinite(lo):
+                hover[i][j] += f" (mean of draws, {lo:.2f} to {hi:.2f})"
     return {
         "type": "heatmap",
         "z": grid.tolist(),

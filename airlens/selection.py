@@ -27,6 +27,7 @@ SELECTORS: dict[str, tuple[str, int]] = {
     "ifd": ("ifd", 1),
 }
 TOP = 0.2  # AttentionInfluence §4.2: the top 20 % of each domain
+RANDOM_SEEDS = 3  # METHOD §5: what is compared with random is compared with several draws
 LENGTH_BINS = 10  # length-matched: the same share of each tenth of the lengths
 
 
@@ -223,10 +224,33 @@ def selector_values(samples: pd.DataFrame, by: str, seed: int = 0) -> pd.Series:
         drawn = np.random.default_rng(seed).random(len(samples))
         return pd.Series(drawn, index=ids).reindex(samples.index)
     column, sign = SELECTORS.get(by, (by, 1))
+    if by == "ifd" and column not in samples:
+        raise ConfigError("by='ifd': these samples were scored without it; score with --ifd")
     if column not in samples or not pd.api.types.is_numeric_dtype(samples[column]):
         known = ", ".join(["random", *SELECTORS])
         raise ConfigError(f"by={by!r}: use {known}, or a numeric column of the samples")
     return samples[column].astype(float) * sign
+
+
+def choices(
+    samples: pd.DataFrame,
+    by: str,
+    top: float | int = TOP,
+    *,
+    within: str | None = "domain",
+    seed: int = 0,
+) -> list[Selection]:
+    """The choice of a selector, for comparisons: one, of ``random`` one for each of some seeds."""
+    seeds = range(seed, seed + RANDOM_SEEDS) if by == "random" else [seed]
+    return [select(samples, by, top, within=within, seed=each) for each in seeds]
+
+
+def spread(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean, lowest and highest of several draws; one value has no range (NaN)."""
+    mean = float(np.mean(values)) if len(values) else float("nan")
+    if len(values) < 2:
+        return mean, float("nan"), float("nan")
+    return mean, float(min(values)), float(max(values))
 
 
 def overlap(
@@ -237,16 +261,25 @@ def overlap(
     within: str | None = "domain",
     seed: int = 0,
 ) -> pd.DataFrame:
-    """How much the choices of selectors have in common: columns a, b, top, jaccard."""
+    """How much the choices of selectors have in common: columns a, b, top, jaccard, lo, hi.
+
+    With ``random`` the Jaccard is the mean over its draws, lo and hi their range; random with
+    itself is one draw against another. A selector with itself is 1.
+    """
     rows = []
     for top in tops:
         chosen = {
-            by: set(select(samples, by, top, within=within, seed=seed).ids) for by in selectors
+            by: [set(c.ids) for c in choices(samples, by, top, within=within, seed=seed)]
+            for by in selectors
         }
         for name in selectors:
-            rows.append((name, name, top, 1.0))
+            draws = [_jaccard(a, b) for a, b in combinations(chosen[name], 2)]
+            rows.append((name, name, top, *spread(draws or [1.0])))
         for a, b in combinations(selectors, 2):
-            union = len(chosen[a] | chosen[b])
-            share = len(chosen[a] & chosen[b]) / union if union else float("nan")
-            rows += [(a, b, top, share), (b, a, top, share)]
-    return pd.DataFrame(rows, columns=["a", "b", "top", "jaccard"])
+            shares = spread([_jaccard(one, two) for one in chosen[a] for two in chosen[b]])
+            rows += [(a, b, top, *shares), (b, a, top, *shares)]
+    return pd.DataFrame(rows, columns=["a", "b", "top", "jaccard", "lo", "hi"])
+
+
+def _jaccard(a: set[str], b: set[str]) -> float:
+    return len(a & b) / len(a | b) if a | b else float("nan")

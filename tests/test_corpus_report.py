@@ -14,9 +14,16 @@ from airlens import contrast
 from airlens.corpus_report import corpus_report
 from airlens.embed import embed_map, embeddings
 from airlens.errors import DataError
-from airlens.figures_corpus import cluster_bars, lengths_by_selector, sample_map, word_overlap_map
+from airlens.figures_corpus import (
+    cluster_bars,
+    correlation_forest,
+    lengths_by_selector,
+    sample_map,
+    word_overlap_map,
+)
 from airlens.parts import RunFolder
 from airlens.run import score_corpus
+from airlens.selection import select
 
 HEADS = "L0H1, L2H3"
 
@@ -41,7 +48,8 @@ def folder(llama: Any, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 def test_the_report_has_every_part_and_escapes_its_data(folder: RunFolder, llama: Any) -> None:
     page = corpus_report(folder, top=0.2, model=llama).html()
     for heading in (
-        *("What was scored", "Scores by domain", "Is it length?", "Overlap of selectors", "Words"),
+        *("What was scored", "Scores by domain", "Is it something simpler?", "Is it length?"),
+        *("Overlap of selectors", "Words", "Chance: two random choices share"),
         *("Where the chosen lie", "Samples to read", "All samples"),
     ):
         assert heading in page
@@ -76,6 +84,39 @@ def test_lengths_are_those_of_the_chosen() -> None:
     assert rows.loc["length", "not_selected"] == np.arange(10, 40).mean()
     assert abs(rows.loc["ais, length-matched", "ratio"] - 1) < 0.1
     assert lengths_by_selector(table).data
+
+
+def test_random_has_the_mean_and_range_of_its_draws() -> None:
+    samples = frame()
+    row = contrast.length_table(samples, ["random"], 0.25, within=None, seed=5).iloc[0]
+    means = [
+        select(samples, "random", 0.25, within=None, seed=5 + i).chosen["n_tokens"].mean()
+        for i in range(3)
+    ]
+    assert row["selected"] == pytest.approx(sum(means) / 3)
+    assert (row["lo"], row["hi"]) == (min(means), max(means))
+    texts = pd.Series([f"{'abcdefgh'[i % 8] * 3} word" for i in range(40)], index=samples["id"])
+    words = contrast.word_overlap(samples, texts, "ais", ["random", "loss"], (0.1,), within=None)
+    words = words.set_index("other")
+    assert words.loc["random", "tf_lo"] <= words.loc["random", "tf"] <= words.loc["random", "tf_hi"]
+    assert words.loc["loss", ["tf_lo", "tf_hi"]].isna().all()
+
+
+def test_correlations_are_those_of_scipy_overall_and_within() -> None:
+    from scipy.stats import spearmanr
+
+    samples = frame()
+    samples["entropy"] = np.where(samples["domain"] == "a", 10, -10) + samples["ais"]
+    table = contrast.correlations(samples).set_index(["column", "scope"])
+    for name in ("n_tokens", "loss_base", "entropy"):
+        row = table.loc[(name, "overall")]
+        assert row["rho"] == pytest.approx(spearmanr(samples["ais"], samples[name])[0])
+        assert row["lo"] <= row["rho"] <= row["hi"]
+    assert table.loc[("entropy", "within domain"), "rho"] == pytest.approx(1)
+    assert table.loc[("entropy", "overall"), "rho"] < 0.8
+    figure = correlation_forest(table.reset_index())
+    assert {trace.name for trace in figure.data} == {"overall", "within domain"}
+    assert "base entropy" in figure.layout.title.text
 
 
 def test_word_overlap_of_what_is_known() -> None:

@@ -98,7 +98,7 @@ def test_columns_can_be_chosen(selected: Path, tmp_path: Path) -> None:
     assert set(json.loads(out.read_text().splitlines()[0])) == {"id", "answer"}
     with pytest.raises(ConfigError, match="no column 'nothing'"):
         export(selected, out, columns=["nothing"])
-    with pytest.raises(DataError, match="no selection"):
+    with pytest.raises(DataError, match="no such file; `airlens select` writes one"):
         export(tmp_path / "absent.jsonl", out)
 
 

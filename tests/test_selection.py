@@ -146,3 +146,18 @@ def test_a_loss_floor_keeps_the_certain_out() -> None:
     samples = frame(20)
     chosen = select(samples, "loss_low", 5, within=None, min_loss=7.0).chosen
     assert sorted(chosen["loss_base"]) == [7, 8, 9, 10, 11]
+
+
+def test_random_is_compared_by_several_draws() -> None:
+    samples = frame().assign(n_tokens=lambda x: x["ais"])
+    table = overlap(samples, ("ais", "random"), (0.4,), within=None, seed=3)
+    row = table.set_index(["a", "b"]).loc[("ais", "random")]
+    drawn = [set(select(samples, "random", 0.4, within=None, seed=3 + i).ids) for i in range(3)]
+    best = set(select(samples, "ais", 0.4, within=None).ids)
+    shares = [len(best & d) / len(best | d) for d in drawn]
+    assert row["jaccard"] == pytest.approx(sum(shares) / 3)
+    assert (row["lo"], row["hi"]) == (min(shares), max(shares))
+    itself = table.set_index(["a", "b"]).loc[("random", "random"), "jaccard"]
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    want = [len(drawn[a] & drawn[b]) / len(drawn[a] | drawn[b]) for a, b in pairs]
+    assert itself == pytest.approx(sum(want) / 3)
