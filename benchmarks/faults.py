@@ -10,6 +10,7 @@ import argparse
 import json
 import random
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -46,6 +47,8 @@ WORDS = [
     "minus",
     "is",
 ]
+# A mount namespace, as a user who is root in it: nobody else sees the disk that is filled.
+NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount"]
 # A damaged row of each kind and what its reason must say.
 BAD: list[tuple[Any, str]] = [
     (b"{not json", "not JSON"),
@@ -108,12 +111,16 @@ class Bench:
         text = " ".join(self.rng.choices(WORDS, k=self.rng.randint(2, 12)))
         return {"id": f"r{number}", "prompt": f"{number}?", "response": f"{text}.\n{text}"}
 
-    def start(self, out: Path, *more: str, data: Path | None = None) -> subprocess.Popen[bytes]:
+    def command(self, out: Path, *more: str, data: Path | None = None) -> list[str]:
         command = [sys.executable, "-m", "airlens.cli", "score", str(data or self.data)]
         command += ["--heads", HEADS, "--model", str(self.model), "--out", str(out), "-q"]
-        command += ["--part-rows", str(PART_ROWS), "--device", "cpu", *more]
+        return [*command, "--part-rows", str(PART_ROWS), "--device", "cpu", *more]
+
+    def start(self, out: Path, *more: str, data: Path | None = None) -> subprocess.Popen[bytes]:
         log = (self.folder / "log").open("ab")
-        return subprocess.Popen(command, stdout=log, stderr=subprocess.PIPE)
+        return subprocess.Popen(
+            self.command(out, *more, data=data), stdout=log, stderr=subprocess.PIPE
+        )
 
     def finish(self, out: Path, *more: str, data: Path | None = None) -> str:
         """Run to the end; what went to stderr."""
@@ -144,7 +151,7 @@ class Bench:
                 numbers = found.select_dtypes("number") - self.whole.select_dtypes("number")
                 worst = float(numbers.abs().max().max())
                 same = worst < 1e-6
-        except (RuntimeError, AssertionError, subprocess.TimeoutExpired) as error:
+        except Exception as error:  # whatever it is, the fault was not survived
             note, same, worst = f"FAILED: {error}", False, float("nan")
         exact = "identical" if same and worst == 0 else f"largest difference {worst:.1g}"
         row = {"fault": name, "ok": same, "scores": exact if same else "DIFFER", "note": note}
@@ -180,19 +187,40 @@ class Bench:
         return f"found {', '.join(damaged)} and scored their rows again"
 
     def full_disk(self) -> str:
-        """A limit on the size of files stands for a full disk: the write fails half-way."""
+        """A disk of half the room that the run needs; then room is made and the run goes on.
+
+        The disk is a tmpfs in a mount namespace of its own; where that is not allowed, a limit on
+        the size of files stands for it: the write fails half-way too.
+        """
         out = self.folder / "full_disk"
-        shutil.copytree(self.folder / "whole", out)
-        for path in sorted((out / "parts").glob("part-*"))[5:]:
-            path.unlink()
-        command = self.start(out)
-        resource.prlimit(command.pid, resource.RLIMIT_FSIZE, (2000, 2000))
-        _, errors = command.communicate(timeout=600)
+        if subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode:
+            return self.files_too_large(out)
+        whole = sum(path.stat().st_size for path in (self.folder / "whole").rglob("*"))
+        disk = self.folder / "disk"
+        disk.mkdir()
+        run = shlex.join(self.command(disk / "out"))
+        script = f"""
+        mount -t tmpfs -o size={whole // 2} none {disk}
+        {run}; echo code $?; ls {disk}/out/parts | wc -l
+        mount -o remount,size=1g {disk} && {run} && cp -r {disk}/out {out}
+        """
+        done = subprocess.run(
+            [*NAMESPACE, "sh", "-c", script], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr[-400:]
+        assert "code 2" in done.stdout, (done.stdout, done.stderr[-400:])
+        assert "No space left on device" in done.stderr, done.stderr[-400:]
+        return f"exit 2 with {done.stdout.split()[2]} parts on a full disk; room made, resumed"
+
+    def files_too_large(self, out: Path) -> str:
+        process = self.start(out)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (3000, 3000))
+        _, errors = process.communicate(timeout=600)
         text = errors.decode(errors="replace")
-        assert command.returncode == 2, text[-400:]
+        assert process.returncode == 2, text[-400:]
         before = self.parts(out)
         self.finish(out)
-        return f"exit 2 with {before} whole parts ({text.strip().splitlines()[-1][:60]}…), resumed"
+        return f"exit 2 with {before} parts under a limit on file size, resumed"
 
     def two_at_once(self) -> str:
         out = self.folder / "two_at_once"
