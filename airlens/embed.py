@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MAX_TOKENS = 256  # ours: enough to place a text, and a bound on the cost
 CLUSTERS = 8
+IN_A_CLUSTER = 10  # ours: samples a cluster at least, on average; of fewer a share says nothing
 
 
 def embeddings(
@@ -69,7 +70,8 @@ def embed_map(
     """Two PCA coordinates and a k-means cluster of each sample: columns id, x, y, cluster.
 
     ``attrs["explained"]`` has the share of variance on each of the two axes. Clusters are found in
-    the first 20 principal components; 0 is the largest.
+    the first 20 principal components: at most ``clusters``, one for every `IN_A_CLUSTER` samples; 0
+    is the largest.
     """
     from sklearn.cluster import KMeans
     from sklearn.decomposition import PCA
@@ -82,7 +84,8 @@ def embed_map(
     components = min(20, *scaled.shape)
     pca = PCA(components, random_state=seed)
     points = pca.fit_transform(scaled)
-    found = KMeans(min(clusters, len(frame)), n_init=4, random_state=seed).fit_predict(points)
+    wanted = min(clusters, max(2, len(frame) // IN_A_CLUSTER))
+    found = KMeans(wanted, n_init=4, random_state=seed).fit_predict(points)
     order = pd.Series(found).value_counts().index
     frame["x"], frame["y"] = points[:, 0], points[:, 1]
     frame["cluster"] = pd.Series(found).map({old: new for new, old in enumerate(order)})

@@ -40,14 +40,14 @@ def correlation_forest(
     scopes = list(dict.fromkeys(table["scope"]))
     names = list(dict.fromkeys(map(_name, table["column"])))
     fig = figure(title or head, aid, height=170 + 44 * len(names), legend=len(scopes) > 1)
-    for scope, colour, symbol in zip(
-        scopes, (COLOURS["base"], COLOURS["ablated"]), ("circle", "diamond-open"), strict=False
-    ):
+    looks = zip(scopes, (COLOURS["base"], COLOURS["ablated"]), ("circle", "diamond"), strict=False)
+    for place, (scope, colour, symbol) in enumerate(looks):
         part = table[table["scope"] == scope]
         rho, lo, hi = (floats(part, name) for name in ("rho", "lo", "hi"))
+        apart = 0.24 * (place - (len(scopes) - 1) / 2)  # side by side, not one over the other
         fig.add_scatter(
             x=rho.tolist(),
-            y=[plotly_text(_name(name)) for name in part["column"]],
+            y=[names.index(_name(name)) + apart for name in part["column"]],
             error_x={
                 "type": "data",
                 "array": (hi - rho).tolist(),
@@ -56,12 +56,14 @@ def correlation_forest(
             mode="markers",
             name=plotly_text(scope),
             marker={"size": 10, "color": colour, "symbol": symbol},
+            text=[plotly_text(_name(name)) for name in part["column"]],
             customdata=np.stack([lo, hi], axis=1).tolist(),
-            hovertemplate="%{y}: %{x:.2f} [%{customdata[0]:.2f}, %{customdata[1]:.2f}]",
+            hovertemplate="%{text}: %{x:.2f} [%{customdata[0]:.2f}, %{customdata[1]:.2f}]",
         )
     fig.add_vline(x=0, line_width=1, line_color=COLOURS["control"])
     fig.update_xaxes(title_text="Spearman's ρ", range=[-1.05, 1.05])
-    fig.update_yaxes(autorange="reversed", showgrid=True)
+    ticks = {"tickvals": list(range(len(names))), "ticktext": [plotly_text(n) for n in names]}
+    fig.update_yaxes(**ticks, range=[len(names) - 0.4, -0.6], zeroline=False)
     return fig
 
 
@@ -190,6 +192,7 @@ def sample_map(frame: pd.DataFrame, *, title: str | None = None) -> go.Figure:
             y=float(part["y"].median()),
             text=f"<b>{plotly_text(str(cluster))}</b>",
             showarrow=False,
+            yshift=15,  # beside the points, not over them
             bgcolor="rgba(255,255,255,0.75)",
             font={"color": DARK_INK, "size": 12},
         )

@@ -190,15 +190,17 @@ def _count(top: float | int, size: int) -> int:
 
 
 def _shared(wanted: int, sizes: pd.Series) -> dict[str, int]:
-    """``wanted`` shared out over cells in proportion to their sizes (largest remainders)."""
-    exact = sizes * min(1.0, wanted / max(1, int(sizes.sum())))
-    whole = exact.astype(int)
-    rest = min(wanted, int(sizes.sum())) - int(whole.sum())
-    extra = (exact - whole).sort_values(ascending=False, kind="stable").index[:rest]
-    whole.loc[extra] += 1
+    """``wanted`` shared out over cells in proportion to their sizes.
+
+    Rounded along the order of the cells (tenths of the lengths), so that where there is less than
+    one for each, those that get one lie evenly among the rest.
+    """
     if len(sizes) == 1:
-        whole.iloc[0] = wanted  # more than there are is no error: all are kept
-    return {str(name): int(count) for name, count in whole.items()}
+        return {str(sizes.index[0]): wanted}  # more than there are is no error: all are kept
+    exact = sizes * min(1.0, wanted / max(1, int(sizes.sum())))
+    edges = np.floor(exact.cumsum().to_numpy() + 0.5 + 1e-9).astype(int)
+    counts = np.diff(edges, prepend=0)
+    return {str(name): int(count) for name, count in zip(sizes.index, counts, strict=True)}
 
 
 def _within_budget(

@@ -167,7 +167,7 @@ class Bench:
             goal = self.parts(out) + self.rng.randint(1, share)
             process = self.start(out)
             while process.poll() is None and self.parts(out) < goal:
-                time.sleep(0.002)
+                time.sleep(0.02)
             time.sleep(self.rng.random() * 0.05)
             process.send_signal(signal.SIGKILL)
             process.wait()

@@ -109,6 +109,15 @@ def test_length_matched_takes_the_same_share_of_each_tenth(seed: int, top: float
         assert counts.max() - counts.min() <= 1
 
 
+@pytest.mark.parametrize("k", [1, 2, 3, 5])
+def test_fewer_than_a_tenth_each_are_spread_over_the_lengths(k: int) -> None:
+    samples = frame(100).assign(n_tokens=np.arange(100.0))
+    chosen = select(samples, "loss", k, within=None, length_matched=True).chosen
+    assert len(chosen) == k
+    thirds = np.floor(np.sort(chosen["n_tokens"].to_numpy()) * k / 100).tolist()
+    assert thirds == list(range(k))  # one in each k-th of the lengths
+
+
 def test_within_a_tenth_the_best_are_kept() -> None:
     samples = frame(200)
     chosen = select(samples, "ais", 0.3, within=None, length_matched=True).samples
