@@ -83,8 +83,8 @@ def select(
         tokens: instead of ``top``, the best of each group until they hold so many response tokens;
             each group gets its share of this budget, by its tokens.
         quotas: ``top`` for some groups of ``within`` (a share or a count); the others keep ``top``.
-        length_matched: choose the same share from each tenth of the lengths of a group, so that
-            the chosen are as long as the rest.
+        length_matched: choose the same share from each tenth of the lengths of a group (of fewer
+            stretches where fewer than ten are chosen), so that the chosen are as long as the rest.
         min_loss: samples with a base loss under this many nats a token are not chosen: a ratio to
             next to nothing says little.
         residual_on: rank by what these columns leave of the score, e.g. ``("loss_base",)``
@@ -111,10 +111,15 @@ def select(
     if min_loss is not None:
         eligible &= _column(samples, "loss_base") >= min_loss
     groups = frame[within].fillna("").astype(str) if within else _constant(frame)
-    cells = _length_cells(frame, groups) if length_matched else groups
+    wanted = _wanted(top, quotas or {}, groups)
+    cells = groups
+    if length_matched:
+        # Each tenth gives one at least; where fewer are wanted, the stretches are longer.
+        most = pd.Series(LENGTH_BINS, groups.index) if tokens else groups.map(wanted)
+        cells = _length_cells(frame, groups, most.clip(1, LENGTH_BINS))
     frame["rank_in_group"] = _ranks(frame, cells, eligible)
     if tokens is None:
-        kept = frame["rank_in_group"] <= _quotas(top, quotas or {}, groups, cells, eligible)
+        kept = frame["rank_in_group"] <= _counts(wanted, groups, cells)
     else:
         kept = _within_budget(frame, cells, eligible, tokens)
     frame["selected"] = kept & eligible
@@ -145,24 +150,23 @@ def _ranks(frame: pd.DataFrame, cells: pd.Series, eligible: pd.Series) -> pd.Ser
     return rank.reindex(frame.index).astype(int)
 
 
-def _length_cells(frame: pd.DataFrame, groups: pd.Series) -> pd.Series:
-    """The tenth of its group's lengths that each sample lies in, as a name of its own."""
+def _length_cells(frame: pd.DataFrame, groups: pd.Series, bins: pd.Series) -> pd.Series:
+    """The stretch of its group's lengths that each sample lies in, as a name of its own.
+
+    ``bins``: for each sample into how many equal stretches its group is cut.
+    """
     lengths = _column(frame, "n_tokens").astype(float)
     order = pd.DataFrame({"length": lengths, "id": frame["id"]}).sort_values(["length", "id"])
     place = order.groupby(groups.loc[order.index], sort=False).cumcount().reindex(frame.index)
     size = groups.map(groups.value_counts())
-    tenth = (place * LENGTH_BINS // size).astype(int)
-    return groups + "\x00" + tenth.map("{:02d}".format)
+    stretch = (place * bins // size).astype(int)
+    return groups + "\x00" + stretch.map("{:02d}".format)
 
 
-def _quotas(
-    top: float | int,
-    quotas: Mapping[str, float | int],
-    groups: pd.Series,
-    cells: pd.Series,
-    eligible: pd.Series,
-) -> pd.Series:
-    """How many of each sample's cell are kept.
+def _wanted(
+    top: float | int, quotas: Mapping[str, float | int], groups: pd.Series
+) -> dict[str, int]:
+    """How many of each group are wanted.
 
     Raises:
         ConfigError: a quota for a group that is not there, or out of range.
@@ -172,12 +176,17 @@ def _quotas(
         known = ", ".join(sorted(set(groups)))
         raise ConfigError(f"a quota for {unknown[0]!r}, which is none of: {known}")
     _count(top, 1)
+    sizes = groups.value_counts().to_dict()
+    picks = {str(name): quotas.get(str(name), top) for name in sizes}
+    return {name: _count(pick, sizes[name]) if pick else 0 for name, pick in picks.items()}
+
+
+def _counts(wanted: Mapping[str, int], groups: pd.Series, cells: pd.Series) -> pd.Series:
+    """How many of each sample's cell are kept."""
     kept: dict[str, int] = {}
     for name, rows in groups.groupby(groups, sort=False):
-        quota = quotas.get(str(name), top)
-        wanted = _count(quota, len(rows)) if quota else 0
         sizes = cells.loc[rows.index].value_counts().sort_index()
-        kept |= _shared(wanted, sizes)
+        kept |= _shared(wanted[str(name)], sizes)
     return cells.map(kept).astype(int)
 
 

@@ -109,13 +109,22 @@ def test_length_matched_takes_the_same_share_of_each_tenth(seed: int, top: float
         assert counts.max() - counts.min() <= 1
 
 
-@pytest.mark.parametrize("k", [1, 2, 3, 5])
-def test_fewer_than_a_tenth_each_are_spread_over_the_lengths(k: int) -> None:
+@pytest.mark.parametrize("k", [1, 2, 3, 5, 10])
+def test_a_few_are_the_best_of_as_many_stretches(k: int) -> None:
     samples = frame(100).assign(n_tokens=np.arange(100.0))
     chosen = select(samples, "loss", k, within=None, length_matched=True).chosen
-    assert len(chosen) == k
-    thirds = np.floor(np.sort(chosen["n_tokens"].to_numpy()) * k / 100).tolist()
-    assert thirds == list(range(k))  # one in each k-th of the lengths
+    stretch = np.floor(samples["n_tokens"] * k / 100)
+    best = samples.loc[samples.groupby(stretch)["loss_base"].idxmax()]
+    assert set(chosen["id"]) == set(best["id"])
+
+
+def test_what_is_left_over_is_spread_over_the_lengths() -> None:
+    samples = frame(100).assign(n_tokens=np.arange(100.0))
+    chosen = select(samples, "loss", 14, within=None, length_matched=True).chosen
+    counts = np.floor(chosen["n_tokens"] / 10).value_counts().sort_index()
+    assert (len(chosen), set(counts)) == (14, {1, 2})
+    halves = counts.iloc[:5].sum(), counts.iloc[5:].sum()
+    assert abs(halves[0] - halves[1]) <= 1
 
 
 def test_within_a_tenth_the_best_are_kept() -> None:
