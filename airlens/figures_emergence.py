@@ -97,6 +97,7 @@ def emergence_map(heads: pd.DataFrame, *, title: str | None = None) -> Any:
         y=list(grid.index),
         colorscale=SEQUENTIAL,
         zmin=0,
+        zmax=max(float(grid.to_numpy().max()), 1e-9),
         xgap=1,
         ygap=2,
         colorbar={"title": {"text": "score"}},

@@ -31,7 +31,7 @@ def heads_text(data: PaperData) -> str:
     top = frame[frame["top"]]
     best = frame.iloc[int(frame["score"].to_numpy().argmax())]
     return _verdict(
-        share < 0.1,
+        0 < share < 0.1,
         f"{percent(share)} of {len(frame)} heads score {STANDS_OUT} or more; the top {len(top)} "
         f"lie in layers {top['layer'].min()} to {top['layer'].max()} of {scores.n_layers}. "
         f"{best['name']} leads with {number(best['score'])}, and the last of the top has "
@@ -66,14 +66,15 @@ def masking_text(data: PaperData) -> str:
     top, random = float(at.mean()["top"]), float(at.mean()["random"])
     base = float(curve.loc[curve["k"] == 0, "copy_accuracy"].iloc[0])
     floor = float(curve.loc[curve["heads"] == "needle removed", "copy_accuracy"].iloc[0])
-    few = curve[curve["heads"] == "top"].groupby("k")["copy_accuracy"].mean()
-    half = int(few.index[(base - few >= (base - top) / 2).to_numpy()].min())
-    return _verdict(
-        base - top > 2 * abs(base - random),
+    text = (
         f"Copy accuracy is {number(base)}; {number(top)} with the top {k} heads ablated, "
-        f"{number(random)} with as many random ones, {number(floor)} with the needle cut out. Half "
-        f"of the loss is there with {half} of the {k}: why 5 % and not fewer, this does not say.",
+        f"{number(random)} with as many random ones, {number(floor)} with the needle cut out."
     )
+    if top < base:
+        few = curve[curve["heads"] == "top"].groupby("k")["copy_accuracy"].mean()
+        half = int(few.index[(base - few >= (base - top) / 2).to_numpy()].min())
+        text += f" Half of that loss is there with the first {half}: 5 % is a choice, not a border."
+    return _verdict(base - top > 2 * abs(base - random), text)
 
 
 def table_text(data: PaperData) -> str:
@@ -219,8 +220,8 @@ def study_text(runs: pd.DataFrame | None) -> str:
     row = air.iloc[0]
     interval = f"[{number(row['difference_lo'])}, {number(row['difference_hi'])}]"
     text = (
-        f"Held-out NLL after training on AIR's selection is {number(row['difference'])} "
-        f"{interval} nats a token from that after a random one, at equal tokens. "
+        "Held-out NLL after training on AIR's selection minus that after a random one, at equal "
+        f"tokens: {number(row['difference'])} {interval} nats a token. "
     )
     text += _named("Better", equal[equal["difference_hi"] < 0]) + " than random"
     text += _named("; worse", equal[equal["difference_lo"] > 0])

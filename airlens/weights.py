@@ -108,13 +108,22 @@ class StepWeights:
             DataError: not such a file, or a weight that is missing, NaN or negative.
         """
         try:
-            if Path(path).suffix == ".csv":
-                return cls(pd.read_csv(path, dtype={"id": str}), "file")
-            table = pq.read_table(path)
+            table, note = _read(Path(path))
         except (OSError, ValueError, pa.ArrowException) as error:
             raise DataError(f"no table of step weights ({error})", file=str(path)) from error
-        note = json.loads((table.schema.metadata or {}).get(_METADATA, b'{"scheme": "file"}'))
-        return cls(table.to_pandas(), **note)
+        try:
+            return cls(table, **note)
+        except DataError as error:
+            raise DataError(error.reason, file=str(path), field=error.field) from error
+
+
+def _read(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """A table of weights, and what is noted beside it."""
+    if path.suffix == ".csv":
+        return pd.read_csv(path, dtype={"id": str}), {"scheme": "file"}
+    table = pq.read_table(path)
+    note = json.loads((table.schema.metadata or {}).get(_METADATA, b'{"scheme": "file"}'))
+    return table.to_pandas(), note
 
 
 def step_weights(

@@ -133,6 +133,12 @@ def test_a_bad_weight_names_the_step(weight: float) -> None:
         StepWeights(table, "file")
 
 
+def test_a_bad_weight_in_a_file_names_the_file(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "w.csv").write_text("id,step,weight\na,0,1.0\na,1,\n")
+    with pytest.raises(DataError, match=r"w.csv, field 'weight': trace 'a', step 1: .* nan"):
+        StepWeights.load(tmp_path / "w.csv")
+
+
 def test_all_weights_zero_is_an_error() -> None:
     weights = StepWeights(pd.DataFrame({"id": ["a"], "step": [0], "weight": [0.0]}), "file")
     with pytest.raises(DataError, match="above 0"):
