@@ -144,6 +144,26 @@ def finished(path: str | Path, setting: str, key: str) -> set[tuple[str, str, in
     }
 
 
+def same_run(
+    path: str | Path, setting: str, arm: str, seed: int, data: str
+) -> dict[str, Any] | None:
+    """The row of an arm and seed that trained on the same samples, under another budget.
+
+    Args:
+        path: the Parquet file.
+        setting: name of the setting.
+        arm: name of the arm.
+        seed: of the run.
+        data: fingerprint of the ids it trains on, as in the column ``data``.
+    """
+    if not Path(path).exists():
+        return None
+    runs = read_runs(path)
+    same = (runs["setting"] == setting) & (runs["arm"] == arm) & (runs["seed"] == seed)
+    same &= runs["data"] == data
+    return {str(k): v for k, v in runs[same].iloc[0].items()} if same.any() else None
+
+
 def append_run(path: str | Path, row: dict[str, Any], note: dict[str, Any]) -> None:
     """Add a run to the Parquet file of a study, in one step; ``note`` is its provenance."""
     known = read_runs(path) if Path(path).exists() else pd.DataFrame()

@@ -30,7 +30,7 @@ from airlens.model import load_hf, load_model
 from airlens.probes import key_value_probes
 from airlens.provenance import fingerprint, provenance
 from airlens.retrieval import retrieval_scores
-from airlens.study import ARMS, Arm, append_run, arm_named, choose, finished, read_runs
+from airlens.study import ARMS, Arm, append_run, arm_named, choose, finished, same_run
 from airlens.trace import Trace
 from airlens.train import TrainSettings, fine_tune
 from airlens.weights import step_weights
@@ -263,7 +263,7 @@ def main() -> None:
         if (name, budget, seed) in done:
             continue
         ids = choose(arm, scores.samples, setting.share, budget, seed) if arm else []  # type: ignore[arg-type]
-        row = _same_run(args.out, setting, name, seed, ids)
+        row = same_run(args.out, setting.name, name, seed, fingerprint({"ids": sorted(ids)}))
         if row is None:
             row = one_run(setting, arm, budget, seed, ids, (pool, test, scores))
             gc.collect()  # a trainer and its optimizer hold each other
@@ -273,18 +273,6 @@ def main() -> None:
             f"{name:32} {budget:8} seed {seed}  NLL {row['nll']:.4f}  {row['seconds']:.0f} s",
             flush=True,
         )
-
-
-def _same_run(
-    path: Path, setting: Setting, arm: str, seed: int, ids: list[str]
-) -> dict[str, Any] | None:
-    """The run of an arm and seed on the same samples under another budget: the same run."""
-    if not path.exists():
-        return None
-    runs = read_runs(path)
-    same = (runs["setting"] == setting.name) & (runs["arm"] == arm) & (runs["seed"] == seed)
-    same &= runs["data"] == fingerprint({"ids": sorted(ids)})
-    return dict(runs[same].iloc[0]) if same.any() else None
 
 
 def _arguments() -> argparse.Namespace:
