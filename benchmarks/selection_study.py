@@ -81,9 +81,7 @@ class Setting:
 
 SETTINGS = {
     "gpu": Setting("gpu"),
-    # Short problems and a plain template: on one core a token costs some 5 ms in each pass. The
-    # learning rate is that of 5e-5 and 1e-4 at which *random* selection ends lower
-    # (`--arm random --lr … --out …`).
+    # Short problems and a plain template: on one core a token costs some 5 ms in each pass.
     "cpu": Setting(
         "cpu",
         pool=80,
@@ -91,7 +89,7 @@ SETTINGS = {
         max_tokens=96,
         share=0.25,
         steps=5,
-        lr=1e-4,
+        lr=5e-5,
         repeat=False,
         probes=6,
         controls=1,
