@@ -15,9 +15,9 @@ from .corpus_report import map_frame
 from .demo import DemoResult, DemoSize, run_demo
 from .emergence import Emergence, TinySettings, emergence
 from .heads import TOP_SHARE
+from .mirror import needle_grid
 from .probes_needle import DEPTHS, LENGTHS, needle_probes
 from .selection import overlap
-from .trust_curves import needle_grid
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -55,7 +55,7 @@ class PaperData:
 
     Attributes:
         demo: heads, masking curve, traces, influence, selection.
-        needles: from :func:`~airlens.trust_curves.needle_grid`.
+        needles: from :func:`~airlens.mirror.needle_grid`.
         emergence: heads of a tiny transformer over its training.
         overlap: Jaccard of selectors at the top 10, 20 and 50 %.
         words: top words shared with each other selector, at the same shares.
@@ -136,20 +136,18 @@ def measure_paper(
 
 
 def masking_table(data: PaperData) -> pd.DataFrame:
-    """AttentionInfluence's table 6 from what was measured, as `airlens.trust_curves.mirror_table`.
+    """AttentionInfluence's table 6 from what was measured, as `airlens.mirror.mirror_table`.
 
     Copy accuracy and needle recall have random heads of any layer, losses random heads of the same
     layers. One row a measurement: measure, condition (base, random, top), draw, value,
     higher_is_better.
     """
     curve, needles = data.demo.curve, data.needles
+    base = curve[(curve["heads"] == "top") & (curve["k"] == 0)].assign(heads="base")
     at_top = curve[(curve["k"] == curve["k"].max()) & curve["heads"].isin(["top", "random"])]
     rows = [
-        ("copy accuracy", "base", 0, float(curve.loc[curve["k"] == 0, "copy_accuracy"].iloc[0]))
-    ]
-    rows += [
         ("copy accuracy", row["heads"], row["draw"], row["copy_accuracy"])
-        for row in at_top.to_dict("records")
+        for row in pd.concat([base, at_top]).to_dict("records")
     ]
     recall = needles.groupby(["condition", "draw"], sort=False)["recall"].mean()
     rows += [("needle recall", *place, value) for place, value in recall.items()]  # type: ignore[misc]

@@ -17,9 +17,9 @@ from . import figures, paper_text
 from .bundled import data_path
 from .errors import ConfigError
 from .figstyle import no_data
+from .mirror import mirror_summary
 from .paper_data import PaperData, masking_table
 from .study import STUDY_FILE, read_runs, study_table
-from .trust_curves import mirror_summary
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

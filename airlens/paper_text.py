@@ -11,10 +11,10 @@ import pandas as pd
 
 from .figtext import number, percent
 from .heads import TOP_SHARE
+from .mirror import mirror_summary
 from .paper_data import PaperData, masking_table
 from .stats import spearman
 from .study import study_table, weights_table
-from .trust_curves import mirror_summary
 
 STANDS_OUT = 0.1  # Wu et al. §3: a retrieval head has a score of at least 0.1
 
@@ -62,16 +62,15 @@ def masking_text(data: PaperData) -> str:
     """Copying without the top heads, without random ones, and without the needle."""
     curve = data.demo.curve
     k = int(curve["k"].max())
-    at = curve[curve["k"] == k].groupby("heads")["copy_accuracy"]
-    top, random = float(at.mean()["top"]), float(at.mean()["random"])
-    base = float(curve.loc[curve["k"] == 0, "copy_accuracy"].iloc[0])
+    at = curve.groupby(["heads", "k"])["copy_accuracy"].mean()
+    base, top, random = float(at["top", 0]), float(at["top", k]), float(at["random", k])
     floor = float(curve.loc[curve["heads"] == "needle removed", "copy_accuracy"].iloc[0])
     text = (
         f"Copy accuracy is {number(base)}; {number(top)} with the top {k} heads ablated, "
         f"{number(random)} with as many random ones, {number(floor)} with the needle cut out."
     )
     if top < base:
-        few = curve[curve["heads"] == "top"].groupby("k")["copy_accuracy"].mean()
+        few = at["top"]
         half = int(few.index[(base - few >= (base - top) / 2).to_numpy()].min())
         text += f" Half of that loss is there with the first {half}: 5 % is a choice, not a border."
     return _verdict(base - top > 2 * abs(base - random), text)
