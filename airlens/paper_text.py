@@ -222,14 +222,14 @@ def study_text(runs: pd.DataFrame | None) -> str:
         "Held-out NLL after training on AIR's selection minus that after a random one, at equal "
         f"tokens: {number(row['difference'])} {interval} nats a token. "
     )
-    text += _named("Better", equal[equal["difference_hi"] < 0]) + " than random"
-    text += _named("; worse", equal[equal["difference_lo"] > 0])
-    text += f"; of {len(equal)} selections, the others are not told apart. "
+    text += f"Of {len(equal)} selections and weightings, better than random: "
+    text += f"{_names(equal[equal['difference_hi'] < 0])}. Worse: "
+    text += f"{_names(equal[equal['difference_lo'] > 0])}. The others are not told apart. "
     return _verdict(bool(row["difference_hi"] < 0), text + _weights_text(runs))
 
 
-def _named(what: str, rows: pd.DataFrame) -> str:
-    return f"{what}: {', '.join(rows['arm']) or 'none'}"
+def _names(rows: pd.DataFrame) -> str:
+    return "; ".join(rows["arm"]) or "none"
 
 
 def _weights_text(runs: pd.DataFrame) -> str:

@@ -74,7 +74,8 @@ def test_the_study_agrees_only_if_air_is_better(nll: float, agrees: bool) -> Non
     rows = [run("random", [10.0] * 3), run("AIR", [nll] * 3), run("longest", [12.0] * 3)]
     said = paper_text.study_text(pd.DataFrame(rows))
     assert said.startswith("**Agrees" if agrees else "**Does not agree")
-    assert "worse: " + ("AIR, longest" if nll > 10 else "longest") in said
+    assert "Worse: " + ("AIR; longest." if nll > 10 else "longest.") in said
+    assert "better than random: " + ("AIR." if agrees else "none.") in said
 
 
 def test_emergence_in_a_still() -> None:
