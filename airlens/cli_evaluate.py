@@ -46,10 +46,15 @@ def evaluate(
     import torch
 
     from . import evaluate as library
+    from .lm_tasks import check_lm_eval, run_lm_eval
     from .load import load_traces
     from .model import load_hf
     from .provenance import provenance
 
+    if lm_eval:
+        check_lm_eval()
+    if generate or samples:
+        library.check_math_verify()
     traces = load_traces(data, limit=limit)
     student, tokenizer = load_hf(model, dtype=dtype)
     student = student.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
@@ -63,7 +68,7 @@ def evaluate(
         tables["answers"] = library.score_answers(written, traces)
         record["accuracy"] = library.accuracy(tables["answers"])
     if lm_eval:
-        record["lm_eval"] = library.run_lm_eval(student, tokenizer, lm_eval.split(","))
+        record["lm_eval"] = run_lm_eval(student, tokenizer, lm_eval.split(","))
     record["provenance"] = provenance(
         evaluated=model, data=data, limit=limit, template=template, samples=samples, seed=seed
     )

@@ -20,6 +20,9 @@ def figures(
     max_tokens: Annotated[int, typer.Option(help="Longest probe, in tokens.")] = 840,
     traces: Annotated[int, typer.Option(min=1, help="Traces scored in each domain.")] = 16,
     mode: Annotated[str, typer.Option(help="uniform, zero or mean.")] = "uniform",
+    tiny_steps: Annotated[
+        int, typer.Option(min=1, help="Training of the tiny transformer whose heads emerge.")
+    ] = 1500,
     study: Annotated[
         Path | None, typer.Option(help="Runs of benchmarks/selection_study.py; default: bundled.")
     ] = None,
@@ -31,37 +34,39 @@ def figures(
 ) -> None:
     """Make every figure of the papers from a model and bundled traces, and write them as files.
 
-    Needs kaleido (`pip install 'airlens[export]'`) and a Chromium. Minutes on a CPU.
+    Beside them README.md says of each what the paper shows and whether ours agrees. Needs kaleido
+    (`pip install 'airlens[export]'`) and a Chromium. Some ten minutes on a CPU.
     """
-    from .demo import DemoSize, run_demo
+    from .cache import atomic_write_text
+    from .demo import DemoSize
+    from .emergence import TinySettings
     from .figure_files import check_export, save_figures
     from .model import load_model
-    from .paper_figures import PAPER_FIGURES, make_figures, study_runs
+    from .paper_data import PaperSize, measure_paper, thirds
+    from .paper_figures import captions, make_figures, study_runs
 
     check_export()
     runs = study_runs(study)
     bridge = load_model(model, device=device, dtype=dtype)
-    size = DemoSize(
+    demo = DemoSize(
         probes=probes,
         probe_tokens=max_tokens,
         curve_tokens=min(DemoSize.curve_tokens, max_tokens),
         traces_per_domain=traces,
     )
-    result = run_demo(
+    data = measure_paper(
         bridge,
-        size=size,
+        size=PaperSize(demo, thirds(max_tokens), tiny=TinySettings(steps=tiny_steps)),
         mode=mode,  # type: ignore[arg-type]
         seed=seed,
+        runs=runs,
         progress=not (quiet or json),
     )
-    made = make_figures(result, runs)
-    written = save_figures(made, out, formats=formats.split(","))
-    left_out = [figure.name for figure in PAPER_FIGURES if figure.name not in made]
+    written = save_figures(make_figures(data), out, formats=formats.split(","))
+    written.append(out / "README.md")
+    atomic_write_text(written[-1], captions(data))
     if json:
-        record = {"written": [str(p) for p in written], "left_out": left_out}
-        echo_json({**record, "provenance": result.provenance})
+        echo_json({"written": [str(p) for p in written], "provenance": data.provenance})
         return
     for path in written:
         typer.echo(str(path))
-    for name in left_out:
-        typer.echo(f"left out: {name} (no runs of benchmarks/selection_study.py)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from json import loads
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -81,7 +82,7 @@ def train(
         weights=_weights(scheme, scores, by, weights),
         settings=settings,
         template=template,  # type: ignore[arg-type]
-        selection={"data": data},
+        selection=_selection(data),
         progress=not quiet,
     )
     if os.environ.get("RANK", "0") != "0":
@@ -101,6 +102,21 @@ def train(
         f"{summary['n_examples']} traces, {summary['steps']} steps: loss "
         f"{summary['loss_first']:.3f} at first, {summary['loss_last']:.3f} at last; {out}/model"
     )
+
+
+def _selection(data: str) -> dict[str, Any]:
+    """The data, and how they were chosen where `airlens select` wrote it beside them."""
+    from .errors import DataError
+    from .export import manifest_path
+
+    path = manifest_path(data)
+    if not path.is_file():
+        return {"data": data}
+    try:
+        manifest = loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"not the manifest of a selection ({error})", file=str(path)) from error
+    return {"data": data, "manifest": {k: v for k, v in manifest.items() if k != "ids"}}
 
 
 def _weights(scheme: str | None, scores: Path | None, by: str, file: Path | None) -> Any:

@@ -6,7 +6,6 @@ percentile bootstraps over problems, because the tokens of one problem are not i
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -218,6 +217,16 @@ def final_answer(text: str) -> str | None:
     return None
 
 
+def check_math_verify() -> None:
+    """Raise AirlensError if math-verify is missing; before anything that takes long."""
+    try:
+        import math_verify  # noqa: F401
+    except ImportError as error:
+        raise AirlensError(
+            f"comparing answers needs math-verify ({error}): pip install 'airlens[train]'"
+        ) from error
+
+
 def is_correct(solution: str, answer: str) -> bool:
     """Whether a solution ends in the reference answer, compared as mathematics (math-verify).
 
@@ -226,33 +235,13 @@ def is_correct(solution: str, answer: str) -> bool:
     Raises:
         AirlensError: math-verify is not installed.
     """
-    try:
-        from math_verify import parse, verify
-    except ImportError as error:
-        raise AirlensError(
-            "comparing answers needs math-verify: pip install 'airlens[train]'"
-        ) from error
+    check_math_verify()
+    from math_verify import parse, verify
+
     # Without their timeouts, which need the main thread.
     gold = parse(_as_maths(answer), parsing_timeout=None)
     found = parse(_as_maths(final_answer(solution) or solution), parsing_timeout=None)
     return bool(verify(gold, found, timeout_seconds=None))
-
-
-def run_lm_eval(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tasks: Sequence[str]
-) -> dict[str, Any]:
-    """Metrics of tasks of the lm-evaluation-harness, by task.
-
-    Raises:
-        AirlensError: lm-eval is not installed.
-    """
-    try:
-        harness = importlib.import_module("lm_eval")
-        wrapper = importlib.import_module("lm_eval.models.huggingface").HFLM
-    except ImportError as error:
-        raise AirlensError("these tasks need lm-eval and a hub: pip install lm-eval") from error
-    wrapped = wrapper(pretrained=model, tokenizer=tokenizer)
-    return dict(harness.simple_evaluate(model=wrapped, tasks=list(tasks))["results"])
 
 
 def _as_maths(text: str) -> str:

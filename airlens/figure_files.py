@@ -16,6 +16,7 @@ WIDTH = 680  # pixels of 1/96 inch: 180 mm, the text width of most papers
 HEIGHT = 450  # where a figure names none: Plotly's own
 SCALE = 3  # of PNG: 288 dots an inch
 PAPER_INK = "#30363c"
+TITLE_ROOM = 12  # pixels
 
 
 def save_figures(
@@ -59,6 +60,7 @@ def save_figures(
 def printed(fig: go.Figure, width: int = WIDTH) -> go.Figure:
     """A copy of a figure with dark ink on white paper, ``width`` pixels wide."""
     copy = go.Figure(fig)
+    _room_above(copy)
     copy.update_layout(
         width=width,
         height=copy.layout.height or HEIGHT,
@@ -67,6 +69,14 @@ def printed(fig: go.Figure, width: int = WIDTH) -> go.Figure:
         font_color=PAPER_INK,
     )
     return copy
+
+
+def _room_above(fig: Any) -> None:
+    """Move a title of several lines down: drawn as a file, its first line touches the edge."""
+    if "<br>" in (fig.layout.title.text or "") and fig.layout.title.pad.t is not None:
+        fig.layout.title.pad.t += TITLE_ROOM
+        fig.layout.margin.t += TITLE_ROOM
+        fig.layout.height = (fig.layout.height or HEIGHT) + TITLE_ROOM
 
 
 def check_export() -> None:

@@ -15,7 +15,7 @@ from .figures_corpus import (
     sample_map,
     word_overlap_map,
 )
-from .figures_emergence import emergence_figure
+from .figures_emergence import emergence_figure, emergence_map
 from .figures_heads import head_map, score_ranking
 from .figures_needle import generations_figure, needle_grid_figure
 from .figures_selection import ais_by_domain, domain_counts, selection_scatter, selector_overlap
@@ -46,6 +46,7 @@ __all__ = [
     "detector_curves",
     "domain_counts",
     "emergence_figure",
+    "emergence_map",
     "generations_figure",
     "head_map",
     "head_step_heatmap",

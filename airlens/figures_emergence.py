@@ -72,6 +72,42 @@ def emergence_figure(heads: pd.DataFrame, losses: pd.DataFrame, *, title: str | 
     return fig
 
 
+def emergence_map(heads: pd.DataFrame, *, title: str | None = None) -> Any:
+    """Return every head's score at each checkpoint, in one still: for print.
+
+    Args:
+        heads: step, layer, head, name, score.
+        title: Replaces the headline.
+    """
+    need(heads, ("step", "layer", "head", "name", "score"), "emergence_map")
+    if heads.empty:
+        return no_data(title or "Emergence of heads", "no checkpoint was scored")
+    rows = heads.sort_values(["layer", "head", "step"])
+    grid = rows.pivot_table(index="name", columns="step", values="score", sort=False)
+    last = grid.iloc[:, -1]
+    strong = int((last >= last.max() / 2).sum())
+    fig = figure(
+        title or f"{strong} of {len(grid)} heads grow strong, {last.idxmax()} most of all",
+        f"Score of each head in training, up to step {grid.columns[-1]}",
+        height=150 + 26 * len(grid),
+    )
+    fig.add_heatmap(
+        z=grid.to_numpy().tolist(),
+        x=[str(step) for step in grid.columns],
+        y=list(grid.index),
+        colorscale=SEQUENTIAL,
+        zmin=0,
+        zmax=max(float(grid.to_numpy().max()), 1e-9),
+        xgap=1,
+        ygap=2,
+        colorbar={"title": {"text": "score"}},
+        hovertemplate="%{y}, step %{x}: %{z:.3f}<extra></extra>",
+    )
+    fig.update_xaxes(title_text="training step", type="category", showgrid=False, nticks=12)
+    fig.update_yaxes(type="category", autorange="reversed", showgrid=False)
+    return fig
+
+
 def _frame(heads: pd.DataFrame, losses: pd.DataFrame, step: int, peak: float) -> list[Any]:
     part = heads[heads["step"] == step]
     grid = part.pivot(index="layer", columns="head", values="score").to_numpy()

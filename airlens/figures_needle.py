@@ -59,6 +59,8 @@ def needle_grid_figure(frame: pd.DataFrame, *, title: str | None = None) -> Any:
             col=i,
         )
         grid.update_xaxes(title_text="length (tokens)", type="category", row=1, col=i)
+    grid.update_xaxes(showgrid=False)
+    grid.update_annotations(font_size=12.5)
     grid.update_yaxes(type="category", autorange="reversed", showgrid=False)
     grid.update_yaxes(title_text="depth of the needle (share)", row=1, col=1)
     return grid

@@ -196,7 +196,7 @@ def _overlap_cells(rows: pd.DataFrame, names: list[str]) -> dict[str, Any]:
     return {
         "type": "heatmap",
         "z": grid.tolist(),
-        "text": [["" if np.isnan(cell) else f"{cell:.2f}" for cell in row] for row in grid],
+        "text": [["" if np.isnan(cell) else _share(cell) for cell in row] for row in grid],
         "texttemplate": "%{text}",
         "textfont": {"size": 11.5, "color": DARK_INK},
         "customdata": hover,
@@ -208,6 +208,11 @@ def _overlap_cells(rows: pd.DataFrame, names: list[str]) -> dict[str, Any]:
         "xgap": 2,
         "ygap": 2,
     }
+
+
+def _share(value: float) -> str:
+    """Two digits in as little room as can be: ``.33``."""
+    return f"{value:.2f}".removeprefix("0")
 
 
 def ais_by_domain(

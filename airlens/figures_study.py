@@ -36,10 +36,15 @@ def study_forest(table: pd.DataFrame, *, title: str | None = None) -> go.Figure:
     if rows.empty:
         return no_data(title or "Held-out NLL after training", "no run of random selection yet")
     order = rows.groupby("arm")["difference"].min().sort_values(ascending=False).index
+    aid = (
+        "Held-out NLL minus that of random selection, nats a token; left is better. Bars: 95 % "
+        "bootstrap over problems. Grey band: ± 2 standard deviations of random seeds."
+    )
+    if "all" in set(rows["budget"]):
+        aid += " The whole pool trains longer, by as much as it is larger."
     fig: Any = figure(
         title or _headline(rows),
-        "Held-out NLL minus that of random selection, nats a token; left is better. Bars: 95 % "
-        "bootstrap over problems. Grey band: ± 2 standard deviations of random seeds.",
+        aid,
         height=max(320, 60 + 27 * len(order)),
         legend=True,
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,7 +33,8 @@ class Arm:
     Attributes:
         name: in the column ``arm``.
         by: selector or column ranked by; None: the whole pool.
-        within: column to select within.
+        length_matched: the same share of each tenth of the lengths.
+        residual_on: columns that are taken out of what is ranked by.
         scheme: of step weights; None: plain fine-tuning.
         shuffled: the weights of a trace lie on its steps at random (control).
         seeded: the arm itself draws at random, so that one run says little.
@@ -41,7 +42,8 @@ class Arm:
 
     name: str
     by: str | None = None
-    within: str | None = None
+    length_matched: bool = False
+    residual_on: tuple[str, ...] = ()
     scheme: str | None = None
     shuffled: bool = False
     seeded: bool = False
@@ -57,8 +59,8 @@ ARMS: tuple[Arm, ...] = (
     Arm("IFD", "ifd"),
     Arm("random heads", "ais_control"),
     Arm("AIR, mean mode", "ais_mean"),
-    Arm("AIR, length-matched", "ais", within="length_bin"),
-    Arm("AIR, loss-residualised", "ais_residual"),
+    Arm("AIR, length-matched", "ais", length_matched=True),
+    Arm("AIR, loss-residualised", "ais", residual_on=("loss_base",)),
     Arm("AIR + threshold weights", "ais", scheme="threshold"),
     Arm("AIR + linear weights", "ais", scheme="linear"),
     Arm("AIR + shuffled weights", "ais", scheme="threshold", shuffled=True),
@@ -81,20 +83,6 @@ def arm_named(name: str) -> Arm:
     raise ConfigError(f"no arm {name!r}; there are {', '.join(a.name for a in ARMS)}")
 
 
-def residual(values: pd.Series, on: pd.Series) -> pd.Series:
-    """What of ``values`` a straight line in ``on`` does not explain; NaN where either is."""
-    known = np.isfinite(values) & np.isfinite(on)
-    slope, intercept = np.polyfit(on[known], values[known], 1)
-    left: pd.Series = values - (slope * on + intercept)
-    return left.where(known)
-
-
-def length_bins(n_tokens: pd.Series, bins: int = 10) -> pd.Series:
-    """Bins of about equally many samples of near lengths, ties broken by place; int."""
-    place = n_tokens.rank(method="first") - 1
-    return (place * bins // len(n_tokens)).astype(int)
-
-
 def choose(
     arm: Arm, samples: pd.DataFrame, share: float, budget: Budget, seed: int = 0
 ) -> list[str]:
@@ -110,10 +98,18 @@ def choose(
     """
     if arm.by is None or budget == "all":
         return list(samples["id"])
-    ranked = select(samples, arm.by, 1.0, within=arm.within, seed=seed).samples
+    ranked = select(
+        samples,
+        arm.by,
+        1.0,
+        within=None,
+        seed=seed,
+        length_matched=arm.length_matched,
+        residual_on=arm.residual_on,
+    ).samples
     ranked = ranked[ranked["selected"]]
-    # Within groups: the first of each group, then the second, so that every prefix is balanced.
-    keys = ["rank_in_group", "selector"] if arm.within else ["selector"]
+    # Length-matched: the first of each tenth, then the second, so that every prefix is balanced.
+    keys = ["rank_in_group", "selector"] if arm.length_matched else ["selector"]
     ranked = ranked.sort_values(keys, ascending=[k == "rank_in_group" for k in keys], kind="stable")
     if budget == "samples":
         return list(ranked["id"][: max(1, round(share * len(samples)))])
@@ -121,6 +117,51 @@ def choose(
     total = ranked["n_tokens"].cumsum().to_numpy(float)
     count = int(np.argmin(np.abs(total - goal))) + 1
     return list(ranked["id"][:count])
+
+
+def finished(path: str | Path, setting: str, key: str) -> set[tuple[str, str, int]]:
+    """(arm, budget, seed) of the runs of a setting that a file holds; none without a file.
+
+    Args:
+        path: the Parquet file.
+        setting: name of the setting.
+        key: fingerprint of the setting and its data.
+
+    Raises:
+        ConfigError: it holds runs of another setting by the same name, which may not be mixed.
+    """
+    if not Path(path).exists():
+        return set()
+    runs = read_runs(path)
+    runs = runs[runs["setting"] == setting]
+    if set(runs["fingerprint"]) - {key}:
+        raise ConfigError(
+            f"{path} holds runs of another setting {setting!r} or of other data: give another --out"
+        )
+    return {
+        (arm, budget, int(seed))
+        for arm, budget, seed in zip(runs["arm"], runs["budget"], runs["seed"], strict=True)
+    }
+
+
+def same_run(
+    path: str | Path, setting: str, arm: str, seed: int, data: str
+) -> dict[str, Any] | None:
+    """The row of an arm and seed that trained on the same samples, under another budget.
+
+    Args:
+        path: the Parquet file.
+        setting: name of the setting.
+        arm: name of the arm.
+        seed: of the run.
+        data: fingerprint of the ids it trains on, as in the column ``data``.
+    """
+    if not Path(path).exists():
+        return None
+    runs = read_runs(path)
+    same = (runs["setting"] == setting) & (runs["arm"] == arm) & (runs["seed"] == seed)
+    same &= runs["data"] == data
+    return {str(k): v for k, v in runs[same].iloc[0].items()} if same.any() else None
 
 
 def append_run(path: str | Path, row: dict[str, Any], note: dict[str, Any]) -> None:
@@ -198,6 +239,33 @@ def _summary(runs: pd.DataFrame, reference: pd.DataFrame) -> dict[str, Any]:
     if "accuracy" in runs and runs["accuracy"].notna().any():
         row["accuracy"] = float(runs["accuracy"].mean())
     return row
+
+
+def weights_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """What step weights add: the paired difference to the same data without them, and shuffled.
+
+    Returns:
+        setting, budget, arm (with step weights), against (the same data plain, or with its weights
+        on other steps), difference, lo, hi (held-out NLL, nats a token; below 0: the weights help).
+    """
+    rows = []
+    for (setting, budget), group in runs.groupby(["setting", "budget"], sort=False):
+        ran = set(group["arm"])
+        for arm in (a for a in ARMS if a.scheme and not a.shuffled and a.name in ran):
+            for other in (a for a in _same_data(arm) if a.name in ran):
+                ours, theirs = (mean_problems(group[group["arm"] == a.name]) for a in (arm, other))
+                place = {"setting": setting, "budget": budget, "arm": arm.name}
+                rows.append({**place, "against": other.name, **paired_difference(ours, theirs)})
+    columns = ["setting", "budget", "arm", "against", "difference", "lo", "hi"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _same_data(arm: Arm) -> list[Arm]:
+    """The arms that train on the data of a weighted one, plain or with shuffled weights."""
+    plain = replace(arm, name="", scheme=None)
+    found = (replace(a, name="", scheme=None, shuffled=False) for a in ARMS)
+    pairs = zip(ARMS, found, strict=True)
+    return [a for a, data in pairs if data == plain and (a.shuffled or not a.scheme)]
 
 
 def mean_problems(runs: pd.DataFrame) -> pd.DataFrame:

@@ -72,7 +72,10 @@ def trainer_arguments(folder: Path | None, settings: TrainSettings, progress: bo
 
     batches = settings.n_batches is not None
     saving = folder is not None and settings.save_steps is not None
+    # Named only where it is wanted: newer versions warn of its name.
+    more = {"gradient_checkpointing": True} if settings.gradient_checkpointing else {}
     return TrainingArguments(
+        **more,
         output_dir=str(folder) if folder is not None else None,
         num_train_epochs=settings.epochs,
         learning_rate=settings.lr,
@@ -80,7 +83,6 @@ def trainer_arguments(folder: Path | None, settings: TrainSettings, progress: bo
         warmup_steps=settings.warmup_steps,
         per_device_train_batch_size=1 if batches else settings.batch_size,
         gradient_accumulation_steps=1 if batches else settings.accumulation,
-        gradient_checkpointing=settings.gradient_checkpointing,
         bf16=settings.bf16,
         save_strategy="steps" if saving else "no",
         save_steps=settings.save_steps or 500,

@@ -7,7 +7,6 @@ weight of a trace is 1 over its tokens: weights move the loss within a trace, ne
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from .cache import atomic_file
 from .encode import EncodedTrace
 from .errors import ConfigError, DataError
 from .provenance import provenance
+from .scored_tokens import check_scored, token_hashes
 
 Scheme = Literal["threshold", "linear", "softmax", "prefix", "uniform"]
 SCHEMES: tuple[str, ...] = get_args(Scheme)
@@ -45,7 +45,8 @@ class StepWeights:
         scheme: what made them.
         prefix: for ``prefix``, how many tokens at the start of a response count at all.
         token_hash: per trace, a hash of the ids of its response tokens: tells a tokenizer that
-            differs from the scorer's. Empty where the scorer's tokens were not given.
+            differs from the scorer's. Empty where the scorer's tokens were not given; then only
+            the number of tokens of each step can tell.
         provenance: settings, and those of the score.
     """
 
@@ -71,23 +72,16 @@ class StepWeights:
         trace = encoded.trace
         if trace.id not in self._rows:
             raise DataError(f"trace {trace.id!r} has no step weights", field="id")
-        self._check_tokens(encoded)
-        of_step = self.table.iloc[self._rows[trace.id]].set_index("step")["weight"]
+        rows = self.table.iloc[self._rows[trace.id]]
+        of_step = rows.set_index("step")["weight"]
         missing = sorted(set(encoded.step.tolist()) - set(of_step.index))
         if missing:
             raise DataError(f"trace {trace.id!r}: step {missing[0]} has no weight", field="step")
+        check_scored(rows, self.token_hash.get(trace.id), encoded)
         weights = of_step.loc[encoded.step].to_numpy(dtype=np.float64)
         if self.prefix is not None:
             weights = weights * (np.arange(len(weights)) < self.prefix)
         return normalised(weights, trace.id)
-
-    def _check_tokens(self, encoded: EncodedTrace) -> None:
-        known = self.token_hash.get(encoded.trace.id)
-        if known not in (None, hash_tokens(encoded.tokens[encoded.response_start :])):
-            raise DataError(
-                f"trace {encoded.trace.id!r} has other tokens than those that were scored: score "
-                "and train with the same tokenizer and the same chat template"
-            )
 
     def save(self, path: str | Path) -> Path:
         """Write one Parquet file, scheme and provenance in its metadata."""
@@ -114,13 +108,22 @@ class StepWeights:
             DataError: not such a file, or a weight that is missing, NaN or negative.
         """
         try:
-            if Path(path).suffix == ".csv":
-                return cls(pd.read_csv(path, dtype={"id": str}), "file")
-            table = pq.read_table(path)
+            table, note = _read(Path(path))
         except (OSError, ValueError, pa.ArrowException) as error:
             raise DataError(f"no table of step weights ({error})", file=str(path)) from error
-        note = json.loads((table.schema.metadata or {}).get(_METADATA, b'{"scheme": "file"}'))
-        return cls(table.to_pandas(), **note)
+        try:
+            return cls(table, **note)
+        except DataError as error:
+            raise DataError(error.reason, file=str(path), field=error.field) from error
+
+
+def _read(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """A table of weights, and what is noted beside it."""
+    if path.suffix == ".csv":
+        return pd.read_csv(path, dtype={"id": str}), {"scheme": "file"}
+    table = pq.read_table(path)
+    note = json.loads((table.schema.metadata or {}).get(_METADATA, b'{"scheme": "file"}'))
+    return table.to_pandas(), note
 
 
 def step_weights(
@@ -147,7 +150,8 @@ def step_weights(
             exp(z / ``temperature``), z the score in standard deviations of the trace. ``prefix``:
             the first ``prefix`` tokens only. ``uniform``: plain fine-tuning.
         by: the column with the score.
-        tokens: ``Influence.tokens``; with it, training refuses a tokenizer that differs.
+        tokens: ``Influence.tokens``; with it, training refuses any tokenizer that differs, and
+            without it one that gives a step another number of tokens.
         top: see ``threshold``.
         factor: see ``threshold``.
         lo: see ``linear``.
@@ -183,7 +187,7 @@ def step_weights(
         scheme=scheme, by=by, shuffle=shuffle, prefix=prefix, **settings, score=source or {}
     )
     limit = prefix if scheme == "prefix" else None
-    return StepWeights(joined, scheme, limit, _hashes(tokens), note)
+    return StepWeights(joined, scheme, limit, token_hashes(tokens), note)
 
 
 def normalised(weights: np.ndarray, name: str) -> np.ndarray:
@@ -193,19 +197,6 @@ def normalised(weights: np.ndarray, name: str) -> np.ndarray:
         DataError: no weight is positive; ``name`` is the trace it names.
     """
     return weights / _mean(weights, np.ones(len(weights)), name) if len(weights) else weights
-
-
-def hash_tokens(ids: Any) -> str:
-    """A short hash of token ids."""
-    data = np.asarray(ids, dtype="<i8").tobytes()
-    return hashlib.sha256(data).hexdigest()[:16]
-
-
-def _hashes(tokens: pd.DataFrame | None) -> dict[str, str]:
-    if tokens is None:
-        return {}
-    groups = tokens.groupby("id", sort=False)["token_id"]
-    return {str(name): hash_tokens(ids.to_numpy()) for name, ids in groups}
 
 
 def _mean(weights: np.ndarray, counts: np.ndarray, name: str) -> float:

@@ -30,7 +30,7 @@ from airlens.model import load_hf, load_model
 from airlens.probes import key_value_probes
 from airlens.provenance import fingerprint, provenance
 from airlens.retrieval import retrieval_scores
-from airlens.study import ARMS, Arm, append_run, arm_named, choose, length_bins, read_runs, residual
+from airlens.study import ARMS, Arm, append_run, arm_named, choose, finished, same_run
 from airlens.trace import Trace
 from airlens.train import TrainSettings, fine_tune
 from airlens.weights import step_weights
@@ -52,6 +52,7 @@ class Setting:
         seeds: runs of an arm that draws at random; of the others where ``repeat``.
         repeat: run every arm with every seed.
         probes: of the retrieval heads.
+        probe_tokens: longest probe.
         controls: draws of random heads.
         template: of prompts.
         generate: measure accuracy too.
@@ -70,6 +71,7 @@ class Setting:
     seeds: int = 3
     repeat: bool = True
     probes: int = 12
+    probe_tokens: int = 840
     controls: int = 3
     template: Template = "chat"
     generate: bool = True
@@ -129,7 +131,7 @@ def scored(setting: Setting, pool: list[Trace], folder: Path) -> Influence:
     if (folder / "scores" / "samples.parquet").exists():
         return Influence.load(folder / "scores")
     model = load_model(setting.model)
-    probes = key_value_probes(model.tokenizer, n=setting.probes)
+    probes = key_value_probes(model.tokenizer, setting.probes, setting.probe_tokens)
     heads = retrieval_scores(model, probes).top(0.05)
     options: dict[str, Any] = {
         "template": setting.template,
@@ -146,8 +148,6 @@ def scored(setting: Setting, pool: list[Trace], folder: Path) -> Influence:
         student, tokenizer, [replace(t, prompt="") for t in pool], template="plain"
     )
     samples["ifd"] = samples["loss_base"] / (alone["nll"] / alone["n_tokens"])
-    samples["ais_residual"] = residual(samples["ais"], samples["loss_base"])
-    samples["length_bin"] = length_bins(samples["n_tokens"])
     result = replace(uniform, samples=samples)
     result.save(folder / "scores")
     return result
@@ -158,9 +158,10 @@ def one_run(
     arm: Arm | None,
     budget: str,
     seed: int,
+    ids: list[str],
     data: tuple[list[Trace], list[Trace], Influence],
 ) -> dict[str, Any]:
-    """Train and evaluate one arm (None: the untrained model); a row of the table."""
+    """Train an arm (None: the untrained model) on the pool's ``ids`` and evaluate; a row."""
     pool, test, scores = data
     started = time.monotonic()
     model, tokenizer = load_hf(setting.model)
@@ -168,12 +169,12 @@ def one_run(
         model = model.to("cuda")
     row: dict[str, Any] = {"arm": arm.name if arm else "untrained", "budget": budget, "seed": seed}
     row |= {"n_samples": 0, "n_tokens": 0, "n_labels": 0, "steps": 0, "loss_first": np.nan}
+    row["data"] = fingerprint({"ids": sorted(ids)})
     if arm is not None:
-        chosen = set(choose(arm, scores.samples, setting.share, budget, seed))  # type: ignore[arg-type]
         whole = budget == "all"
         result = fine_tune(
             model,
-            [t for t in pool if t.id in chosen],
+            [t for t in pool if t.id in set(ids)],
             tokenizer=tokenizer,
             weights=_weights(arm, scores, seed),
             settings=TrainSettings(
@@ -187,7 +188,7 @@ def one_run(
             progress=False,
         )
         row |= {k: result.provenance[k] for k in ("n_tokens", "n_labels")}
-        row |= {"n_samples": len(chosen), "steps": len(result.losses)}
+        row |= {"n_samples": len(ids), "steps": len(result.losses)}
         row["loss_first"] = float(result.losses["loss"].iloc[0])
         model = result.model
     # In the same mixed precision for every arm, which a recent CPU is faster in.
@@ -236,6 +237,43 @@ def schedule(setting: Setting, arms: list[Arm]) -> list[tuple[Arm | None, str, i
 
 def main() -> None:
     """Run what has not been run."""
+    args = _arguments()
+    names = ("pool", "test", "steps", "lr")
+    changes = {k: getattr(args, k) for k in names if getattr(args, k) is not None}
+    setting = replace(SETTINGS[args.setting], **changes)
+    _, tokenizer = load_hf(setting.model)
+    pool, test = problems(setting, tokenizer)
+    data = {"pool": [t.id for t in pool], "test": [t.id for t in test]}
+    key = fingerprint({**asdict(setting), **data})
+    done = finished(args.out, setting.name, key)
+    scores = scored(setting, pool, args.work / _score_key(setting, pool))
+    note = provenance(
+        settings=asdict(setting),
+        scores=scores.provenance,
+        n_pool=len(pool),
+        n_test=len(test),
+        data=fingerprint(data),
+        command=f"python benchmarks/selection_study.py --setting {setting.name}",
+    )
+    arms = [arm_named(name) for name in args.arm] if args.arm else list(ARMS)
+    for arm, budget, seed in schedule(setting, arms):
+        name = arm.name if arm else "untrained"
+        if (name, budget, seed) in done:
+            continue
+        ids = choose(arm, scores.samples, setting.share, budget, seed) if arm else []  # type: ignore[arg-type]
+        row = same_run(args.out, setting.name, name, seed, fingerprint({"ids": sorted(ids)}))
+        if row is None:
+            row = one_run(setting, arm, budget, seed, ids, (pool, test, scores))
+            gc.collect()  # a trainer and its optimizer hold each other
+        row |= {"setting": setting.name, "fingerprint": key, "budget": budget}
+        append_run(args.out, row, note)
+        print(
+            f"{name:32} {budget:8} seed {seed}  NLL {row['nll']:.4f}  {row['seconds']:.0f} s",
+            flush=True,
+        )
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--setting", choices=SETTINGS, default="cpu")
     parser.add_argument("--out", type=Path, default=Path("data/results/selection_study.parquet"))
@@ -243,40 +281,15 @@ def main() -> None:
     parser.add_argument("--arm", action="append", help="only this arm (repeatable)")
     parser.add_argument("--pool", type=int, help="problems to select from")
     parser.add_argument("--test", type=int, help="held-out problems")
-    args = parser.parse_args()
-    changes = {k: getattr(args, k) for k in ("pool", "test") if getattr(args, k) is not None}
-    setting = replace(SETTINGS[args.setting], **changes)
-    key = fingerprint(asdict(setting))
-    _, tokenizer = load_hf(setting.model)
-    pool, test = problems(setting, tokenizer)
-    scores = scored(setting, pool, args.work / key)
-    note = provenance(
-        settings=asdict(setting),
-        scores=scores.provenance,
-        n_pool=len(pool),
-        n_test=len(test),
-        command=f"python benchmarks/selection_study.py --setting {setting.name}",
-    )
-    arms = [arm_named(name) for name in args.arm] if args.arm else list(ARMS)
-    for arm, budget, seed in schedule(setting, arms):
-        name = arm.name if arm else "untrained"
-        if _done(args.out, key, name, budget, seed):
-            continue
-        row = one_run(setting, arm, budget, seed, (pool, test, scores))
-        gc.collect()  # a trainer and its optimizer hold each other
-        append_run(args.out, {"setting": setting.name, "fingerprint": key, **row}, note)
-        print(
-            f"{name:32} {budget:8} seed {seed}  NLL {row['nll']:.4f}  {row['seconds']:.0f} s",
-            flush=True,
-        )
+    parser.add_argument("--steps", type=int, help="optimizer steps of a selection")
+    parser.add_argument("--lr", type=float, help="learning rate")
+    return parser.parse_args()
 
 
-def _done(path: Path, key: str, arm: str, budget: str, seed: int) -> bool:
-    if not path.exists():
-        return False
-    runs = read_runs(path)
-    same = (runs["arm"] == arm) & (runs["budget"] == budget) & (runs["seed"] == seed)
-    return bool((same & (runs["fingerprint"] == key)).any())
+def _score_key(setting: Setting, pool: list[Trace]) -> str:
+    """Fingerprint of what decides the scores, and nothing of the training."""
+    names = ("model", "probes", "probe_tokens", "controls", "template")
+    return fingerprint({n: getattr(setting, n) for n in names} | {"pool": [t.id for t in pool]})
 
 
 if __name__ == "__main__":

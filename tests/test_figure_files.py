@@ -58,6 +58,14 @@ def test_printed_leaves_the_figure_alone() -> None:
     assert fig.layout.paper_bgcolor == "rgba(0,0,0,0)"
 
 
+def test_printed_has_room_above_a_title_of_several_lines() -> None:
+    fig = study_forest(table())
+    copy = printed(fig)
+    room = copy.layout.height - fig.layout.height
+    assert room > 0
+    assert copy.layout.margin.t - fig.layout.margin.t == room
+
+
 def test_bad_arguments(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="png"):
         save_figures({"a": go.Figure()}, tmp_path, formats=["gif"])
@@ -89,7 +97,7 @@ def test_files_of_every_format(tmp_path: Path) -> None:
     heads = {path.suffix: path.read_bytes()[:5] for path in written}
     png = (tmp_path / "forest.png").read_bytes()
     size = [int.from_bytes(png[i : i + 4], "big") for i in (16, 20)]
-    assert size == [3 * 680, 3 * study_forest(table()).layout.height]
+    assert size == [3 * 680, 3 * printed(study_forest(table())).layout.height]
     assert heads[".png"][1:4] == b"PNG"
     assert heads[".pdf"] == b"%PDF-"
     assert heads[".svg"].startswith(b"<svg")

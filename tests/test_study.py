@@ -15,11 +15,11 @@ from airlens.study import (
     append_run,
     arm_named,
     choose,
-    length_bins,
+    finished,
     read_runs,
-    residual,
     runs_provenance,
     study_table,
+    weights_table,
 )
 
 
@@ -28,8 +28,7 @@ def samples(n: int = 40) -> pd.DataFrame:
     frame = pd.DataFrame({"id": [f"{i:03}" for i in range(n)], "n_tokens": rng.integers(20, 90, n)})
     for name in ("ais", "ais_control", "ais_mean", "loss_base", "entropy", "ifd"):
         frame[name] = rng.random(n)
-    frame["ais_residual"] = residual(frame["ais"], frame["loss_base"])
-    return frame.assign(length_bin=length_bins(frame["n_tokens"]))
+    return frame
 
 
 @pytest.mark.parametrize("arm", [a for a in ARMS if a.by], ids=lambda a: a.name)
@@ -52,17 +51,19 @@ def test_the_whole_pool_and_the_best_first() -> None:
 def test_length_matched_takes_from_every_length() -> None:
     frame = samples()
     chosen = choose(arm_named("AIR, length-matched"), frame, 0.25, "samples")
-    counts = frame.set_index("id").loc[chosen, "length_bin"].value_counts()
-    assert set(counts) == {1}
-    assert len(counts) == 10
+    tenth = (frame.set_index("id")["n_tokens"].rank(method="first") - 1) // 4
+    assert sorted(tenth[chosen]) == list(range(10))
 
 
-def test_residual_is_free_of_what_it_is_taken_on() -> None:
-    x = pd.Series(np.linspace(0, 1, 50))
-    y = 3 * x + pd.Series(np.random.default_rng(0).normal(size=50))
-    left = residual(y, x)
-    assert abs(np.corrcoef(left, x)[0, 1]) < 1e-9
-    assert residual(3 * x + 1, x).abs().max() < 1e-9
+def test_residualised_does_not_choose_by_loss() -> None:
+    frame = samples(200)
+    frame["ais"] -= 3 * frame["loss_base"]
+    plain, free = (
+        choose(arm_named(n), frame, 0.25, "samples") for n in ("AIR", "AIR, loss-residualised")
+    )
+    loss = frame.set_index("id")["loss_base"]
+    assert loss[plain].mean() < 0.25
+    assert abs(loss[free].mean() - loss.mean()) < 0.1
 
 
 def test_unknown_arm() -> None:
@@ -93,6 +94,30 @@ def test_table_by_hand(tmp_path: Path) -> None:
     assert table.loc["AIR", "difference"] == pytest.approx(-0.2)  # (-2 - 2) / 20
     assert table.loc["AIR", "difference_hi"] == pytest.approx(-0.2)
     assert table.loc["full data", "difference"] == pytest.approx(-1.1)
+
+
+def test_weights_against_the_same_data() -> None:
+    rows = [
+        run("AIR", 0, [10.0, 20.0]),
+        run("AIR + linear weights", 0, [10.0, 18.0]),
+        run("AIR + shuffled weights", 0, [12.0, 20.0]),
+        run("full data", 0, [1.0, 1.0], "all"),
+        run("random", 0, [1.0, 1.0]),
+    ]
+    table = weights_table(pd.DataFrame(rows))
+    assert set(table["arm"]) == {"AIR + linear weights"}
+    gaps = table.set_index("against")["difference"]
+    assert gaps.to_dict() == pytest.approx({"AIR": -0.1, "AIR + shuffled weights": -0.2})
+
+
+def test_a_file_of_another_setting_is_not_added_to(tmp_path: Path) -> None:
+    path = tmp_path / "runs.parquet"
+    assert finished(path, "s", "k") == set()
+    append_run(path, {**run("AIR", 2, [1.0, 2.0]), "fingerprint": "k"}, {})
+    assert finished(path, "s", "k") == {("AIR", "tokens", 2)}
+    assert finished(path, "other", "z") == set()
+    with pytest.raises(ConfigError, match="another --out"):
+        finished(path, "s", "z")
 
 
 def test_no_runs_says_how_to_make_them(tmp_path: Path) -> None:

@@ -73,12 +73,9 @@ def test_uniform_weights_are_the_trainers_own(
 ) -> None:
     """Seven traces in batches of two: the last batch, and the last step, are uneven."""
     items = traces()
-    uniform = step_weights(
-        pd.DataFrame(
-            [(t.id, k, 1) for t in items for k in (0, 1)], columns=["id", "step", "n_tokens"]
-        ),
-        "uniform",
-    )
+    rows = [(t.id, k, len(s.text)) for t in items for k, s in enumerate(t.steps)]
+    steps = pd.DataFrame(rows, columns=["id", "step", "n_tokens"])
+    uniform = step_weights(steps, "uniform")
     ours = training_examples(tokenizer, items, uniform)
     theirs = [{k: e[k] for k in ("input_ids", "labels")} for e in ours]  # type: ignore[literal-required]
     collator = DataCollatorWithFlattening() if packing else DataCollatorForSeq2Seq(tokenizer)

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from airlens.encode import EncodedTrace
 from airlens.errors import ConfigError, DataError
+from airlens.scored_tokens import hash_tokens
 from airlens.trace import Trace
-from airlens.weights import SCHEMES, StepWeights, hash_tokens, step_weights
+from airlens.weights import SCHEMES, StepWeights, step_weights
 
 
 def frame(scores: list[float], counts: list[int], name: str = "a") -> pd.DataFrame:
@@ -132,6 +133,12 @@ def test_a_bad_weight_names_the_step(weight: float) -> None:
         StepWeights(table, "file")
 
 
+def test_a_bad_weight_in_a_file_names_the_file(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "w.csv").write_text("id,step,weight\na,0,1.0\na,1,\n")
+    with pytest.raises(DataError, match=r"w.csv, field 'weight': trace 'a', step 1: .* nan"):
+        StepWeights.load(tmp_path / "w.csv")
+
+
 def test_all_weights_zero_is_an_error() -> None:
     weights = StepWeights(pd.DataFrame({"id": ["a"], "step": [0], "weight": [0.0]}), "file")
     with pytest.raises(DataError, match="above 0"):
@@ -152,6 +159,32 @@ def test_another_tokenizer_is_refused() -> None:
     assert weights.of(encoded([0, 0])).tolist() == [1, 1]  # its response tokens are 3 and 4
     with pytest.raises(DataError, match="same tokenizer"):
         weights.of(encoded([0, 0], prompt=2))
+
+
+@pytest.mark.parametrize(
+    ("scored", "fine"),
+    [
+        ([2, 3, 1], True),
+        ([2, 2, 0], True),  # cut in the second step
+        ([2, 0, 0], True),
+        ([1, 3, 1], False),  # fewer, and what follows was scored: not a cut
+        ([2, 4, 0], False),  # more than there are
+        ([4, 6, 2], False),
+    ],
+)
+def test_without_the_scorers_tokens_their_number_tells(scored: list[int], fine: bool) -> None:
+    weights = step_weights(frame([1.0, 2.0, 3.0], scored), "uniform")
+    here = encoded([0, 0, 1, 1, 1, 2])
+    if fine:
+        assert weights.of(here).tolist() == [1.0] * 6
+        return
+    with pytest.raises(DataError, match="same tokenizer"):
+        weights.of(here)
+
+
+def test_the_first_token_of_a_text_was_not_scored() -> None:
+    weights = step_weights(frame([1.0], [2]), "uniform")
+    assert weights.of(encoded([0, 0, 0], prompt=0)).tolist() == [1.0] * 3
 
 
 def test_saved_weights_come_back(tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -1,0 +1,111 @@
+"""The papers' figures on a tiny model: all are drawn, and their sentences follow the tables."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+from explore_tiny import save_tiny, tiny_model
+from typer.testing import CliRunner
+
+from airlens import cli, figure_files, paper_text
+from airlens.demo import DemoSize
+from airlens.emergence import TinySettings
+from airlens.figures import emergence_map
+from airlens.paper_data import PaperData, PaperSize, masking_table, measure_paper, thirds
+from airlens.paper_figures import PAPER_FIGURES, captions, make_figures
+
+DEMO = DemoSize(2, 1400, 1, 1400, 1, 2, 1)
+TINY = TinySettings(steps=4, checkpoints=3, batch=2, length=12, span=4, vocab=12, width=16)
+
+
+@pytest.fixture(scope="module")
+def data() -> PaperData:
+    size = PaperSize(DEMO, (500,), (0.5,), tiny=TINY)
+    return measure_paper(tiny_model(), size=size, progress=False)
+
+
+def test_every_figure_and_its_sentence(data: PaperData) -> None:
+    made = make_figures(data)
+    assert list(made) == [f.name for f in PAPER_FIGURES]
+    assert all(isinstance(fig, go.Figure) and fig.layout.title.text for fig in made.values())
+    text = captions(data)
+    assert all(f"## {f.name}\n" in text and f.shows in text for f in PAPER_FIGURES)
+    assert "nan" not in text.lower()
+    assert "not run" in paper_text.study_text(data.runs)
+
+
+def test_the_masking_table_is_what_was_measured(data: PaperData) -> None:
+    table = masking_table(data).set_index(["measure", "condition", "draw"])["value"]
+    needles = data.needles
+    asked = needles.loc[needles["condition"] == "top", "recall"]
+    assert table["needle recall", "top", 0] == pytest.approx(asked.mean())
+    samples = data.demo.influence.samples
+    code = samples[samples["domain"] == "code"]
+    tokens = data.demo.influence.tokens
+    mine = tokens[tokens["id"].isin(code["id"])]
+    assert table["NLL, code", "top", 0] == pytest.approx(mine["nll_ref"].mean(), rel=1e-5)
+    assert table["NLL, code", "random", 0] == pytest.approx(mine["nll_control"].mean(), rel=1e-5)
+
+
+def test_a_verdict_turns_with_its_table(data: PaperData) -> None:
+    found = {"base": 1.0, "top": 0.1, "random": 0.9}
+    frame = data.needles.assign(recall=data.needles["condition"].map(found))
+    assert paper_text.needle_text(replace(data, needles=frame)).startswith("**Agrees")
+    level = frame.assign(recall=0.3)
+    said = paper_text.needle_text(replace(data, needles=level))
+    assert said.startswith("**Does not agree")
+    assert "less than half" in said
+
+
+def run(arm: str, nll: list[float], budget: str = "tokens") -> dict[str, Any]:
+    row: dict[str, Any] = {"setting": "s", "arm": arm, "budget": budget, "seed": 0}
+    row |= {"n_samples": 4, "n_labels": 100, "steps": 2, "nll": sum(nll) / 30, "accuracy": np.nan}
+    return {**row, "problem_id": list("abc"), "problem_tokens": [10] * 3, "problem_nll": nll}
+
+
+@pytest.mark.parametrize(("nll", "agrees"), [(9.0, True), (10.0, False), (11.0, False)])
+def test_the_study_agrees_only_if_air_is_better(nll: float, agrees: bool) -> None:
+    rows = [run("random", [10.0] * 3), run("AIR", [nll] * 3), run("longest", [12.0] * 3)]
+    said = paper_text.study_text(pd.DataFrame(rows))
+    assert said.startswith("**Agrees" if agrees else "**Does not agree")
+    assert "Worse: " + ("AIR; longest." if nll > 10 else "longest.") in said
+    assert "better than random: " + ("AIR." if agrees else "none.") in said
+
+
+def test_emergence_in_a_still() -> None:
+    rows = [(s, 0, h, f"L0H{h}", s * h / 10) for s in (0, 10) for h in (0, 1)]
+    heads = pd.DataFrame(rows, columns=["step", "layer", "head", "name", "score"])
+    fig = emergence_map(heads)
+    assert np.array_equal(fig.data[0].z, [[0.0, 0.0], [0.0, 1.0]])
+    assert "1 of 2 heads" in fig.layout.title.text
+    assert emergence_map(heads.iloc[:0]).layout.annotations
+
+
+@pytest.mark.slow
+def test_the_command_writes_all_without_jupyter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("kaleido")
+
+    def files(figures: list[Any], paths: list[Path]) -> None:
+        for path in paths:
+            path.write_bytes(b"x")
+
+    monkeypatch.setattr(figure_files, "_write", files)
+    command = ["figures", "--model", str(save_tiny(tmp_path / "m")), "--out", str(tmp_path / "f")]
+    command += ["--probes", "2", "--max-tokens", "1500", "--traces", "2", "--quiet"]
+    command += ["--tiny-steps", "3"]
+    done = CliRunner().invoke(cli.app, command, catch_exceptions=False)
+    names = {f"{f.name}.{kind}" for f in PAPER_FIGURES for kind in ("png", "svg", "pdf")}
+    assert {p.name for p in (tmp_path / "f").iterdir()} == names | {"README.md"}
+    assert len(done.stdout.splitlines()) == len(names) + 1
+
+
+def test_thirds() -> None:
+    assert thirds(840) == (280, 560, 840)
