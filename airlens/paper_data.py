@@ -11,12 +11,12 @@ import pandas as pd
 
 from .ablation import DEFAULT_MODE
 from .contrast import TOPS, cluster_shares, cluster_words, length_table, word_overlap
-from .corpus_report import map_frame
 from .demo import DemoResult, DemoSize, run_demo
 from .emergence import Emergence, TinySettings, emergence
 from .heads import TOP_SHARE
 from .mirror import needle_grid
 from .probes_needle import DEPTHS, LENGTHS, needle_probes
+from .sample_views import map_frame
 from .selection import overlap
 
 if TYPE_CHECKING:
