@@ -19,22 +19,23 @@ if TYPE_CHECKING:
     from . import figures as figures
     from .ablation import ablated as ablated
     from .ablation import mean_z as mean_z
-    from .ablation_lab import AblationLab as AblationLab
     from .bundled import data_path as data_path
     from .compute import fast_allocator as fast_allocator
-    from .confounds import confound_table as confound_table
     from .corpus import Corpus as Corpus
+    from .corpus.neardup import near_duplicates as near_duplicates
+    from .corpus.part_score import Settings as Settings
+    from .corpus.parts import RunFolder as RunFolder
+    from .corpus.run import score_corpus as score_corpus
     from .curves import ablation_curves as ablation_curves
     from .derived import residualise as residualise
     from .detectors import detect as detect
     from .detectors import detect_all as detect_all
     from .errors import AirlensError as AirlensError
     from .errors import DataError as DataError
-    from .evaluate import generate_answers as generate_answers
-    from .evaluate import held_out_nll as held_out_nll
-    from .head_costs import idle_heads as idle_heads
-    from .head_costs import leave_one_out as leave_one_out
-    from .head_explorer import HeadExplorer as HeadExplorer
+    from .explorers.ablation_lab import AblationLab as AblationLab
+    from .explorers.head_explorer import HeadExplorer as HeadExplorer
+    from .explorers.selection_explorer import SelectionExplorer as SelectionExplorer
+    from .explorers.trace_explorer import TraceExplorer as TraceExplorer
     from .heads import Head as Head
     from .heads import HeadScores as HeadScores
     from .heads import HeadSet as HeadSet
@@ -45,55 +46,54 @@ if TYPE_CHECKING:
     from .measure import influence as influence
     from .mirror import mirror_table as mirror_table
     from .model import load_model as load_model
-    from .neardup import near_duplicates as near_duplicates
-    from .part_score import Settings as Settings
-    from .parts import RunFolder as RunFolder
     from .per_head import HeadInfluence as HeadInfluence
     from .per_head import head_influence as head_influence
-    from .planting import plant as plant
     from .probes import ProbeSet as ProbeSet
     from .probes import key_value_probes as key_value_probes
     from .probes_needle import needle_probes as needle_probes
     from .published import load_published_scores as load_published_scores
     from .retrieval import copy_accuracy as copy_accuracy
     from .retrieval import retrieval_scores as retrieval_scores
-    from .run import score_corpus as score_corpus
     from .selection import Selection as Selection
     from .selection import overlap as overlap
     from .selection import select as select
-    from .selection_explorer import SelectionExplorer as SelectionExplorer
     from .steps import split_steps as split_steps
-    from .study import study_table as study_table
     from .trace import Step as Step
     from .trace import Trace as Trace
-    from .trace_explorer import TraceExplorer as TraceExplorer
-    from .train import TrainSettings as TrainSettings
-    from .train import fine_tune as fine_tune
+    from .training.evaluate import generate_answers as generate_answers
+    from .training.evaluate import held_out_nll as held_out_nll
+    from .training.study import study_table as study_table
+    from .training.train import TrainSettings as TrainSettings
+    from .training.train import fine_tune as fine_tune
+    from .training.weights import StepWeights as StepWeights
+    from .training.weights import step_weights as step_weights
     from .trust import agreement as agreement
     from .trust import stability as stability
-    from .validation import validate as validate
-    from .weights import StepWeights as StepWeights
-    from .weights import step_weights as step_weights
+    from .validity.confounds import confound_table as confound_table
+    from .validity.head_costs import idle_heads as idle_heads
+    from .validity.head_costs import leave_one_out as leave_one_out
+    from .validity.planted import validate as validate
+    from .validity.planting import plant as plant
 
 _HOME = {
     "ablated": "ablation",
     "mean_z": "ablation",
-    "AblationLab": "ablation_lab",
+    "AblationLab": "explorers.ablation_lab",
     "data_path": "bundled",
     "fast_allocator": "compute",
-    "confound_table": "confounds",
+    "confound_table": "validity.confounds",
     "Corpus": "corpus",
     "residualise": "derived",
     "detect": "detectors",
     "detect_all": "detectors",
     "AirlensError": "errors",
     "DataError": "errors",
-    "generate_answers": "evaluate",
-    "held_out_nll": "evaluate",
+    "generate_answers": "training.evaluate",
+    "held_out_nll": "training.evaluate",
     "figures": "figures",
-    "idle_heads": "head_costs",
-    "leave_one_out": "head_costs",
-    "HeadExplorer": "head_explorer",
+    "idle_heads": "validity.head_costs",
+    "leave_one_out": "validity.head_costs",
+    "HeadExplorer": "explorers.head_explorer",
     "Head": "heads",
     "HeadScores": "heads",
     "HeadSet": "heads",
@@ -103,37 +103,37 @@ _HOME = {
     "Influence": "measure",
     "influence": "measure",
     "load_model": "model",
-    "near_duplicates": "neardup",
-    "Settings": "part_score",
-    "RunFolder": "parts",
+    "near_duplicates": "corpus.neardup",
+    "Settings": "corpus.part_score",
+    "RunFolder": "corpus.parts",
     "head_influence": "per_head",
     "HeadInfluence": "per_head",
-    "plant": "planting",
+    "plant": "validity.planting",
     "key_value_probes": "probes",
     "ProbeSet": "probes",
     "needle_probes": "probes_needle",
     "load_published_scores": "published",
     "copy_accuracy": "retrieval",
     "retrieval_scores": "retrieval",
-    "score_corpus": "run",
+    "score_corpus": "corpus.run",
     "overlap": "selection",
     "select": "selection",
     "Selection": "selection",
-    "SelectionExplorer": "selection_explorer",
+    "SelectionExplorer": "explorers.selection_explorer",
     "split_steps": "steps",
-    "study_table": "study",
+    "study_table": "training.study",
     "Step": "trace",
     "Trace": "trace",
-    "TraceExplorer": "trace_explorer",
-    "fine_tune": "train",
-    "TrainSettings": "train",
+    "TraceExplorer": "explorers.trace_explorer",
+    "fine_tune": "training.train",
+    "TrainSettings": "training.train",
     "agreement": "trust",
     "stability": "trust",
     "ablation_curves": "curves",
     "mirror_table": "mirror",
-    "validate": "validation",
-    "step_weights": "weights",
-    "StepWeights": "weights",
+    "validate": "validity.planted",
+    "step_weights": "training.weights",
+    "StepWeights": "training.weights",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]

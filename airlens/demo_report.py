@@ -5,11 +5,11 @@ from __future__ import annotations
 import pandas as pd
 
 from .demo import DemoResult
-from .figures_ablation import ablation_curve
-from .figures_heads import head_map, score_ranking
-from .figures_selection import selection_scatter, selector_overlap
-from .figures_steps import ais_by_label
-from .figures_trace import step_bars
+from .figures.ablation import ablation_curve
+from .figures.heads import head_map, score_ranking
+from .figures.selection import selection_scatter, selector_overlap
+from .figures.steps import ais_by_label
+from .figures.trace import step_bars
 from .heads import TOP_SHARE
 from .report import Report
 from .trace_html import trace_html

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from .detector_induction import repeated_ids
 from .detectors import detect
+from .detectors.induction import repeated_ids
 from .errors import ConfigError
 from .probes import ProbeSet
 from .provenance import provenance

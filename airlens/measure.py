@@ -24,11 +24,11 @@ from .cache import atomic_file, atomic_write_text
 from .compute import Precision, check_precision, matmul_precision
 from .encode import EncodedTrace, Long, Template, Window, encode_traces, resolve_template, windows
 from .engine import Engine, choose_engine
+from .engine.score import score_fast
 from .errors import ConfigError, DataError
 from .heads import HeadSet, random_heads
 from .provenance import provenance
 from .score import WindowLoss, score_windows
-from .score_fast import score_fast
 from .trace import Step, Trace
 from .types import MeanZ, Mode
 

@@ -22,14 +22,14 @@ from .ablation import DEFAULT_MODE, MODES, mean_z
 from .cache import atomic_file, atomic_write_text
 from .encode import EncodedTrace, Long, Template, encode_trace, resolve_template, windows
 from .engine import Engine, choose_engine
+from .engine.model import fast_model
+from .engine.packing import pack
+from .engine.per_head import attribution_row, exact_row
+from .engine.score import CPU_TOKENS, GPU_TOKENS
 from .errors import ConfigError, DataError
-from .fast_model import fast_model
 from .heads import Head, HeadSet
-from .packing import pack
-from .per_head_run import attribution_row, exact_row
 from .provenance import fingerprint, provenance
 from .score import score_windows
-from .score_fast import CPU_TOKENS, GPU_TOKENS
 from .trace import Trace
 from .types import MeanZ, Mode
 

@@ -19,8 +19,8 @@ import pandas as pd
 from plotly.offline import get_plotlyjs
 
 from .cache import atomic_file
-from .figstyle import CONFIG
-from .figtext import clean, known, number
+from .figures.style import CONFIG
+from .figures.text import clean, known, number
 from .report_assets import CSS, SCRIPT
 
 _INLINE = (

@@ -17,10 +17,10 @@ from tqdm.auto import tqdm
 
 from .ablation import active_ablation
 from .engine import Engine, choose_engine
+from .engine.retrieval import read_probes
 from .heads import HeadScores
 from .probes import Probe, ProbeSet, Span
 from .provenance import provenance
-from .retrieval_fast import read_probes
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

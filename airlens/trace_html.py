@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .figstyle import MONO, limit, need
-from .figtext import DASH, MINUS, TOKEN_LABELS, clean, is_signed, known, number, visible
-from .figures_steps import row_dicts
-from .figures_trace import one_trace
+from .figures.steps import row_dicts
+from .figures.style import MONO, limit, need
+from .figures.text import DASH, MINUS, TOKEN_LABELS, clean, is_signed, known, number, visible
+from .figures.trace import one_trace
 
 WARM, COOL = "213,94,0", "0,114,178"
 """Raised and lowered (or, unsigned, present): the ends of the figures' diverging scale."""

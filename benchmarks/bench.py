@@ -26,9 +26,9 @@ import airlens as al
 from airlens.compute import matmul_precision
 from airlens.encode import Window, encode_trace, windows
 from airlens.engine import choose_engine
+from airlens.engine.score import score_fast
 from airlens.heads import HeadSet, random_heads
 from airlens.provenance import provenance
-from airlens.score_fast import score_fast
 
 # The critical heads of the default model; `airlens heads` finds them.
 HEADS = (

@@ -23,17 +23,23 @@ import torch
 
 from airlens.bundled import data_path
 from airlens.encode import Template, encode_trace
-from airlens.evaluate import accuracy, generate_answers, held_out_nll, per_token, score_answers
 from airlens.load import load_traces
 from airlens.measure import Influence, influence
 from airlens.model import load_hf, load_model
 from airlens.probes import key_value_probes
 from airlens.provenance import fingerprint, provenance
 from airlens.retrieval import retrieval_scores
-from airlens.study import ARMS, Arm, append_run, arm_named, choose, finished, same_run
 from airlens.trace import Trace
-from airlens.train import TrainSettings, fine_tune
-from airlens.weights import step_weights
+from airlens.training.evaluate import (
+    accuracy,
+    generate_answers,
+    held_out_nll,
+    per_token,
+    score_answers,
+)
+from airlens.training.study import ARMS, Arm, append_run, arm_named, choose, finished, same_run
+from airlens.training.train import TrainSettings, fine_tune
+from airlens.training.weights import step_weights
 
 
 @dataclass(frozen=True)

@@ -9,22 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from airlens.confounds import confound_table
 from airlens.derived import residualise
 from airlens.errors import ConfigError, DataError
-from airlens.heuristics import add_heuristics
-from airlens.labelled import (
+from airlens.selection import select
+from airlens.stats import mean_interval, partial_spearman, spearman, spearman_interval
+from airlens.steps import split_steps
+from airlens.trace import Trace
+from airlens.validity.confounds import confound_table
+from airlens.validity.heuristics import add_heuristics
+from airlens.validity.labelled import (
     IMPORTANCES,
     add_importance,
     by_function,
     correlation_summary,
     importance_correlations,
 )
-from airlens.selection import select
-from airlens.selection_changes import what_changes
-from airlens.stats import mean_interval, partial_spearman, spearman, spearman_interval
-from airlens.steps import split_steps
-from airlens.trace import Trace
+from airlens.validity.selection_changes import what_changes
 
 
 def samples(n: int = 120, seed: int = 0) -> pd.DataFrame:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from airlens import corpus, record_files
 from airlens.corpus import Chunk, Corpus, Reject, Row, estimate_rows, iter_chunks, iter_rows
+from airlens.corpus.idset import IdSet
 from airlens.errors import AirlensError
-from airlens.idset import IdSet
 
 LINES = [json.dumps({"prompt": f"p{i}", "response": f"r{i}"}).encode() for i in range(12)]
 # Pieces that a damaged file is made of.
@@ -83,7 +83,7 @@ def test_chunks_hold_every_row_once(done: set[int], size: int) -> None:
 
 
 def test_an_id_set_is_a_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airlens.idset.BUFFER", 7)
+    monkeypatch.setattr("airlens.corpus.idset.BUFFER", 7)
     ids = IdSet()
     assert [ids.add(f"r{i % 40}") for i in range(100)] == [i < 40 for i in range(100)]
     assert len(ids) == 40

@@ -10,19 +10,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from airlens import contrast
-from airlens.corpus_report import corpus_report
-from airlens.embed import embed_map, embeddings
+from airlens.corpus import contrast
+from airlens.corpus.embed import embed_map, embeddings
+from airlens.corpus.parts import RunFolder
+from airlens.corpus.report import corpus_report
+from airlens.corpus.run import score_corpus
 from airlens.errors import DataError
-from airlens.figures_corpus import (
+from airlens.figures.corpus import (
     cluster_bars,
     correlation_forest,
     lengths_by_selector,
     sample_map,
     word_overlap_map,
 )
-from airlens.parts import RunFolder
-from airlens.run import score_corpus
 from airlens.selection import select
 
 HEADS = "L0H1, L2H3"

@@ -13,11 +13,11 @@ from tiny_zoo import ARCHITECTURES, config, tiny, tokenizer
 import airlens as al
 from airlens.ablation import ablated, mean_z
 from airlens.decode import greedy, rouge1_recall
-from airlens.detector_attention import LayerView, stream
-from airlens.detector_induction import repeated_ids
-from airlens.detector_locos import contributions, output_weights
-from airlens.detector_qrhead import document_score
 from airlens.detectors import DESCRIPTIONS, DETECTORS, READERS, detect, detect_all
+from airlens.detectors.attention import LayerView, stream
+from airlens.detectors.induction import repeated_ids
+from airlens.detectors.locos import contributions, output_weights
+from airlens.detectors.qrhead import document_score
 from airlens.errors import ConfigError, DataError
 from airlens.probes import Probe, ProbeSet
 

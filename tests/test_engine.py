@@ -16,13 +16,13 @@ import airlens as al
 from airlens.ablation import ablated
 from airlens.encode import Window
 from airlens.engine import choose_engine
+from airlens.engine.model import fast_model
+from airlens.engine.packing import common_prefix, pack
+from airlens.engine.score import score_fast
 from airlens.errors import ConfigError
-from airlens.fast_model import fast_model
 from airlens.heads import HeadSet
 from airlens.measure import influence
-from airlens.packing import common_prefix, pack
 from airlens.score import WindowLoss, score_windows
-from airlens.score_fast import score_fast
 from airlens.trace import Trace
 
 # These kinds' modules do not go through transformers' attention interface.

@@ -11,7 +11,8 @@ import torch
 from tiny_lm import tiny_model
 
 from airlens.errors import ConfigError, DataError
-from airlens.evaluate import (
+from airlens.trace import Trace
+from airlens.training.evaluate import (
     accuracy,
     final_answer,
     generate_answers,
@@ -22,7 +23,6 @@ from airlens.evaluate import (
     reference_answer,
     score_answers,
 )
-from airlens.trace import Trace
 
 
 def problems(n: int = 5) -> list[Trace]:

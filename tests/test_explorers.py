@@ -12,12 +12,12 @@ from explore_tiny import HEADS, HOSTILE, LAYERS, tiny_model, tiny_probes, tiny_t
 
 import airlens as al
 from airlens.attention import answer_attention
-from airlens.continuation import compare, continuation, encode_prompt, next_tokens
 from airlens.errors import ConfigError
-from airlens.figures_attention import answer_attention_map
-from airlens.figures_tokens import next_token_bars
+from airlens.explorers.continuation import compare, continuation, encode_prompt, next_tokens
+from airlens.explorers.single_heads import by_step, heads_of_step, single_heads, step_attribution
+from airlens.figures.attention import answer_attention_map
+from airlens.figures.tokens import next_token_bars
 from airlens.heads import Head
-from airlens.single_heads import by_step, heads_of_step, single_heads, step_attribution
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +216,7 @@ def test_a_detector_that_fails_is_told_and_not_chosen(
     def fail(*_: Any, **__: Any) -> None:
         raise ConfigError(HOSTILE)
 
-    monkeypatch.setattr("airlens.head_explorer.detect", fail)
+    monkeypatch.setattr("airlens.explorers.head_explorer.detect", fail)
     scores = al.retrieval_scores(model, probes, progress=False)
     view = al.HeadExplorer(model, scores, probes, new_tokens=2)
     view.detector.value = "qrhead"

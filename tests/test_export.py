@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 
 import airlens as al
 from airlens.cli import app
+from airlens.corpus.export import export
+from airlens.corpus.neardup import near_duplicates
+from airlens.corpus.run import score_corpus
 from airlens.errors import ConfigError, DataError
-from airlens.export import export
-from airlens.neardup import near_duplicates
-from airlens.run import score_corpus
 
 ROWS = [
     {"id": f"r{i}", "prompt": f"{i} + 1?", "response": f"{w} is {i}.\nSo {i + 1}.", "answer": i}
@@ -103,7 +103,7 @@ def test_columns_can_be_chosen(selected: Path, tmp_path: Path) -> None:
 
 
 def test_step_weights_go_along(folder: Path, tmp_path: Path) -> None:
-    pytest.importorskip("airlens.weights")
+    pytest.importorskip("airlens.training.weights")
     out = tmp_path / "s.jsonl"
     run("select", folder, "--top", 0.5, "--weights", "linear", "--out", out)
     run("export", out, "--out", tmp_path / "w.jsonl")

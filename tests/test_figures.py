@@ -9,19 +9,20 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from airlens import figstyle, figtext
 from airlens.errors import DataError
-from airlens.figures_ablation import ablation_curve
-from airlens.figures_heads import head_map, score_ranking
-from airlens.figures_selection import (
+from airlens.figures import style as figstyle
+from airlens.figures import text as figtext
+from airlens.figures.ablation import ablation_curve
+from airlens.figures.heads import head_map, score_ranking
+from airlens.figures.selection import (
     ais_by_domain,
     domain_counts,
     selection_scatter,
     selector_overlap,
     spearman,
 )
-from airlens.figures_steps import ais_by_label, head_step_heatmap, step_heatmap
-from airlens.figures_trace import step_bars, token_strip
+from airlens.figures.steps import ais_by_label, head_step_heatmap, step_heatmap
+from airlens.figures.trace import step_bars, token_strip
 
 HOSTILE = "<img src=x onerror=alert(1)></s> & `$x$` </script>"
 

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from airlens.errors import DataError
-from airlens.figures_heads import head_map
-from airlens.figures_speed import speed_bars, speed_frame
+from airlens.figures.heads import head_map
+from airlens.figures.speed import speed_bars, speed_frame
 
 FOUND = {
     "influence_vs_hooks": 2.0,

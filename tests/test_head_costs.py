@@ -9,9 +9,9 @@ import pytest
 from handmade import induction_model
 
 import airlens as al
-from airlens.head_costs import attention_profile, idle_heads, leave_one_out
 from airlens.heads import Head, HeadSet
 from airlens.trace import Trace
+from airlens.validity.head_costs import attention_profile, idle_heads, leave_one_out
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from airlens import cli
 from airlens.errors import AirlensError, ConfigError
-from airlens.lm_tasks import run_lm_eval
+from airlens.training.lm_tasks import run_lm_eval
 
 
 def harness(monkeypatch: pytest.MonkeyPatch, evaluate: Any) -> None:

@@ -11,9 +11,9 @@ from tiny_zoo import hf_model, tiny
 from tiny_zoo import tokenizer as tokenizer_of
 
 import airlens as al
-from airlens import per_head_run
+from airlens.engine import per_head as per_head_run
+from airlens.engine.model import named_tensors
 from airlens.errors import ConfigError, DataError
-from airlens.fast_model import named_tensors
 from airlens.heads import Head
 from airlens.measure import influence
 from airlens.per_head import HeadInfluence, head_influence

@@ -11,10 +11,15 @@ from hypothesis import strategies as st
 
 from airlens.errors import ConfigError, DataError
 from airlens.load import load_traces
-from airlens.planting import KINDS, LOSS_MATCHED, plant, planted_info, put, real_of
-from airlens.planting_texts import NUMBER, other_number, with_wrong_numbers, with_wrong_result
 from airlens.steps import split_steps
 from airlens.trace import Trace, save_traces
+from airlens.validity.planting import KINDS, LOSS_MATCHED, plant, planted_info, put, real_of
+from airlens.validity.planting_texts import (
+    NUMBER,
+    other_number,
+    with_wrong_numbers,
+    with_wrong_result,
+)
 
 
 def traces(n: int = 6) -> list[Trace]:

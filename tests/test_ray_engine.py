@@ -15,9 +15,9 @@ import pandas as pd
 import pytest
 from explore_tiny import save_tiny
 
+from airlens.corpus.ray_engine import RayEngine
+from airlens.corpus.run import score_corpus
 from airlens.errors import ConfigError
-from airlens.ray_engine import RayEngine
-from airlens.run import score_corpus
 
 SECONDS = 240
 SCRIPT = """
@@ -25,8 +25,8 @@ import os, pathlib, signal, sys, threading, time
 import psutil
 import ray
 from airlens.model import load_model
-from airlens.ray_engine import RayEngine
-from airlens.run import score_corpus
+from airlens.corpus.ray_engine import RayEngine
+from airlens.corpus.run import score_corpus
 
 def kill_one(out):
     while len(list(out.glob("parts/part-*"))) < 2:

@@ -12,10 +12,10 @@ from tiny_zoo import WINDOW, tiny
 
 from airlens.ablation import ablated
 from airlens.engine import choose_engine
+from airlens.engine.retrieval import most_attended
 from airlens.errors import ConfigError
 from airlens.probes import Probe, ProbeSet
 from airlens.retrieval import copy_accuracy, retrieval_scores
-from airlens.retrieval_fast import most_attended
 
 
 @pytest.fixture(scope="module")

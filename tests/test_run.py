@@ -11,12 +11,11 @@ import pandas as pd
 import pytest
 
 import airlens as al
-from airlens import parts, run
-from airlens.corpus import Corpus, iter_rows
+from airlens.corpus import Corpus, iter_rows, parts, run
+from airlens.corpus.part_score import Settings
+from airlens.corpus.run import score_corpus
+from airlens.corpus.run_record import run_status
 from airlens.errors import ConfigError, DataError, RunError
-from airlens.part_score import Settings
-from airlens.run import score_corpus
-from airlens.run_record import run_status
 
 HEADS = "L0H1, L2H3"
 ROWS = [
@@ -165,7 +164,7 @@ def test_a_full_disk_leaves_whole_parts(
 def test_out_of_memory_halves_the_batch(
     llama: Any, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airlens import part_score
+    from airlens.corpus import part_score
 
     original = part_score.influence
     budgets: list[int | None] = []

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 import airlens as al
 from airlens.cli import app
+from airlens.corpus.parts import RunFolder
+from airlens.corpus.run import score_corpus
 from airlens.errors import ConfigError
-from airlens.parts import RunFolder
-from airlens.run import score_corpus
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 from explore_tiny import save_tiny
 
 from airlens.errors import ConfigError
-from airlens.study import read_runs, runs_provenance, study_table
+from airlens.training.study import read_runs, runs_provenance, study_table
 
 SCRIPT = Path(__file__).resolve().parent.parent / "benchmarks" / "selection_study.py"
 

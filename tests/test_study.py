@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from airlens.errors import ConfigError, DataError
-from airlens.study import (
+from airlens.training.study import (
     ARMS,
     Arm,
     append_run,

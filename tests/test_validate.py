@@ -12,14 +12,14 @@ import pytest
 from test_planting import traces
 
 from airlens.ablation import ablated
-from airlens.alternatives import loss_in_place, score_all, step_window
-from airlens.attention_received import FOLLOW, attention_received
-from airlens.benchmark import head_groups, measure_planted
 from airlens.errors import ConfigError
 from airlens.heads import HeadSet
 from airlens.measure import influence
-from airlens.planting import plant, planted_info
-from airlens.validation import validate
+from airlens.validity.alternatives import loss_in_place, score_all, step_window
+from airlens.validity.attention_received import FOLLOW, attention_received
+from airlens.validity.benchmark import head_groups, measure_planted
+from airlens.validity.planted import validate
+from airlens.validity.planting import plant, planted_info
 
 KINDS = ["irrelevant", "wrong_result", "repeated"]
 HEADS = HeadSet.parse("L1H0, L2H3")
@@ -105,7 +105,7 @@ def test_attention_of_nothing_is_nan(llama: Any) -> None:
 
 
 def test_loss_in_place_is_the_loss_of_the_planted_trace(llama: Any) -> None:
-    from airlens.planting import put
+    from airlens.validity.planting import put
 
     trace = traces(1)[0]
     got = loss_in_place(llama)(trace, 1, ["Nothing at all.", "Quite another text."])
@@ -172,7 +172,7 @@ def test_the_command_prints_and_keeps_the_tables(
 @pytest.mark.model
 def test_labelled_traces_are_scored_whole(smollm2: Any, shared_data: Path) -> None:
     from airlens.load import load_traces
-    from airlens.validation_reports import labelled_report
+    from airlens.validity.reports import labelled_report
 
     path = shared_data / "thought_anchors" / "deepseek-r1-distill-llama-8b.jsonl"
     if not path.is_file():

@@ -14,10 +14,10 @@ from explore_tiny import HOSTILE, tiny_model, tiny_traces
 
 import airlens as al
 from airlens.errors import ConfigError
-from airlens.figstyle import no_data
-from airlens.jobs import Worker
-from airlens.widgets_base import put_figure
-from airlens.widgets_js import STATIC, DataTable, GridMap, TraceText, step_sides
+from airlens.explorers.base import put_figure
+from airlens.explorers.jobs import Worker
+from airlens.explorers.js import STATIC, DataTable, GridMap, TraceText, step_sides
+from airlens.figures.style import no_data
 
 
 def test_a_worker_without_a_loop_works_at_once() -> None:
@@ -194,7 +194,7 @@ def test_a_table_keeps_numbers_and_shortens_text() -> None:
 def test_a_figure_becomes_plain_json() -> None:
     import ipywidgets as w
 
-    from airlens.figures_heads import head_map
+    from airlens.figures.heads import head_map
 
     output = w.Output()
     frame = pd.DataFrame({"layer": [0], "head": [0], "name": ["L0H0"], "score": [1.0]})
@@ -223,4 +223,4 @@ def test_a_headline_is_escaped() -> None:
 
 
 def test_static_files_are_shipped() -> None:
-    assert (Path(al.__file__).parent / "static" / "grid.js").is_file()
+    assert (Path(al.__file__).parent / "explorers" / "static" / "grid.js").is_file()

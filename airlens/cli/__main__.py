@@ -1,0 +1,5 @@
+"""``python -m airlens.cli``."""
+
+from . import main
+
+main()

@@ -1,0 +1,36 @@
+"""``airlens app``: the explorers in a browser, without code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def app(
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="smollm2-135m, a hub id, a folder or a .gguf file."),
+    ] = None,
+    traces: Annotated[
+        Path | None, typer.Option(exists=True, help="Your traces; default: the bundled ones.")
+    ] = None,
+    port: Annotated[int, typer.Option(help="The next free one is taken if it is in use.")] = 8866,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")
+    ] = True,
+    dark: Annotated[bool, typer.Option("--dark", help="Light text on a dark page.")] = False,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("--parameter", "-p", help="NAME=VALUE of the notebook; may be repeated."),
+    ] = None,
+) -> None:
+    """Serve the four explorers as an app, on this machine only. Ctrl+C ends it."""
+    from airlens.app import serve
+    from airlens.notebooks import parse_values
+
+    values: dict[str, Any] = parse_values(parameter or [])
+    values |= {"model": model} if model is not None else {}
+    values |= {"traces_from": str(traces.resolve())} if traces is not None else {}
+    serve(values, port=port, open_browser=browser, theme="dark" if dark else "light")

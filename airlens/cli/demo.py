@@ -1,0 +1,54 @@
+"""``airlens demo``: the whole method on a real model, and a report to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import AsJson, Device, Dtype, Model, Quiet, Seed, echo_json
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="The report.")] = Path(
+        "reports/demo.html"
+    ),
+    model: Model = "smollm2-135m",
+    traces: Annotated[int, typer.Option(min=1, help="Traces scored in each domain.")] = 16,
+    mode: Annotated[str, typer.Option(help="uniform, zero or mean.")] = "uniform",
+    seed: Seed = 0,
+    device: Device = None,
+    dtype: Dtype = "float32",
+    json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run AIR end to end on bundled traces and write one HTML report (minutes on a CPU)."""
+    from airlens.demo import DemoSize, run_demo
+    from airlens.demo_report import demo_report
+    from airlens.model import load_model
+
+    def say(text: str) -> None:
+        if not (json or quiet):
+            typer.echo(text, err=True)
+
+    say(f"0/4 loading {model}")
+    bridge = load_model(model, device=device, dtype=dtype)
+    result = run_demo(
+        bridge,
+        size=DemoSize(traces_per_domain=traces),
+        mode=mode,  # type: ignore[arg-type]
+        seed=seed,
+        progress=not (quiet or json),
+        say=say,
+    )
+    demo_report(result).write(out)
+    summary = result.summary()
+    if json:
+        echo_json({**summary, "report": str(out), "provenance": result.provenance})
+        return
+    width = max(map(len, summary))
+    for name, value in summary.items():
+        shown = f"{value:.3f}" if isinstance(value, float) else str(value)
+        typer.echo(f"  {name:<{width}}  {shown}")
+    typer.echo(f"report: {out.resolve()}")

@@ -1,0 +1,104 @@
+"""``airlens evaluate``: held-out NLL and accuracy of a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .options import AsJson, Dtype, Model, Quiet, Seed, echo_json
+
+
+def evaluate(
+    data: Annotated[str, typer.Argument(help="Problems with reference solutions.")],
+    model: Model = "smollm2-135m",
+    generate: Annotated[
+        bool, typer.Option("--generate", "-g", help="Also solve the problems, and count.")
+    ] = False,
+    samples: Annotated[
+        int, typer.Option("-k", min=0, help="Solutions drawn a problem; 0: one, greedy.")
+    ] = 0,
+    temperature: Annotated[float, typer.Option(help="Of the draws.")] = 0.7,
+    max_new_tokens: Annotated[int, typer.Option(help="Longest solution.")] = 320,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", help="Problems at most.")] = None,
+    lm_eval: Annotated[
+        str | None,
+        typer.Option("--lm-eval", help="Also these lm-eval tasks (needs lm-eval and a hub)."),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Solutions at a time.")] = 16,
+    template: Annotated[str, typer.Option(help="chat, plain or auto.")] = "auto",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for the tables, problem by problem.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, … (default: CUDA if there)")
+    ] = None,
+    dtype: Dtype = "float32",
+    seed: Seed = 0,
+    json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure a model on held-out problems: NLL of the references, and accuracy of its answers.
+
+    Intervals are 95 % bootstraps over problems.
+    """
+    import torch
+
+    from airlens.load import load_traces
+    from airlens.model import load_hf
+    from airlens.provenance import provenance
+    from airlens.training import evaluate as library
+    from airlens.training.lm_tasks import check_lm_eval, run_lm_eval
+
+    if lm_eval:
+        check_lm_eval()
+    if generate or samples:
+        library.check_math_verify()
+    traces = load_traces(data, limit=limit)
+    student, tokenizer = load_hf(model, dtype=dtype)
+    student = student.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
+    options: dict[str, Any] = {"template": template, "progress": not quiet}
+    tables = {"nll": library.held_out_nll(student, tokenizer, traces, **options)}
+    record: dict[str, Any] = {"problems": len(traces), "nll": library.per_token(tables["nll"])}
+    if generate or samples:
+        options |= {"samples": samples, "temperature": temperature, "seed": seed}
+        options |= {"max_new_tokens": max_new_tokens, "batch_size": batch_size}
+        written = library.generate_answers(student, tokenizer, traces, **options)
+        tables["answers"] = library.score_answers(written, traces)
+        record["accuracy"] = library.accuracy(tables["answers"])
+    if lm_eval:
+        record["lm_eval"] = run_lm_eval(student, tokenizer, lm_eval.split(","))
+    record["provenance"] = provenance(
+        evaluated=model, data=data, limit=limit, template=template, samples=samples, seed=seed
+    )
+    if out is not None:
+        _save(out, tables, record)
+    if json:
+        echo_json(record)
+        return
+    found = record["nll"]
+    typer.echo(f"{len(traces)} problems")
+    typer.echo(
+        f"  NLL      {found['nll']:.4f} nats a token  [{found['lo']:.4f}, {found['hi']:.4f}]"
+    )
+    if "accuracy" in record:
+        share = record["accuracy"]
+        how = f"mean of {samples} draws" if samples else "greedy"
+        typer.echo(
+            f"  accuracy {share['accuracy']:.3f} ({how})  [{share['lo']:.3f}, {share['hi']:.3f}]"
+        )
+    for task, metrics in record.get("lm_eval", {}).items():
+        typer.echo(f"  {task}: {metrics}")
+
+
+def _save(folder: Path, tables: dict[str, Any], record: dict[str, Any]) -> None:
+    import json
+
+    from airlens.cache import atomic_file, atomic_write_text
+
+    for name, table in tables.items():
+        with atomic_file(folder / f"{name}.parquet") as temporary:
+            table.to_parquet(temporary, index=False)
+    text = json.dumps(record, ensure_ascii=False, indent=1, default=str)
+    atomic_write_text(folder / "evaluation.json", text)

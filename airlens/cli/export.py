@@ -1,0 +1,36 @@
+"""``airlens export``: a selection as what trainers read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import AsJson, echo_json
+
+
+def export(
+    selected: Annotated[Path, typer.Argument(help="JSON lines written by `airlens select`.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="A file; for datasets a folder.")],
+    kind: Annotated[
+        str | None,
+        typer.Option("--format", help="jsonl, parquet or datasets (default: by the name of OUT)."),
+    ] = None,
+    messages: Annotated[
+        bool, typer.Option("--messages", help="Prompt and response as a chat, as TRL reads it.")
+    ] = False,
+    columns: Annotated[
+        list[str] | None, typer.Option("--column", help="Keep only these; may be repeated.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Write a selection for training: texts, ids, scores, weights, and a manifest beside."""
+    from airlens.corpus.export import export, kind_of
+
+    how = kind or kind_of(out)
+    count = export(selected, out, kind=how, messages=messages, columns=columns or None)
+    if json:
+        echo_json({"samples": count, "out": str(out)})
+        return
+    typer.echo(f"{count} samples written to {out}")

@@ -1,0 +1,72 @@
+"""``airlens figures``: the papers' figures at our scale, as files for print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import AsJson, Device, Dtype, Model, Quiet, Seed, echo_json
+
+
+def figures(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the files.")] = Path(
+        "reports/figures"
+    ),
+    model: Model = "smollm2-135m",
+    formats: Annotated[str, typer.Option(help="Of png, svg, pdf.")] = "png,svg,pdf",
+    probes: Annotated[int, typer.Option(min=1, help="Probes that find the heads.")] = 12,
+    max_tokens: Annotated[int, typer.Option(help="Longest probe, in tokens.")] = 840,
+    traces: Annotated[int, typer.Option(min=1, help="Traces scored in each domain.")] = 16,
+    mode: Annotated[str, typer.Option(help="uniform, zero or mean.")] = "uniform",
+    tiny_steps: Annotated[
+        int, typer.Option(min=1, help="Training of the tiny transformer whose heads emerge.")
+    ] = 1500,
+    study: Annotated[
+        Path | None, typer.Option(help="Runs of benchmarks/selection_study.py; default: bundled.")
+    ] = None,
+    seed: Seed = 0,
+    device: Device = None,
+    dtype: Dtype = "float32",
+    json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make every figure of the papers from a model and bundled traces, and write them as files.
+
+    Beside them README.md says of each what the paper shows and whether ours agrees. Needs kaleido
+    (`pip install 'airlens[export]'`) and a Chromium. Some ten minutes on a CPU.
+    """
+    from airlens.cache import atomic_write_text
+    from airlens.demo import DemoSize
+    from airlens.emergence import TinySettings
+    from airlens.figures.files import check_export, save_figures
+    from airlens.model import load_model
+    from airlens.paper.data import PaperSize, measure_paper, thirds
+    from airlens.paper.figures import captions, make_figures, study_runs
+
+    check_export()
+    runs = study_runs(study)
+    bridge = load_model(model, device=device, dtype=dtype)
+    demo = DemoSize(
+        probes=probes,
+        probe_tokens=max_tokens,
+        curve_tokens=min(DemoSize.curve_tokens, max_tokens),
+        traces_per_domain=traces,
+    )
+    data = measure_paper(
+        bridge,
+        size=PaperSize(demo, thirds(max_tokens), tiny=TinySettings(steps=tiny_steps)),
+        mode=mode,  # type: ignore[arg-type]
+        seed=seed,
+        runs=runs,
+        progress=not (quiet or json),
+    )
+    written = save_figures(make_figures(data), out, formats=formats.split(","))
+    written.append(out / "README.md")
+    atomic_write_text(written[-1], captions(data))
+    if json:
+        echo_json({"written": [str(p) for p in written], "provenance": data.provenance})
+        return
+    for path in written:
+        typer.echo(str(path))

@@ -1,0 +1,69 @@
+"""``airlens heads``: score every head and save the critical ones."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .options import AsJson, Device, Dtype, Model, Out, Quiet, Seed, echo_json
+
+
+def heads(
+    model: Model = "smollm2-135m",
+    probes: Annotated[int, typer.Option("--probes", "-n", min=1, help="Number of probes.")] = 12,
+    max_tokens: Annotated[int, typer.Option(help="Longest probe, in tokens.")] = 840,
+    top: Annotated[float, typer.Option(help="Share of heads that are critical.")] = 0.05,
+    detector: Annotated[
+        str,
+        typer.Option(
+            help="retrieval, retrieval_greedy, qrhead, locos, retrieval_reasoning, induction, "
+            "attribution or causal."
+        ),
+    ] = "retrieval",
+    out: Out = None,
+    seed: Seed = 0,
+    device: Device = None,
+    dtype: Dtype = "float32",
+    json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Score every head on key-value probes; the top 5 % are the retrieval heads.
+
+    The file written with --out is what `airlens score --heads` reads.
+    """
+    from airlens.detectors import DESCRIPTIONS, detect
+    from airlens.model import load_model
+    from airlens.probes import key_value_probes
+
+    bridge = load_model(model, device=device, dtype=dtype)
+    longest = min(max_tokens, int(bridge.cfg.n_ctx))
+    probe_set = key_value_probes(bridge.tokenizer, n=probes, max_tokens=longest, seed=seed)
+    scores = detect(bridge, probe_set, detector, progress=not quiet)
+    critical = scores.top(top)
+    if out is not None:
+        scores.save(out, top)
+    if json:
+        rows = [
+            {"layer": h.layer, "head": h.head, "score": float(scores.scores[h])} for h in critical
+        ]
+        echo_json(
+            {
+                "detector": detector,
+                "top": rows,
+                "copy_accuracy": scores.copy_accuracy,
+                "out": str(out) if out else None,
+                "provenance": scores.provenance,
+            }
+        )
+        return
+    if scores.copy_accuracy is not None:
+        accuracy = f"{scores.copy_accuracy:.3f} (token level, {len(scores.samples)} probes)"
+        typer.echo(f"copy accuracy {accuracy}")
+    frame = scores.to_frame(top)
+    what = "retrieval score" if detector == "retrieval" else f"score ({DESCRIPTIONS[detector]})"
+    typer.echo(f"{len(critical)} of {len(frame)} heads, {what} with 95 % interval:")
+    for row in frame[frame["top"]].itertuples():
+        typer.echo(f"  {row.name:<7} {row.score:.3f}  [{row.lo:.3f}, {row.hi:.3f}]")
+    if out is not None:
+        typer.echo(f"written to {out}")

@@ -1,0 +1,61 @@
+"""``airlens report``: see what a scored folder holds and what a selection of it keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .options import AsJson, Device, Quiet, Seed, echo_json
+
+if TYPE_CHECKING:
+    from airlens.corpus.parts import RunFolder
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="A folder written by `airlens score`.")],
+    by: Annotated[str, typer.Option(help="The selector that is looked at.")] = "ais",
+    top: Annotated[float, typer.Option(help="Share that is kept.")] = 0.2,
+    within: Annotated[str, typer.Option(help="Rank within: domain, or none.")] = "domain",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The page.")] = None,
+    embed: Annotated[
+        bool, typer.Option("--map/--no-map", help="Draw the map of samples (loads the model).")
+    ] = True,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="For the map; default: the run's own.")
+    ] = None,
+    device: Device = None,
+    seed: Seed = 0,
+    json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write one HTML page: scores by domain, AIS against length, overlap of selectors, samples."""
+    from airlens.corpus.parts import RunFolder
+    from airlens.corpus.report import corpus_report
+
+    run = RunFolder(folder)
+    page = corpus_report(
+        run,
+        by=by,
+        top=top,
+        within=None if within in ("none", "") else within,
+        seed=seed,
+        model=_model(run, model, device) if embed and run.has("rows") else None,
+        progress=not (quiet or json),
+    )
+    written = page.write(out or folder / "report.html")
+    if json:
+        echo_json({"report": str(written)})
+        return
+    typer.echo(f"report: {written.resolve()}")
+
+
+def _model(run: RunFolder, name: str | None, device: str | None) -> Any:
+    from airlens.errors import ConfigError
+    from airlens.model import load_model
+
+    wanted = name or run.manifest().get("model_source")
+    if not wanted:
+        raise ConfigError("which model scored this is not known: name it with --model, or --no-map")
+    return load_model(wanted, device=device)

@@ -1,0 +1,151 @@
+"""``airlens score``: score a corpus into a folder, where it can be stopped and gone on with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .options import AsJson, Device, Dtype, Model, Quiet, Seed, echo_json
+
+if TYPE_CHECKING:
+    from airlens.corpus import Corpus
+    from airlens.corpus.part_score import Settings
+    from airlens.corpus.run import RunResult
+    from airlens.heads import HeadSet
+
+_DATA = "Reading"
+
+
+def _column(what: str) -> Any:
+    return typer.Option(help=f"Column with the {what}.", rich_help_panel=_DATA)
+
+
+def score(
+    data: Annotated[str, typer.Argument(help="File, folder, glob or hub data set.")],
+    heads: Annotated[
+        str, typer.Option("--heads", help="heads.json of `airlens heads`, or L18H6,L17H3,…")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for parts, rejects, run.json.")],
+    engine: Annotated[str, typer.Option(help="local or ray.")] = "local",
+    scope: Annotated[str, typer.Option(help="response (AIR) or document.")] = "response",
+    mode: Annotated[str, typer.Option(help="uniform, zero or mean.")] = "uniform",
+    controls: Annotated[int, typer.Option(min=0, help="Draws of random heads beside.")] = 1,
+    ifd: Annotated[bool, typer.Option("--ifd", help="Score responses without prompt too.")] = False,
+    on_error: Annotated[str, typer.Option(help="A bad row: skip or raise.")] = "skip",
+    max_rejects: Annotated[float, typer.Option(help="Most bad rows, as a share.")] = 0.05,
+    tokens: Annotated[bool, typer.Option("--tokens", help="Keep token tables too.")] = False,
+    steps: Annotated[bool, typer.Option(help="Keep step tables.")] = True,
+    texts: Annotated[bool, typer.Option(help="Keep texts, for select and export.")] = True,
+    prompt_column: Annotated[str | None, _column("prompt")] = None,
+    response_column: Annotated[str | None, _column("response")] = None,
+    messages_column: Annotated[str | None, _column("chat")] = None,
+    steps_column: Annotated[str | None, _column("steps")] = None,
+    domain_column: Annotated[str | None, _column("domain; @file: the file's name")] = None,
+    id_column: Annotated[str | None, _column("id")] = None,
+    split: Annotated[str, typer.Option(rich_help_panel=_DATA)] = "train",
+    config: Annotated[str | None, typer.Option(rich_help_panel=_DATA)] = None,
+    splitter: Annotated[
+        str, typer.Option(help="auto, paragraph, line or sentence.", rich_help_panel=_DATA)
+    ] = "auto",
+    limit: Annotated[
+        int | None, typer.Option(help="At most N rows.", rich_help_panel=_DATA)
+    ] = None,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Don't download a hub set.", rich_help_panel=_DATA)
+    ] = False,
+    template: Annotated[str, typer.Option(help="auto, chat or plain.")] = "auto",
+    long: Annotated[str, typer.Option(help="Over-long rows: stride or cut.")] = "stride",
+    part_rows: Annotated[int, typer.Option(min=1, help="Rows a part.")] = 256,
+    max_tokens_per_batch: Annotated[int | None, typer.Option(min=1)] = None,
+    actors: Annotated[int | None, typer.Option(min=1, help="Ray actors (default: all).")] = None,
+    ray_address: Annotated[str | None, typer.Option(help="A Ray cluster to join.")] = None,
+    model: Model = "smollm2-135m",
+    device: Device = None,
+    dtype: Dtype = "float32",
+    seed: Seed = 0,
+    json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Score a corpus: parts under OUT/parts, one row a sample. Run it again to go on."""
+    from airlens.columns import Columns
+    from airlens.corpus import Corpus
+    from airlens.corpus.part_score import Settings
+    from airlens.errors import ConfigError
+
+    if engine not in ("local", "ray"):
+        raise ConfigError(f"--engine {engine}: use local or ray")
+    columns = Columns(
+        prompt_column, response_column, steps_column, domain_column, id_column, messages_column
+    )
+    corpus = Corpus(data, columns, split, config, splitter, limit, stream or None, scope)
+    settings = Settings(
+        mode=mode,  # type: ignore[arg-type]
+        controls=controls,
+        seed=seed,
+        scope=scope,  # type: ignore[arg-type]
+        template=template,  # type: ignore[arg-type]
+        long=long,  # type: ignore[arg-type]
+        ifd=ifd,
+    )
+    wanted = {"rows": texts, "steps": steps, "tokens": tokens}
+    result = _run(
+        corpus,
+        settings,
+        read_heads(heads),
+        out,
+        model={"name": model, "device": device, "dtype": dtype},
+        ray={"address": ray_address, "actors": actors} if engine == "ray" else None,
+        on_error=on_error,
+        max_rejects=max_rejects,
+        tables=[name for name, keep in wanted.items() if keep],
+        part_rows=part_rows,
+        max_tokens_per_batch=max_tokens_per_batch,
+        progress=not (quiet or json),
+    )
+    if json:
+        echo_json({"out": str(out), **result.manifest})
+        return
+    _say(result)
+
+
+def _run(
+    corpus: Corpus,
+    settings: Settings,
+    heads: HeadSet,
+    out: Path,
+    *,
+    model: dict[str, Any],
+    ray: dict[str, Any] | None,
+    **options: Any,
+) -> RunResult:
+    from airlens.corpus.run import score_corpus
+    from airlens.model import load_model
+
+    if ray is not None:
+        from airlens.corpus.ray_engine import RayEngine
+
+        options["engine"] = RayEngine(model, **ray)
+    options["model_source"] = model["name"]
+    return score_corpus(load_model(**model), corpus, heads, out, settings=settings, **options)
+
+
+def read_heads(text: str) -> HeadSet:
+    """The critical heads of a file, or heads by name."""
+    from airlens.heads import HeadSet, load_heads
+
+    if text.endswith(".json") or Path(text).exists():
+        return load_heads(text)
+    return HeadSet.parse(text)
+
+
+def _say(result: RunResult) -> None:
+    counts = result.counts
+    typer.echo(
+        f"{counts.scored} rows scored, {counts.skipped} were there before, {counts.rejects} "
+        f"rejected, {counts.duplicates} duplicates; {result.manifest['tokens_per_s']} tokens/s"
+    )
+    for reason, n in counts.reasons.most_common(5):
+        typer.echo(f"  rejected {n} × {reason}")
+    typer.echo(f"written to {result.folder.path}")

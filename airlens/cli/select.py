@@ -1,0 +1,148 @@
+"""``airlens select``: choose samples of a scored folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .options import AsJson, Seed, echo_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from airlens.corpus.parts import RunFolder
+    from airlens.selection import Selection
+
+
+def select(
+    folder: Annotated[Path, typer.Argument(help="A folder written by `airlens score`.")],
+    by: Annotated[
+        str, typer.Option(help="ais, delta, random, length, shortest, loss, …, or a column.")
+    ] = "ais",
+    top: Annotated[float | None, typer.Option(help="Share that is kept, in (0, 1].")] = None,
+    k: Annotated[int | None, typer.Option("-k", min=1, help="Number kept of each group.")] = None,
+    tokens: Annotated[
+        int | None, typer.Option(min=1, help="Budget: keep so many response tokens in all.")
+    ] = None,
+    within: Annotated[str, typer.Option(help="Rank within: domain, or none.")] = "domain",
+    quota: Annotated[
+        list[str] | None, typer.Option(help="DOMAIN=SHARE or DOMAIN=COUNT; may be repeated.")
+    ] = None,
+    length_matched: Annotated[
+        bool, typer.Option("--length-matched", help="The same share of each tenth of the lengths.")
+    ] = False,
+    min_loss: Annotated[float | None, typer.Option(help="Least base loss, nats a token.")] = None,
+    dedup: Annotated[
+        float | None,
+        typer.Option(help="First leave out near-duplicates from this Jaccard on, e.g. 0.8."),
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Step weights beside: threshold, linear, softmax, prefix.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="JSON lines with the chosen.")] = Path(
+        "selected.jsonl"
+    ),
+    seed: Seed = 0,
+    json: AsJson = False,
+) -> None:
+    """Choose the best samples by a score and write them as JSON lines, best first.
+
+    Beside OUT a manifest, OUT.manifest.json, says how they were chosen; `airlens export` turns both
+    into what trainers read. The score rewards repetition: --dedup takes near-copies once.
+    """
+    from airlens.corpus.export import write_selection
+    from airlens.corpus.parts import RunFolder
+    from airlens.errors import ConfigError
+    from airlens.selection import TOP, select
+
+    if sum(value is not None for value in (top, k, tokens)) > 1:
+        raise ConfigError("give one of --top, -k and --tokens")
+    run = RunFolder(folder)
+    samples = run.read()
+    removed = _near_duplicates(run, samples, by, seed, dedup) if dedup is not None else None
+    if removed is not None:
+        samples = samples[~samples["id"].isin(removed["id"])]
+    chosen = select(
+        samples,
+        by,
+        k or top or TOP,
+        within=None if within in ("none", "") else within,
+        seed=seed,
+        tokens=tokens,
+        quotas=_quotas(quota or []),
+        length_matched=length_matched,
+        min_loss=min_loss,
+    )
+    note: dict[str, Any] = {"dedup": dedup}
+    if removed is not None:
+        note |= {"near_duplicates": len(removed), "left_out": removed.to_dict("records")}
+    if weights is not None:
+        note["weights"] = str(_write_weights(run, chosen, weights, out))
+    manifest = write_selection(run, chosen, out, note)
+    _say(chosen, manifest, out, json)
+
+
+def _quotas(items: list[str]) -> dict[str, float | int]:
+    from airlens.errors import ConfigError
+
+    found: dict[str, float | int] = {}
+    for item in items:
+        name, sign, value = item.rpartition("=")
+        try:
+            found[name] = int(value) if value.isdigit() else float(value)
+        except ValueError:
+            sign = ""
+        if not sign:
+            raise ConfigError(f"--quota {item}: write it as DOMAIN=SHARE or DOMAIN=COUNT")
+    return found
+
+
+def _near_duplicates(
+    run: RunFolder, samples: pd.DataFrame, by: str, seed: int, threshold: float
+) -> pd.DataFrame:
+    """Near-copies of a sample with a higher value of the selector."""
+    from airlens.corpus.neardup import near_duplicates
+    from airlens.selection import selector_values
+
+    texts = run.read("rows", ["id", "response"]).set_index("id")["response"]
+    values = selector_values(samples, by, seed)
+    order = samples["id"].loc[values.sort_values(ascending=False, kind="stable").index]
+    return near_duplicates(((str(name), str(texts[name])) for name in order), threshold)
+
+
+def _write_weights(run: RunFolder, chosen: Selection, scheme: str, out: Path) -> Path:
+    from airlens.training.weights import step_weights
+
+    steps = run.read("steps")
+    mine = steps[steps["id"].isin(chosen.ids)]
+    made = step_weights(mine, scheme, source=run.manifest().get("provenance", {}))
+    path = out.with_suffix(".weights.parquet")
+    made.save(path)
+    return path
+
+
+def _say(chosen: Selection, manifest: dict[str, Any], out: Path, as_json: bool) -> None:
+    rows = chosen.chosen
+    summary = {
+        "chosen": len(rows),
+        "of": len(chosen.samples),
+        "tokens": int(rows["n_tokens"].sum()),
+        "out": str(out),
+        "near_duplicates": manifest["near_duplicates"],
+        "by": chosen.by,
+        "domains": {str(k): int(v) for k, v in rows["domain"].value_counts().items()},
+    }
+    if as_json:
+        echo_json(summary)
+        return
+    typer.echo(
+        f"{summary['chosen']} of {summary['of']} samples ({summary['tokens']:,} tokens) chosen by "
+        f"{chosen.by}"
+    )
+    if summary["near_duplicates"]:
+        typer.echo(f"  {summary['near_duplicates']} near-duplicates were left out first")
+    for name, count in summary["domains"].items():
+        typer.echo(f"  {name or '(no domain)'}: {count}")
+    typer.echo(f"written to {out}")

@@ -1,0 +1,45 @@
+"""``airlens status``: where a scoring run stands, also while it goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .options import AsJson, echo_json
+
+
+def status(
+    folder: Annotated[Path, typer.Argument(help="A folder written by `airlens score`.")],
+    json: AsJson = False,
+) -> None:
+    """Say how far a run is: rows, speed, time left, rejects. Reading it disturbs nothing."""
+    from airlens.corpus.run_record import run_status
+
+    found = run_status(folder)
+    if json:
+        echo_json(found)
+        return
+    for line in _lines(found):
+        typer.echo(line)
+
+
+def _lines(found: dict[str, Any]) -> list[str]:
+    expected = found.get("expected_rows")
+    of = f" of about {expected:,}" if expected else ""
+    lines = [
+        f"{found['state']}: {found['done']:,} rows in {found['parts']} part"
+        f"{'' if found['parts'] == 1 else 's'}; "
+        f"{found['rows']:,}{of} read",
+        f"{found['tokens_per_s']:,} tokens/s, {found['rows_per_s']} rows/s",
+        f"{found['rejects']} rejected, {found['duplicates']} duplicates",
+    ]
+    if found["state"] == "running" and found.get("eta_s") is not None:
+        minutes, seconds = divmod(int(found["eta_s"]), 60)
+        lines.append(f"about {minutes} min {seconds} s left")
+    lines += [f"  {n} × {why}" for why, n in found.get("reject_reasons", {}).items()]
+    if found.get("error"):
+        lines.append(f"error: {found['error']}")
+    lines.append(f"fingerprint {found['fingerprint']}")
+    return lines

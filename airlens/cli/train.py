@@ -1,0 +1,151 @@
+"""``airlens train``: fine-tune on traces, steps weighted by their scores."""
+
+from __future__ import annotations
+
+import os
+from json import loads
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .options import AsJson, Model, Quiet, Seed, echo_json
+
+
+def train(
+    data: Annotated[
+        str, typer.Argument(help="Traces to train on, e.g. what `airlens select` wrote.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
+    model: Model = "smollm2-135m",
+    scheme: Annotated[
+        str | None,
+        typer.Option(
+            help="Weigh steps: threshold, linear, softmax, prefix or uniform.",
+            rich_help_panel="Step weights",
+        ),
+    ] = None,
+    scores: Annotated[
+        Path | None,
+        typer.Option(help="Scores of the steps, for --scheme.", rich_help_panel="Step weights"),
+    ] = None,
+    by: Annotated[
+        str, typer.Option(help="Score a step is weighed by.", rich_help_panel="Step weights")
+    ] = "ais",
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Weights already made (Parquet or CSV: id, step, weight).",
+            rich_help_panel="Step weights",
+        ),
+    ] = None,
+    epochs: Annotated[float, typer.Option(help="Passes over the data.")] = 1.0,
+    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 2e-5,
+    batch_size: Annotated[int, typer.Option(help="Traces a device and pass.")] = 8,
+    accumulation: Annotated[int, typer.Option(help="Passes a step.")] = 1,
+    packing: Annotated[bool, typer.Option(help="Pack a batch instead of padding it.")] = False,
+    max_length: Annotated[int, typer.Option(help="Tokens; longer traces are cut.")] = 2048,
+    lora: Annotated[int | None, typer.Option(help="Rank of LoRA; default: all weights.")] = None,
+    bf16: Annotated[bool, typer.Option(help="bf16 mixed precision.")] = False,
+    save_steps: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None,
+    template: Annotated[str, typer.Option(help="chat, plain or auto.")] = "auto",
+    cpu: Annotated[bool, typer.Option(help="Use the CPU even where there is a GPU.")] = False,
+    seed: Seed = 0,
+    json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fine-tune on traces, their tokens weighted by the influence of their steps.
+
+    A stopped run goes on where its last checkpoint is. For several devices:
+    `accelerate launch -m airlens.cli train DATA --out DIR`.
+    """
+    from airlens.load import load_traces
+    from airlens.training.train import TrainSettings, fine_tune
+
+    settings = TrainSettings(
+        epochs=epochs,
+        lr=lr,
+        batch_size=batch_size,
+        accumulation=accumulation,
+        packing=packing,
+        max_length=max_length,
+        lora=lora,
+        bf16=bf16,
+        save_steps=save_steps,
+        seed=seed,
+        cpu=cpu,
+    )
+    result = fine_tune(
+        model,
+        load_traces(data),
+        out,
+        weights=_weights(scheme, scores, by, weights),
+        settings=settings,
+        template=template,  # type: ignore[arg-type]
+        selection=_selection(data),
+        progress=not quiet,
+    )
+    if os.environ.get("RANK", "0") != "0":
+        return  # one process of several speaks
+    losses = result.losses["loss"]
+    summary = {
+        "steps": len(losses),
+        "loss_first": float(losses.iloc[0]),
+        "loss_last": float(losses.iloc[-1]),
+        "n_examples": result.provenance["n_examples"],
+        "out": str(out),
+    }
+    if json:
+        echo_json({**summary, "losses": losses.tolist(), "provenance": result.provenance})
+        return
+    typer.echo(
+        f"{summary['n_examples']} traces, {summary['steps']} steps: loss "
+        f"{summary['loss_first']:.3f} at first, {summary['loss_last']:.3f} at last; {out}/model"
+    )
+
+
+def _selection(data: str) -> dict[str, Any]:
+    """The data, and how they were chosen where `airlens select` wrote it beside them."""
+    from airlens.corpus.export import manifest_path
+    from airlens.errors import DataError
+
+    path = manifest_path(data)
+    if not path.is_file():
+        return {"data": data}
+    try:
+        manifest = loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"not the manifest of a selection ({error})", file=str(path)) from error
+    return {"data": data, "manifest": {k: v for k, v in manifest.items() if k != "ids"}}
+
+
+def _weights(scheme: str | None, scores: Path | None, by: str, file: Path | None) -> Any:
+    from airlens.errors import ConfigError
+    from airlens.training.weights import StepWeights, step_weights
+
+    if file is not None:
+        if scheme or scores:
+            raise ConfigError("give --weights, or --scheme with --scores, not both")
+        return StepWeights.load(file)
+    if scheme is None and scores is None:
+        return None
+    if scheme is None or scores is None:
+        raise ConfigError("step weights need both --scheme and --scores")
+    steps, tokens, note = _scored(scores)
+    return step_weights(steps, scheme, by=by, tokens=tokens, source=note)
+
+
+def _scored(folder: Path) -> tuple[Any, Any, dict[str, Any]]:
+    """(steps, tokens or None, provenance) of `airlens score`'s folder or of a saved influence."""
+    from airlens.corpus.parts import RunFolder
+    from airlens.errors import DataError
+    from airlens.measure import Influence
+
+    if (folder / "samples.parquet").exists():
+        found = Influence.load(folder)
+        return found.steps, found.tokens, found.provenance
+    run = RunFolder(folder)
+    if not run.has("steps"):
+        raise DataError("no scores of steps in this folder", file=str(folder), field="steps")
+    tokens = run.read("tokens", ["id", "token_id"]) if run.has("tokens") else None
+    return run.read("steps"), tokens, run.manifest()

@@ -1,0 +1,176 @@
+"""``airlens validate``: what does the score react to?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .options import AsJson, Device, Dtype, Model, Out, Quiet, Seed, echo_json
+
+WHAT = ("planted", "labelled", "confounds", "heads")
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from transformer_lens.model_bridge import TransformerBridge
+
+    from airlens.heads import HeadSet
+
+
+def validate(
+    traces: Annotated[
+        str, typer.Option("--traces", "-t", help="Traces: a file, a folder or a hub name.")
+    ] = "",
+    what: Annotated[str, typer.Option(help="planted, labelled, confounds or heads.")] = "planted",
+    n: Annotated[
+        int | None,
+        typer.Option(
+            "--n",
+            min=1,
+            help="planted: traces to plant in (40); labelled: the n shortest (all); "
+            "confounds, heads: the first n of each domain (all; 4).",
+        ),
+    ] = None,
+    heads: Annotated[
+        str, typer.Option("--heads", help="File of `airlens heads`, or 'L18H6, L17H3'.")
+    ] = "",
+    kinds: Annotated[str, typer.Option(help="Kinds of distractor, by comma (default: all).")] = "",
+    modes: Annotated[str, typer.Option(help="Ablation modes, by comma.")] = "uniform,zero,mean",
+    draws: Annotated[
+        int, typer.Option(min=0, help="Layer-matched sets of random heads to compare with.")
+    ] = 2,
+    draws_anywhere: Annotated[
+        int, typer.Option(min=0, help="Sets of random heads from anywhere in the model.")
+    ] = 2,
+    place: Annotated[str, typer.Option(help="'instead' of the real step or 'after' it.")] = (
+        "instead"
+    ),
+    model: Model = "smollm2-135m",
+    out: Out = None,
+    seed: Seed = 0,
+    device: Device = None,
+    dtype: Dtype = "float32",
+    json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """What does the score react to? Four reports, each with what may be claimed from it.
+
+    planted: put distractor steps in traces, and see which scores rank the real steps above them.
+    labelled: influence by what a step does, beside known importances. confounds: what the sample
+    score goes along with. heads: which single heads drive the rise in loss.
+
+    With --out FOLDER tables and measurements are kept there, and the same command goes on where it
+    was stopped.
+    """
+    from airlens.bundled import data_path
+    from airlens.errors import ConfigError
+    from airlens.load import load_traces
+    from airlens.model import load_model
+
+    if what not in WHAT:
+        raise ConfigError(f"--what {what}: use one of {', '.join(WHAT)}")
+    bridge = load_model(model, device=device, dtype=dtype)
+    loaded = load_traces(traces or data_path("traces.jsonl"))
+    critical = _heads(bridge, heads, not quiet)
+    shared: dict[str, Any] = {"modes": _names(modes), "seed": seed, "folder": out}
+    options: dict[str, Any] = {"place": place, "progress": not quiet}
+    result: Any
+    if what == "planted":
+        from airlens.validity.planted import validate as run
+
+        result = run(
+            bridge,
+            loaded,
+            critical,
+            n=n or 40,
+            kinds=_names(kinds) or None,
+            draws={"layer-matched": draws, "random": draws_anywhere},
+            **options,
+            **shared,
+        )
+    else:
+        from airlens.validity import reports as more
+
+        if what == "heads":
+            result = more.head_report(bridge, loaded, critical, n=n or 4, **shared)
+        else:
+            report = more.labelled_report if what == "labelled" else more.confound_report
+            result = report(
+                bridge, loaded, critical, n=n, controls=draws, progress=not quiet, **shared
+            )
+    if json:
+        tables = {name: _records(table) for name, table in result.tables.items()}
+        claims = _records(result.claims)
+        echo_json({**tables, "claims": claims, "provenance": result.provenance})
+        return
+    lines = planted_lines(result) if what == "planted" else table_lines(result.tables)
+    for line in [*lines, *claim_lines(result.claims)]:
+        typer.echo(line)
+    if out is not None:
+        typer.echo(f"written to {out}")
+
+
+def _records(table: pd.DataFrame) -> list[Any]:
+    """Rows for JSON, which has no NaN."""
+    return list(table.astype(object).where(table.notna(), None).to_dict("records"))
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _heads(bridge: TransformerBridge, heads: str, progress: bool) -> HeadSet:
+    """The critical heads: of a file, as named, or found now on key-value probes."""
+    from airlens.heads import HeadSet, load_heads
+    from airlens.probes import key_value_probes
+    from airlens.retrieval import retrieval_scores
+
+    if not heads:
+        probes = key_value_probes(bridge.tokenizer)
+        return retrieval_scores(bridge, probes, progress=progress).top()
+    return load_heads(heads) if Path(heads).is_file() else HeadSet.parse(heads)
+
+
+def planted_lines(result: Any) -> list[str]:
+    """The tables of the planted benchmark as text: scores × kinds."""
+    lines = ["How well the planted steps match the real ones:", _text(result.matching), ""]
+    lines += ["AUROC of real over planted steps, 95 % interval over traces:"]
+    lines += [_text(_cells(result.auroc)), ""]
+    lines += ["The same among steps of equal base loss:", _text(_cells(result.auroc_equal_loss))]
+    if len(result.gain):
+        gain = result.gain.assign(auroc=result.gain["gain"])
+        lines += ["", "Gain in AUROC over a logistic model of the heuristics:"]
+        lines += [_text(_cells(gain, sign=True))]
+    return lines
+
+
+def table_lines(tables: dict[str, pd.DataFrame]) -> list[str]:
+    """Tables as text, without those that have a row for every trace."""
+    shown = {name: table for name, table in tables.items() if "id" not in table}
+    return [line for name, table in shown.items() for line in (f"{name}:", _text(table), "")]
+
+
+def claim_lines(claims: pd.DataFrame) -> list[str]:
+    """The claims as text, those that hold first."""
+    lines = [""]
+    for holds, head in ((True, "What may be claimed:"), (False, "What may not be claimed:")):
+        part = claims[claims["holds"].astype(bool) == holds]
+        lines += [head, *(f"  {row.claim}  ({row.evidence})" for row in part.itertuples())]
+    return lines
+
+
+def _cells(table: pd.DataFrame, sign: bool = False) -> pd.DataFrame:
+    """Scores × kinds, each cell "value [lo, hi]"."""
+    form = "{:+.2f} [{:+.2f}, {:+.2f}]" if sign else "{:.2f} [{:.2f}, {:.2f}]"
+    names = [" ".join(filter(None, key)) for key in table[["score", "mode", "heads"]].to_numpy()]
+    cells = [form.format(*row) for row in table[["auroc", "lo", "hi"]].to_numpy()]
+    frame = table.assign(name=names, cell=cells)
+    order = list(dict.fromkeys(names))
+    kinds = list(dict.fromkeys(table["kind"]))
+    return frame.pivot(index="name", columns="kind", values="cell").loc[order, kinds]
+
+
+def _text(frame: pd.DataFrame) -> str:
+    index = not isinstance(frame.index[0], int) if len(frame) else False
+    return frame.to_string(index=index, float_format=lambda v: f"{v:.2f}", na_rep="")

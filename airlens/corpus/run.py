@@ -1,0 +1,282 @@
+"""Score a corpus of any size into a folder: stop it, break it, run it again, and nothing is lost.
+
+Rows are scored part by part. A part is written in one step and never changed; a rerun reads which
+(row id, run fingerprint) are there and scores only the rest. Memory does not grow with the corpus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+from airlens.ablation import as_head_set
+from airlens.errors import ConfigError, DataError, RunError
+from airlens.heads import HeadSet
+from airlens.provenance import fingerprint, provenance
+
+from . import Chunk, Corpus, Reject, estimate_rows, iter_chunks
+from .idset import IdSet
+from .part_score import PartScorer, Settings, run_identity
+from .parts import SIDES, RejectLog, RunFolder
+from .run_record import MANIFEST_EVERY, Counts, RunRecord
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+Tables: TypeAlias = dict[str, pd.DataFrame]
+# Given the scorer and what starts the reading, yields each chunk with the tables of its rows.
+Engine: TypeAlias = Callable[
+    [PartScorer, Callable[[], Iterator[Chunk]]], Iterator[tuple[Chunk, "Tables | None"]]
+]
+PART_ROWS = 256  # ours: the most that a killed run has to do again
+MAX_REJECTS = 0.05
+# Before so many rows were read the share of bad ones says little.
+ENOUGH = 1_000
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run.
+
+    Attributes:
+        folder: where its parts lie.
+        fingerprint: the key of its scores.
+        counts: rows read, scored now, scored before, rejected.
+        manifest: what ``run.json`` says.
+    """
+
+    folder: RunFolder
+    fingerprint: str
+    counts: Counts
+    manifest: dict[str, Any]
+
+    @property
+    def samples(self) -> pd.DataFrame:
+        """All samples scored so far, in the order of parts."""
+        return self.folder.read()
+
+
+def score_corpus(
+    model: TransformerBridge,
+    corpus: Corpus | Any,
+    heads: Any,
+    out: str | Path,
+    *,
+    settings: Settings | None = None,
+    on_error: str = "skip",
+    max_rejects: float = MAX_REJECTS,
+    tables: Sequence[str] = ("rows", "steps"),
+    part_rows: int = PART_ROWS,
+    max_tokens_per_batch: int | None = None,
+    engine: Engine | None = None,
+    model_source: str | None = None,
+    progress: bool = True,
+) -> RunResult:
+    """Score every row of a corpus that ``out`` does not hold yet.
+
+    Args:
+        model: the bridge.
+        corpus: a `Corpus`, or what its ``source`` takes.
+        heads: the critical heads.
+        out: the folder; ``parts/``, ``rejects.jsonl`` and ``run.json`` go there.
+        settings: of the score.
+        on_error: ``skip`` writes a bad row to ``rejects.jsonl`` and goes on, ``raise`` stops there.
+        max_rejects: more than this share of bad rows ends in an error (what was scored is kept).
+        tables: what is kept beside the samples: ``rows`` (texts), ``steps``, ``tokens``,
+            ``controls``.
+        part_rows: rows a part.
+        max_tokens_per_batch: bounds memory; halved when memory runs out.
+        engine: where chunks are scored: `local_engine`, or `airlens.corpus.ray_engine.RayEngine`.
+        model_source: the name that ``model`` was loaded by, noted for the report.
+        progress: show a progress bar.
+
+    Raises:
+        RunError: the folder is in use, holds another run, cannot be written, or too many rows
+            are bad.
+        DataError: a bad row under ``on_error="raise"``, or a source that cannot be read at all.
+        ConfigError: an argument that makes no sense.
+    """
+    settings = settings or Settings()
+    corpus = corpus if isinstance(corpus, Corpus) else Corpus(corpus, scope=settings.scope)
+    _check(corpus, settings, on_error, max_rejects, tables, part_rows)
+    head_set = as_head_set(heads)
+    identity = run_identity(model, head_set, settings, _reading(corpus))
+    scorer = PartScorer(
+        model, head_set, settings, identity, keep=tables, max_tokens_per_batch=max_tokens_per_batch
+    )
+    folder = RunFolder(out)
+    with folder.lock():
+        _same_run(folder, identity)
+        facts = {
+            "fingerprint": scorer.key,
+            "source": _describe(corpus.source),
+            "tables": list(tables),
+            "model_source": model_source,
+            "identity": identity,
+            "provenance": _note(model, head_set, settings),
+        }
+        record = RunRecord(folder, facts)
+        run = _Run(folder, corpus, scorer, record, on_error, max_rejects, part_rows, progress)
+        return run.go(engine or local_engine)
+
+
+def _note(model: TransformerBridge, heads: HeadSet, settings: Settings) -> dict[str, Any]:
+    note = provenance(model, settings=asdict(settings), heads=heads.names())
+    return {**note, "heads_from": heads.provenance.get("probes")}
+
+
+def _check(
+    corpus: Corpus,
+    settings: Settings,
+    on_error: str,
+    max_rejects: float,
+    tables: Sequence[str],
+    part_rows: int,
+) -> None:
+    if on_error not in ("skip", "raise"):
+        raise ConfigError(f"on_error={on_error!r}: use 'skip' or 'raise'")
+    if not 0 <= max_rejects <= 1:
+        raise ConfigError(f"max_rejects={max_rejects}: give a share from 0 to 1")
+    if part_rows < 1:
+        raise ConfigError(f"part_rows={part_rows}: give at least 1")
+    if corpus.scope != settings.scope:
+        raise ConfigError(f"the corpus is read for {corpus.scope}, scored as {settings.scope}")
+    unknown = [name for name in tables if name not in SIDES]
+    if unknown:
+        raise ConfigError(f"tables={unknown}: use {', '.join(SIDES)}")
+
+
+def _reading(corpus: Corpus) -> dict[str, Any]:
+    """How rows are read, as far as it decides their text and steps."""
+    columns = {k: v for k, v in asdict(corpus.columns).items() if v is not None and k != "domain"}
+    return {"columns": columns, "splitter": str(corpus.splitter)}
+
+
+def _same_run(folder: RunFolder, identity: dict[str, Any]) -> None:
+    """Refuse a folder that holds scores made in another way.
+
+    Raises:
+        RunError: shows both fingerprints and what differs.
+    """
+    old = folder.manifest()
+    key = fingerprint(identity)
+    if not folder.part_paths() or not old or old.get("fingerprint") == key:
+        return
+    before = old.get("identity", {})
+    differ = [
+        f"{name} {before.get(name)!r} there, {identity.get(name)!r} now"
+        for name in sorted({*before, *identity})
+        if before.get(name) != identity.get(name)
+    ]
+    raise RunError(
+        f"{folder.name} holds scores of another run: fingerprint {old.get('fingerprint')} there, "
+        f"{key} now ({'; '.join(differ)}). Choose another folder"
+    )
+
+
+def local_engine(
+    scorer: PartScorer, chunks: Callable[[], Iterator[Chunk]]
+) -> Iterator[tuple[Chunk, Tables | None]]:
+    """Score one chunk after the other in this process."""
+    for chunk in chunks():
+        yield chunk, scorer(chunk.rows) if chunk.rows else None
+
+
+@dataclass
+class _Run:
+    """One run over one corpus."""
+
+    folder: RunFolder
+    corpus: Corpus
+    scorer: PartScorer
+    record: RunRecord
+    on_error: str
+    max_rejects: float
+    part_rows: int
+    progress: bool
+
+    def go(self, engine: Engine) -> RunResult:
+        """Score what is left; whatever happens, ``run.json`` says it."""
+        record = self.record
+        record.damaged = self.folder.clean(self.scorer.keep)
+        record.expected = estimate_rows(self.corpus)
+        record.write()
+        try:
+            with tqdm(
+                total=record.expected, unit="row", desc="score", disable=not self.progress
+            ) as bar:
+                self._score(engine, bar)
+            self._check_rejects()
+        except BaseException as error:
+            record.state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            record.error = str(error) or type(error).__name__
+            with suppress(RunError):  # on a full disk the manifest finds no room either
+                record.write()
+            raise
+        record.state = "done"
+        record.write()
+        return RunResult(self.folder, self.scorer.key, record.counts, self.folder.manifest())
+
+    def _score(self, engine: Engine, bar: Any) -> None:
+        number = self.folder.next_part()
+        done = IdSet(name for name, key in self.folder.done() if key == self.scorer.key)
+        counts = self.record.counts
+        counts.done = len(done)
+        stop = self.on_error == "raise"
+        chunks = partial(iter_chunks, self.corpus, done, self.part_rows, stop_at_bad=stop)
+        # Every run reads the whole source, so the rejects of a run before are written again.
+        with self.folder.rejects() as rejects:
+            for chunk, tables in engine(self.scorer, chunks):
+                for item in chunk.rejects:
+                    self._reject(item, rejects)
+                if tables is not None:
+                    self.folder.write_part(number, tables)
+                    number += 1
+                    self._count(tables["parts"])
+                counts.rows += chunk.read
+                counts.skipped += chunk.skipped
+                bar.update(chunk.read)
+                bar.set_postfix_str(
+                    f"{self.record.speed:,.0f} tok/s, {counts.rejects} rejects", refresh=False
+                )
+                self.record.halved = self.scorer.halved
+                self.record.write(MANIFEST_EVERY)
+                if counts.rows >= ENOUGH:
+                    self._check_rejects()
+
+    def _count(self, samples: pd.DataFrame) -> None:
+        counts = self.record.counts
+        counts.scored += len(samples)
+        counts.done += len(samples)
+        counts.tokens += int(samples[["n_tokens", "n_prompt_tokens"]].sum().sum())
+
+    def _reject(self, item: Reject, rejects: RejectLog) -> None:
+        if item.kind == "duplicate":
+            self.record.counts.duplicates += 1
+        elif self.on_error == "raise":
+            raise DataError(item.reason, file=item.file, line=item.line, field=item.field)
+        else:
+            place = f"{item.file}, line {item.line}" if item.line else item.file
+            self.record.counts.add_reason(item.reason, place)
+        rejects.add(asdict(item))
+
+    def _check_rejects(self) -> None:
+        counts = self.record.counts
+        if counts.reject_share > self.max_rejects:
+            raise RunError(
+                f"{counts.rejects} of {counts.rows} rows ({counts.reject_share:.1%}) are bad, more "
+                f"than --max-rejects {self.max_rejects:.1%}: {counts.common}. All are in "
+                f"{self.folder.rejects_path}; mend them, or allow more, and run it again: what "
+                "was scored is kept"
+            )
+
+
+def _describe(source: object) -> str:
+    return str(source) if isinstance(source, str | Path) else f"<{type(source).__name__}>"

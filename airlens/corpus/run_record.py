@@ -1,0 +1,145 @@
+"""Where a run stands: its counts, and ``run.json``, which `airlens status` reads while it goes."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from airlens.errors import DataError
+
+from .parts import RunFolder
+
+MANIFEST_EVERY = 2.0  # seconds
+_DETAIL = re.compile(r'[:("]')  # where a reason begins to speak of this one row
+
+
+@dataclass
+class Counts:
+    """Where a run stands; ``rows`` is what was read, ``done`` what is in the parts by now."""
+
+    rows: int = 0
+    done: int = 0
+    skipped: int = 0
+    scored: int = 0
+    tokens: int = 0
+    rejects: int = 0
+    duplicates: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def reject_share(self) -> float:
+        """Bad rows over all rows read; a repeated text is not bad."""
+        return self.rejects / max(1, self.rows)
+
+    def add_reason(self, reason: str, place: str) -> None:
+        """Count a bad row by what its reason says before the details; the first is an example."""
+        self.rejects += 1
+        kind = _DETAIL.split(reason.replace("'", '"'), maxsplit=1)[0].strip()[:60]
+        self.reasons[kind] += 1
+        self.examples.setdefault(kind, f"{place}: {reason}")
+
+    @property
+    def common(self) -> str:
+        """The three most frequent reasons, each with an example."""
+        most = self.reasons.most_common(3)
+        return "; ".join(f"{n} × {kind} ({self.examples[kind]})" for kind, n in most)
+
+
+@dataclass
+class RunRecord:
+    """What ``run.json`` says.
+
+    Attributes:
+        folder: where it lies.
+        facts: what does not change during the run.
+        counts: what does.
+        state: ``running``, ``done``, ``failed`` or ``interrupted``.
+        error: why it ended, where it failed.
+        expected: rows of the source, where that can be told.
+        damaged: parts that could not be read and are done again.
+        halved: how often a batch was halved for want of memory.
+    """
+
+    folder: RunFolder
+    facts: dict[str, Any]
+    counts: Counts = field(default_factory=Counts)
+    state: str = "running"
+    error: str | None = None
+    expected: int | None = None
+    damaged: list[str] = field(default_factory=list)
+    halved: int = 0
+    started: float = field(default_factory=time.time)
+    written: float = 0.0
+
+    @property
+    def speed(self) -> float:
+        """Tokens a second."""
+        return self.counts.tokens / self.seconds
+
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return max(1e-9, time.time() - self.started)
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds left, from the rows scored so far and the rows expected."""
+        if self.expected is None or not self.counts.scored:
+            return None
+        left = max(0, self.expected - self.counts.rows)
+        return round(self.seconds / self.counts.scored * left, 1)
+
+    def write(self, every: float = 0.0) -> None:
+        """Write ``run.json``, unless that was done less than ``every`` seconds ago.
+
+        Raises:
+            RunError: the disk is full or cannot be written.
+        """
+        now = time.time()
+        if now - self.written < every:
+            return
+        self.written = now
+        told = ("reasons", "examples")
+        counts = {name: value for name, value in vars(self.counts).items() if name not in told}
+        record = {
+            "state": self.state,
+            "error": self.error,
+            **counts,
+            "reject_reasons": dict(self.counts.reasons.most_common(20)),
+            "expected_rows": self.expected,
+            "tokens_per_s": round(self.speed, 1),
+            "rows_per_s": round(self.counts.scored / self.seconds, 3),
+            "eta_s": self.eta,
+            "seconds": round(self.seconds, 1),
+            "updated": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "damaged_parts": self.damaged,
+            "halved_batches": self.halved,
+            **self.facts,
+        }
+        self.folder.write_manifest(record)
+
+
+def run_status(folder: str | Path) -> dict[str, Any]:
+    """``run.json`` with the number of parts; a run that was killed is ``stopped``.
+
+    Raises:
+        DataError: no run was started there.
+    """
+    run = RunFolder(folder)
+    record = run.manifest()
+    if not record:
+        raise DataError("no run was started here (no run.json)", file=run.name)
+    # The process may be on another machine of a shared folder: only the lock tells.
+    if record.get("state") == "running" and not run.is_locked():
+        record["state"] = "stopped"
+    return {**record, "parts": len(run.part_paths())}

@@ -1,0 +1,129 @@
+"""Detectors that read attention: one forward pass a probe, one layer at a time.
+
+A reader turns what one layer did at the rows that predict the answer into one number per head.
+Several readers share a pass, and no more than one layer's rows are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from tqdm.auto import tqdm
+
+from airlens.heads import HeadScores
+from airlens.probes import Probe, ProbeSet
+from airlens.provenance import provenance
+from airlens.types import PerHead
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+
+@dataclass(frozen=True)
+class LayerView:
+    """What one layer did on one probe.
+
+    Attributes:
+        layer: its index.
+        pattern: attention [H, n, T] from the n query positions asked for.
+        value: v [H, T, D] of every position; under grouped-query attention each key-value head is
+            repeated for the query heads that share it.
+        tokens: the ids [T].
+        probe: the probe.
+        model: the bridge.
+    """
+
+    layer: int
+    pattern: Float[torch.Tensor, "H n T"]
+    value: Float[torch.Tensor, "H T D"]
+    tokens: torch.Tensor
+    probe: Probe
+    model: TransformerBridge
+
+    @property
+    def target(self) -> torch.Tensor:
+        """The answer's ids [n]."""
+        return self.tokens[self.probe.answer[0] : self.probe.answer[1]]
+
+
+Reader = Callable[[LayerView], PerHead]
+
+
+def stream(
+    model: TransformerBridge,
+    probe: Probe,
+    rows: tuple[int, int],
+    read: Callable[[LayerView], None],
+) -> torch.Tensor:
+    """Run ``probe`` once, hand every layer to ``read``, and return the logits [T, V].
+
+    Args:
+        model: the bridge.
+        probe: its tokens are the input.
+        rows: the query positions whose attention is read, half-open.
+        read: called once a layer, in the order of the layers.
+    """
+    tokens = torch.tensor([probe.tokens], device=model.cfg.device)
+    values: dict[int, torch.Tensor] = {}
+
+    def keep(v: torch.Tensor, hook: Any, layer: int) -> None:
+        values[layer] = v[0].transpose(0, 1)  # [Hkv, T, D]
+
+    def show(pattern: torch.Tensor, hook: Any, layer: int) -> None:
+        v = values.pop(layer)
+        v = v.repeat_interleave(pattern.shape[1] // v.shape[0], dim=0)
+        own = pattern[0, :, rows[0] : rows[1]].float()
+        read(LayerView(layer, own, v.float(), tokens[0], probe, model))
+
+    hooks: list[tuple[str, Any]] = []
+    for i in range(model.cfg.n_layers):
+        hooks.append((f"blocks.{i}.attn.hook_v", lambda v, hook, i=i: keep(v, hook, i)))
+        hooks.append((f"blocks.{i}.attn.hook_pattern", lambda p, hook, i=i: show(p, hook, i)))
+    with torch.inference_mode(), model.hooks(fwd_hooks=hooks):
+        logits: torch.Tensor = model(tokens)[0]
+    return logits
+
+
+def attention_scores(
+    model: TransformerBridge,
+    probes: ProbeSet,
+    readers: Mapping[str, Reader],
+    *,
+    progress: bool = True,
+) -> dict[str, HeadScores]:
+    """Score every head by each reader, teacher-forced, all in the same passes.
+
+    Args:
+        model: the bridge, without ablation.
+        probes: the probes; a reader sees the rows that predict the answer (positions t-1).
+        readers: name and reader of each detector.
+        progress: show a progress bar.
+
+    Returns:
+        By name, scores with the copy accuracy of these passes.
+    """
+    shape = (len(probes), int(model.cfg.n_layers), int(model.cfg.n_heads))
+    samples = {name: np.zeros(shape, dtype=np.float32) for name in readers}
+    hits, total = 0, 0
+    for i, probe in enumerate(tqdm(probes, desc="head scores", disable=not progress)):
+
+        def read(view: LayerView, i: int = i) -> None:
+            for name, reader in readers.items():
+                samples[name][i, view.layer] = reader(view).cpu().numpy()
+
+        start, stop = probe.answer
+        logits = stream(model, probe, (start - 1, stop - 1), read)
+        target = torch.tensor(probe.answer_tokens, device=logits.device)
+        hits += int((logits[start - 1 : stop - 1].argmax(dim=-1) == target).sum())
+        total += stop - start
+    note = provenance(model, probes=probes.info(), method="teacher-forced", query_position="t-1")
+    accuracy = hits / max(total, 1)
+    return {
+        name: HeadScores(found.mean(axis=0), found, name, accuracy, note)
+        for name, found in samples.items()
+    }

@@ -1,0 +1,139 @@
+"""Attribution: the causal score to first order, for all heads from one backward pass a probe.
+
+Σ grad_z L · (z_ablated - z), with L the mean answer NLL in nats: what L would change by if it were
+linear in every head's output z (attribution patching).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from airlens.ablation import DEFAULT_MODE, attention_of, mean_z
+from airlens.errors import AblationError, ConfigError
+from airlens.heads import HeadScores
+from airlens.probes import Probe, ProbeSet
+from airlens.provenance import provenance
+from airlens.types import MeanZ, Mode
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+
+def attribution(
+    model: TransformerBridge,
+    probes: ProbeSet,
+    *,
+    mode: Mode = DEFAULT_MODE,
+    means: MeanZ | None = None,
+    progress: bool = True,
+) -> HeadScores:
+    """Approximate rise of the mean answer NLL (nats) when each head is ablated.
+
+    Args:
+        model: the bridge, on a device that holds the activations of a backward pass.
+        probes: the probes.
+        mode: what z_ablated is: ``uniform``: the mean of the v that the position sees; ``zero``:
+            0; ``mean``: ``means``.
+        means: for ``mode="mean"``.
+        progress: show a progress bar.
+
+    Raises:
+        ConfigError: an unknown mode.
+    """
+    if mode not in ("uniform", "zero", "mean"):
+        raise ConfigError(f"mode={mode!r}: use one of uniform, zero, mean")
+    means = mean_z(model) if mode == "mean" and means is None else means
+    shape = (len(probes), int(model.cfg.n_layers), int(model.cfg.n_heads))
+    samples = np.zeros(shape, dtype=np.float32)
+    for i, probe in enumerate(tqdm(probes, desc="attribution", disable=not progress)):
+        samples[i] = _attribute(model, probe, mode, means)
+    note = provenance(model, probes=probes.info(), method="gradient times change of z", mode=mode)
+    return HeadScores(samples.mean(axis=0), samples, "attribution", None, note)
+
+
+def _attribute(
+    model: TransformerBridge, probe: Probe, mode: Mode, means: MeanZ | None
+) -> np.ndarray:
+    kept: dict[str, dict[int, torch.Tensor]] = {"z": {}, "change": {}, "v": {}, "scores": {}}
+
+    def start(value: torch.Tensor, hook: Any) -> torch.Tensor:
+        return value.detach().requires_grad_(True)
+
+    def keep(value: torch.Tensor, hook: Any, what: str, layer: int) -> None:
+        kept[what][layer] = value.detach()[0]
+
+    def read(z: torch.Tensor, hook: Any, layer: int) -> torch.Tensor:
+        z.retain_grad()
+        kept["z"][layer] = z
+        kept["change"][layer] = _ablated_z(model, kept, z, layer, mode, means) - z.detach()[0]
+        return z
+
+    hooks: list[tuple[str, Any]] = [("blocks.0.hook_in", start)]
+    for i in range(int(model.cfg.n_layers)):
+        attention_of(model, i)
+        at = f"blocks.{i}.attn.hook_"
+        hooks.append((at + "z", lambda z, hook, i=i: read(z, hook, i)))
+        if mode == "uniform":
+            hooks.append((at + "v", lambda x, hook, i=i: keep(x, hook, "v", i)))
+            hooks.append((at + "attn_scores", lambda x, hook, i=i: keep(x, hook, "scores", i)))
+    _answer_loss(model, probe, hooks)
+    rows = []
+    for i in range(int(model.cfg.n_layers)):
+        gradient = kept["z"][i].grad
+        if gradient is None:
+            raise AblationError(f"no gradient reached the heads of layer {i}")
+        rows.append((gradient[0].float() * kept["change"][i].float()).sum(dim=(0, 2)))
+    found: np.ndarray = torch.stack(rows).cpu().numpy()
+    return found
+
+
+def _answer_loss(model: TransformerBridge, probe: Probe, hooks: list[tuple[str, Any]]) -> None:
+    """Forward and backward of the mean answer NLL."""
+    first, last = probe.answer
+    tokens = torch.tensor([probe.tokens], device=model.cfg.device)
+    with torch.enable_grad(), model.hooks(fwd_hooks=hooks):
+        logits = model(tokens)[0, first - 1 : last - 1].float()
+        torch.nn.functional.cross_entropy(logits, tokens[0, first:last]).backward()
+
+
+def _ablated_z(
+    model: TransformerBridge,
+    kept: dict[str, dict[int, torch.Tensor]],
+    z: torch.Tensor,
+    layer: int,
+    mode: Mode,
+    means: MeanZ | None,
+) -> torch.Tensor:
+    """What each head's z [T, H, D] would be, ablated alone."""
+    if mode == "zero":
+        return torch.zeros_like(z.detach()[0])
+    if mode == "mean":
+        if means is None:
+            raise ConfigError("mode='mean' needs means")
+        return means[layer].to(z).expand_as(z[0])
+    weights = uniform_pattern(model, layer, kept["scores"].pop(layer, None), z)
+    v = kept["v"].pop(layer)  # [T, Hkv, D]
+    v = v.repeat_interleave(weights.shape[0] // v.shape[1], dim=1)
+    return torch.einsum("hts,shd->thd", weights.to(v), v)
+
+
+def uniform_pattern(
+    model: TransformerBridge, layer: int, scores: torch.Tensor | None, z: torch.Tensor
+) -> torch.Tensor:
+    """[H, T, T]: the pattern of ``mode="uniform"``, from which scores [H, T, T] the mask left.
+
+    A head with an attention sink keeps it: 1/(N + e^s), see :mod:`airlens.ablation`.
+    """
+    length, heads = z.shape[1], z.shape[2]
+    visible = torch.ones(length, length, dtype=torch.bool, device=z.device).tril()
+    if scores is not None:
+        visible = visible & (scores[0] > torch.finfo(scores.dtype).min / 2)
+    count = visible.sum(dim=-1, keepdim=True).float().expand(heads, length, 1)
+    sinks = getattr(attention_of(model, layer).original_component, "sinks", None)
+    if sinks is not None:
+        count = count + sinks.detach().float().exp()[:, None, None]
+    return visible.float() / count

@@ -1,0 +1,65 @@
+"""Which heads an answer needs: ablate each alone, and see how far the answer's NLL rises.
+
+The one detector that does not look at attention at all. It costs one forward pass for each probe
+and head, so it can be asked about some heads only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from airlens.ablation import DEFAULT_MODE, ablated, as_head_set, mean_z
+from airlens.heads import Head, HeadScores, HeadSet
+from airlens.probes import ProbeSet
+from airlens.provenance import provenance
+from airlens.retrieval import all_predictions
+from airlens.types import MeanZ, Mode
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+
+def causal(
+    model: TransformerBridge,
+    probes: ProbeSet,
+    *,
+    heads: HeadSet | Iterable[Any] | str | None = None,
+    mode: Mode = DEFAULT_MODE,
+    means: MeanZ | None = None,
+    progress: bool = True,
+) -> HeadScores:
+    """Rise of the mean answer NLL (nats) when each head alone is ablated.
+
+    Args:
+        model: the bridge.
+        probes: the probes.
+        heads: which heads; default: all. The others' score is NaN, and they rank last.
+        mode: ablation mode; it can decide the result.
+        means: for ``mode="mean"``.
+        progress: show a progress bar.
+    """
+    shape = (int(model.cfg.n_layers), int(model.cfg.n_heads))
+    if heads is None:
+        asked = HeadSet(tuple(Head(i, j) for i in range(shape[0]) for j in range(shape[1])))
+    else:
+        asked = as_head_set(heads)
+    asked.check(*shape)
+    means = mean_z(model) if mode == "mean" and means is None else means
+    samples = np.full((len(probes), *shape), np.nan, dtype=np.float32)
+    base = all_predictions(model, probes.probes)
+    hits = sum(float(correct.sum()) for correct, _ in base)
+    total = sum(correct.numel() for correct, _ in base)
+    for head in tqdm(asked, desc="causal", disable=not progress):
+        with ablated(model, [head], mode, means=means):
+            without = all_predictions(model, probes.probes)
+        pairs = zip(base, without, strict=True)
+        rise = [float((after - before).mean()) for (_, before), (_, after) in pairs]
+        samples[:, head.layer, head.head] = rise
+    note = provenance(model, probes=probes.info(), method="ablation of one head", mode=mode)
+    if heads is not None:
+        note["asked"] = asked.names()
+    return HeadScores(samples.mean(axis=0), samples, "causal", hits / max(total, 1), note)

@@ -1,0 +1,1 @@
+"""The live explorers: widgets for a notebook, and their scripts."""

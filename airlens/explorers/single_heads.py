@@ -1,0 +1,126 @@
+"""What each head alone does to the tokens and steps of one trace, exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from airlens.ablation import DEFAULT_MODE, as_head_set, mean_z
+from airlens.encode import Template, Window, encode_trace, windows
+from airlens.engine import choose_engine
+from airlens.engine.model import fast_model
+from airlens.engine.packing import pack
+from airlens.engine.per_head import attribution_row
+from airlens.engine.score import score_fast
+from airlens.errors import ConfigError
+from airlens.heads import Head, HeadSet
+from airlens.score import score_windows
+from airlens.trace import Trace
+from airlens.types import Mode
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+TOKENS = 8192  # ours: of one batch, the model as it is and each head; bounds memory
+
+
+def single_heads(
+    model: TransformerBridge,
+    trace: Trace,
+    heads: HeadSet | Iterable[Any] | str,
+    *,
+    mode: Mode = DEFAULT_MODE,
+    template: Template = "auto",
+) -> pd.DataFrame:
+    """ΔNLL of every response token for each head ablated alone, by the engine that fits.
+
+    Returns one row a head and token: name, layer, head, step, pos, delta (nats).
+    """
+    heads = as_head_set(heads)
+    encoded = encode_trace(model.tokenizer, trace, template)
+    n = encoded.n_response
+    parts = windows(encoded, int(model.cfg.n_ctx))
+    score = score_fast if choose_engine(model, "auto") == "fast" else score_windows
+    longest = max((len(part.tokens) for part in parts), default=1)
+    together = max(1, TOKENS // longest - 1)
+    deltas = np.full((len(heads), n), np.nan, dtype=np.float32)
+    for first in range(0, len(heads), together):
+        sets = [HeadSet((head,)) for head in heads.heads[first : first + together]]
+        for part, loss in zip(parts, score(model, parts, sets, mode), strict=True):
+            where = slice(part.position, part.position + part.n_scored)
+            deltas[first : first + len(sets), where] = loss.ablated - loss.base
+    frames = [
+        pd.DataFrame(
+            {
+                "name": str(head),
+                "layer": head.layer,
+                "head": head.head,
+                "step": encoded.step,
+                "pos": np.arange(n),
+                "delta": row,
+            }
+        )
+        for head, row in zip(heads, deltas, strict=True)
+    ]
+    columns = ["name", "layer", "head", "step", "pos", "delta"]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+def step_attribution(
+    model: TransformerBridge,
+    trace: Trace,
+    step: int,
+    *,
+    mode: Mode = DEFAULT_MODE,
+    template: Template = "auto",
+) -> np.ndarray:
+    """Estimate, fp32 [L, H], of the rise of a step's summed NLL (nats) by ablating each head alone.
+
+    One backward pass for all heads, see :func:`airlens.engine.per_head.attribution_row`.
+
+    Raises:
+        ConfigError: the step has no token, or the fast engine cannot run on this model.
+    """
+    choose_engine(model, "fast")
+    encoded = encode_trace(model.tokenizer, trace, template)
+    inside = np.flatnonzero(encoded.step == step) + encoded.response_start
+    inside = inside[inside > 0]  # nothing before the first token of all predicts it
+    if not len(inside):
+        raise ConfigError(f"step {step} of {trace.id!r} has no token that could be scored")
+    stop = int(inside[-1]) + 1
+    start = max(0, stop - int(model.cfg.n_ctx))
+    first = max(int(inside[0]) - start, 1)
+    item = Window(encoded.tokens[start:stop], first, start + first - encoded.response_start)
+    means = mean_z(model) if mode == "mean" else None
+    row = pack([item.tokens], len(item.tokens), share=False)[0]
+    one_part = np.zeros(item.n_scored, np.int64)
+    _, found = attribution_row(fast_model(model), row, [item], one_part, mode, means)
+    return np.asarray(found[0, 0], np.float32)
+
+
+def heads_of_step(
+    model: TransformerBridge,
+    trace: Trace,
+    step: int,
+    k: int,
+    *,
+    mode: Mode = DEFAULT_MODE,
+    template: Template = "auto",
+) -> HeadSet:
+    """Of all heads the ``k`` whose ablation moves a step most, by :func:`step_attribution`.
+
+    An estimate: what is chosen here is to be measured, by :func:`single_heads`.
+    """
+    found = step_attribution(model, trace, step, mode=mode, template=template)
+    best = np.argsort(-np.abs(found), axis=None, kind="stable")[:k]
+    heads = (Head(*divmod(int(i), found.shape[1])) for i in best)
+    return HeadSet(tuple(heads), f"most moved at step {step}")
+
+
+def by_step(tokens: pd.DataFrame) -> pd.DataFrame:
+    """Mean Δ of each head in each step: name, layer, head, step, delta (nats a token)."""
+    keys = ["name", "layer", "head", "step"]
+    return tokens.groupby(keys, sort=False)["delta"].mean().reset_index()

@@ -1,0 +1,74 @@
+"""All figures under one name: ``al.figures.head_map(scores.to_frame())``.
+
+Each takes a tidy DataFrame and returns a Plotly figure; none knows a model. The functions live in
+the modules of this package.
+"""
+
+from __future__ import annotations
+
+from airlens.trace_html import trace_html
+
+from .ablation import ablation_curve
+from .attention import answer_attention_map
+from .corpus import (
+    cluster_bars,
+    correlation_forest,
+    lengths_by_selector,
+    sample_map,
+    word_overlap_map,
+)
+from .emergence import emergence_figure, emergence_map
+from .heads import head_map, score_ranking
+from .needle import generations_figure, needle_grid_figure
+from .selection import ais_by_domain, domain_counts, selection_scatter, selector_overlap
+from .speed import speed_bars, speed_frame
+from .steps import ais_by_label, head_step_heatmap, step_heatmap
+from .study import step_weight_bars, study_forest
+from .tokens import next_token_bars
+from .trace import step_bars, token_strip
+from .trust import agreement_figure, detector_curves, mirror_figure, stability_figure
+from .validity import (
+    auroc_forest,
+    correlation_strip,
+    influence_by_function,
+    matched_pairs,
+)
+
+__all__ = [
+    "ablation_curve",
+    "agreement_figure",
+    "ais_by_domain",
+    "ais_by_label",
+    "answer_attention_map",
+    "auroc_forest",
+    "cluster_bars",
+    "correlation_forest",
+    "correlation_strip",
+    "detector_curves",
+    "domain_counts",
+    "emergence_figure",
+    "emergence_map",
+    "generations_figure",
+    "head_map",
+    "head_step_heatmap",
+    "influence_by_function",
+    "lengths_by_selector",
+    "matched_pairs",
+    "mirror_figure",
+    "needle_grid_figure",
+    "next_token_bars",
+    "sample_map",
+    "score_ranking",
+    "selection_scatter",
+    "selector_overlap",
+    "speed_bars",
+    "speed_frame",
+    "stability_figure",
+    "step_bars",
+    "step_heatmap",
+    "step_weight_bars",
+    "study_forest",
+    "token_strip",
+    "trace_html",
+    "word_overlap_map",
+]

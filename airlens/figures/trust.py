@@ -1,0 +1,190 @@
+"""Figures of trust: stability, agreement of rankings, curves by detector, the mirror table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .style import COLOURS, DOMAIN_CYCLE, SEQUENTIAL, figure, floats, need, no_data
+from .text import number, plotly_text
+
+_INTERVAL = "rgba(128,134,142,0.6)"
+
+
+def stability_figure(frame: pd.DataFrame, *, title: str | None = None) -> Any:
+    """Return the agreement of split halves against the number of probes, a line per length.
+
+    Args:
+        frame: From `airlens.trust.stability`.
+        title: Replaces the headline.
+    """
+    need(frame, ("method", "n_probes", "jaccard", "jaccard_lo", "jaccard_hi"), "stability_figure")
+    rows = frame[frame["method"] == "split half"]
+    if rows.empty:
+        return no_data(title or "Stability of the top heads", "too few probes to split in halves")
+    best = rows.iloc[int(rows["jaccard"].to_numpy().argmax())]
+    head = (
+        f"Two sets of {int(best['n_probes'])} probes share their top heads with Jaccard "
+        f"{number(best['jaccard'])}"
+    )
+    aid = "Jaccard of the top heads of two disjoint sets of probes; bars: 95 % of random splits"
+    fig = figure(title or head, aid, height=380, legend=True)
+    lengths = rows["max_tokens"] if "max_tokens" in rows else pd.Series(np.nan, rows.index)
+    for i, (length, part) in enumerate(rows.groupby(lengths.fillna(0))):
+        name = f"{int(length)} tokens" if length else "probes"
+        low = floats(part, "jaccard") - floats(part, "jaccard_lo")
+        high = floats(part, "jaccard_hi") - floats(part, "jaccard")
+        bars = {"type": "data", "symmetric": False, "color": _INTERVAL, "thickness": 1}
+        fig.add_scatter(
+            x=part["n_probes"].tolist(),
+            y=part["jaccard"].tolist(),
+            error_y=bars | {"array": high.tolist(), "arrayminus": low.tolist()},
+            mode="lines+markers",
+            name=name,
+            line={"color": DOMAIN_CYCLE[i % len(DOMAIN_CYCLE)], "width": 2},
+            hovertemplate=f"{name}, %{{x}} probes<br>Jaccard %{{y:.2f}}<extra></extra>",
+        )
+    fig.update_xaxes(title_text="probes in each half (count)", rangemode="tozero")
+    fig.update_yaxes(title_text="Jaccard of the top heads", range=[0, 1.04])
+    return fig
+
+
+def agreement_figure(
+    frame: pd.DataFrame, value: str = "jaccard", *, title: str | None = None
+) -> Any:
+    """Return the matrix of pairs of rankings: detectors, or one detector on several corpora.
+
+    Args:
+        frame: From `airlens.trust.agreement`: a, b and `value`.
+        value: `jaccard` (of the top heads) or `spearman`.
+        title: Replaces the headline.
+    """
+    need(frame, ("a", "b", value), "agreement_figure")
+    if frame.empty:
+        return no_data(title or "Agreement", "one ranking has nothing to agree with")
+    names = list(dict.fromkeys([*frame["a"], *frame["b"]]))
+    grid = np.full((len(names), len(names)), np.nan)
+    np.fill_diagonal(grid, 1.0)
+    for a, b, found in zip(frame["a"], frame["b"], floats(frame, value), strict=True):
+        i, j = names.index(a), names.index(b)
+        grid[i, j] = grid[j, i] = found
+    ranked = frame.assign(value=floats(frame, value)).dropna(subset="value")
+    what = "Jaccard of the top heads" if value == "jaccard" else "Spearman’s ρ of the scores"
+    head = what
+    if len(ranked):
+        ranked = ranked.sort_values("value", kind="stable")
+        least, most = ranked.iloc[0], ranked.iloc[-1]
+        head = (
+            f"{most['a']} and {most['b']} agree most ({number(most['value'])}), "
+            f"{least['a']} and {least['b']} least ({number(least['value'])})"
+        )
+    labels = [plotly_text(name) for name in names]
+    fig = figure(title or head, what, height=170 + 38 * len(names))
+    fig.add_heatmap(
+        z=grid.tolist(),
+        x=labels,
+        y=labels,
+        text=[[number(v) if np.isfinite(v) else "" for v in row] for row in grid],
+        texttemplate="%{text}",
+        colorscale=SEQUENTIAL,
+        zmin=0,
+        zmax=1,
+        hovertemplate="%{y} and %{x}: %{z:.3f}<extra></extra>",
+        xgap=2,
+        ygap=2,
+        colorbar={"title": {"text": value}},
+    )
+    fig.update_yaxes(autorange="reversed", showgrid=False)
+    fig.update_xaxes(showgrid=False, tickangle=-30)
+    return fig
+
+
+def detector_curves(
+    frame: pd.DataFrame, y: str = "copy_accuracy", *, title: str | None = None
+) -> Any:
+    """Return one ablation curve per detector: which finds the heads that matter?
+
+    Args:
+        frame: Rows of `airlens.curves.ablation_curves` with a column `detector`; of the
+            groups, `top` is drawn for each detector, `random` once.
+        y: The measure on the vertical axis.
+        title: Replaces the headline.
+    """
+    need(frame, ("detector", "heads", "k", y), "detector_curves")
+    rows = frame.assign(value=floats(frame, y)).dropna(subset="value")
+    top = rows[rows["heads"] == "top"]
+    if top.empty:
+        return no_data(title or "Ablation by detector", "no ablation of top heads to show")
+    last = top[top["k"] == top["k"].max()].groupby("detector")["value"].mean()
+    worst = str(last.idxmin() if y == "copy_accuracy" else last.idxmax())
+    head = f"The top {int(top['k'].max())} of {worst} hurt most: {number(float(last[worst]))}"
+    aid = "Ablating each detector’s top heads; grey: random heads, mean of draws"
+    fig = figure(title or head, aid, height=400, legend=True)
+    for i, (name, part) in enumerate(top.groupby("detector", sort=False)):
+        mean = part.groupby("k")["value"].mean()
+        fig.add_scatter(
+            x=mean.index.tolist(),
+            y=mean.tolist(),
+            mode="lines+markers",
+            name=plotly_text(name),
+            line={"color": DOMAIN_CYCLE[i % len(DOMAIN_CYCLE)], "width": 2},
+            hovertemplate=f"{plotly_text(name)}, %{{x}} heads: %{{y:.3f}}<extra></extra>",
+        )
+    control = rows[rows["heads"] == "random"].groupby("k")["value"].mean()
+    if len(control):
+        fig.add_scatter(
+            x=control.index.tolist(),
+            y=control.tolist(),
+            mode="lines",
+            name="random",
+            line={"color": COLOURS["control"], "width": 2, "dash": "dash"},
+        )
+    fig.update_xaxes(title_text="ablated heads (count)", rangemode="tozero")
+    axis = {"copy_accuracy": "copy accuracy (share of answer tokens)"}
+    fig.update_yaxes(title_text=axis.get(y, f"{y} (nats per token)"))
+    return fig
+
+
+def mirror_figure(summary: pd.DataFrame, *, title: str | None = None) -> Any:
+    """Return the mirror table as a table: base, random masked (lowest to highest draw), top masked.
+
+    Args:
+        summary: From `airlens.mirror.mirror_summary`.
+        title: Replaces the headline.
+    """
+    columns = ("measure", "base", "random", "random_lo", "random_hi", "top")
+    need(summary, columns, "mirror_figure")
+    if summary.empty:
+        return no_data(title or "Mirror table", "no measurement to show")
+    spread = [
+        f"{number(mean)} ({number(low)} to {number(high)})"
+        for mean, low, high in zip(
+            summary["random"], summary["random_lo"], summary["random_hi"], strict=True
+        )
+    ]
+    cells = [
+        [plotly_text(name) for name in summary["measure"]],
+        [number(v) for v in summary["base"]],
+        spread,
+        [number(v) for v in summary["top"]],
+    ]
+    aid = "NLL in nats per token, lower is better; accuracy and recall: higher is better"
+    fig = figure(title or "What masking costs", aid, height=120 + 30 * len(summary), bottom=8)
+    fig.add_table(
+        header={
+            "values": ["measure", "base", "random masked", "top masked"],
+            "align": "left",
+            "fill": {"color": "rgba(128,134,142,0.20)"},
+            "height": 30,
+        },
+        cells={
+            "values": cells,
+            "align": "left",
+            "fill": {"color": "rgba(128,134,142,0.05)"},
+            "height": 28,
+        },
+        columnwidth=[2, 1, 2, 1],
+    )
+    return fig

@@ -1,0 +1,1 @@
+"""The papers' figures at our scale, made without a notebook."""

@@ -1,0 +1,1 @@
+"""Fine-tuning on what was selected, and what it brought."""

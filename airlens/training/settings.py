@@ -1,0 +1,55 @@
+"""How to train: the settings of a fine-tuning run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from airlens.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How to train. Defaults are ours: one epoch of ordinary fine-tuning.
+
+    Attributes:
+        epochs: passes over the data.
+        lr: peak learning rate (AdamW).
+        schedule: ``linear``, ``cosine``, ``constant``: what it does after the warm-up.
+        warmup_steps: steps (or, below 1, share of them) until the peak.
+        batch_size: sequences a device and forward pass.
+        accumulation: forward passes a step.
+        n_batches: instead of ``batch_size`` and ``accumulation``: cut an epoch into this many steps
+            of equally many tokens (packed).
+        packing: put a batch's sequences into one row without padding.
+        max_length: tokens; longer sequences lose their end.
+        lora: rank of LoRA on all linear layers (peft); None trains everything.
+        gradient_checkpointing: less memory, a third more time.
+        bf16: mixed precision.
+        save_steps: steps between checkpoints; None: none but the finished model.
+        seed: of the order of the data, and of LoRA.
+        cpu: train on the CPU also where there is a GPU.
+    """
+
+    epochs: float = 1.0
+    lr: float = 2e-5
+    schedule: str = "linear"
+    warmup_steps: float = 0
+    batch_size: int = 8
+    accumulation: int = 1
+    n_batches: int | None = None
+    packing: bool = False
+    max_length: int = 2048
+    lora: int | None = None
+    gradient_checkpointing: bool = False
+    bf16: bool = False
+    save_steps: int | None = None
+    seed: int = 0
+    cpu: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "lr", "batch_size", "accumulation", "max_length"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name}={getattr(self, name)}: must be above 0")
+        for name in ("n_batches", "lora", "save_steps"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)}: must be at least 1")

@@ -1,0 +1,282 @@
+"""The comparison of selections and weights: which arms there are, and the table of their runs.
+
+``benchmarks/selection_study.py`` makes the runs; here is what they mean, without any model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from airlens.cache import atomic_file
+from airlens.errors import ConfigError, DataError
+from airlens.selection import select
+
+from .evaluate import paired_difference, per_token
+
+Budget = Literal["tokens", "samples", "all"]
+STUDY_FILE = "results/selection_study.parquet"  # in the folder of bundled data
+_METADATA = b"airlens"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to choose and weigh training data.
+
+    Attributes:
+        name: in the column ``arm``.
+        by: selector or column ranked by; None: the whole pool.
+        length_matched: the same share of each tenth of the lengths.
+        residual_on: columns that are taken out of what is ranked by.
+        scheme: of step weights; None: plain fine-tuning.
+        shuffled: the weights of a trace lie on its steps at random (control).
+        seeded: the arm itself draws at random, so that one run says little.
+    """
+
+    name: str
+    by: str | None = None
+    length_matched: bool = False
+    residual_on: tuple[str, ...] = ()
+    scheme: str | None = None
+    shuffled: bool = False
+    seeded: bool = False
+
+
+# Whole pool and selections by every baseline of METHOD §5, then what AIR adds.
+ARMS: tuple[Arm, ...] = (
+    Arm("random", "random", seeded=True),
+    Arm("AIR", "ais"),
+    Arm("longest", "length"),
+    Arm("highest loss", "loss"),
+    Arm("highest entropy", "entropy"),
+    Arm("IFD", "ifd"),
+    Arm("random heads", "ais_control"),
+    Arm("AIR, mean mode", "ais_mean"),
+    Arm("AIR, length-matched", "ais", length_matched=True),
+    Arm("AIR, loss-residualised", "ais", residual_on=("loss_base",)),
+    Arm("AIR + threshold weights", "ais", scheme="threshold"),
+    Arm("AIR + linear weights", "ais", scheme="linear"),
+    Arm("AIR + shuffled weights", "ais", scheme="threshold", shuffled=True),
+    Arm("full data"),
+    Arm("full data + threshold weights", scheme="threshold"),
+    Arm("full data + linear weights", scheme="linear"),
+    Arm("full data + shuffled weights", scheme="threshold", shuffled=True),
+)
+
+
+def arm_named(name: str) -> Arm:
+    """The arm of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    for arm in ARMS:
+        if arm.name == name:
+            return arm
+    raise ConfigError(f"no arm {name!r}; there are {', '.join(a.name for a in ARMS)}")
+
+
+def choose(
+    arm: Arm, samples: pd.DataFrame, share: float, budget: Budget, seed: int = 0
+) -> list[str]:
+    """Ids an arm trains on, best first.
+
+    Args:
+        arm: which.
+        samples: one row a sample, with ``n_tokens`` and the column ranked by.
+        share: of the pool.
+        budget: ``samples``: as many samples for every arm. ``tokens``: as many response tokens,
+            as near as whole samples allow. ``all``: the pool.
+        seed: of a random arm.
+    """
+    if arm.by is None or budget == "all":
+        return list(samples["id"])
+    ranked = select(
+        samples,
+        arm.by,
+        1.0,
+        within=None,
+        seed=seed,
+        length_matched=arm.length_matched,
+        residual_on=arm.residual_on,
+    ).samples
+    ranked = ranked[ranked["selected"]]
+    # Length-matched: the first of each tenth, then the second, so that every prefix is balanced.
+    keys = ["rank_in_group", "selector"] if arm.length_matched else ["selector"]
+    ranked = ranked.sort_values(keys, ascending=[k == "rank_in_group" for k in keys], kind="stable")
+    if budget == "samples":
+        return list(ranked["id"][: max(1, round(share * len(samples)))])
+    goal = share * samples["n_tokens"].sum()
+    total = ranked["n_tokens"].cumsum().to_numpy(float)
+    count = int(np.argmin(np.abs(total - goal))) + 1
+    return list(ranked["id"][:count])
+
+
+def finished(path: str | Path, setting: str, key: str) -> set[tuple[str, str, int]]:
+    """(arm, budget, seed) of the runs of a setting that a file holds; none without a file.
+
+    Args:
+        path: the Parquet file.
+        setting: name of the setting.
+        key: fingerprint of the setting and its data.
+
+    Raises:
+        ConfigError: it holds runs of another setting by the same name, which may not be mixed.
+    """
+    if not Path(path).exists():
+        return set()
+    runs = read_runs(path)
+    runs = runs[runs["setting"] == setting]
+    if set(runs["fingerprint"]) - {key}:
+        raise ConfigError(
+            f"{path} holds runs of another setting {setting!r} or of other data: give another --out"
+        )
+    return {
+        (arm, budget, int(seed))
+        for arm, budget, seed in zip(runs["arm"], runs["budget"], runs["seed"], strict=True)
+    }
+
+
+def same_run(
+    path: str | Path, setting: str, arm: str, seed: int, data: str
+) -> dict[str, Any] | None:
+    """The row of an arm and seed that trained on the same samples, under another budget.
+
+    Args:
+        path: the Parquet file.
+        setting: name of the setting.
+        arm: name of the arm.
+        seed: of the run.
+        data: fingerprint of the ids it trains on, as in the column ``data``.
+    """
+    if not Path(path).exists():
+        return None
+    runs = read_runs(path)
+    same = (runs["setting"] == setting) & (runs["arm"] == arm) & (runs["seed"] == seed)
+    same &= runs["data"] == data
+    return {str(k): v for k, v in runs[same].iloc[0].items()} if same.any() else None
+
+
+def append_run(path: str | Path, row: dict[str, Any], note: dict[str, Any]) -> None:
+    """Add a run to the Parquet file of a study, in one step; ``note`` is its provenance."""
+    known = read_runs(path) if Path(path).exists() else pd.DataFrame()
+    frame = pd.concat([known, pd.DataFrame([row])], ignore_index=True)
+    notes = {**runs_provenance(path), str(row["setting"]): note}
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    text = json.dumps(notes, ensure_ascii=False, default=str).encode()
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), _METADATA: text})
+    with atomic_file(path) as temporary:
+        pq.write_table(table, temporary)
+
+
+def read_runs(path: str | Path) -> pd.DataFrame:
+    """The runs of a study, one row each.
+
+    Raises:
+        DataError: no such file.
+    """
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        reason = f"no runs ({error}); make them with `python benchmarks/selection_study.py`"
+        raise DataError(reason, file=str(path)) from error
+
+
+def runs_provenance(path: str | Path) -> dict[str, Any]:
+    """Provenance of each setting in the file; empty without a file."""
+    if not Path(path).exists():
+        return {}
+    found = (pq.read_schema(path).metadata or {}).get(_METADATA, b"{}")
+    return dict(json.loads(found))
+
+
+def study_table(runs: pd.DataFrame, against: str = "random") -> pd.DataFrame:
+    """One row an arm and budget: its held-out NLL, and how far it is from another arm's.
+
+    Runs of an arm with several seeds are averaged problem by problem. Intervals are 95 % bootstraps
+    over problems; they do not hold the spread of seeds, which stands in ``seed_std``.
+
+    Returns:
+        setting, budget, arm, n_runs, n_samples, n_labels, steps, nll, lo, hi, seed_std,
+        difference, difference_lo, difference_hi (to ``against`` of the same setting: at the same
+        budget where it ran, otherwise at equal tokens), and accuracy where it was measured; best
+        first.
+    """
+    rows = []
+    for (setting, budget), group in runs.groupby(["setting", "budget"], sort=False):
+        others = runs[(runs["setting"] == setting) & (runs["arm"] == against)]
+        same = others[others["budget"] == budget]
+        reference = same if len(same) else others[others["budget"] == "tokens"]
+        for arm, of_arm in group.groupby("arm", sort=False):
+            rows.append({"setting": setting, "budget": budget, "arm": arm})
+            rows[-1] |= _summary(of_arm, reference)
+    frame = pd.DataFrame(rows)
+    return frame.sort_values(["setting", "budget", "nll"]).reset_index(drop=True)
+
+
+def _summary(runs: pd.DataFrame, reference: pd.DataFrame) -> dict[str, Any]:
+    problems = mean_problems(runs)
+    row: dict[str, Any] = {
+        "n_runs": len(runs),
+        **{name: float(runs[name].mean()) for name in ("n_samples", "n_labels", "steps")},
+        **per_token(problems),
+        "seed_std": float(runs["nll"].std()) if len(runs) > 1 else np.nan,
+    }
+    if len(reference):
+        gap = paired_difference(problems, mean_problems(reference))
+        row |= {
+            "difference": gap["difference"],
+            "difference_lo": gap["lo"],
+            "difference_hi": gap["hi"],
+        }
+    if "accuracy" in runs and runs["accuracy"].notna().any():
+        row["accuracy"] = float(runs["accuracy"].mean())
+    return row
+
+
+def weights_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """What step weights add: the paired difference to the same data without them, and shuffled.
+
+    Returns:
+        setting, budget, arm (with step weights), against (the same data plain, or with its weights
+        on other steps), difference, lo, hi (held-out NLL, nats a token; below 0: the weights help).
+    """
+    rows = []
+    for (setting, budget), group in runs.groupby(["setting", "budget"], sort=False):
+        ran = set(group["arm"])
+        for arm in (a for a in ARMS if a.scheme and not a.shuffled and a.name in ran):
+            for other in (a for a in _same_data(arm) if a.name in ran):
+                ours, theirs = (mean_problems(group[group["arm"] == a.name]) for a in (arm, other))
+                place = {"setting": setting, "budget": budget, "arm": arm.name}
+                rows.append({**place, "against": other.name, **paired_difference(ours, theirs)})
+    columns = ["setting", "budget", "arm", "against", "difference", "lo", "hi"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _same_data(arm: Arm) -> list[Arm]:
+    """The arms that train on the data of a weighted one, plain or with shuffled weights."""
+    plain = replace(arm, name="", scheme=None)
+    found = (replace(a, name="", scheme=None, shuffled=False) for a in ARMS)
+    pairs = zip(ARMS, found, strict=True)
+    return [a for a, data in pairs if data == plain and (a.shuffled or not a.scheme)]
+
+
+def mean_problems(runs: pd.DataFrame) -> pd.DataFrame:
+    """Per problem, the mean over runs: id, n_tokens, nll (summed over the tokens of a problem).
+
+    Raises:
+        DataError: the runs were not evaluated on the same problems.
+    """
+    ids: Sequence[Any] = list(runs["problem_id"].iloc[0])
+    if any(list(other) != ids for other in runs["problem_id"]):
+        raise DataError("the runs of an arm were evaluated on different problems")
+    nll = np.mean([np.asarray(values, dtype=float) for values in runs["problem_nll"]], axis=0)
+    return pd.DataFrame({"id": ids, "n_tokens": runs["problem_tokens"].iloc[0], "nll": nll})

@@ -1,0 +1,279 @@
+"""Loss weights of steps, for step-weighted fine-tuning (METHOD §4).
+
+AIR trains harder on the steps that lean on the retrieval heads; its exact scheme is not published,
+so the schemes here are ours, except ``prefix`` (UPFT, 2503.02875). Whatever the scheme, the mean
+weight of a trace is 1 over its tokens: weights move the loss within a trace, never between traces.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from airlens.cache import atomic_file
+from airlens.encode import EncodedTrace
+from airlens.errors import ConfigError, DataError
+from airlens.provenance import provenance
+
+from .scored_tokens import check_scored, token_hashes
+
+Scheme = Literal["threshold", "linear", "softmax", "prefix", "uniform"]
+SCHEMES: tuple[str, ...] = get_args(Scheme)
+
+# All ours: METHOD §4 names the schemes, no paper we have gives their numbers.
+TOP = 0.3  # threshold: share of a trace's steps that count more
+FACTOR = 2.0  # threshold: how much more
+LO, HI = 0.5, 1.5  # linear: weights of the lowest and the highest step
+TEMPERATURE = 1.0  # softmax: over scores in standard deviations of their trace
+PREFIX = 32  # prefix: tokens at the start of a response
+
+_METADATA = b"airlens"
+
+
+@dataclass(frozen=True)
+class StepWeights:
+    """A weight for every step of every trace.
+
+    Attributes:
+        table: one row a step: id, step, n_tokens, weight. The mean over a trace's tokens is 1.
+        scheme: what made them.
+        prefix: for ``prefix``, how many tokens at the start of a response count at all.
+        token_hash: per trace, a hash of the ids of its response tokens: tells a tokenizer that
+            differs from the scorer's. Empty where the scorer's tokens were not given; then only
+            the number of tokens of each step can tell.
+        provenance: settings, and those of the score.
+    """
+
+    table: pd.DataFrame
+    scheme: str
+    prefix: int | None = None
+    token_hash: dict[str, str] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    _rows: dict[str, np.ndarray] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _check(self.table)
+        groups = self.table.groupby("id", sort=False).indices
+        object.__setattr__(self, "_rows", {str(name): rows for name, rows in groups.items()})
+
+    def of(self, encoded: EncodedTrace) -> np.ndarray:
+        """Weight of each response token of a trace: float64 [n_response], mean 1.
+
+        Raises:
+            DataError: the trace or a step has no weight, or the tokens are not those that were
+                scored.
+        """
+        trace = encoded.trace
+        if trace.id not in self._rows:
+            raise DataError(f"trace {trace.id!r} has no step weights", field="id")
+        rows = self.table.iloc[self._rows[trace.id]]
+        of_step = rows.set_index("step")["weight"]
+        missing = sorted(set(encoded.step.tolist()) - set(of_step.index))
+        if missing:
+            raise DataError(f"trace {trace.id!r}: step {missing[0]} has no weight", field="step")
+        check_scored(rows, self.token_hash.get(trace.id), encoded)
+        weights = of_step.loc[encoded.step].to_numpy(dtype=np.float64)
+        if self.prefix is not None:
+            weights = weights * (np.arange(len(weights)) < self.prefix)
+        return normalised(weights, trace.id)
+
+    def save(self, path: str | Path) -> Path:
+        """Write one Parquet file, scheme and provenance in its metadata."""
+        note = {
+            "scheme": self.scheme,
+            "prefix": self.prefix,
+            "token_hash": self.token_hash,
+            "provenance": self.provenance,
+        }
+        table = pa.Table.from_pandas(self.table, preserve_index=False)
+        text = json.dumps(note, ensure_ascii=False, default=str).encode()
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), _METADATA: text})
+        with atomic_file(path) as temporary:
+            pq.write_table(table, temporary)
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> StepWeights:
+        """Read what :meth:`save` wrote.
+
+        A Parquet or CSV file with only the columns id, step and weight will do too.
+
+        Raises:
+            DataError: not such a file, or a weight that is missing, NaN or negative.
+        """
+        try:
+            table, note = _read(Path(path))
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise DataError(f"no table of step weights ({error})", file=str(path)) from error
+        try:
+            return cls(table, **note)
+        except DataError as error:
+            raise DataError(error.reason, file=str(path), field=error.field) from error
+
+
+def _read(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """A table of weights, and what is noted beside it."""
+    if path.suffix == ".csv":
+        return pd.read_csv(path, dtype={"id": str}), {"scheme": "file"}
+    table = pq.read_table(path)
+    note = json.loads((table.schema.metadata or {}).get(_METADATA, b'{"scheme": "file"}'))
+    return table.to_pandas(), note
+
+
+def step_weights(
+    steps: pd.DataFrame,
+    scheme: str = "threshold",
+    *,
+    by: str = "ais",
+    tokens: pd.DataFrame | None = None,
+    top: float = TOP,
+    factor: float = FACTOR,
+    lo: float = LO,
+    hi: float = HI,
+    temperature: float = TEMPERATURE,
+    prefix: int = PREFIX,
+    shuffle: int | None = None,
+    source: dict[str, Any] | None = None,
+) -> StepWeights:
+    """Weigh each step by its score, within its trace.
+
+    Args:
+        steps: ``Influence.steps``, or any frame with id, step, n_tokens and the column ``by``.
+        scheme: ``threshold``: the top share of a trace's steps weigh ``factor``, the others 1.
+            ``linear``: the score of the trace's steps scaled to [``lo``, ``hi``]. ``softmax``:
+            exp(z / ``temperature``), z the score in standard deviations of the trace. ``prefix``:
+            the first ``prefix`` tokens only. ``uniform``: plain fine-tuning.
+        by: the column with the score.
+        tokens: ``Influence.tokens``; with it, training refuses any tokenizer that differs, and
+            without it one that gives a step another number of tokens.
+        top: see ``threshold``.
+        factor: see ``threshold``.
+        lo: see ``linear``.
+        hi: see ``linear``.
+        temperature: see ``softmax``.
+        prefix: see ``prefix``.
+        shuffle: the seed of a control: the same weights on other steps of the same trace.
+        source: provenance of the scores.
+
+    A step under the floor of base loss has no score (``below_floor``); it counts as the mean of its
+    trace.
+
+    Raises:
+        ConfigError: an unknown scheme or a setting out of range.
+        DataError: a column or a score is missing.
+    """
+    settings = {"top": top, "factor": factor, "lo": lo, "hi": hi, "temperature": temperature}
+    _check_settings(scheme, prefix, **settings)
+    table = steps[["id", "step"]].copy() if {"id", "step"} <= set(steps) else None
+    if table is None or "n_tokens" not in steps or not len(steps):
+        raise DataError("no steps to weigh: a table with id, step and n_tokens is needed")
+    table["n_tokens"] = steps["n_tokens"].astype(int)
+    table["score"] = 0.0 if scheme in ("uniform", "prefix") else _scores(steps, by)
+    rng = np.random.default_rng(shuffle) if shuffle is not None else None
+    parts = []
+    for name, rows in table.groupby("id", sort=False):
+        raw = _raw(rows["score"].to_numpy(dtype=np.float64), scheme, settings)
+        raw = rng.permutation(raw) if rng is not None else raw
+        counts = rows["n_tokens"].to_numpy(dtype=np.float64)
+        parts.append(rows.assign(weight=raw / _mean(raw, counts, str(name))))
+    joined = pd.concat(parts)[["id", "step", "n_tokens", "weight"]].reset_index(drop=True)
+    note = provenance(
+        scheme=scheme, by=by, shuffle=shuffle, prefix=prefix, **settings, score=source or {}
+    )
+    limit = prefix if scheme == "prefix" else None
+    return StepWeights(joined, scheme, limit, token_hashes(tokens), note)
+
+
+def normalised(weights: np.ndarray, name: str) -> np.ndarray:
+    """``weights`` [n] divided by their mean.
+
+    Raises:
+        DataError: no weight is positive; ``name`` is the trace it names.
+    """
+    return weights / _mean(weights, np.ones(len(weights)), name) if len(weights) else weights
+
+
+def _mean(weights: np.ndarray, counts: np.ndarray, name: str) -> float:
+    total = counts.sum()
+    mean = float((weights * counts).sum() / total) if total else 1.0
+    if not mean > 0:
+        raise DataError(f"trace {name!r}: no step has a weight above 0", field="weight")
+    return mean
+
+
+def _raw(score: np.ndarray, scheme: str, settings: dict[str, float]) -> np.ndarray:
+    """Weights of the steps of one trace before they are normalised; float64 [n_steps]."""
+    known = score[~np.isnan(score)]
+    spread = float(known.max() - known.min()) if len(known) else 0.0
+    if scheme in ("uniform", "prefix") or spread == 0.0:
+        return np.ones(len(score))
+    filled = np.where(np.isnan(score), known.mean(), score)
+    if scheme == "threshold":
+        count = max(1, round(settings["top"] * len(score)))
+        order = np.argsort(-np.where(np.isnan(score), -np.inf, score), kind="stable")
+        raw = np.ones(len(score))
+        raw[order[:count]] = settings["factor"]
+        return raw
+    if scheme == "linear":
+        share = (filled - known.min()) / spread
+        return np.asarray(settings["lo"] + share * (settings["hi"] - settings["lo"]))
+    z = (filled - filled.mean()) / filled.std()
+    return np.asarray(np.exp((z - z.max()) / settings["temperature"]))
+
+
+def _scores(steps: pd.DataFrame, by: str) -> pd.Series:
+    if by not in steps or not pd.api.types.is_numeric_dtype(steps[by]):
+        raise DataError(
+            f"no numeric column of scores; there are {', '.join(map(str, steps))}", field=by
+        )
+    score = steps[by].astype(float)
+    excused = steps["n_tokens"] == 0
+    if "below_floor" in steps:
+        excused |= steps["below_floor"].astype(bool)
+    bad = ~np.isfinite(score) & ~(excused & score.isna())
+    if bad.any():
+        row = steps[bad].iloc[0]
+        reason = f"trace {row['id']!r}, step {row['step']}: the score is {row[by]}"
+        raise DataError(f"{reason} ({int(bad.sum())} such steps)", field=by)
+    return score
+
+
+def _check(table: pd.DataFrame) -> None:
+    missing = [name for name in ("id", "step", "weight") if name not in table]
+    if missing or not len(table):
+        raise DataError("a table of step weights has id, step and weight", field=", ".join(missing))
+    if not pd.api.types.is_numeric_dtype(table["weight"]):
+        raise DataError("step weights are not numbers", field="weight")
+    bad = ~np.isfinite(table["weight"]) | (table["weight"] < 0)
+    if bad.any():
+        row = table[bad].iloc[0]
+        where = f"trace {row['id']!r}, step {row['step']}"
+        reason = f"{where}: the weight is {row['weight']}; it must be finite and at least 0"
+        raise DataError(reason, field="weight")
+    if table.duplicated(["id", "step"]).any():
+        row = table[table.duplicated(["id", "step"])].iloc[0]
+        raise DataError(f"trace {row['id']!r}: two weights for step {row['step']}", field="step")
+
+
+def _check_settings(scheme: str, prefix: int, **settings: float) -> None:
+    if scheme not in SCHEMES:
+        raise ConfigError(f"scheme={scheme!r}: use {', '.join(SCHEMES)}")
+    top, lo, hi = settings["top"], settings["lo"], settings["hi"]
+    checks = {
+        f"top={top}: a share in (0, 1]": 0 < top <= 1,
+        f"factor={settings['factor']}: must be above 0": settings["factor"] > 0,
+        f"lo={lo}, hi={hi}: 0 <= lo <= hi, hi above 0": 0 <= lo <= hi and hi > 0,
+        f"temperature={settings['temperature']}: must be above 0": settings["temperature"] > 0,
+        f"prefix={prefix}: at least one token": prefix >= 1,
+    }
+    finite = all(np.isfinite(value) for value in settings.values())
+    for message, fine in checks.items():
+        if not (fine and finite):
+            raise ConfigError(message if not fine else "settings of weights must be finite")

@@ -1,0 +1,97 @@
+"""Score one step of many traces that begin alike: the alternatives at one place of a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from airlens.encode import Template, Window, encode_trace
+from airlens.engine import Engine, choose_engine
+from airlens.engine.score import score_fast
+from airlens.heads import HeadSet
+from airlens.score import WindowLoss, score_windows
+from airlens.trace import Trace
+from airlens.types import MeanZ, Mode
+
+from .planting import put
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformers import PreTrainedTokenizerBase
+
+# Of a packed row times its head sets: the alternatives of a place must lie in one row to share what
+# they begin with, which saves more than the larger temporaries cost.
+BATCH_TOKENS = 16_384
+
+
+def step_window(
+    tokenizer: PreTrainedTokenizerBase,
+    trace: Trace,
+    step: int,
+    template: Template = "auto",
+) -> tuple[Window, list[int]]:
+    """A trace up to the end of ``step`` as a window that scores that step, and the tokens after.
+
+    What follows a step cannot change its loss; so it is not in the window.
+    """
+    encoded = encode_trace(tokenizer, trace, template)
+    inside = np.flatnonzero(encoded.step == step) + encoded.response_start
+    first, stop = max(1, int(inside[0])), int(inside[-1]) + 1
+    window = Window(encoded.tokens[:stop], first, first - encoded.response_start)
+    return window, encoded.tokens[stop:]
+
+
+def score_all(
+    model: TransformerBridge,
+    windows: Sequence[Window],
+    head_sets: Sequence[HeadSet],
+    modes: Mode | Sequence[Mode],
+    *,
+    means: MeanZ | None = None,
+    engine: Engine = "auto",
+) -> list[WindowLoss]:
+    """Losses of the windows under each head set; what they begin with in common runs once.
+
+    Args:
+        model: the bridge.
+        windows: in any order.
+        head_sets: what to ablate.
+        modes: one mode for all, or one for each head set: the base pass is then shared too.
+        means: for ``mean``.
+        engine: see :mod:`airlens.engine`.
+    """
+    if choose_engine(model, engine) == "fast":
+        return score_fast(
+            model, windows, head_sets, modes, means=means, max_tokens_per_batch=BATCH_TOKENS
+        )
+    each = [modes] * len(head_sets) if isinstance(modes, str) else list(modes)
+    rows: list[list[np.ndarray]] = [[np.zeros(0)] * len(head_sets) for _ in windows]
+    base = score_windows(model, windows, [], "zero")
+    for mode in dict.fromkeys(each):
+        chosen = [i for i, own in enumerate(each) if own == mode]
+        found = score_windows(model, windows, [head_sets[i] for i in chosen], mode, means=means)
+        for row, loss in zip(rows, found, strict=True):
+            for i, ablated in zip(chosen, loss.ablated, strict=True):
+                row[i] = ablated
+    return [
+        WindowLoss(loss.base, loss.entropy, np.stack(row) if row else np.zeros((0, len(loss.base))))
+        for loss, row in zip(base, rows, strict=True)
+    ]
+
+
+def loss_in_place(
+    model: TransformerBridge, template: Template = "auto", engine: Engine = "auto"
+) -> Callable[[Trace, int, Sequence[str]], list[float]]:
+    """A function from (trace, step, texts) to the mean base NLL of each text put in that place."""
+
+    def losses(trace: Trace, step: int, texts: Sequence[str]) -> list[float]:
+        windows = [
+            step_window(model.tokenizer, put(trace, step, text), step, template)[0]
+            for text in texts
+        ]
+        found = score_all(model, windows, [], "zero", engine=engine)
+        return [float(np.mean(loss.base, dtype=np.float64)) for loss in found]
+
+    return losses

@@ -1,0 +1,179 @@
+"""The planted-step benchmark from traces to tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from airlens.cache import atomic_write_text, write_tables
+from airlens.encode import Template
+from airlens.errors import ConfigError
+from airlens.heads import HeadSet
+from airlens.load import load_traces
+from airlens.provenance import fingerprint, model_info
+from airlens.trace import Trace, save_traces
+from airlens.types import Mode
+
+from . import CALIPER, auroc_table, gain_table, matching_table, score_values
+from .alternatives import loss_in_place
+from .benchmark import Measured, measure_planted
+from .claims import planted_claims
+from .planting import KINDS, Place, plant, planted_info
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+TABLES = ("auroc", "auroc_equal_loss", "gain", "matching", "claims")
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What the benchmark found.
+
+    Attributes:
+        auroc: kind, score, mode, heads, auroc, lo, hi, n, paired, draws, pairs; see
+            :func:`airlens.validity.auroc_table`.
+        auroc_equal_loss: the same among steps whose base losses differ by at most `CALIPER`.
+        gain: what each score adds to the heuristics.
+        matching: how well planted and real steps match in tokens and loss.
+        claims: what may be said: claim, holds, evidence.
+        measured: the measurements beneath.
+        provenance: model, heads, settings, versions.
+    """
+
+    auroc: pd.DataFrame
+    auroc_equal_loss: pd.DataFrame
+    gain: pd.DataFrame
+    matching: pd.DataFrame
+    claims: pd.DataFrame
+    measured: Measured
+    provenance: dict[str, Any]
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """The tables by name, claims left out."""
+        return {name: getattr(self, name) for name in TABLES if name != "claims"}
+
+    def save(self, folder: str | Path) -> Path:
+        """Write each table as CSV, and the provenance as JSON; texts are in ``planted.jsonl``."""
+        items = self.measured.items.drop(columns="text")
+        frames = {name: getattr(self, name) for name in TABLES} | {"items": items}
+        return write_tables(folder, {**frames, "losses": self.measured.losses}, self.provenance)
+
+
+def validate(
+    model: TransformerBridge,
+    traces: Sequence[Trace],
+    heads: HeadSet,
+    *,
+    n: int | None = None,
+    kinds: Sequence[str] | None = None,
+    modes: Sequence[Mode] = ("uniform", "zero", "mean"),
+    draws: Mapping[str, int] | int = 2,
+    place: Place = "instead",
+    seed: int = 0,
+    template: Template = "auto",
+    folder: str | Path | None = None,
+    n_boot: int = 1000,
+    progress: bool = True,
+) -> Validation:
+    """Plant one distractor of each kind in each of ``n`` traces and compare all scores on them.
+
+    Args:
+        model: the bridge.
+        traces: with steps.
+        heads: the critical heads.
+        n: traces to plant in, drawn with the seed; None: all.
+        kinds: of :data:`airlens.validity.planting.KINDS`; None: all.
+        modes: ablation modes.
+        draws: control head sets of each kind, see
+            :func:`airlens.validity.benchmark.measure_planted`.
+        place: the planted step stands ``instead`` of the real one or ``after`` it.
+        seed: of planting, controls and bootstrap; the same seed gives the same tables.
+        template: how the prompt is put before the response.
+        folder: keeps planted traces, measurements and tables; the same call resumes there.
+        n_boot: bootstrap samples.
+        progress: show progress bars.
+
+    Raises:
+        ConfigError: an unknown kind, mode or place, or ``folder`` holds another run.
+        DataError: no trace has a step to plant beside.
+    """
+    names = list(KINDS if kinds is None else kinds)
+    settings = {"n": n, "kinds": names, "place": place, "seed": seed, "template": template}
+    home = None if folder is None else Path(folder)
+    planted = _planted(model, traces, settings, home)
+    measured = measure_planted(
+        model,
+        planted,
+        heads,
+        modes=modes,
+        draws=draws,
+        seed=seed,
+        template=template,
+        path=None if home is None else home / "measured.jsonl",
+        progress=progress,
+    )
+    tables = _tables(measured, n_boot, seed)
+    note = {**measured.provenance, **settings, "caliper": CALIPER}
+    result = Validation(**tables, measured=measured, provenance=note)
+    if home is not None:
+        result.save(home)
+    return result
+
+
+def _tables(measured: Measured, n_boot: int, seed: int) -> dict[str, pd.DataFrame]:
+    values, items = score_values(measured), measured.items
+    table = auroc_table(values, items, n_boot=n_boot, seed=seed)
+    equal = auroc_table(values, items, caliper=CALIPER, n_boot=n_boot, seed=seed)
+    gain = gain_table(values, items, n_boot=n_boot, seed=seed)
+    return {
+        "auroc": table,
+        "auroc_equal_loss": equal,
+        "gain": gain,
+        "matching": matching_table(measured),
+        "claims": planted_claims(table, equal, gain),
+    }
+
+
+def _planted(
+    model: TransformerBridge,
+    traces: Sequence[Trace],
+    settings: Mapping[str, Any],
+    folder: Path | None,
+) -> list[Trace]:
+    """The planted set: that of an interrupted run of the same settings, or a new one."""
+    texts = {trace.id: [trace.prompt, trace.response] for trace in traces}
+    rest = {key: value for key, value in settings.items() if key != "n"}
+    identity = fingerprint({**rest, "model": model_info(model), "traces": fingerprint(texts)})
+    made_by = folder / "planted.json" if folder else None
+    if folder and made_by and made_by.is_file():
+        former = json.loads(made_by.read_text(encoding="utf-8"))
+        if former.get("run") != identity:
+            raise ConfigError(f"{folder} holds a run with other settings; name another folder")
+        if former["n"] is None or (settings["n"] or len(traces)) <= former["n"]:
+            return _first(load_traces(folder / "planted.jsonl"), settings["n"])
+    planted = plant(
+        traces,
+        model.tokenizer,
+        kinds=settings["kinds"],
+        n=settings["n"],
+        seed=settings["seed"],
+        place=settings["place"],
+        loss_of=loss_in_place(model, settings["template"]),
+    )
+    if folder and made_by:
+        save_traces(planted, folder / "planted.jsonl")
+        atomic_write_text(made_by, json.dumps({"run": identity, **settings}))
+    return planted
+
+
+def _first(planted: Sequence[Trace], n: int | None) -> list[Trace]:
+    """What was planted in the first ``n`` sources."""
+    sources = list(dict.fromkeys(str(planted_info(trace)["source"]) for trace in planted))[:n]
+    return [trace for trace in planted if planted_info(trace)["source"] in sources]
