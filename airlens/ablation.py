@@ -32,8 +32,8 @@ from .types import MeanZ, Mode
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-# The papers' mode, kept after measuring all three (notebook 03): for AIS no other is better on every
-# kind of step, and it needs no reference texts whose choice would change the numbers.
+# The papers' mode, kept after measuring all three (notebook 03): for AIS no other is better on
+# every kind of step, and it needs no reference texts whose choice would change the numbers.
 DEFAULT_MODE: Mode = "uniform"
 MODES: tuple[str, ...] = get_args(Mode)
 HookList = list[tuple[str, Callable[..., torch.Tensor]]]
