@@ -7,12 +7,12 @@ import pandas as pd
 from .demo import DemoResult
 from .figures.ablation import ablation_curve
 from .figures.heads import head_map, score_ranking
+from .figures.html import trace_html
 from .figures.selection import selection_scatter, selector_overlap
 from .figures.steps import ais_by_label
 from .figures.trace import step_bars
 from .heads import TOP_SHARE
 from .report import Report
-from .trace_html import trace_html
 
 
 def demo_report(result: DemoResult) -> Report:

@@ -13,8 +13,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
+from airlens.figures.html import trace_html
 from airlens.report import Report, inline
-from airlens.trace_html import trace_html
 
 HOSTILE = '<img src=x onerror="alert(1)"></script><script>alert(2)</script>`x`'
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from airlens.errors import DataError
+from airlens.figures.html import trace_html
 from airlens.selection import Selection
-from airlens.trace_html import trace_html
 
 from .embed import embed_map, embeddings
 

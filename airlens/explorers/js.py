@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 import traitlets as t
 
+from airlens.figures.html import hover_text, margin_number, piece_value, pieces
 from airlens.figures.steps import row_dicts
 from airlens.figures.style import COLOURS, DOMAIN_CYCLE, limit
 from airlens.figures.text import clean, is_signed, known, label, number, shorten, visible
-from airlens.trace_html import hover_text, margin_number, piece_value, pieces
 
 STATIC = Path(__file__).parent / "static"
 PALETTE = [COLOURS["base"], COLOURS["ablated"], COLOURS["control"]]

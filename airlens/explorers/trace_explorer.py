@@ -11,13 +11,13 @@ import pandas as pd
 from airlens.ablation import DEFAULT_MODE, MODES, as_head_set
 from airlens.encode import Template
 from airlens.errors import ConfigError
+from airlens.figures.html import trace_html
 from airlens.figures.steps import head_step_heatmap
 from airlens.figures.text import shorten
 from airlens.figures.trace import step_bars, token_strip
 from airlens.heads import HeadSet
 from airlens.measure import Influence, influence
 from airlens.trace import Trace
-from airlens.trace_html import trace_html
 from airlens.types import Mode
 
 from .base import row, title

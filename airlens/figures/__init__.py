@@ -6,8 +6,6 @@ the modules of this package.
 
 from __future__ import annotations
 
-from airlens.trace_html import trace_html
-
 from .ablation import ablation_curve
 from .attention import answer_attention_map
 from .corpus import (
@@ -19,6 +17,7 @@ from .corpus import (
 )
 from .emergence import emergence_figure, emergence_map
 from .heads import head_map, score_ranking
+from .html import trace_html
 from .needle import generations_figure, needle_grid_figure
 from .selection import ais_by_domain, domain_counts, selection_scatter, selector_overlap
 from .speed import speed_bars, speed_frame

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .figures.steps import row_dicts
-from .figures.style import MONO, limit, need
-from .figures.text import DASH, MINUS, TOKEN_LABELS, clean, is_signed, known, number, visible
-from .figures.trace import one_trace
+from .steps import row_dicts
+from .style import MONO, limit, need
+from .text import DASH, MINUS, TOKEN_LABELS, clean, is_signed, known, number, visible
+from .trace import one_trace
 
 WARM, COOL = "213,94,0", "0,114,178"
 """Raised and lowered (or, unsigned, present): the ends of the figures' diverging scale."""
