@@ -51,7 +51,7 @@ def figures(
     demo = DemoSize(
         probes=probes,
         probe_tokens=max_tokens,
-        curve_tokens=min(DemoSize.curve_tokens, max_tokens),
+        curve_tokens=max_tokens,
         traces_per_domain=traces,
     )
     data = measure_paper(
