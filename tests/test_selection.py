@@ -98,14 +98,15 @@ def test_overlap_is_jaccard() -> None:
 
 @given(st.integers(0, 10_000), st.floats(0.05, 0.9))
 @settings(max_examples=25, deadline=None)
-def test_length_matched_takes_the_same_share_of_each_tenth(seed: int, top: float) -> None:
+def test_length_matched_takes_the_same_share_of_each_stretch(seed: int, top: float) -> None:
     samples = frame(200, seed)
     chosen = select(samples, "ais", top, length_matched=True).chosen
     for domain, rows in samples.groupby("domain"):
         kept = chosen[chosen["domain"] == domain]
         assert len(kept) == max(1, round(top * len(rows)))
-        tenth = rows["n_tokens"].rank().sub(1).floordiv(10)
-        counts = tenth.loc[kept.index].value_counts().reindex(range(10), fill_value=0)
+        bins = min(10, len(kept))  # tenths, or as many stretches as samples are wanted
+        stretch = rows["n_tokens"].rank().sub(1).mul(bins).floordiv(len(rows))
+        counts = stretch.loc[kept.index].value_counts().reindex(range(bins), fill_value=0)
         assert counts.max() - counts.min() <= 1
 
 
