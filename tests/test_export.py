@@ -103,7 +103,6 @@ def test_columns_can_be_chosen(selected: Path, tmp_path: Path) -> None:
 
 
 def test_step_weights_go_along(folder: Path, tmp_path: Path) -> None:
-    pytest.importorskip("airlens.training.weights")
     out = tmp_path / "s.jsonl"
     run("select", folder, "--top", 0.5, "--weights", "linear", "--out", out)
     run("export", out, "--out", tmp_path / "w.jsonl")

@@ -43,8 +43,7 @@ def test_notebook_is_fit_to_be_committed(path: Path) -> None:
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 def test_notebook_runs_with_small_parameters(path: Path, tmp_path: Path) -> None:
     small = nb.read(path).metadata.get("airlens", {}).get("small")
-    if small is None:
-        pytest.skip('its metadata name no small parameters ("airlens": {"small": {…}})')
+    assert small, 'its metadata name no small parameters ("airlens": {"small": {…}})'
     tiny = [name for name, value in small.items() if value == "tiny"]
     small = small | {name: str(save_tiny(tmp_path / "tiny")) for name in tiny}
     done = nb.execute(path, dict(small), timeout=300)

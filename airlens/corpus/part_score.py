@@ -12,6 +12,7 @@ import pandas as pd
 from airlens import aggregate
 from airlens.ablation import DEFAULT_MODE
 from airlens.encode import Long, Template, resolve_template
+from airlens.engine.score import out_of_memory
 from airlens.errors import ConfigError, RunError
 from airlens.heads import HeadSet
 from airlens.measure import Influence, control_sets, influence
@@ -173,7 +174,7 @@ class PartScorer:
             try:
                 return score(traces, self.budget)
             except (RuntimeError, MemoryError) as error:
-                if not _out_of_memory(error):
+                if not out_of_memory(error):
                     raise
                 smaller = FIRST_BUDGET if self.budget is None else self.budget // 2
                 if smaller < 1:
@@ -182,12 +183,6 @@ class PartScorer:
             self.budget = smaller
             self.halved += 1
             _free(self.model)
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, MemoryError) or any(
-        sign in str(error).lower() for sign in ("out of memory", "can't allocate memory")
-    )
 
 
 def _free(model: TransformerBridge) -> None:

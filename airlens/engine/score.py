@@ -88,9 +88,11 @@ def score_fast(
     return [results[i] for i in range(len(items))]
 
 
-def out_of_memory(error: Exception) -> bool:
-    """Whether torch ran out of memory, on an accelerator or on CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on an accelerator or on the host."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        sign in str(error).lower() for sign in ("out of memory", "allocate memory")
+    )
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ import pandas as pd
 
 from airlens.cache import write_tables
 from airlens.heads import HeadSet
+from airlens.measure import Influence
 from airlens.provenance import provenance
 from airlens.trace import Trace
 from airlens.types import Mode
@@ -73,17 +74,8 @@ def labelled_report(
         trace) and "importance" (means over traces).
     """
     chosen = sorted(traces, key=lambda t: (len(t.prompt) + len(t.response), t.id))[:n]
-    kept = None if folder is None else Path(folder) / "traces"
-    found = kept_influence(
-        model,
-        chosen,
-        heads,
-        modes=modes,
-        controls=controls,
-        seed=seed,
-        folder=kept,
-        progress=progress,
-    )
+    settings = {"modes": modes, "controls": controls, "seed": seed, "progress": progress}
+    found = _influence(model, chosen, heads, folder, settings)
     functions, correlations, summaries = [], [], []
     for mode, result in found.items():
         functions.append(by_function(result.steps, seed=seed).assign(mode=mode))
@@ -122,17 +114,8 @@ def confound_report(
         :func:`airlens.validity.selection_changes.what_changes`).
     """
     chosen = _first_of_each(traces, n)
-    kept = None if folder is None else Path(folder) / "traces"
-    found = kept_influence(
-        model,
-        chosen,
-        heads,
-        modes=modes,
-        controls=controls,
-        seed=seed,
-        folder=kept,
-        progress=progress,
-    )
+    settings = {"modes": modes, "controls": controls, "seed": seed, "progress": progress}
+    found = _influence(model, chosen, heads, folder, settings)
     confounds, changes = [], []
     for mode, result in found.items():
         samples = add_overlap(result.samples, chosen)
@@ -169,6 +152,18 @@ def head_report(
     }
     note = _note(model, heads, chosen, modes, seed, n=n)
     return _kept(Report(tables, head_claims(tables), note), folder)
+
+
+def _influence(
+    model: TransformerBridge,
+    traces: Sequence[Trace],
+    heads: HeadSet,
+    folder: str | Path | None,
+    settings: Mapping[str, Any],
+) -> dict[Mode, Influence]:
+    """Influence in each mode; each trace's losses are kept under the report's folder."""
+    kept = None if folder is None else Path(folder) / "traces"
+    return kept_influence(model, traces, heads, folder=kept, **settings)
 
 
 def _first_of_each(traces: Sequence[Trace], n: int | None) -> list[Trace]:
