@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .ablation import mean_z as mean_z
     from .bundled import data_path as data_path
     from .compute import fast_allocator as fast_allocator
+    from .confounds import confound_table as confound_table
     from .corpus import Corpus as Corpus
     from .corpus.neardup import near_duplicates as near_duplicates
     from .corpus.part_score import Settings as Settings
@@ -69,7 +70,6 @@ if TYPE_CHECKING:
     from .training.weights import step_weights as step_weights
     from .trust import agreement as agreement
     from .trust import stability as stability
-    from .validity.confounds import confound_table as confound_table
     from .validity.head_costs import idle_heads as idle_heads
     from .validity.head_costs import leave_one_out as leave_one_out
     from .validity.planted import validate as validate
@@ -81,7 +81,7 @@ _HOME = {
     "AblationLab": "explorers.ablation_lab",
     "data_path": "bundled",
     "fast_allocator": "compute",
-    "confound_table": "validity.confounds",
+    "confound_table": "confounds",
     "Corpus": "corpus",
     "residualise": "derived",
     "detect": "detectors",

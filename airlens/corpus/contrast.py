@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from airlens.confounds import confound_table
 from airlens.errors import DataError
 from airlens.selection import SELECTORS, TOP, Selection, choices, select, selector_values, spread
-from airlens.stats import spearman_interval
 
 # AttentionInfluence's Table 4 compares the words that stand out in what two selectors chose.
 N_WORDS = 100
@@ -49,21 +49,22 @@ def correlations(
 
     Columns: column, scope ("overall" or "within <column>"), rho, lo, hi, n.
     """
-    values = pd.DataFrame({"by": selector_values(samples, by, seed)})
-    others = [name for name in columns if name in samples and name != SELECTORS.get(by, (by,))[0]]
-    values[others] = samples[others].astype(float)
-    frames = {"overall": values}
-    if within and samples[within].nunique() > 1:
-        groups = samples[within].fillna("").astype(str)
-        frames[f"within {within}"] = values.groupby(groups).rank(pct=True)
-    rows = []
-    for scope, frame in frames.items():
-        for name in others:
-            known = frame[["by", name]].dropna().to_numpy(np.float64)
-            if len(known):
-                rho = spearman_interval(known[:, 0], known[:, 1], seed=seed)
-                rows.append((name, scope, *rho, len(known)))
-    return pd.DataFrame(rows, columns=["column", "scope", "rho", "lo", "hi", "n"])
+    others = [name for name in columns if name != SELECTORS.get(by, (by,))[0]]
+    table = confound_table(
+        samples.assign(selector=selector_values(samples, by, seed)),
+        scores=["selector"],
+        against=others,
+        within=within,
+        seed=seed,
+    )
+    scopes = {"all": "overall"} | ({f"within {within}": f"within {within}"} if within else {})
+    # the first of a name: a domain, too, may be called "all"
+    table = table.drop_duplicates(["against", "group"])
+    table = table[table["group"].isin(scopes)].replace({"group": scopes})
+    table = table.rename(columns={"against": "column", "group": "scope"})
+    order = table["scope"].map(list(scopes.values()).index)
+    table = table.iloc[np.argsort(order, kind="stable")].reset_index(drop=True)
+    return table[["column", "scope", "rho", "lo", "hi", "n"]]
 
 
 def length_table(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from airlens.cache import write_tables
+from airlens.confounds import confound_table
 from airlens.heads import HeadSet
 from airlens.measure import Influence
 from airlens.provenance import provenance
@@ -17,7 +18,6 @@ from airlens.trace import Trace
 from airlens.types import Mode
 
 from .claims import confound_claims, head_claims, labelled_claims
-from .confounds import confound_table
 from .head_costs import idle_heads, leave_one_out
 from .heuristics import add_heuristics, add_overlap
 from .kept_influence import kept_influence
@@ -110,7 +110,7 @@ def confound_report(
 
     Returns:
         Tables "confounds" (mode and the columns of
-        :func:`airlens.validity.confounds.confound_table`) and "changes" (mode and the columns of
+        :func:`airlens.confounds.confound_table`) and "changes" (mode and the columns of
         :func:`airlens.validity.selection_changes.what_changes`).
     """
     chosen = _first_of_each(traces, n)

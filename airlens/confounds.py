@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from airlens.errors import DataError
-from airlens.stats import N_BOOT, ranks, spearman_interval
+from .errors import DataError
+from .stats import N_BOOT, ranks, spearman_interval
 
 AGAINST = ("loss_base", "n_tokens", "entropy", "overlap")
 SCORES = ("ais", "delta", "ais_control", "delta_control")
