@@ -46,7 +46,8 @@ def corpus_report(
         DataError: the folder holds no scores.
     """
     samples = run.read()
-    subtitle = f"{by}, top {percent(top)}" + (f" within each {within}" if within else "")
+    several = within is not None and samples[within].nunique() > 1
+    subtitle = f"{by}, top {percent(top)}" + (f" within each {within}" if several else "")
     page = Report("What is selected, and what else that follows", subtitle, run.manifest())
     chosen = select(samples, by, top, within=within, seed=seed)
     drawn = samples.sample(min(len(samples), MOST_POINTS), random_state=0).sort_index()

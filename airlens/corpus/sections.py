@@ -247,7 +247,8 @@ class Sections:
         """All samples, best first."""
         self.page.add_section("All samples")
         frame = self.samples.sort_values("selector", ascending=False, kind="stable")
-        columns = [name for name in _TABLE if name in frame]
+        one = frame["domain"].nunique() < 2
+        columns = [c for c in _TABLE if c in frame and not (one and c == "domain")]
         self.page.add_table(
             frame[columns],
             "Best first; a click on a heading sorts.",
