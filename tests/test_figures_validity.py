@@ -13,6 +13,7 @@ from airlens.figures import (
     influence_by_function,
     matched_pairs,
 )
+from airlens.figures.style import COLOURS
 
 
 def aurocs() -> pd.DataFrame:
@@ -70,7 +71,18 @@ def test_strip_is_ordered_by_the_mean() -> None:
     table = pd.DataFrame(rows, columns=["id", "score", "importance", "rho"])
     fig = correlation_strip(table, "kl")
     assert list(fig.layout.yaxis.ticktext) == ["length", "AIS"]
-    assert "ρ = 0.4" in fig.layout.title.text
+    assert "AIS goes most with kl: mean ρ = 0.4" in fig.layout.title.text
+
+
+def test_strip_names_the_strongest_whatever_its_sign_and_greys_the_controls() -> None:
+    rows = [("t0", "ais", 0.5), ("t0", "ais_control", 0.1), ("t0", "position", -0.6)]
+    table = pd.DataFrame(rows, columns=["id", "score", "rho"]).assign(importance="kl")
+    fig = correlation_strip(table, "kl")
+    assert "position goes most with kl" in fig.layout.title.text
+    names = list(fig.layout.yaxis.ticktext)
+    dots = [trace.marker.color for trace in fig.data if trace.mode == "markers"]
+    assert dots[names.index("AIS, random heads")] == COLOURS["control"]
+    assert dots[names.index("AIS")] == COLOURS["ablated"]
 
 
 @pytest.mark.parametrize("make", [auroc_forest, influence_by_function])

@@ -142,7 +142,7 @@ def figure(
     if sub:
         small = "<br>".join(map(plotly_text, sub))
         text += f'<br><span style="{SUBTITLE}">{small}</span>'
-    top = 26 + 21 * len(head) + 17 * len(sub) + (30 if legend else 0)
+    top = 30 + 21 * len(head) + 17 * len(sub) + (30 if legend else 0)
     fig = go.Figure()
     fig.update_layout(
         template=TEMPLATE,
@@ -158,7 +158,7 @@ def figure(
             "y": 1,
             "yref": "container",
             "yanchor": "top",
-            "pad": {"l": 6, "t": 14},
+            "pad": {"l": 6, "t": 18},
             "font": {"size": 16, "weight": 600},
         },
     )

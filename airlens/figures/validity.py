@@ -13,7 +13,12 @@ from .text import known, label, number, plotly_text, shorten
 
 MODE_COLOURS = {"uniform": "#D55E00", "zero": "#56B4E9", "mean": "#0072B2", "": "#8d949c"}
 HEAD_SYMBOLS = {"top": "circle", "layer-matched": "diamond-open", "random": "square-open", "": "x"}
-SHORT = {"ais": "AIS", "delta": "Δ"}
+SHORT = {
+    "ais": "AIS",
+    "delta": "Δ",
+    "ais_control": "AIS, random heads",
+    "delta_control": "Δ, random heads",
+}
 
 
 def _name(row: Mapping[Any, Any]) -> str:
@@ -254,7 +259,9 @@ def correlation_strip(
         return no_data(heading, f"no trace has a correlation with {importance}")
     means = rows.groupby("score")[value].mean().sort_values()
     names = [str(name) for name in means.index]
-    head = f"{names[-1]} goes along best with {importance}: mean ρ = {number(means.iloc[-1], 2)}"
+    most = str(means.abs().idxmax())
+    found = number(means[most], 2)
+    head = f"{SHORT.get(most, most)} goes most with {importance}: mean ρ = {found}"
     kind = "Spearman's ρ" if value == "rho" else "Spearman's ρ given the heuristics"
     aid = f"Dot: {kind} in one trace of {rows['id'].nunique()}; line: mean over traces"
     fig = figure(title or head, aid, height=140 + 40 * len(names))
@@ -262,6 +269,7 @@ def correlation_strip(
         part = rows[rows["score"] == name]
         spread = np.linspace(-0.18, 0.18, len(part)) if len(part) > 1 else np.zeros(1)
         air = name.startswith(("ais", "delta"))
+        own = "control" if name.endswith("_control") else "ablated"
         fig.add_scatter(
             x=floats(part, value).tolist(),
             y=(place + spread).tolist(),
@@ -269,10 +277,10 @@ def correlation_strip(
             marker={
                 "size": 7,
                 "opacity": 0.75,
-                "color": COLOURS["ablated"] if air else DOMAIN_CYCLE[1],
+                "color": COLOURS[own] if air else DOMAIN_CYCLE[1],
                 "symbol": SYMBOLS[0] if air else SYMBOLS[2],
             },
-            hovertext=[plotly_text(shorten(own, 50)) for own in part["id"]],
+            hovertext=[plotly_text(shorten(trace, 50)) for trace in part["id"]],
             hovertemplate="%{hovertext}<br>ρ %{x:.2f}<extra></extra>",
         )
         mean = float(means.iloc[place])

@@ -1,7 +1,8 @@
 """What may be claimed: sentences filled from the tables of a validation, none written by hand.
 
-Each claim has a rule. It holds if the interval of its number excludes no effect; the evidence is
-the number itself. A claim that fails is as much a result: the sentence then may not be said.
+Each claim has a rule. It holds if the interval of its number excludes no effect, or, where a score
+should not go with something, if all of the interval is near none; the evidence is the number
+itself. A claim that fails is as much a result: the sentence then may not be said.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import pandas as pd
 
 COLUMNS = ["claim", "holds", "evidence"]
 AIR = ("ais", "delta")
+WEAK = 0.3  # of |ρ|; ours
 NAMES = {"ais": "AIS", "delta": "Δ"}
 Claim = tuple[str, bool, str]
 
@@ -111,19 +113,16 @@ def labelled_claims(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def confound_claims(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Claims about what a sample score is free of, from the tables of `confound_report`.
-
-    A score counts as free of a confound where |ρ| is surely under 0.3 (ours).
-    """
+    """Claims about what a sample score goes only weakly with, from those of `confound_report`."""
     rows: list[Claim] = []
     table = tables["confounds"]
     for row in table[table["score"].isin(AIR)].to_dict("records"):
         if row["group"] == "all" or str(row["group"]).startswith("within "):
             where = "over all samples" if row["group"] == "all" else f"{row['group']}"
             name = f"{NAMES[row['score']]} ({row['mode']})"
-            free = bool(max(abs(row["lo"]), abs(row["hi"])) < 0.3)
-            said = f"{name} is free of {row['against']} {where}"
-            rows.append((said, free, f"ρ {_number(row, 'rho')}, n = {row['n']}"))
+            weak = bool(max(abs(row["lo"]), abs(row["hi"])) < WEAK)
+            said = f"{name} goes only weakly with {row['against']} {where} (|ρ| under {WEAK})"
+            rows.append((said, weak, f"ρ {_number(row, 'rho')}, n = {row['n']}"))
     return _frame(rows)
 
 
