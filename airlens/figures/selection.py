@@ -256,8 +256,9 @@ def domain_counts(frame: pd.DataFrame, *, title: str | None = None) -> go.Figure
         _add_counts(fig, kept, "selected", 0.34, notes)
     ticks = [plotly_text(shorten(name, 30)) for name in counts.index]
     fig.update_yaxes(tickvals=list(range(len(ticks))), ticktext=ticks, showgrid=False)
-    fig.update_xaxes(title_text="samples (count)", range=[0, max(every) * 1.2])
-    fig.update_layout(barmode="overlay", legend_traceorder="normal")
+    fig.update_xaxes(title_text="samples (count)", range=[0, max(every)])
+    room = 30 + 7 * max(map(len, notes))  # for what stands beside the longest bar, at any width
+    fig.update_layout(barmode="overlay", legend_traceorder="normal", margin_r=room)
     return fig
 
 
