@@ -92,6 +92,12 @@ def load_hf(
     return _from_pretrained(source, _dtype(dtype), options)
 
 
+def absolute_name(name: str | Path) -> str:
+    """What loads the same model from any folder: a path that exists here, made absolute."""
+    path = Path(name).expanduser()
+    return str(path.resolve()) if str(name) != DEFAULT_MODEL and path.exists() else str(name)
+
+
 def _dtype(dtype: str | torch.dtype) -> torch.dtype:
     import torch
 

@@ -17,6 +17,7 @@ from airlens import gguf_model, model
 from airlens.cache import atomic_dir, atomic_file
 from airlens.doctor import check_model, hugging_face_logits
 from airlens.errors import ModelError
+from airlens.model import DEFAULT_MODEL, absolute_name
 
 TOKENS = torch.tensor([[5, 17, 99, 23, 42, 7, 88]])
 
@@ -182,3 +183,15 @@ def test_doctor_finds_smollm2_sound(smollm2: Any) -> None:
     assert smollm2.tokenizer.apply_chat_template(
         [{"role": "user", "content": "hi"}], tokenize=False
     )
+
+
+def test_a_path_is_made_absolute_and_a_name_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own").mkdir()
+    (tmp_path / DEFAULT_MODEL).mkdir()  # the default model's name wins over a folder's
+    assert absolute_name("own") == str(tmp_path / "own")
+    assert absolute_name("own") == absolute_name("./own")
+    assert absolute_name(DEFAULT_MODEL) == DEFAULT_MODEL
+    assert absolute_name("gpt2") == "gpt2"

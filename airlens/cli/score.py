@@ -121,13 +121,14 @@ def _run(
     **options: Any,
 ) -> RunResult:
     from airlens.corpus.run import score_corpus
-    from airlens.model import load_model
+    from airlens.model import absolute_name, load_model
 
     if ray is not None:
         from airlens.corpus.ray_engine import RayEngine
 
         options["engine"] = RayEngine(model, **ray)
-    options["model_source"] = model["name"]
+    # a report may be made in another folder than the scores
+    options["model_source"] = absolute_name(model["name"])
     return score_corpus(load_model(**model), corpus, heads, out, settings=settings, **options)
 
 

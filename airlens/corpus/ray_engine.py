@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from airlens.errors import ConfigError, RunError
-from airlens.model import DEFAULT_MODEL
+from airlens.model import absolute_name
 from airlens.provenance import fingerprint
 
 from . import Chunk
@@ -56,7 +56,7 @@ class RayEngine:
             import ray.data  # noqa: F401
         except ImportError as error:
             raise ConfigError("--engine ray needs Ray: pip install 'airlens[ray]'") from error
-        self.model = {**model, "name": _absolute(model["name"])}
+        self.model = {**model, "name": absolute_name(model["name"])}
         self.address, self.actors, self.cpus = address, actors, cpus
 
     def __call__(
@@ -168,12 +168,6 @@ class _Actor:
         tables = self.scorer(chunk.rows) if chunk.rows else None
         light = replace(chunk, rows=[])  # the texts are in the tables
         return {"blob": [pickle.dumps((light, tables, self.scorer.halved))]}
-
-
-def _absolute(name: Any) -> Any:
-    """A path that exists here as an absolute one: actors start in folders of their own."""
-    path = Path(name).expanduser()
-    return str(path.resolve()) if name != DEFAULT_MODEL and path.exists() else name
 
 
 def _source(chunks: Callable[[], Iterator[Chunk]]) -> Any:
