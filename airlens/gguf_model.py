@@ -130,7 +130,7 @@ def converted(gguf: Path) -> Path:
     folder = cache_dir() / f"{gguf.stem}-{_file_key(gguf)}-{CONVERSION}"
     if not folder.is_dir():
         log.info("converting %s to safetensors under %s (once)", gguf.name, folder)
-        with atomic_dir(folder) as temporary:
+        with atomic_dir(folder) as temporary, without_bars():
             _convert(gguf, temporary)
     return folder
 
@@ -144,6 +144,20 @@ def _file_key(path: Path) -> str:
         file.seek(max(0, size - (1 << 20)))
         digest.update(file.read())
     return digest.hexdigest()[:12]
+
+
+@contextlib.contextmanager
+def without_bars() -> Iterator[None]:
+    """Keep transformers' own progress bars away: of local files they are only noise."""
+    from transformers.utils import logging as hf_logging
+
+    shown = hf_logging.is_progress_bar_enabled()
+    hf_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            hf_logging.enable_progress_bar()
 
 
 def _convert(gguf: Path, folder: Path) -> None:

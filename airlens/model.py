@@ -5,12 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from .errors import ModelError
-from .gguf_model import HUB_NAME, PACKAGE, PACKAGE_VERSION, converted, default_gguf
+from .gguf_model import (
+    HUB_NAME,
+    PACKAGE,
+    PACKAGE_VERSION,
+    converted,
+    default_gguf,
+    without_bars,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -170,19 +178,13 @@ def _reachable(endpoint: str, timeout: float = 3.0) -> bool:
 
 def _from_pretrained(source: str, dtype: torch.dtype, options: dict[str, Any]) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging as hf_logging
 
-    shown = hf_logging.is_progress_bar_enabled()
-    if options["local_files_only"]:
-        hf_logging.disable_progress_bar()  # a second's work: its bar is only noise
-    try:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **options)
-        tokenizer = AutoTokenizer.from_pretrained(source, **options)
-    except Exception as error:  # transformers raises OSError, ValueError, KeyError, … here
-        raise ModelError(f"could not load {source}: {error}") from error
-    finally:
-        if shown:
-            hf_logging.enable_progress_bar()
+    with without_bars() if options["local_files_only"] else nullcontext():
+        try:
+            model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **options)
+            tokenizer = AutoTokenizer.from_pretrained(source, **options)
+        except Exception as error:  # transformers raises OSError, ValueError, KeyError, … here
+            raise ModelError(f"could not load {source}: {error}") from error
     return model, tokenizer
 
 
