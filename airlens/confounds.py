@@ -20,6 +20,7 @@ def confound_table(
     scores: Sequence[str] = SCORES,
     against: Sequence[str] = AGAINST,
     within: str | None = "domain",
+    each: bool = True,
     n_boot: int = N_BOOT,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -31,6 +32,7 @@ def confound_table(
         scores: columns.
         against: columns.
         within: column of the domains; None: only over all.
+        each: give each domain by itself too.
         n_boot: bootstrap samples, over rows.
         seed: of the bootstrap.
 
@@ -52,13 +54,13 @@ def confound_table(
     for score in own:
         for other in others:
             x, y = (samples[name].to_numpy(np.float64) for name in (score, other))
-            parts = {"all": (x, y)}
+            parts = [("all", x, y)]  # no dict: a domain may be called "all" too
             if several and domains is not None:
                 names = domains.to_numpy()
-                parts[f"within {within}"] = _inside(x, y, names)
-                for name in sorted(set(names)):
-                    parts[str(name)] = (x[names == name], y[names == name])
-            for group, (left, right) in parts.items():
+                parts.append((f"within {within}", *_inside(x, y, names)))
+                for name in sorted(set(names)) if each else ():
+                    parts.append((str(name), x[names == name], y[names == name]))
+            for group, left, right in parts:
                 rho, lo, hi = spearman_interval(left, right, n_boot=n_boot, seed=seed)
                 n = int((np.isfinite(left) & np.isfinite(right)).sum())
                 rows.append((score, other, group, rho, lo, hi, n))

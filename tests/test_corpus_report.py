@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from airlens.confounds import confound_table
 from airlens.corpus import contrast
 from airlens.corpus.embed import embed_map, embeddings
 from airlens.corpus.parts import RunFolder
@@ -117,6 +118,15 @@ def test_correlations_are_those_of_scipy_overall_and_within() -> None:
     figure = correlation_forest(table.reset_index())
     assert {trace.name for trace in figure.data} == {"overall", "within domain"}
     assert "base entropy" in figure.layout.title.text
+
+
+def test_a_domain_called_all_is_not_taken_for_all() -> None:
+    samples = frame()
+    named = samples.assign(domain=samples["domain"].replace("a", "all"))
+    pd.testing.assert_frame_equal(contrast.correlations(named), contrast.correlations(samples))
+    table = confound_table(named, scores=["ais"], against=["loss_base"])
+    want = confound_table(samples, scores=["ais"], against=["loss_base"])["rho"].to_list()
+    assert table["rho"].to_list() == pytest.approx(want)
 
 
 def test_word_overlap_of_what_is_known() -> None:

@@ -55,15 +55,12 @@ def correlations(
         scores=["selector"],
         against=others,
         within=within,
+        each=False,
         seed=seed,
-    )
-    scopes = {"all": "overall"} | ({f"within {within}": f"within {within}"} if within else {})
-    # the first of a name: a domain, too, may be called "all"
-    table = table.drop_duplicates(["against", "group"])
-    table = table[table["group"].isin(scopes)].replace({"group": scopes})
-    table = table.rename(columns={"against": "column", "group": "scope"})
-    order = table["scope"].map(list(scopes.values()).index)
-    table = table.iloc[np.argsort(order, kind="stable")].reset_index(drop=True)
+    ).rename(columns={"against": "column", "group": "scope"})
+    table["scope"] = table["scope"].replace("all", "overall")
+    inside = table["scope"] != "overall"
+    table = pd.concat([table[~inside], table[inside]], ignore_index=True)
     return table[["column", "scope", "rho", "lo", "hi", "n"]]
 
 
@@ -148,12 +145,12 @@ def word_overlap(
     rows = []
     for top in tops:
         own = select(samples, by, top, within=within, seed=seed)
+        words = {kind: _top_words(matrix, own) for kind, matrix in made.items()}
         for name in names:
             row: dict[str, object] = {"other": name, "top": top}
             draws = choices(samples, name, top, within=within, seed=seed)
             for kind, matrix in made.items():
-                words = _top_words(matrix, own)
-                shares = [_shared(words, _top_words(matrix, draw)) for draw in draws]
+                shares = [_shared(words[kind], _top_words(matrix, draw)) for draw in draws]
                 row[kind], row[f"{kind}_lo"], row[f"{kind}_hi"] = spread(shares)
             rows.append(row)
     columns = ["other", "top", "tf", "tf_idf", "tf_lo", "tf_hi", "tf_idf_lo", "tf_idf_hi"]
