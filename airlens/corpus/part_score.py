@@ -52,14 +52,7 @@ class Settings:
     ifd: bool = False
 
     def __post_init__(self) -> None:
-        known = {
-            "mode": Mode,
-            "control": Control,
-            "scope": Scope,
-            "template": Template,
-            "long": Long,
-        }
-        for name, kind in known.items():
+        for name, kind in _CHOICES.items():
             if getattr(self, name) not in get_args(kind):
                 names = ", ".join(get_args(kind))
                 raise ConfigError(f"{name}={getattr(self, name)!r}: use one of {names}")

@@ -7,7 +7,7 @@ from typing import Any
 
 import ipywidgets as w
 
-from airlens.figures.style import CONFIG
+from airlens.figures.style import CONFIG, TITLE_PAD, headline_height
 
 
 def figure_output(name: str) -> Any:
@@ -48,9 +48,9 @@ def _take_headline(layout: dict[str, Any]) -> tuple[str, int]:
     """
     head, _, rest = layout.pop("title")["text"].partition("<br><span")
     aid = rest.partition(">")[2].removesuffix("</span>")
-    lines = 21 * (head.count("<br>") + 1) + (17 * (aid.count("<br>") + 1) if aid else 0)
-    layout["margin"]["t"] = max(8, layout["margin"]["t"] - lines - 14)
-    layout["height"] -= lines + 14
+    lines = headline_height(head.count("<br>") + 1, aid.count("<br>") + 1 if aid else 0)
+    layout["margin"]["t"] = max(8, layout["margin"]["t"] - lines - TITLE_PAD)
+    layout["height"] -= lines + TITLE_PAD
     head, aid = (text.replace("<br>", " ") for text in (head, aid))
     text = f'<div class="airlens-headline"><b>{head}</b><div>{aid}</div></div>'
     return text, 25 + (20 if aid else 0)

@@ -8,16 +8,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from .style import COLOURS, DARK_INK, TEXT_SEQUENTIAL, figure, floats, need, no_data
+from .style import COLOURS, DARK_INK, TEXT_SEQUENTIAL, error_bars, figure, floats, need, no_data
 from .text import SHORT, number, percent, plotly_text, shorten
 
-NAMES = {
-    "n_tokens": "response length",
-    "loss_base": "base loss",
-    "entropy": "base entropy",
-    "ifd": "IFD",
-    "ais_control": "AIS of random heads",
-}
+NAMES = {**SHORT, "ifd": "IFD", "ais_control": "AIS of random heads"}
 
 
 def correlation_forest(
@@ -48,11 +42,7 @@ def correlation_forest(
         fig.add_scatter(
             x=rho.tolist(),
             y=[names.index(_name(name)) + apart for name in part["column"]],
-            error_x={
-                "type": "data",
-                "array": (hi - rho).tolist(),
-                "arrayminus": (rho - lo).tolist(),
-            },
+            error_x=error_bars(rho, lo, hi),
             mode="markers",
             name=plotly_text(scope),
             marker={"size": 10, "color": colour, "symbol": symbol},
@@ -65,10 +55,6 @@ def correlation_forest(
     ticks = {"tickvals": list(range(len(names))), "ticktext": [plotly_text(n) for n in names]}
     fig.update_yaxes(**ticks, range=[len(names) - 0.4, -0.6], zeroline=False)
     return fig
-
-
-def _bars(middle: np.ndarray, lo: np.ndarray, hi: np.ndarray) -> dict[str, Any]:
-    return {"type": "data", "array": (hi - middle).tolist(), "arrayminus": (middle - lo).tolist()}
 
 
 def _name(column: object) -> str:
@@ -106,7 +92,9 @@ def lengths_by_selector(table: pd.DataFrame, *, title: str | None = None) -> go.
             hovertemplate="%{y}: %{x:.1f} tokens<extra>" + name + "</extra>",
         )
     if "lo" in rows and rows["lo"].notna().any():
-        fig.data[-1].error_x = _bars(*(floats(rows, name) for name in ("selected", "lo", "hi")))
+        fig.data[-1].error_x = error_bars(
+            *(floats(rows, name) for name in ("selected", "lo", "hi"))
+        )
     fig.update_xaxes(title_text="mean response length (tokens)", rangemode="tozero")
     fig.update_yaxes(showgrid=True)
     return fig

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from .style import COLOURS, DOMAIN_CYCLE, figure, floats, need, no_data, whole_axis
+from .style import COLOURS, DOMAIN_CYCLE, error_bars, figure, floats, need, no_data, whole_axis
 from .text import number, plotly_text
 
 BUDGETS = {
@@ -66,14 +66,7 @@ def _add_budget(fig: Any, rows: pd.DataFrame, budget: str) -> None:
     fig.add_scatter(
         x=values,
         y=[plotly_text(arm) for arm in rows["arm"]],
-        error_x={
-            "type": "data",
-            "symmetric": False,
-            "array": high - values,
-            "arrayminus": values - low,
-            "thickness": 1.3,
-            "width": 0,
-        },
+        error_x=error_bars(values, low, high, thickness=1.3, width=0),
         mode="markers",
         name=BUDGETS[budget],
         marker={

@@ -26,6 +26,7 @@ FONT = (
     "Arial, sans-serif"
 )
 MONO = "ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', 'Noto Sans Mono', monospace"
+TITLE_PAD = 18  # pixels above a headline
 SUBTITLE = "font-size:12.5px;font-weight:400;fill-opacity:0.85"
 INK = "#747a82"
 GRID = "rgba(128,134,142,0.20)"
@@ -142,7 +143,7 @@ def figure(
     if sub:
         small = "<br>".join(map(plotly_text, sub))
         text += f'<br><span style="{SUBTITLE}">{small}</span>'
-    top = 30 + 21 * len(head) + 17 * len(sub) + (30 if legend else 0)
+    top = TITLE_PAD + headline_height(len(head), len(sub)) + 12 + (30 if legend else 0)
     fig = go.Figure()
     fig.update_layout(
         template=TEMPLATE,
@@ -158,11 +159,22 @@ def figure(
             "y": 1,
             "yref": "container",
             "yanchor": "top",
-            "pad": {"l": 6, "t": 18},
+            "pad": {"l": 6, "t": TITLE_PAD},
             "font": {"size": 16, "weight": 600},
         },
     )
     return fig
+
+
+def headline_height(lines: int, aid_lines: int) -> int:
+    """Pixels that the lines of a headline take, and those of the reading aid under it."""
+    return 21 * lines + 17 * aid_lines
+
+
+def error_bars(middle: np.ndarray, lo: np.ndarray, hi: np.ndarray, **look: Any) -> dict[str, Any]:
+    """Error bars from ``lo`` to ``hi`` around ``middle``, each [n]; none where a value is NaN."""
+    ends = {"array": (hi - middle).tolist(), "arrayminus": (middle - lo).tolist()}
+    return {"type": "data", "symmetric": False, **ends, **look}
 
 
 def _lines(text: str, width: int) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .style import COLOURS, DOMAIN_CYCLE, INK, SYMBOLS, figure, floats, need, no_data
+from .style import COLOURS, DOMAIN_CYCLE, INK, SYMBOLS, error_bars, figure, floats, need, no_data
 from .text import known, label, number, plotly_text, shorten
 
 MODE_COLOURS = {"uniform": "#D55E00", "zero": "#56B4E9", "mean": "#0072B2", "": "#8d949c"}
@@ -102,15 +102,7 @@ def _forest_points(part: pd.DataFrame, names: list[str]) -> dict[str, Any]:
         "mode": "markers",
         "x": value.tolist(),
         "y": [names.index(name) for name in part["name"]],
-        "error_x": {
-            "type": "data",
-            "symmetric": False,
-            "array": np.nan_to_num(hi - value).tolist(),
-            "arrayminus": np.nan_to_num(value - lo).tolist(),
-            "thickness": 1.2,
-            "width": 0,
-            "color": "rgba(128,134,142,0.7)",
-        },
+        "error_x": error_bars(value, lo, hi, thickness=1.2, width=0, color="rgba(128,134,142,0.7)"),
         "marker": {
             "size": 8,
             "color": [MODE_COLOURS.get(str(m), COLOURS["ablated"]) for m in part["mode"]],
@@ -225,14 +217,7 @@ def _means(part: pd.DataFrame, names: list[str], look: tuple[str, str, float]) -
         "name": name,
         "x": mean.tolist(),
         "y": [names.index(str(own)) + shift for own in part["label"]],
-        "error_x": {
-            "type": "data",
-            "symmetric": False,
-            "array": np.nan_to_num(hi - mean).tolist(),
-            "arrayminus": np.nan_to_num(mean - lo).tolist(),
-            "thickness": 1.4,
-            "width": 0,
-        },
+        "error_x": error_bars(mean, lo, hi, thickness=1.4, width=0),
         "marker": {"size": 9, "color": colour},
         "hovertext": [f"{number(n)} steps" for n in counts],
         "hovertemplate": "%{x:.3f}, %{hovertext}<extra>" + name + "</extra>",

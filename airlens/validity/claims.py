@@ -113,7 +113,7 @@ def labelled_claims(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def confound_claims(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Claims about what a sample score goes only weakly with, from those of `confound_report`."""
+    """Claims about what a sample score goes only weakly with (tables of `confound_report`)."""
     rows: list[Claim] = []
     table = tables["confounds"]
     for row in table[table["score"].isin(AIR)].to_dict("records"):
