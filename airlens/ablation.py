@@ -1,6 +1,6 @@
 """Switch attention heads off inside a ``with`` block.
 
-Modes (METHOD §2):
+Modes:
 
 - ``uniform`` (AIR; AttentionInfluence app. C): the head attends uniformly, α_ij = 1/N over the
   positions that i can see. Done by zeroing that head's query after RoPE and QK-norm: its scores are

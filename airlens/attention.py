@@ -25,7 +25,7 @@ AROUND = 10  # ours: tokens shown on each side of the needle
 class AnswerAttention:
     """Attention of all heads from the positions that predict a probe's answer.
 
-    Row i belongs to the query position t-1 that predicts answer token i (METHOD §1).
+    Row i belongs to the query position t-1 that predicts answer token i (Wu et al. 2404.15574 §2).
 
     Attributes:
         probe: the probe.

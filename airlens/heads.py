@@ -247,7 +247,7 @@ def random_heads(
     seed: int = 0,
     same_layers: bool = True,
 ) -> list[HeadSet]:
-    """Control sets: as many heads as ``heads``, disjoint from it (METHOD §5).
+    """Control sets: as many heads as ``heads``, disjoint from it.
 
     Args:
         shape: (n_layers, n_heads) of the model.

@@ -1,7 +1,7 @@
 """The influence of every single head: what ablating it alone costs each step and trace.
 
 ``exact`` runs each head's ablation. ``attribution`` estimates all of them from one backward pass
-for each step (the sum of grad_z L · (z_ablated - z); METHOD §6), much faster, but some heads come
+for each step (the sum of grad_z L · (z_ablated - z)), much faster, but some heads come
 out far off or with the wrong sign. ``screened`` takes the estimate, of the whole trace, only to
 choose which heads to run exactly; which those are is part of the result.
 """

@@ -14,7 +14,7 @@ from .derived import residualise
 from .errors import ConfigError, DataError
 from .provenance import provenance
 
-# METHOD §5: what a selector ranks by, higher is kept. "ais_control" is AIS with random heads.
+# What a selector ranks by, higher is kept. "ais_control" is AIS with random heads.
 SELECTORS: dict[str, tuple[str, int]] = {
     "ais": ("ais", 1),
     "delta": ("delta", 1),
@@ -27,7 +27,7 @@ SELECTORS: dict[str, tuple[str, int]] = {
     "ifd": ("ifd", 1),
 }
 TOP = 0.2  # AttentionInfluence §4.2: the top 20 % of each domain
-RANDOM_SEEDS = 3  # METHOD §5: what is compared with random is compared with several draws
+RANDOM_SEEDS = 3  # ours: what is compared with random is compared with several draws
 LENGTH_BINS = 10  # length-matched: the same share of each tenth of the lengths
 
 

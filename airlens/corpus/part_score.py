@@ -38,7 +38,8 @@ class Settings:
     """What decides the numbers of a run; see `airlens.measure.influence` for each.
 
     Args:
-        ifd: score each response without its prompt too, for IFD = L(y given x) / L(y) (METHOD §5).
+        ifd: score each response without its prompt too, for IFD = L(y given x) / L(y)
+            (Cherry LLM, 2308.12032).
     """
 
     mode: Mode = DEFAULT_MODE

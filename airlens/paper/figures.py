@@ -1,7 +1,7 @@
 """The figures and tables of the papers, each beside our reproduction at our scale.
 
-Numbers of the papers are those of AttentionInfluence, Wu et al. and AIR (METHOD §7); ours come from
-:class:`~airlens.paper.data.PaperData`.
+Numbers of the papers are those of AttentionInfluence (2505.07293), Wu et al. (2404.15574) and AIR
+(2512.13279); ours come from :class:`~airlens.paper.data.PaperData`.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class Arm:
     seeded: bool = False
 
 
-# Whole pool and selections by every baseline of METHOD §5, then what AIR adds.
+# Whole pool and selections by every baseline, then what AIR adds.
 ARMS: tuple[Arm, ...] = (
     Arm("random", "random", seeded=True),
     Arm("AIR", "ais"),

@@ -1,4 +1,4 @@
-"""Loss weights of steps, for step-weighted fine-tuning (METHOD §4).
+"""Loss weights of steps, for step-weighted fine-tuning (AIR).
 
 AIR trains harder on the steps that lean on the retrieval heads; its exact scheme is not published,
 so the schemes here are ours, except ``prefix`` (UPFT, 2503.02875). Whatever the scheme, the mean
@@ -27,7 +27,7 @@ from .scored_tokens import check_scored, token_hashes
 Scheme = Literal["threshold", "linear", "softmax", "prefix", "uniform"]
 SCHEMES: tuple[str, ...] = get_args(Scheme)
 
-# All ours: METHOD §4 names the schemes, no paper we have gives their numbers.
+# All ours: no paper we have gives their numbers.
 TOP = 0.3  # threshold: share of a trace's steps that count more
 FACTOR = 2.0  # threshold: how much more
 LO, HI = 0.5, 1.5  # linear: weights of the lowest and the highest step
