@@ -8,11 +8,13 @@ is misled, as earlier in the trace stand
 - words: the same name beside another number ("The red crate stands in bay 62."),
 - numbers: the same number beside another name ("The blue drum came in through gate 47."),
 - template: the sentence of the source with another name and number,
-- phrasing: the sentence of the use with another name and number.
+- phrasing: in every other trace, the sentence of the use with another name and number; in the rest
+  each use has a sentence of its own.
 
 One use takes its number from the prompt. ``trace.meta["steps"]`` says of each step what it
-``depends_on`` (units as :func:`airlens.sources` numbers them: steps from 0, prompt lines …, -2, -1)
-and of a use which steps are its distractors, by kind.
+``depends_on`` (units as :func:`airlens.sources` numbers them: steps from 0, prompt lines …, -2, -1),
+and of a use also its number and which steps are its distractors, by kind;
+``trace.meta["phrasing"]`` is "repeated" or "own".
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ DISTANCES: dict[str, tuple[int, ...]] = {
     "7–12": (7, 8, 9, 10, 11, 12),
 }
 DISTRACTORS = ("words", "numbers", "template", "phrasing")
+N = 216  # ours: each distance comes equally often, in each setting, with either phrasing
 LEAST, MOST = 16, 25  # steps of a trace
 GIVEN = -2  # the prompt's line that gives a number: the last but one
 
@@ -56,11 +59,12 @@ class _Layout:
     given: int
 
 
-def plant_sources(n: int = 240, *, seed: int = 0) -> list[Trace]:
+def plant_sources(n: int = N, *, seed: int = 0) -> list[Trace]:
     """``n`` traces of 16 to 25 steps, each with one use at each of `DISTANCES` and one of the prompt.
 
     Args:
-        n: how many. Within a range of distances each distance comes equally often.
+        n: how many. Within a range of distances each distance comes equally often where ``n`` is a
+            multiple of 72.
         seed: decides everything; trace i does not depend on ``n``.
 
     Returns:
@@ -82,7 +86,9 @@ def _trace(index: int, rng: random.Random) -> Trace:
     layout = _layout([options[turn % len(options)] for options in DISTANCES.values()], rng)
     names = _names(setting, len(layout.uses) + 1, rng)
     numbers = [str(number) for number in rng.sample(range(21, 100), len(names))]
-    texts, notes = _steps(setting, layout, names, numbers, rng)
+    # Every other turn, and the other way round once all distances have come: each meets both.
+    repeated = (turn + turn // 6) % 2 == 0
+    texts, notes = _steps(setting, layout, names, numbers, repeated, rng)
     steps: list[Step] = []
     for place, (text, label) in enumerate(texts):
         line = text[0].upper() + text[1:] + ("\n" if place < len(texts) - 1 else "")
@@ -102,7 +108,7 @@ def _trace(index: int, rng: random.Random) -> Trace:
         response,
         "planted sources",
         tuple(steps),
-        {"steps": notes},
+        {"steps": notes, "phrasing": "repeated" if repeated else "own"},
     )
 
 
@@ -140,36 +146,40 @@ def _steps(
     layout: _Layout,
     names: list[str],
     numbers: list[str],
+    repeated: bool,
     rng: random.Random,
 ) -> tuple[list[tuple[str, str]], list[dict[str, Any]]]:
     """Text and label of each step, and what is known of it."""
-    state, use = rng.choice(setting.states), rng.choice(setting.uses)
     k = len(layout.uses)
+    state = rng.choice(setting.states)
+    uses = [rng.choice(setting.uses)] * (k + 1) if repeated else rng.sample(setting.uses, k + 1)
     placed = {layout.n - 1: (rng.choice(CLOSINGS), "close")}
-    placed[layout.given] = (_said(use, names[-1], numbers[-1]), "use")
+    placed[layout.given] = (_said(uses[-1], names[-1], numbers[-1]), "use")
     for i in range(k):
         other = numbers[(i + 1) % k]
         placed[layout.sources[i]] = (_said(state, names[i], numbers[i]), "state")
-        placed[layout.uses[i]] = (_said(use, names[i], numbers[i]), "use")
+        placed[layout.uses[i]] = (_said(uses[i], names[i], numbers[i]), "use")
         placed[layout.mentions[i]] = (_said(rng.choice(setting.mentions), names[i], other), "mention")
     fillers = iter(_fillers(set(numbers), rng))
     texts = [placed.get(place) or (next(fillers), "filler") for place in range(layout.n)]
     notes: list[dict[str, Any]] = [{"depends_on": []} for _ in texts]
-    notes[layout.given]["depends_on"] = [GIVEN]
+    notes[layout.given] = {"depends_on": [GIVEN], "number": numbers[-1]}
     for i in range(k):
-        notes[layout.uses[i]] = {"depends_on": [layout.sources[i]], **_distractors(layout, i)}
+        known = {"depends_on": [layout.sources[i]], "number": numbers[i]}
+        notes[layout.uses[i]] = known | _distractors(layout, i, repeated)
     return texts, notes
 
 
-def _distractors(layout: _Layout, i: int) -> dict[str, list[int]]:
+def _distractors(layout: _Layout, i: int, repeated: bool) -> dict[str, list[int]]:
     """The steps before use ``i`` that share something with it or with its source."""
     k, end = len(layout.uses), layout.uses[i]
     template = sorted(place for place in layout.sources if place < end)
+    phrasing = sorted(place for place in (layout.given, *layout.uses) if place < end)
     return {
         "words": [layout.mentions[i]],
         "numbers": [layout.mentions[i - 1 if i else k - 1]],
         "template": [place for place in template if place != layout.sources[i]],
-        "phrasing": sorted(place for place in (layout.given, *layout.uses) if place < end),
+        "phrasing": phrasing if repeated else [],
     }
 
 

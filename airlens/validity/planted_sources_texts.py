@@ -17,7 +17,7 @@ class Setting(NamedTuple):
         opening: first sentence of the prompt.
         given: a sentence of the prompt that gives a named thing its number.
         states: ways to give a named thing its number in a step.
-        uses: ways to use the number of a named thing.
+        uses: ways to use the number of a named thing, five.
         mentions: ways to name a thing beside a number that is not its own.
     """
 
@@ -45,6 +45,8 @@ SETTINGS = (
             "The {e}'s {v} kg go on the lorry now.",
             "Next the lorry takes {v} kg, and that is the {e}.",
             "Up goes the {e} with all of its {v} kg.",
+            "{v} kg are ticked off, as the {e} is on board.",
+            "Two men lift the {e}, so {v} kg more.",
         ),
         (
             "The {e} stands in bay {v}.",
@@ -66,6 +68,8 @@ SETTINGS = (
             "On the board, {e} is entered with {v} points.",
             "The {v} points of {e} are read out aloud.",
             "So the sheet says {e}, {v} points.",
+            "Applause for {e}, who is called up with {v} points.",
+            "A prize for {v} points goes to {e}.",
         ),
         (
             "{e} sits at table {v}.",
@@ -87,6 +91,8 @@ SETTINGS = (
             "From the bag {v} seeds are counted out for the {e}.",
             "The {e} is sown today with its {v} seeds.",
             "In the plan we write {v} seeds beside the {e}.",
+            "Rake the {e} once its {v} seeds are in the ground.",
+            "That leaves the bag short of {v} seeds for the {e}.",
         ),
         (
             "The {e} lies on page {v} of the map.",
@@ -108,6 +114,8 @@ SETTINGS = (
             "The {v} books from the {e} go into the first boxes.",
             "Now the {e} is emptied, {v} books in all.",
             "Boxes are needed for {v} books, those of the {e}.",
+            "Carry down what the {e} had, that is {v} books.",
+            "With {v} books gone, the {e} can be taken apart.",
         ),
         (
             "Key {v} opens the {e}.",
@@ -129,6 +137,8 @@ SETTINGS = (
             "The {e} with its {v} ml is added to the bowl.",
             "Into the bowl go {v} ml, all that the {e} has.",
             "Stir, then empty the {e}, which is {v} ml.",
+            "At last the student tips in the {e}, so {v} ml more.",
+            "The bowl rises by {v} ml once the {e} is poured out.",
         ),
         (
             "The {e} was bought in lot {v}.",
@@ -150,6 +160,8 @@ SETTINGS = (
             "Add the {v} people of the {e} to the form.",
             "The form gets a line for the {e} with {v} people.",
             "Of all guests {v} came by the {e}, says the form.",
+            "Under the {e} the inspector puts down {v} people.",
+            "A total is begun with the {e} and its {v} people.",
         ),
         (
             "The {e} leaves from stop {v}.",
