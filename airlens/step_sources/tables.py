@@ -9,10 +9,11 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from .ais import steps_of
-from .heads import HeadSet
-from .source_reading import Reading
-from .source_units import SINK, TEMPLATE, TOKEN_COLUMNS, UNIT_COLUMNS, Stretch, Units
+from airlens.ais import steps_of
+from airlens.heads import HeadSet
+
+from .hook_reading import Reading
+from .units import SINK, TEMPLATE, TOKEN_COLUMNS, UNIT_COLUMNS, Stretch, Units
 
 PAIR_COLUMNS = [
     *("id", "step", "source", "kind", "distance", "n_tokens", "n_source_tokens"),

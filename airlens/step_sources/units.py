@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from .ais import steps_of
-from .encode import EncodedTrace, Window
-from .steps import split_steps
+from airlens.ais import steps_of
+from airlens.encode import EncodedTrace, Window
+from airlens.steps import split_steps
 
 SINK, TEMPLATE = 0, 1  # groups of tokens that belong to no unit; unit u is group 2 + P + u
 UNIT_COLUMNS = [

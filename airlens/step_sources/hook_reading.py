@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from .ablation import attention_of
-from .encode import Window
-from .errors import AblationError
-from .heads import Head, HeadSet
-from .source_units import SINK, Stretch
-from .token_losses import nll_and_entropy
+from airlens.ablation import attention_of
+from airlens.encode import Window
+from airlens.errors import AblationError
+from airlens.heads import Head, HeadSet
+from airlens.token_losses import nll_and_entropy
+
+from .units import SINK, Stretch
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

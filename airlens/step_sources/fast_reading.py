@@ -15,14 +15,14 @@ import numpy as np
 import torch
 
 from airlens.encode import Window
+from airlens.engine.attention import Call, Plan
+from airlens.engine.model import FastModel, fast_model
+from airlens.engine.packing import Pack, Segment, pack, to_device
+from airlens.engine.score import CPU_TOKENS, GPU_TOKENS, row_losses, scored_rows
 from airlens.heads import Head, HeadSet
-from airlens.source_reading import Reader, Reading, Span
-from airlens.source_units import Stretch
 
-from .attention import Call, Plan
-from .model import FastModel, fast_model
-from .packing import Pack, Segment, pack, to_device
-from .score import CPU_TOKENS, GPU_TOKENS, row_losses, scored_rows
+from .hook_reading import Reader, Reading, Span
+from .units import Stretch
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -38,7 +38,7 @@ def read_attention(
     max_tokens_per_batch: int | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> list[Reading]:
-    """Where the heads look: what :func:`airlens.source_reading.read_attention` gives, faster."""
+    """Where the heads look: what :func:`.hook_reading.read_attention` gives, faster."""
     fast = fast_model(model)
     found: dict[int, Reading] = {}
     for row in pack([s.window.tokens for s in stretches], _budget(fast, max_tokens_per_batch)):
@@ -96,7 +96,7 @@ def knocked_out(
     max_tokens_per_batch: int | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What :func:`airlens.source_reading.knocked_out` gives, faster."""
+    """What :func:`airlens.step_sources.hook_reading.knocked_out` gives, faster."""
     fast = fast_model(model)
     base_row = pack([window.tokens], 0)[0]
     layer = min((h.layer for heads in head_sets for h in heads), default=0)

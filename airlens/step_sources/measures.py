@@ -13,7 +13,7 @@ tokens, each predicted from position t-1, a set of heads, and a source u before 
   the rest. With all heads it is the attention suppression of Thought Anchors (2506.19143).
 
 What counts as a source, and the attention sink reported apart, is ours: see
-:mod:`airlens.source_units`.
+:mod:`airlens.step_sources.units`.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from . import source_reading
-from .ablation import as_head_set
-from .cache import atomic_file, atomic_write_text
-from .encode import Long, Template, encode_traces, resolve_template, windows
-from .engine import Engine, choose_engine
-from .engine import sources as fast_reading
-from .errors import ConfigError, DataError
-from .heads import Head, HeadSet
-from .provenance import provenance
-from .source_tables import COLUMNS, Read, event_rows, pair_rows, step_rows
-from .source_units import Stretch, Units, stretch_of, token_table, unit_table, units_of
-from .step_influence import CONTROLS, control_sets
-from .trace import Trace
+from airlens.ablation import as_head_set
+from airlens.cache import atomic_file, atomic_write_text
+from airlens.encode import Long, Template, encode_traces, resolve_template, windows
+from airlens.engine import Engine, choose_engine
+from airlens.errors import ConfigError, DataError
+from airlens.heads import Head, HeadSet
+from airlens.provenance import provenance
+from airlens.step_influence import CONTROLS, control_sets
+from airlens.trace import Trace
+
+from . import fast_reading, hook_reading
+from .tables import COLUMNS, Read, event_rows, pair_rows, step_rows
+from .units import Stretch, Units, stretch_of, token_table, unit_table, units_of
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -223,7 +223,7 @@ def _measure(
     progress: bool,
 ) -> Iterator[Read]:
     """What the heads read in each trace, and what a knockout costs."""
-    module: Any = fast_reading if engine == "fast" else source_reading
+    module: Any = fast_reading if engine == "fast" else hook_reading
     limit = int(model.cfg.n_ctx)
     parts = [[stretch_of(u, w) for w in windows(u.encoded, limit, long)] for u in units]
     flat = [stretch for part in parts for stretch in part]
