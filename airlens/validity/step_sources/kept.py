@@ -18,12 +18,11 @@ from airlens.cache import atomic_file
 from airlens.encode import Template, encode_traces, resolve_template
 from airlens.engine import choose_engine
 from airlens.provenance import fingerprint, model_info
-from airlens.source_tables import Read, copied_groups
-from airlens.source_units import TEMPLATE, units_of
-from airlens.step_sources import Ask, read_traces
+from airlens.step_sources.measures import Ask, read_traces
+from airlens.step_sources.tables import Read, copied_groups
+from airlens.step_sources.units import TEMPLATE, units_of
 from airlens.trace import Trace
-
-from .benchmark import Group
+from airlens.validity.benchmark import Group
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -87,9 +86,7 @@ def kept_sources(
 class _Store:
     """Tables by trace and by what was measured of it."""
 
-    def __init__(
-        self, model: TransformerBridge, template: str, folder: str | Path | None
-    ) -> None:
+    def __init__(self, model: TransformerBridge, template: str, folder: str | Path | None) -> None:
         self.folder = None if folder is None else Path(folder)
         self.of = {"model": model_info(model), "template": template}
 

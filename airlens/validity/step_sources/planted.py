@@ -12,8 +12,8 @@ is misled, as earlier in the trace stand
   each use has a sentence of its own.
 
 One use takes its number from the prompt. ``trace.meta["steps"]`` says of each step what it
-``depends_on`` (units as :func:`airlens.sources` numbers them: steps from 0, prompt lines …, -2, -1),
-and of a use also its number and which steps are its distractors, by kind;
+``depends_on`` (units as :func:`airlens.sources` numbers them: steps from 0, the prompt's lines up
+to -1), and of a use also its number and which steps are its distractors, by kind;
 ``trace.meta["phrasing"]`` is "repeated" or "own".
 """
 
@@ -26,7 +26,7 @@ from typing import Any
 from airlens.errors import ConfigError
 from airlens.trace import Step, Trace
 
-from .planted_sources_texts import CLOSINGS, FILLERS, SETTINGS, SUMS, Setting
+from .planted_texts import CLOSINGS, FILLERS, SETTINGS, SUMS, Setting
 
 DISTANCES: dict[str, tuple[int, ...]] = {
     "1": (1,),
@@ -60,7 +60,7 @@ class _Layout:
 
 
 def plant_sources(n: int = N, *, seed: int = 0) -> list[Trace]:
-    """``n`` traces of 16 to 25 steps, each with one use at each of `DISTANCES` and one of the prompt.
+    """``n`` traces of 16 to 25 steps: one use in each range of `DISTANCES`, one of the prompt.
 
     Args:
         n: how many. Within a range of distances each distance comes equally often where ``n`` is a
@@ -124,9 +124,7 @@ def _layout(distances: list[int], rng: random.Random) -> _Layout:
             continue
         rng.shuffle(free)
         given, *mentions = free[: k + 1]
-        before = all(
-            place < min(uses[i], uses[(i + 1) % k]) for i, place in enumerate(mentions)
-        )
+        before = all(place < min(uses[i], uses[(i + 1) % k]) for i, place in enumerate(mentions))
         if before and given < min(uses):
             return _Layout(n, tuple(sources), tuple(uses), tuple(mentions), given)
 
@@ -159,7 +157,10 @@ def _steps(
         other = numbers[(i + 1) % k]
         placed[layout.sources[i]] = (_said(state, names[i], numbers[i]), "state")
         placed[layout.uses[i]] = (_said(uses[i], names[i], numbers[i]), "use")
-        placed[layout.mentions[i]] = (_said(rng.choice(setting.mentions), names[i], other), "mention")
+        placed[layout.mentions[i]] = (
+            _said(rng.choice(setting.mentions), names[i], other),
+            "mention",
+        )
     fillers = iter(_fillers(set(numbers), rng))
     texts = [placed.get(place) or (next(fillers), "filler") for place in range(layout.n)]
     notes: list[dict[str, Any]] = [{"depends_on": []} for _ in texts]

@@ -1,4 +1,4 @@
-"""Phrases from which :mod:`airlens.validity.planted_sources` makes its traces.
+"""Phrases from which :mod:`airlens.validity.step_sources.planted` makes its traces.
 
 In a phrase ``{e}`` is a name of two words and ``{v}`` a number.
 """
