@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -30,11 +31,32 @@ if TYPE_CHECKING:
 PAIR = ["id", "step", "source"]
 READ = ("copies", "attention", "attention_per_token")
 NUMBER = "copies_number"
+KEY = ["score", "heads"]
 
 
 def column(score: str, heads: str, draw: int) -> str:
     """The name of a score of a set of heads as a column: "copies/top/0"."""
     return f"{score}/{heads}/{draw}"
+
+
+class Column(NamedTuple):
+    """A score of a set of heads ("" for what needs none), and the column that holds it."""
+
+    score: str
+    heads: str
+    draw: int
+    name: str
+
+
+def score_columns(pairs: pd.DataFrame) -> list[Column]:
+    """The scores in a table of pairs."""
+    parts = [(name, name.split("/")) for name in map(str, pairs) if name.count("/") == 2]
+    return [Column(score, heads, int(draw), name) for name, (score, heads, draw) in parts]
+
+
+def keys_of(columns: Sequence[Column]) -> dict[str, list[Any]]:
+    """Score, heads and draw of each column, as columns of a table."""
+    return {field: [getattr(c, field) for c in columns] for field in ("score", "heads", "draw")}
 
 
 def kept_sources(
@@ -70,15 +92,13 @@ def kept_sources(
     template = resolve_template(model.tokenizer, template)  # type: ignore[assignment]
     store = _Store(model, template, folder)
     parts = [
-        store(trace, list(groups), lambda t: _read(model, t, groups, template))
+        store(trace, list(groups), partial(_read, model, trace, groups, template))
         for trace in tqdm(traces, desc="attention", unit="trace", disable=not progress)
     ]
     work = [(i, group) for i in range(min(knocked_out, len(traces))) for group in groups]
     work = [(i, group) for i, group in work if group[2] == 0]
     for i, group in tqdm(work, desc="knockout", unit="set", disable=not progress):
-        found = store(
-            traces[i], group, lambda t, group=group: _knock_out(model, t, group, template)
-        )
+        found = store(traces[i], group, partial(_knock_out, model, traces[i], group, template))
         parts[i] = parts[i].merge(found, on=PAIR, how="left", validate="one_to_one")
     return pd.concat(parts, ignore_index=True)
 
@@ -94,10 +114,10 @@ class _Store:
         self,
         trace: Trace,
         measured: list[Group] | Group,
-        measure: Callable[[Trace], pd.DataFrame],
+        measure: Callable[[], pd.DataFrame],
     ) -> pd.DataFrame:
         if self.folder is None:
-            return measure(trace)
+            return measure()
         many = measured if isinstance(measured, list) else [measured]
         kind = "read" if isinstance(measured, list) else f"knockout-{measured[0]}-{measured[2]}"
         sets = [(name, heads.names(), draw) for name, heads, draw in many]
@@ -106,7 +126,7 @@ class _Store:
         path /= f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.parquet"
         if path.is_file():
             return pd.read_parquet(path)
-        table = measure(trace)
+        table = measure()
         with atomic_file(path) as temporary:
             table.to_parquet(temporary, index=False)
         return table
