@@ -54,7 +54,7 @@ def _difference(row: Mapping[Any, Any]) -> str:
 
 
 def _planted(table: pd.DataFrame, contrasts: pd.DataFrame) -> Iterable[Claim]:
-    every = table[table["phrasing"] == "all"]
+    every = table[table["wording"] == "all"]
     for distance, part in every.groupby("distance", sort=False):
         at = {"all": "at any distance", "prompt": "in the prompt"}.get(
             str(distance), f"{distance} step{'' if distance == '1' else 's'} before"

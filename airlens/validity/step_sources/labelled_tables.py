@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from airlens.analysis.statistics import N_BOOT, mean_interval, ranks
-from airlens.validity import held_out
+from airlens.validity import MIN_SOURCES, held_out
 
 from .kept import KEY, keys_of, score_columns
 from .truth import TEXT
@@ -113,13 +113,15 @@ def gain_table(
 
     Returns:
         beyond, score, heads, auroc_free, auroc_with, gain (means over traces of AUROC over all
-        pairs), lo, hi (of the gain), n_traces.
+        pairs), lo, hi (of the gain), n_traces; empty with fewer than `MIN_SOURCES` traces.
     """
     columns = score_columns(pairs)
     rows = []
     for least in beyond:
         part = pairs[(pairs["source"] >= 0) & (pairs["distance"] > least)]
         true, group = part["true"].to_numpy(), part["id"].to_numpy()
+        if part.loc[true, "id"].nunique() < MIN_SOURCES:
+            continue
         base = part[[c.name for c in columns if c.score in TEXT]].to_numpy(np.float64)
         alone = _by_trace(held_out(base, true, group, seed), true, group)
         gains = []
@@ -138,7 +140,8 @@ def gain_table(
             row |= {"auroc_free": own["free"].mean(), "auroc_with": own["with"].mean()}
             row |= dict(zip(("gain", "lo", "hi"), found, strict=True))
             rows.append({**row, "n_traces": own["id"].nunique()})
-    return pd.DataFrame(rows)
+    names = ["beyond", *KEY, "auroc_free", "auroc_with", "gain", "lo", "hi", "n_traces"]
+    return pd.DataFrame(rows, columns=names)
 
 
 def _by_trace(values: np.ndarray, true: np.ndarray, group: np.ndarray) -> pd.Series:

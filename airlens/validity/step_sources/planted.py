@@ -14,7 +14,8 @@ is misled, as earlier in the trace stand
 One use takes its number from the prompt. ``trace.meta["steps"]`` says of each step what it
 ``depends_on`` (units as :func:`airlens.sources` numbers them: steps from 0, the prompt's lines up
 to -1), and of a use also its number and which steps are its distractors, by kind;
-``trace.meta["phrasing"]`` is "repeated" or "own".
+``trace.meta["wording"]`` says whether the sentence of the uses is "repeated" or each use has its
+"own".
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ def _trace(index: int, rng: random.Random) -> Trace:
         response,
         "planted sources",
         tuple(steps),
-        {"steps": notes, "phrasing": "repeated" if repeated else "own"},
+        {"steps": notes, "wording": "repeated" if repeated else "own"},
     )
 
 

@@ -33,7 +33,7 @@ def use_scores(pairs: pd.DataFrame, traces: Sequence[Trace]) -> pd.DataFrame:
         traces: planted ones.
 
     Returns:
-        id, step, distance (a range of `DISTANCES`, or "prompt"), phrasing, score, heads, draw,
+        id, step, distance (a range of `DISTANCES`, or "prompt"), wording, score, heads, draw,
         auroc, p1, chance (of precision at 1), and for each kind of distractor, and the rest of the
         steps, the share that the true source is above of, ties half; NaN where there are none.
     """
@@ -58,7 +58,7 @@ def use_scores(pairs: pd.DataFrame, traces: Sequence[Trace]) -> pd.DataFrame:
         kinds = {kind: np.isin(source[allowed], known.get(kind, ())) for kind in DISTRACTORS}
         kinds["rest"] = ~np.any([*kinds.values(), true[allowed]], axis=0)
         above = {k: _above(values, true[allowed], where) for k, where in kinds.items()}
-        first = {"id": name, "step": step, "phrasing": str(trace.meta.get("phrasing", ""))}
+        first = {"id": name, "step": step, "wording": str(trace.meta.get("wording", ""))}
         first["distance"] = distance_range(step, source[true])
         parts.append(pd.DataFrame({**keys_of(columns), **first, **found, **above}))
     return pd.concat(parts, ignore_index=True)
@@ -98,10 +98,10 @@ def _against(values: np.ndarray, true: np.ndarray) -> dict[str, Any]:
 
 
 def planted_table(uses: pd.DataFrame, *, n_boot: int = N_BOOT, seed: int = 0) -> pd.DataFrame:
-    """Means over uses by distance and phrasing, from :func:`use_scores`.
+    """Means over uses by distance and wording, from :func:`use_scores`.
 
     Returns:
-        phrasing ("all", "repeated", "own"), distance (a range of `DISTANCES`, "all" of them, or
+        wording ("all", "repeated", "own"), distance (a range of `DISTANCES`, "all" of them, or
         "prompt"), score, heads, auroc, lo, hi, p1, p1_lo, p1_hi, chance, n (uses), n_traces, draws.
     """
     rows = []
@@ -122,15 +122,15 @@ def planted_table(uses: pd.DataFrame, *, n_boot: int = N_BOOT, seed: int = 0) ->
 
 
 def _slices(uses: pd.DataFrame) -> list[tuple[dict[str, str], pd.DataFrame]]:
-    """Uses by phrasing and by distance, all of either first."""
+    """Uses by wording and by distance, all of either first."""
     found = []
-    for phrasing in ("all", *dict.fromkeys(uses["phrasing"])):
-        some = uses if phrasing == "all" else uses[uses["phrasing"] == phrasing]
+    for wording in ("all", *dict.fromkeys(uses["wording"])):
+        some = uses if wording == "all" else uses[uses["wording"] == wording]
         for distance in ("all", *DISTANCES, "prompt"):
             in_steps = distance == "all"
             chosen = some["distance"] != "prompt" if in_steps else some["distance"] == distance
             if chosen.any():
-                found.append(({"phrasing": phrasing, "distance": distance}, some[chosen]))
+                found.append(({"wording": wording, "distance": distance}, some[chosen]))
     return found
 
 
