@@ -23,7 +23,8 @@ from airlens.figures.selection import (
 )
 from airlens.figures.text import SHORT, number, percent
 from .html_page import Report
-from airlens.selection import RANDOM_SEEDS, Selection, overlap, select
+from airlens.analysis.selection_overlap import RANDOM_SEEDS, overlap
+from airlens.selection import Selection, select
 
 from airlens.analysis import contrast
 from airlens.corpus.run_folder import RunFolder

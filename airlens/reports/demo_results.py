@@ -18,13 +18,14 @@ from airlens.step_influence import Influence, influence
 from airlens.probes import key_value_probes
 from airlens.provenance import provenance
 from airlens.retrieval import retrieval_scores
-from airlens.selection import Selection, overlap, select
+from airlens.analysis.selection_overlap import overlap
+from airlens.selection import Selection, select
 from airlens.trace import Trace
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-    from airlens.types import Mode
+    from airlens.ablation import Mode
 
 SELECTORS = ("ais", "random", "length", "loss", "entropy", "ais_control")
 
