@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from .analysis.head_influence import head_influence as head_influence
     from .analysis.mirror import mirror_table as mirror_table
     from .analysis.selection_overlap import overlap as overlap
-    from .bundled import data_path as data_path
     from .corpus import Corpus as Corpus
     from .corpus.near_duplicates import near_duplicates as near_duplicates
     from .corpus.run import score_corpus as score_corpus
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from .explorers.head_explorer import HeadExplorer as HeadExplorer
     from .explorers.selection_explorer import SelectionExplorer as SelectionExplorer
     from .explorers.trace_explorer import TraceExplorer as TraceExplorer
+    from .files import data_path as data_path
     from .heads import Head as Head
     from .heads import HeadScores as HeadScores
     from .heads import HeadSet as HeadSet
@@ -81,7 +81,7 @@ _HOME = {
     "ablated": "ablation",
     "mean_z": "ablation",
     "AblationLab": "explorers.ablation_lab",
-    "data_path": "bundled",
+    "data_path": "files",
     "fast_allocator": "engine.process_settings",
     "confound_table": "analysis.confounds",
     "Corpus": "corpus",

@@ -285,7 +285,7 @@ def mean_z(
 
 def reference_texts(n: int = 8, per_text: int = 20) -> list[str]:
     """Paragraphs of bundled sentences: the default reference of the ``mean`` mode."""
-    from .bundled import sentences
+    from .files import sentences
 
     lines = sentences()
     return [" ".join(lines[i * per_text : (i + 1) * per_text]) for i in range(n)]

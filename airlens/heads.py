@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 from jaxtyping import Float
 
-from .cache import atomic_write_text
 from .errors import DataError, HeadError
+from .files import atomic_write_text
 
 if TYPE_CHECKING:
     import pandas as pd

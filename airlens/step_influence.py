@@ -31,9 +31,9 @@ import numpy as np
 import pandas as pd
 
 from .ablation import DEFAULT_MODE, MeanZ, Mode, as_head_set, mean_z
-from .cache import atomic_file, atomic_write_text
 from .encode import EncodedTrace, Long, Template, encode_traces, resolve_template
 from .errors import ConfigError, DataError
+from .files import atomic_file, atomic_write_text
 from .heads import HeadSet, random_heads
 from .provenance import provenance
 from .token_losses import Engine, Precision, fast_engine, trace_losses

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .cache import atomic_file
 from .errors import ConfigError, DataError
+from .files import atomic_file
 from .steps import Splitter as Splitter
 from .steps import Step as Step
 from .steps import split_steps

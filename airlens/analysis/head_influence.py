@@ -19,7 +19,6 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from airlens.ablation import DEFAULT_MODE, MODES, MeanZ, Mode, mean_z
-from airlens.cache import atomic_file, atomic_write_text
 from airlens.encode import EncodedTrace, Long, Template, encode_trace, resolve_template, windows
 from airlens.engine import Engine, choose_engine
 from airlens.engine.model import fast_model
@@ -27,6 +26,7 @@ from airlens.engine.packing import pack
 from airlens.engine.per_head import attribution_row, exact_row
 from airlens.engine.score import CPU_TOKENS, GPU_TOKENS
 from airlens.errors import ConfigError, DataError
+from airlens.files import atomic_file, atomic_write_text
 from airlens.heads import Head, HeadSet
 from airlens.provenance import fingerprint, provenance
 from airlens.token_losses import score_windows

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from airlens.ablation import DEFAULT_MODE
-from airlens.bundled import data_path
+from airlens.files import data_path
 from airlens.analysis.ablation_curves import ablation_curves
 from airlens.heads import TOP_SHARE, HeadScores
 from airlens.reading.load import load_traces

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from airlens.ablation import Mode
-from airlens.cache import atomic_write_text, write_tables
 from airlens.encode import Template
 from airlens.errors import ConfigError
+from airlens.files import atomic_write_text, write_tables
 from airlens.heads import HeadSet
 from airlens.provenance import fingerprint, model_info
 from airlens.reading.load import load_traces

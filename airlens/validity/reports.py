@@ -11,7 +11,7 @@ import pandas as pd
 
 from airlens.ablation import Mode
 from airlens.analysis.confounds import confound_table
-from airlens.cache import write_tables
+from airlens.files import write_tables
 from airlens.heads import HeadSet
 from airlens.provenance import provenance
 from airlens.step_influence import Influence
