@@ -28,6 +28,9 @@ from airlens.explorers.notebook_files import (
     with_parameters,
     write,
 )
+from airlens.explorers.notebook_files import (
+    parameters as parameters,
+)
 
 FOLDER = Path("notebooks")
 MOST_BYTES = 1_000_000  # GitHub shows nothing of a larger notebook
