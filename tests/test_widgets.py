@@ -16,7 +16,8 @@ import airlens as al
 from airlens.errors import ConfigError
 from airlens.explorers.base import put_figure
 from airlens.explorers.jobs import Worker
-from airlens.explorers.js import STATIC, DataTable, GridMap, TraceText, step_sides
+from airlens.explorers.js import STATIC, DataTable, GridMap, TraceText
+from airlens.explorers.traits import step_sides
 from airlens.figures.style import no_data
 
 

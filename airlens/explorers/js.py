@@ -6,29 +6,29 @@ anything. Each has a ``picked`` trait that changes when somebody picks something
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import anywidget
-import numpy as np
 import pandas as pd
 import traitlets as t
 
-from airlens.figures.html import hover_text, margin_number, piece_value, pieces
+from airlens.figures.html import pieces
 from airlens.figures.steps import row_dicts
-from airlens.figures.style import COLOURS, DOMAIN_CYCLE, limit
-from airlens.figures.text import clean, is_signed, known, label, number, shorten, visible
+from airlens.figures.style import DOMAIN_CYCLE
+
+from .traits import (
+    PALETTE,
+    colour_traits,
+    grid_traits,
+    scatter_traits,
+    table_traits,
+    text_traits,
+    token_traits,
+)
 
 STATIC = Path(__file__).parent / "static"
-PALETTE = [COLOURS["base"], COLOURS["ablated"], COLOURS["control"]]
-TABLE_TEXT = 200  # characters of a cell
-
-
-def plain(values: Any) -> list[float | None]:
-    """Floats for JSON, which has no NaN: None instead."""
-    array = np.asarray(values, dtype=np.float64).ravel()
-    return [float(v) if np.isfinite(v) else None for v in array]
 
 
 def _synced(trait: Any) -> Any:
@@ -52,6 +52,14 @@ class _Own(anywidget.AnyWidget):  # type: ignore[misc]
                 call(*change["new"][:-1])
 
         self.observe(report, "picked")
+
+    def _show(self, traits: Mapping[str, Any], *, new: bool = False) -> None:
+        """Set traits together; ``new``: what is shown is another thing, to be drawn anew."""
+        with self.hold_sync():
+            for name, value in traits.items():
+                setattr(self, name, value)
+            if new:
+                self.version += 1
 
 
 class GridMap(_Own):
@@ -80,11 +88,7 @@ class GridMap(_Own):
         self, values: Any, rows: Sequence[str], cols: Sequence[str], notes: Sequence[str]
     ) -> None:
         """Show ``values`` [rows, cols]; a note is what is said of a cell under the map."""
-        grid = np.asarray(values, dtype=np.float64)
-        with self.hold_sync():
-            self.bound = limit(grid.ravel(), 0.995)
-            self.values, self.notes = plain(grid), list(notes)
-            self.rows, self.cols = list(rows), list(cols)
+        self._show(grid_traits(values, rows, cols, notes))
 
 
 class TraceText(_Own):
@@ -109,36 +113,12 @@ class TraceText(_Own):
     def fill(self, tokens: pd.DataFrame, sides: pd.DataFrame, response: str) -> None:
         """Show the tokens of one trace and its steps; :meth:`colour` then colours them."""
         self._pieces = pieces(row_dicts(tokens), response)
-        with self.hold_sync():
-            self.texts = [piece.text for piece in self._pieces]
-            self.steps = [piece.step for piece in self._pieces]
-            self.notes = [hover_text(piece.tokens).replace("\n", "   ") for piece in self._pieces]
-            self.sides = step_sides(sides)
-            self.values = [None] * len(self._pieces)
-            self.current = -1
-            self.version += 1
+        self._show(text_traits(self._pieces, sides), new=True)
 
     def colour(self, tokens: pd.DataFrame, value: str, text: str = "", shown: str = "") -> None:
-        """Colour the text by a column of the same tokens, or by the AIS of their step.
-
-        Args:
-            tokens: the tokens given to :meth:`fill`, with the column ``value``.
-            value: the column.
-            text: says what the colour means; by default the column's own label.
-            shown: name of the value in the line under the text; none for a column of the tokens.
-        """
-        rows = {int(r["pos"]): r for r in row_dicts(tokens[["pos", value]])}
-        found = [
-            piece_value([rows.get(int(token["pos"]), {}) for token in piece.tokens], value)
-            for piece in self._pieces
-        ]
-        bound = limit(np.asarray(found, dtype=np.float64))
+        """Colour the text by a column of the tokens given to :meth:`fill`, see `colour_traits`."""
         # Together, or values would be seen on the scale of other values.
-        with self.hold_sync():
-            self.signed, self.bound = is_signed(value), bound
-            self.ends = [number(-bound) if self.signed else "0", number(bound)]
-            self.label, self.shown = text or label(value, token=True), shown
-            self.values = plain(found)
+        self._show(colour_traits(self._pieces, tokens, value, text, shown))
 
 
 class TokenLine(_Own):
@@ -158,40 +138,7 @@ class TokenLine(_Own):
 
     def fill(self, name: str, texts: Sequence[str], split: int | None) -> None:
         """Show these tokens under a heading; ``split``: the first that differs, None: none."""
-        differs = split is not None and split < len(texts)
-        with self.hold_sync():
-            self.name, self.texts = name, [clean(text) for text in texts]
-            self.split = -1 if split is None else split
-            self.marked = visible(texts[split]) if split is not None and differs else ""
-            self.version += 1
-
-
-def step_sides(steps: pd.DataFrame, value: str = "ais") -> list[dict[str, Any]]:
-    """What stands in the margin of each step: its number, label, value and control as bars."""
-    rows = row_dicts(steps)
-    names = (value, f"{value}_control")
-    sizes = [abs(float(r[n])) for r in rows for n in names if known(r.get(n))]
-    longest = max(sizes, default=0.0) or 1.0
-    return [_side(r, names, longest) for r in rows]
-
-
-def _side(row: dict[str, Any], names: tuple[str, str], longest: float) -> dict[str, Any]:
-    name = row.get("label") if known(row.get("label")) else ""
-    values = [float(row[n]) if known(row.get(n)) else None for n in names]
-    value, control = values
-    exact = ["" if v is None else number(v) for v in values]
-    said = f"step {int(row['step'])} {name}, AIS {exact[0] or 'unknown'}"
-    return {
-        "step": int(row["step"]),
-        "name": name,
-        "value": "" if value is None else margin_number(value),
-        "control": "" if control is None else margin_number(control),
-        "share": abs(value or 0.0) / longest,
-        "control_share": abs(control or 0.0) / longest,
-        "lower": (value or 0.0) < 0,
-        "note": "base loss under the floor" if row.get("below_floor") is True else "",
-        "aria": said + (f", random heads {exact[1]}" if exact[1] else ""),
-    }
+        self._show(token_traits(name, texts, split), new=True)
 
 
 class Scatter(_Own):
@@ -223,21 +170,8 @@ class Scatter(_Own):
         legend: str = "",
     ) -> None:
         """Show points; ``x`` and ``y`` are values (NaN: not drawn) and the name of the axis."""
-        names = sorted({str(group) for group in groups})
-        place = {name: i for i, name in enumerate(names)}
-        of = [str(group) for group in groups] or [""] * len(ids)
-        xs, ys = plain(x[0]), plain(y[0])
-        with self.hold_sync():
-            self.x, self.y, self.x_title, self.y_title = xs, ys, x[1], y[1]
-            self.groups, self.group = names, [place.get(name, 0) for name in of]
-            self.chosen = [i for i, kept in enumerate(chosen) if kept]
-            self.notes = [
-                f"{shorten(i, 40)}   {d}   {y[1]} {number(b)}   {x[1]} {number(a)}"
-                for i, d, a, b in zip(ids, of, xs, ys, strict=True)
-            ]
-            self.title = f"{y[1]} against {x[1]}, one point a sample"
-            self.legend = legend
-            self.version += 1
+        more: dict[str, Any] = {"groups": groups, "chosen": chosen, "legend": legend}
+        self._show(scatter_traits(x, y, ids=ids, **more), new=True)
 
 
 class DataTable(_Own):
@@ -253,20 +187,4 @@ class DataTable(_Own):
 
     def fill(self, frame: pd.DataFrame, bars: Sequence[str] = ()) -> None:
         """Show a frame; columns in ``bars`` get a bar as long as their value."""
-        most = {name: frame[name].abs().max() for name in bars if name in frame}
-        with self.hold_sync():
-            self.columns = [str(name) for name in frame.columns]
-            self.hints = [label(name) for name in self.columns]
-            self.rows = [[_cell(cell) for cell in r.values()] for r in row_dicts(frame)]
-            self.bars = [float(most[n]) if known(most.get(n)) else 0.0 for n in self.columns]
-            self.version += 1
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, (bool, np.bool_)):
-        return bool(value)
-    if isinstance(value, (int, np.integer)):
-        return int(value)
-    if isinstance(value, (float, np.floating)):
-        return float(value) if np.isfinite(value) else None
-    return shorten(value, TABLE_TEXT) if known(value) else None
+        self._show(table_traits(frame, bars), new=True)
