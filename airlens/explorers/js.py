@@ -89,6 +89,7 @@ class GridMap(_Own):
     show = _synced(t.Unicode("critical"))
     said = _synced(t.Unicode(""))
     row = _synced(t.Int(-1))
+    told = _synced(t.Unicode(""))
 
     def fill(
         self, values: Any, rows: Sequence[str], cols: Sequence[str], notes: Sequence[str]
@@ -122,6 +123,7 @@ class TraceText(_Own):
     heads = _synced(t.List([]))
     events = _synced(t.List([]))
     focus = _synced(t.List([]))
+    told = _synced(t.Unicode(""))
     pairs = _synced(t.List([]))
     measure = _synced(t.Unicode(""))
     threshold = _synced(t.Float(0.0))

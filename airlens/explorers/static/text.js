@@ -9,7 +9,8 @@
 //   pairs [[step], [source unit], [value], [value of random heads]], measure (what a value is),
 //   threshold, strongest (sources a step), show ("critical", "control" or "both"); current (step);
 //   focus: [], or [step, source unit] whose copied tokens are lit.
-// Reports: picked [step, n] when somebody picks a step; sets current at once.
+// Reports: picked [step, n] when somebody picks a step; sets current at once. told: what is copied
+//   between the two of focus, in words.
 const LISTED = 12; // copied tokens named in the line under the text
 
 function render({ model, el }) {
@@ -96,8 +97,11 @@ function render({ model, el }) {
     light(next);
     const more = words.length > LISTED ? `, and ${words.length - LISTED} more` : "";
     const pair = step === undefined ? "" : `${unitName(step, lowest)} from ${unitName(unit, lowest)}`;
-    readout.textContent = !pair ? (texts.length ? get("hint") : "")
-      : words.length ? `Copied by ${pair}: ${words.slice(0, LISTED).join(", ")}${more}` : `Nothing is copied by ${pair}.`;
+    const told = !pair ? "" : words.length ? `Copied by ${pair}: ${words.slice(0, LISTED).join(", ")}${more}` : `Nothing is copied by ${pair}.`;
+    readout.textContent = told || (texts.length ? get("hint") : "");
+    if (get("told") === told) return;
+    model.set("told", told);
+    model.save_changes();
   }
 
   function drawLinks(found) {
