@@ -27,7 +27,9 @@ class Tables:
 
 
 def _words(text: str, start: int) -> list[tuple[int, int, str]]:
-    return [(start + m.start(), start + m.end(), m[0]) for m in re.finditer(r"\s*\S+\s*\Z|\s*\S+", text)]
+    return [
+        (start + m.start(), start + m.end(), m[0]) for m in re.finditer(r"\s*\S+\s*\Z|\s*\S+", text)
+    ]
 
 
 def fake_sources(trace: al.Trace, prompt: list[str], seed: int = 0) -> Tables:
@@ -35,7 +37,15 @@ def fake_sources(trace: al.Trace, prompt: list[str], seed: int = 0) -> Tables:
     rng = np.random.default_rng(seed)
     units: list[dict[str, Any]] = []
     tokens: list[dict[str, Any]] = [
-        {"index": 0, "part": "template", "unit": pd.NA, "pos": pd.NA, "token": "<s>", "start": 0, "end": 3}
+        {
+            "index": 0,
+            "part": "template",
+            "unit": pd.NA,
+            "pos": pd.NA,
+            "token": "<s>",
+            "start": 0,
+            "end": 3,
+        }
     ]
     start = 3
     for unit, text in enumerate(prompt, start=-len(prompt)):
@@ -51,7 +61,11 @@ def fake_sources(trace: al.Trace, prompt: list[str], seed: int = 0) -> Tables:
             tokens.append(_token(len(tokens), "response", number, pos, word, a, b))
             pos += 1
         units[-1]["last"] = len(tokens) - 1
-    frame = pd.DataFrame(tokens).assign(id=trace.id, token_id=7).astype({"unit": "Int64", "pos": "Int64"})
+    frame = (
+        pd.DataFrame(tokens)
+        .assign(id=trace.id, token_id=7)
+        .astype({"unit": "Int64", "pos": "Int64"})
+    )
     events = _events(frame, rng)
     table = pd.DataFrame(units).assign(id=trace.id)
     table["n_tokens"] = table["last"] - table["first"] + 1
@@ -67,10 +81,14 @@ def fake_sources(trace: al.Trace, prompt: list[str], seed: int = 0) -> Tables:
         {"id": trace.id, "step": range(len(trace.steps)), "label": [s.label for s in trace.steps]}
     ).assign(ais=rng.random(len(trace.steps)), ais_control=rng.random(len(trace.steps)) / 5)
     pairs = _pairs(trace.id, table, events, rng)
-    return Tables(table, frame, pairs, steps, events.assign(id=trace.id), influence.reset_index(drop=True))
+    return Tables(
+        table, frame, pairs, steps, events.assign(id=trace.id), influence.reset_index(drop=True)
+    )
 
 
-def _unit(unit: int, kind: str, label: str | None, text: str, start: int, first: int) -> dict[str, Any]:
+def _unit(
+    unit: int, kind: str, label: str | None, text: str, start: int, first: int
+) -> dict[str, Any]:
     span = {"start": start, "end": start + len(text), "first": first, "last": first}
     return {"unit": unit, "kind": kind, "label": label, "text": text, **span}
 
@@ -138,8 +156,6 @@ def long_trace(steps: int = 150, words: int = 26, seed: int = 1) -> tuple[al.Tra
     ]
     labels = ["plan_generation", "active_computation", "uncertainty_management"]
     trace = al.Trace("long", "", "\n".join(lines)).with_steps("line")
-    cut = tuple(
-        al.Step(s.text, s.start, s.end, labels[i % 3]) for i, s in enumerate(trace.steps)
-    )
+    cut = tuple(al.Step(s.text, s.start, s.end, labels[i % 3]) for i, s in enumerate(trace.steps))
     prompt = [f"The number {int(n)} is given. " for n in rng.integers(100, 800, 10)]
     return al.Trace("long", "".join(prompt), trace.response, "", cut), prompt

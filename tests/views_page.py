@@ -65,7 +65,10 @@ def traits_of(tables: Tables, response: str, measure: str = "copies") -> dict[st
     arcs = {**TEXT, **pairs, "units": st.arc_units(tables.units), "show": "both"}
     matrix = {"marked": [], "show": "critical", "picked": [], "told": ""}
     matrix |= st.matrix_traits(tables.pairs, tables.units, measure)
-    return {name: {"colours": PALETTE} | t for name, t in (("text", text), ("arcs", arcs), ("matrix", matrix))}
+    return {
+        name: {"colours": PALETTE} | t
+        for name, t in (("text", text), ("arcs", arcs), ("matrix", matrix))
+    }
 
 
 def write_page(path: Path, tables: Tables, response: str, measure: str = "copies") -> Path:
@@ -87,5 +90,3 @@ def write_page(path: Path, tables: Tables, response: str, measure: str = "copies
         encoding="utf-8",
     )
     return path
-
-

@@ -52,7 +52,7 @@ class _Own(anywidget.AnyWidget):  # type: ignore[misc]
 
         self.observe(report, "picked")
 
-    def _show(self, traits: Mapping[str, Any], *, new: bool = False) -> None:
+    def show_traits(self, traits: Mapping[str, Any], *, new: bool = False) -> None:
         """Set traits together; ``new``: what is shown is another thing, to be drawn anew."""
         with self.hold_sync():
             for name, value in traits.items():
@@ -95,14 +95,14 @@ class GridMap(_Own):
         self, values: Any, rows: Sequence[str], cols: Sequence[str], notes: Sequence[str]
     ) -> None:
         """Show ``values`` [rows, cols]; a note is what is said of a cell under the map."""
-        self._show(grid_traits(values, rows, cols, notes))
+        self.show_traits(grid_traits(values, rows, cols, notes))
 
 
 class TraceText(_Own):
     """A trace as coloured text with its steps in the margin; a click picks a step.
 
-    With :meth:`add_sources` the prompt stands above it, a token that is pointed at shows where it
-    is copied from, and the step that is ``current`` the units that it fetches from.
+    The prompt may stand above it. After :meth:`add_events` a token that is pointed at shows where it
+    is copied from; with ``pairs``, the step that is ``current`` shows the units it fetches from.
     """
 
     _esm = script("text")
@@ -130,30 +130,39 @@ class TraceText(_Own):
     strongest = _synced(t.Int(5))
     show = _synced(t.Unicode("critical"))
 
-    def fill(self, tokens: pd.DataFrame, sides: pd.DataFrame, response: str) -> None:
-        """Show the tokens of one trace and its steps; :meth:`colour` then colours them."""
-        self._prompt: list[Piece] = []
+    def fill(
+        self,
+        tokens: pd.DataFrame,
+        sides: pd.DataFrame,
+        response: str,
+        units: pd.DataFrame | None = None,
+        all_tokens: pd.DataFrame | None = None,
+    ) -> None:
+        """Show the tokens of one trace and its steps; :meth:`colour` then colours them.
+
+        Args:
+            tokens, sides: tables of :func:`airlens.influence`, the rows of this trace.
+            response: its text.
+            units, all_tokens: ``units`` and ``tokens`` of :func:`airlens.sources`: the prompt is
+                shown above.
+        """
         self._pieces = pieces(row_dicts(tokens), response)
-        self._text = text_traits(self._pieces, sides)
-        self._show({**self._text, "events": [], "pairs": [], "focus": []}, new=True)
+        self._prompt: list[Piece] = []
+        text = text_traits(self._pieces, sides)
+        if units is not None and all_tokens is not None:
+            self._prompt = prompt_pieces(units, all_tokens)
+            text = with_prompt(text, self._prompt, units)
+        self.show_traits({**text, "events": [], "pairs": [], "focus": []}, new=True)
 
     def colour(self, tokens: pd.DataFrame, value: str, text: str = "", shown: str = "") -> None:
         """Colour the text by a column of the tokens given to :meth:`fill`, see `colour_traits`."""
         traits = colour_traits(self._pieces, tokens, value, text, shown)
         # Together, or values would be seen on the scale of other values.
-        self._show({**traits, "values": [None] * len(self._prompt) + traits["values"]})
+        self.show_traits({**traits, "values": [None] * len(self._prompt) + traits["values"]})
 
-    def add_sources(self, units: pd.DataFrame, tokens: pd.DataFrame, events: pd.DataFrame) -> None:
-        """Put the prompt above the response, and what each token is copied from into the text.
-
-        Args:
-            units, tokens, events: tables of :func:`airlens.sources`, the rows of this trace.
-        """
-        values = self.values[len(self._prompt) :]
-        self._prompt = prompt_pieces(units, tokens)
-        whole = with_prompt({**self._text, "values": values}, self._prompt, units)
-        found = event_traits(self._prompt, self._pieces, tokens, events)
-        self._show({**whole, **found, "current": self.current, "focus": []}, new=True)
+    def add_events(self, tokens: pd.DataFrame, events: pd.DataFrame) -> None:
+        """Have each token show where it is copied from; tables of :func:`airlens.sources`."""
+        self.show_traits(event_traits(self._prompt, self._pieces, tokens, events))
 
 
 class SourceArcs(_Own):
@@ -188,7 +197,7 @@ class TokenLine(_Own):
 
     def fill(self, name: str, texts: Sequence[str], split: int | None) -> None:
         """Show these tokens under a heading; ``split``: the first that differs, None: none."""
-        self._show(token_traits(name, texts, split), new=True)
+        self.show_traits(token_traits(name, texts, split), new=True)
 
 
 class Scatter(_Own):
@@ -221,7 +230,7 @@ class Scatter(_Own):
     ) -> None:
         """Show points; ``x`` and ``y`` are values (NaN: not drawn) and the name of the axis."""
         more: dict[str, Any] = {"groups": groups, "chosen": chosen, "legend": legend}
-        self._show(scatter_traits(x, y, ids=ids, **more), new=True)
+        self.show_traits(scatter_traits(x, y, ids=ids, **more), new=True)
 
 
 class DataTable(_Own):
@@ -237,4 +246,4 @@ class DataTable(_Own):
 
     def fill(self, frame: pd.DataFrame, bars: Sequence[str] = ()) -> None:
         """Show a frame; columns in ``bars`` get a bar as long as their value."""
-        self._show(table_traits(frame, bars), new=True)
+        self.show_traits(table_traits(frame, bars), new=True)

@@ -139,7 +139,9 @@ def matrix_traits(
     column, row = ({unit: i for i, unit in enumerate(which)} for which in (order, steps))
     values, controls = floats(pairs, measure), floats(pairs, f"{measure}_control")
     cells = pairs["step"].map(row) * len(order) + pairs["source"].map(column)
-    kept = np.isfinite(values) & (every | (np.nan_to_num(values) != 0) | (np.nan_to_num(controls) != 0))
+    kept = np.isfinite(values) & (
+        every | (np.nan_to_num(values) != 0) | (np.nan_to_num(controls) != 0)
+    )
     names = unit_names(units)
     return {
         "rows": [names[unit] for unit in steps],

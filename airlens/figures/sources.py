@@ -178,7 +178,10 @@ def _add_axes(fig: Any, panel: int, order: list[int], look: tuple[str, bool]) ->
     steps = [unit for unit in order if unit >= 0]
     x, y = ("xaxis2", "yaxis2") if panel else ("xaxis", "yaxis")
     domain = [0.53, 1] if panel else [0, 0.47 if both else 1]
-    near, far = (places(len(steps), 20), places(len(order), 10 if both else 20, len(order) - len(steps)))
+    near, far = (
+        places(len(steps), 20),
+        places(len(order), 10 if both else 20, len(order) - len(steps)),
+    )
     plain = {"showgrid": False, "zeroline": False, "ticklen": 2, "tickfont_size": 11}
     fig.update_layout(
         {
@@ -251,7 +254,10 @@ def source_arcs(
     aid += f"; width: {MEASURES.get(value, value)}"
     fig = figure(title or _headline(rows, value, long), aid, height=470, legend=True)
     ends = np.array([rows["source"].map(order.index), rows["step"].map(order.index)], dtype=float)
-    for name, found, sign in (("critical heads", values, 1), ("random heads (control)", control, -1)):
+    for name, found, sign in (
+        ("critical heads", values, 1),
+        ("random heads (control)", control, -1),
+    ):
         colour = COLOURS["ablated" if sign > 0 else "control"]
         drawn = np.where(above if sign > 0 else below, found, np.nan)
         _add_arcs(fig, (ends, drawn, hover), (name, colour, sign), (bound, top))
