@@ -88,7 +88,11 @@ class GridMap(_Own):
         self, values: Any, rows: Sequence[str], cols: Sequence[str], notes: Sequence[str]
     ) -> None:
         """Show ``values`` [rows, cols]; a note is what is said of a cell under the map."""
-        self._show(grid_traits(values, rows, cols, notes))
+        self.draw(grid_traits(values, rows, cols, notes))
+
+    def draw(self, traits: Mapping[str, Any]) -> None:
+        """Show what one of the functions of :mod:`airlens.explorers.traits` gives for a map."""
+        self._show(traits)
 
 
 class TraceText(_Own):

@@ -25,17 +25,11 @@ from .jobs import Worker, guarded
 from .js import TraceText
 from .single_heads import single_heads
 from .step_heads import Key, SingleHeads, StepHeads, keep
+from .traits import COLOURS_BY
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-COLOURS_BY = [
-    ("Δ NLL", "delta"),
-    ("AIS of the step", "ais"),
-    ("base NLL", "nll_base"),
-    ("entropy", "entropy"),
-    ("Δ NLL, random heads", "delta_control"),
-]
 SPLITTERS = ["as given", "auto", "paragraph", "line", "sentence"]
 KEPT = 8  # scored traces kept in memory
 
