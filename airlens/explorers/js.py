@@ -1,4 +1,4 @@
-"""Five small widgets of our own: map of cells, coloured text, tokens, scatter, table.
+"""Six small widgets of our own: map of cells, coloured text, arcs, tokens, scatter, table.
 
 Their scripts are in ``static/``: self-contained, set every text as text, and ask no server for
 anything. Each has a ``picked`` trait that changes when somebody picks something.
@@ -7,17 +7,18 @@ anything. Each has a ``picked`` trait that changes when somebody picks something
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import anywidget
 import pandas as pd
 import traitlets as t
 
-from airlens.figures.html import pieces
+from airlens.figures.html import Piece, pieces
 from airlens.figures.steps import row_dicts
 from airlens.figures.style import DOMAIN_CYCLE
 
+from .scripts import script, stylesheet
+from .source_traits import event_traits, prompt_pieces, with_prompt
 from .traits import (
     PALETTE,
     colour_traits,
@@ -28,8 +29,6 @@ from .traits import (
     token_traits,
 )
 
-STATIC = Path(__file__).parent / "static"
-
 
 def _synced(trait: Any) -> Any:
     """The trait, kept the same in Python and in the page."""
@@ -39,7 +38,7 @@ def _synced(trait: Any) -> Any:
 class _Own(anywidget.AnyWidget):  # type: ignore[misc]
     """A widget whose script reports what was picked, as a list that ends in a running number."""
 
-    _css = STATIC / "airlens.css"
+    _css = stylesheet()
     picked = _synced(t.List([]))
     version = _synced(t.Int(0))
     colours = _synced(t.List(PALETTE))
@@ -65,10 +64,12 @@ class _Own(anywidget.AnyWidget):  # type: ignore[misc]
 class GridMap(_Own):
     """Cells in rows and columns, coloured by a value; a click picks, Shift+click toggles.
 
+    With ``at``, ``values`` and ``controls`` are those of the cells named there; the rest is empty.
+
     ``picked`` is ``[index, toggle, n]`` with index = row * number of columns + column.
     """
 
-    _esm = STATIC / "grid.js"
+    _esm = script("grid")
     rows = _synced(t.List([]))
     cols = _synced(t.List([]))
     values = _synced(t.List([]))
@@ -83,6 +84,11 @@ class GridMap(_Own):
     hint = _synced(t.Unicode(""))
     row_title = _synced(t.Unicode(""))
     col_title = _synced(t.Unicode(""))
+    at = _synced(t.List([]))
+    controls = _synced(t.List([]))
+    show = _synced(t.Unicode("critical"))
+    said = _synced(t.Unicode(""))
+    row = _synced(t.Int(-1))
 
     def fill(
         self, values: Any, rows: Sequence[str], cols: Sequence[str], notes: Sequence[str]
@@ -96,9 +102,13 @@ class GridMap(_Own):
 
 
 class TraceText(_Own):
-    """A trace as coloured text with its steps in the margin; a click picks a step."""
+    """A trace as coloured text with its steps in the margin; a click picks a step.
 
-    _esm = STATIC / "text.js"
+    With :meth:`add_sources` the prompt stands above it, a token that is pointed at shows where it
+    is copied from, and the step that is ``current`` the units that it fetches from.
+    """
+
+    _esm = script("text")
     texts = _synced(t.List([]))
     steps = _synced(t.List([]))
     values = _synced(t.List([]))
@@ -113,16 +123,54 @@ class TraceText(_Own):
     empty = _synced(t.Unicode("no trace to show"))
     hint = _synced(t.Unicode("Point at a token for its numbers."))
     current = _synced(t.Int(-1))
+    heads = _synced(t.List([]))
+    events = _synced(t.List([]))
+    focus = _synced(t.List([]))
+    pairs = _synced(t.List([]))
+    measure = _synced(t.Unicode(""))
+    threshold = _synced(t.Float(0.0))
+    strongest = _synced(t.Int(5))
+    show = _synced(t.Unicode("critical"))
 
     def fill(self, tokens: pd.DataFrame, sides: pd.DataFrame, response: str) -> None:
         """Show the tokens of one trace and its steps; :meth:`colour` then colours them."""
+        self._prompt: list[Piece] = []
         self._pieces = pieces(row_dicts(tokens), response)
-        self._show(text_traits(self._pieces, sides), new=True)
+        self._text = text_traits(self._pieces, sides)
+        self._show({**self._text, "events": [], "pairs": [], "focus": []}, new=True)
 
     def colour(self, tokens: pd.DataFrame, value: str, text: str = "", shown: str = "") -> None:
         """Colour the text by a column of the tokens given to :meth:`fill`, see `colour_traits`."""
+        traits = colour_traits(self._pieces, tokens, value, text, shown)
         # Together, or values would be seen on the scale of other values.
-        self._show(colour_traits(self._pieces, tokens, value, text, shown))
+        self._show({**traits, "values": [None] * len(self._prompt) + traits["values"]})
+
+    def add_sources(self, units: pd.DataFrame, tokens: pd.DataFrame, events: pd.DataFrame) -> None:
+        """Put the prompt above the response, and what each token is copied from into the text.
+
+        Args:
+            units, tokens, events: tables of :func:`airlens.sources`, the rows of this trace.
+        """
+        values = self.values[len(self._prompt) :]
+        self._prompt = prompt_pieces(units, tokens)
+        whole = with_prompt({**self._text, "values": values}, self._prompt, units)
+        found = event_traits(self._prompt, self._pieces, tokens, events)
+        self._show({**whole, **found, "current": self.current, "focus": []}, new=True)
+
+
+class SourceArcs(_Own):
+    """A trace as a line of units with an arc from each step to its sources; a click picks a step."""
+
+    _esm = script("arcs")
+    units = _synced(t.List([]))
+    pairs = _synced(t.List([]))
+    measure = _synced(t.Unicode(""))
+    threshold = _synced(t.Float(0.0))
+    strongest = _synced(t.Int(5))
+    show = _synced(t.Unicode("both"))
+    current = _synced(t.Int(-1))
+    hint = _synced(t.Unicode("Point at a step for its sources."))
+    empty = _synced(t.Unicode(""))
 
 
 class TokenLine(_Own):
@@ -131,7 +179,7 @@ class TokenLine(_Own):
     Where ``pickable``, a click or the arrow keys pick a token: ``picked`` is ``[index, n]``.
     """
 
-    _esm = STATIC / "tokens.js"
+    _esm = script("tokens")
     name = _synced(t.Unicode(""))
     texts = _synced(t.List([]))
     split = _synced(t.Int(-1))
@@ -148,7 +196,7 @@ class TokenLine(_Own):
 class Scatter(_Own):
     """Points in colours of their group; a click picks one, a drawn loop (``lasso``) many."""
 
-    _esm = STATIC / "scatter.js"
+    _esm = script("scatter")
     x = _synced(t.List([]))
     y = _synced(t.List([]))
     group = _synced(t.List([]))
@@ -181,7 +229,7 @@ class Scatter(_Own):
 class DataTable(_Own):
     """A table that is sorted and filtered where it is shown; a click picks a row."""
 
-    _esm = STATIC / "table.js"
+    _esm = script("table")
     columns = _synced(t.List([]))
     hints = _synced(t.List([]))
     rows = _synced(t.List([]))

@@ -16,7 +16,7 @@ function button(className, parent, text, label) {
   return node;
 }
 
-function draw(tag, attributes, parent) {
+function shape(tag, attributes, parent) {
   const node = document.createElementNS(SVG, tag);
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
   if (parent) parent.appendChild(node);
