@@ -52,8 +52,8 @@ class _Own(anywidget.AnyWidget):  # type: ignore[misc]
 
         self.observe(report, "picked")
 
-    def show_traits(self, traits: Mapping[str, Any], *, new: bool = False) -> None:
-        """Set traits together; ``new``: what is shown is another thing, to be drawn anew."""
+    def draw(self, traits: Mapping[str, Any], *, new: bool = False) -> None:
+        """Show what a function of `traits` or `source_traits` gives; ``new``: draw all anew."""
         with self.hold_sync():
             for name, value in traits.items():
                 setattr(self, name, value)
@@ -95,7 +95,7 @@ class GridMap(_Own):
         self, values: Any, rows: Sequence[str], cols: Sequence[str], notes: Sequence[str]
     ) -> None:
         """Show ``values`` [rows, cols]; a note is what is said of a cell under the map."""
-        self.show_traits(grid_traits(values, rows, cols, notes))
+        self.draw(grid_traits(values, rows, cols, notes))
 
 
 class TraceText(_Own):
@@ -152,17 +152,17 @@ class TraceText(_Own):
         if units is not None and all_tokens is not None:
             self._prompt = prompt_pieces(units, all_tokens)
             text = with_prompt(text, self._prompt, units)
-        self.show_traits({**text, "events": [], "pairs": [], "focus": []}, new=True)
+        self.draw({**text, "events": [], "pairs": [], "focus": []}, new=True)
 
     def colour(self, tokens: pd.DataFrame, value: str, text: str = "", shown: str = "") -> None:
         """Colour the text by a column of the tokens given to :meth:`fill`, see `colour_traits`."""
         traits = colour_traits(self._pieces, tokens, value, text, shown)
         # Together, or values would be seen on the scale of other values.
-        self.show_traits({**traits, "values": [None] * len(self._prompt) + traits["values"]})
+        self.draw({**traits, "values": [None] * len(self._prompt) + traits["values"]})
 
     def add_events(self, tokens: pd.DataFrame, events: pd.DataFrame) -> None:
         """Have each token show where it is copied from; tables of :func:`airlens.sources`."""
-        self.show_traits(event_traits(self._prompt, self._pieces, tokens, events))
+        self.draw(event_traits(self._prompt, self._pieces, tokens, events))
 
 
 class SourceArcs(_Own):
@@ -197,7 +197,7 @@ class TokenLine(_Own):
 
     def fill(self, name: str, texts: Sequence[str], split: int | None) -> None:
         """Show these tokens under a heading; ``split``: the first that differs, None: none."""
-        self.show_traits(token_traits(name, texts, split), new=True)
+        self.draw(token_traits(name, texts, split), new=True)
 
 
 class Scatter(_Own):
@@ -230,7 +230,7 @@ class Scatter(_Own):
     ) -> None:
         """Show points; ``x`` and ``y`` are values (NaN: not drawn) and the name of the axis."""
         more: dict[str, Any] = {"groups": groups, "chosen": chosen, "legend": legend}
-        self.show_traits(scatter_traits(x, y, ids=ids, **more), new=True)
+        self.draw(scatter_traits(x, y, ids=ids, **more), new=True)
 
 
 class DataTable(_Own):
@@ -246,4 +246,4 @@ class DataTable(_Own):
 
     def fill(self, frame: pd.DataFrame, bars: Sequence[str] = ()) -> None:
         """Show a frame; columns in ``bars`` get a bar as long as their value."""
-        self.show_traits(table_traits(frame, bars), new=True)
+        self.draw(table_traits(frame, bars), new=True)

@@ -146,9 +146,9 @@ class StepSources:
         self.threshold.max = most(found.pairs, self.measure.value) or 1.0
         self.threshold.step = self.threshold.max / 50
         traits = pair_traits(found.pairs, self.measure.value)
-        self.text.show_traits(traits)
-        self.arcs.show_traits({**traits, "units": arc_units(found.units), "current": -1}, new=True)
-        self.map.show_traits(matrix_traits(found.pairs, found.units, self.measure.value))
+        self.text.draw(traits)
+        self.arcs.draw({**traits, "units": arc_units(found.units), "current": -1}, new=True)
+        self.map.draw(matrix_traits(found.pairs, found.units, self.measure.value))
         self.choose(self.text.current)
         unknown = self.measure.value == "knockout" and not found.pairs["measured"].any()
         self.knock.layout.display = "" if unknown else "none"

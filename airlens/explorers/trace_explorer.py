@@ -29,17 +29,11 @@ from .single_heads import single_heads
 from .step_heads import Key, SingleHeads, StepHeads, keep
 from .step_sources import MeasureSources, StepSources
 from .trace_picker import TracePicker
+from .traits import COLOURS_BY
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-COLOURS_BY = [
-    ("Δ NLL", "delta"),
-    ("AIS of the step", "ais"),
-    ("base NLL", "nll_base"),
-    ("entropy", "entropy"),
-    ("Δ NLL, random heads", "delta_control"),
-]
 KEPT = 8  # scored traces kept in memory
 
 

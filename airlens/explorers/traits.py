@@ -7,7 +7,7 @@ shared (:mod:`airlens.webpage`). Nothing here knows a widget.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,9 +17,20 @@ from airlens.figures.steps import row_dicts
 from airlens.figures.style import COLOURS, limit
 from airlens.figures.text import clean, is_signed, known, label, number, shorten, visible
 
+if TYPE_CHECKING:
+    from airlens.heads import HeadScores
+
 Traits = dict[str, Any]
 PALETTE = [COLOURS["base"], COLOURS["ablated"], COLOURS["control"]]
 TABLE_TEXT = 200  # characters of a cell
+COLOURS_BY = [
+    ("Δ NLL", "delta"),
+    ("AIS of the step", "ais"),
+    ("base NLL", "nll_base"),
+    ("entropy", "entropy"),
+    ("Δ NLL, random heads", "delta_control"),
+]
+"""What a text can be coloured by: name and column."""
 
 
 def plain(values: Any) -> list[float | None]:
@@ -40,6 +51,49 @@ def grid_traits(
         "rows": list(rows),
         "cols": list(cols),
     }
+
+
+def head_traits(scores: HeadScores) -> Traits:
+    """The map of a score of all heads, layers upward."""
+    frame = scores.to_frame().sort_values(["layer", "head"])
+    notes = [
+        f"{r.name}   {scores.detector} score {number(r.score)}   95 % interval "
+        f"{number(r.lo)} to {number(r.hi)}   rank {r.rank} of {len(frame)}"
+        for r in frame.set_index("name", drop=False).itertuples(index=False)
+    ]
+    rows, cols = ([str(i) for i in range(n)] for n in scores.scores.shape)
+    look = {
+        "title": f"{scores.detector} score",
+        "signed": bool((scores.scores < 0).any()),
+        "row_title": "layer",
+        "col_title": "head",
+    }
+    return {**grid_traits(scores.scores, rows, cols, notes), **look}
+
+
+def step_head_traits(rows: pd.DataFrame, step: int | None = None) -> Traits:
+    """The map of heads and steps: what each head alone, ablated, changes.
+
+    Args:
+        rows: one row a head and step: name, step, delta (nats a token).
+        step: the heads that move this step most come first, and it has a column in any case; None
+            keeps the order of the rows.
+    """
+    grid = rows.pivot(index="name", columns="step", values="delta")
+    grid = grid.reindex(index=rows["name"].drop_duplicates())
+    grid = grid.reindex(columns=range(max(int(rows["step"].max()), step or 0) + 1))
+    title = "Δ loss of each step, each head ablated alone"
+    if step is not None:
+        grid = grid.loc[grid[step].abs().sort_values(ascending=False, kind="stable").index]
+        title += f"; most moved at step {step} first"
+    notes = [
+        f"{name}, step {i}: Δ NLL {number(value)} nats a token"
+        for name, line in zip(grid.index, grid.to_numpy(), strict=True)
+        for i, value in enumerate(line)
+    ]
+    names, steps = [str(name) for name in grid.index], [str(c) for c in grid.columns]
+    look = {"title": title, "col_title": "step", "signed": True, "upward": False, "current": -1}
+    return {**grid_traits(grid.to_numpy(), names, steps, notes), **look}
 
 
 def text_traits(pieces: Sequence[Piece], steps: pd.DataFrame) -> Traits:
