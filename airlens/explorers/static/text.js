@@ -79,7 +79,7 @@ function render({ model, el }) {
     const events = copies.get(i) ?? [], texts = get("texts"), steps = get("steps"), value = get("values")[i];
     moveCursor(i);
     light(new Map(events.map(([from, , weight]) => [from, weight])));
-    const from = events.map(([piece, head, weight]) => `${get("heads")[head]} ${short(weight)} from \u201c${texts[piece]}\u201d in ${unitName(steps[piece], lowest)}`);
+    const from = events.map(([piece, head, weight]) => `${get("heads")[head]} ${short(weight)} from ${quote(texts[piece])} in ${unitName(steps[piece], lowest)}`);
     const shown = get("shown") && value !== null && value !== undefined ? `  ${get("shown")} ${short(value, 3)}` : "";
     readout.textContent = `${get("notes")[i] ?? ""}${shown}${from.length ? `\ncopied by ${from.join(", ")}` : ""}`;
   }
@@ -92,7 +92,7 @@ function render({ model, el }) {
     for (const [i, events] of step === undefined ? [] : copies) for (const [from, head, weight] of events) {
       if (steps[i] !== step || steps[from] !== unit) continue;
       next.set(i, weight).set(from, weight);
-      words.push(`\u201c${texts[i]}\u201d (${get("heads")[head]} ${short(weight)})`);
+      words.push(`${quote(texts[i])} (${get("heads")[head]} ${short(weight)})`);
     }
     light(next);
     const more = words.length > LISTED ? `, and ${words.length - LISTED} more` : "";
