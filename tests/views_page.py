@@ -17,39 +17,15 @@ from airlens.figures.html import pieces
 from airlens.figures.steps import row_dicts
 
 POLICY = "default-src 'none'; script-src 'nonce-views'; style-src 'nonce-views'"
-HOST = """
-const models = {}, data = JSON.parse(document.getElementById("data").textContent);
-for (const [name, traits] of Object.entries(data)) {
-  const calls = new Map();
-  models[name] = {
-    get: (trait) => traits[trait],
-    set(trait, value) { if (traits[trait] !== value) { traits[trait] = value; for (const call of calls.get(`change:${trait}`) ?? []) call(); } },
-    on(what, call) { calls.set(what, [...(calls.get(what) ?? []), call]); },
-    off(what, call) { calls.set(what, (calls.get(what) ?? []).filter((one) => one !== call)); },
-    save_changes() {},
-  };
-}
-const { text, arcs, matrix } = models, units = arcs.get("units"), prompt = units.filter((unit) => unit < 0).length;
-function choose(step, focus = []) {
-  text.set("focus", focus);
-  for (const model of [text, arcs]) model.set("current", step);
-  matrix.set("row", step); matrix.set("column", focus.length ? units.indexOf(focus[1]) : -1);
-}
-for (const model of [text, arcs]) model.on("change:picked", () => choose(model.get("picked")[0]));
-matrix.on("change:picked", () => {
-  const index = matrix.get("picked")[0];
-  matrix.set("current", index);
-  choose(Math.floor(index / units.length), [Math.floor(index / units.length), units[index % units.length]]);
-});
-text.on("change:told", () => matrix.set("told", text.get("told")));
-for (const [name, view] of Object.entries(views)) view.render({ model: models[name], el: document.getElementById(name) });
-"""
-LAYOUT = """:root { color-scheme: light dark; } body { margin: 12px; font-family: system-ui, sans-serif; }
+HOST = Path(__file__).with_name("views_host.js")
+LAYOUT = """:root { color-scheme: light dark; }
+body { margin: 12px; font-family: system-ui, sans-serif; }
 .beside { display: flex; gap: 8px; align-items: flex-start; }
 #arcs { flex: 0 0 170px; min-width: 0; } #text { flex: 1 1 0; min-width: 0; }"""
 TEXT = {
     "empty": "", "legend": "margin: AIS", "hint": "Point at a token.", "threshold": 0.0,
-    "strongest": 5, "show": "critical", "focus": [], "told": "", "current": -1, "version": 1, "picked": [],
+    "strongest": 5, "show": "critical", "focus": [], "told": "",
+    "current": -1, "version": 1, "picked": [],
 }  # fmt: skip
 
 
@@ -75,9 +51,9 @@ def write_page(path: Path, tables: Tables, response: str, measure: str = "copies
     """Write the page; it opens from disk."""
     data = json.dumps(traits_of(tables, response, measure), allow_nan=False).replace("<", "\\u003c")
     names = {"text": "text", "arcs": "arcs", "matrix": "grid"}
+    ending = ("export default { render };", "return { render };")
     views = ",\n".join(
-        f"{name}: (() => {{ {script(file).replace('export default { render };', 'return { render };')} }})()"
-        for name, file in names.items()
+        f"{name}: (() => {{ {script(file).replace(*ending)} }})()" for name, file in names.items()
     )
     path.write_text(
         f"""<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>views</title>
@@ -86,7 +62,7 @@ def write_page(path: Path, tables: Tables, response: str, measure: str = "copies
 <div class="beside"><div id="arcs"></div><div id="text"></div></div><div id="matrix"></div>
 <script type="application/json" id="data">{data}</script>
 <script nonce="views">const views = {{ {views} }};
-{HOST}</script></body></html>""",
+{HOST.read_text("utf-8")}</script></body></html>""",
         encoding="utf-8",
     )
     return path

@@ -101,8 +101,8 @@ class GridMap(_Own):
 class TraceText(_Own):
     """A trace as coloured text with its steps in the margin; a click picks a step.
 
-    The prompt may stand above it. After :meth:`add_events` a token that is pointed at shows where it
-    is copied from; with ``pairs``, the step that is ``current`` shows the units it fetches from.
+    The prompt may stand above it. After :meth:`add_events` a token that is pointed at shows where
+    it is copied from; with ``pairs``, the step that is ``current`` shows its sources.
     """
 
     _esm = script("text")
@@ -141,10 +141,11 @@ class TraceText(_Own):
         """Show the tokens of one trace and its steps; :meth:`colour` then colours them.
 
         Args:
-            tokens, sides: tables of :func:`airlens.influence`, the rows of this trace.
+            tokens: of :func:`airlens.influence`, the rows of this trace.
+            sides: its steps.
             response: its text.
-            units, all_tokens: ``units`` and ``tokens`` of :func:`airlens.sources`: the prompt is
-                shown above.
+            units: of :func:`airlens.sources`; with ``all_tokens``, the prompt is shown above.
+            all_tokens: ``tokens`` of :func:`airlens.sources`.
         """
         self._pieces = pieces(row_dicts(tokens), response)
         self._prompt: list[Piece] = []
@@ -166,7 +167,7 @@ class TraceText(_Own):
 
 
 class SourceArcs(_Own):
-    """A trace as a line of units with an arc from each step to its sources; a click picks a step."""
+    """A trace as a line of units, with arcs from steps to their sources; a click picks a step."""
 
     _esm = script("arcs")
     units = _synced(t.List([]))

@@ -150,7 +150,8 @@ def matrix_traits(
         "values": rounded(values[kept]),
         "controls": rounded(controls[kept]),
         "notes": [],
-        "said": f"step {{row}} from {{col}}: {MEASURES[measure]} {{value}}, random heads {{control}}",
+        "said": f"step {{row}} from {{col}}: {MEASURES[measure]} {{value}}, "
+        "random heads {control}",
         "bound": limit(values if is_signed(measure) else values[values > 0]),
         "signed": is_signed(measure),
         "upward": False,
