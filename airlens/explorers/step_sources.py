@@ -11,8 +11,8 @@ import pandas as pd
 from airlens.encode import Template, encode_trace
 from airlens.figures.text import shorten
 from airlens.heads import HeadSet
-from airlens.source_units import token_table, unit_table, units_of
 from airlens.step_sources import Sources, sources
+from airlens.step_sources.units import token_table, unit_table, units_of
 from airlens.trace import Trace
 
 from .base import row
