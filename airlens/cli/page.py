@@ -78,10 +78,11 @@ def page(
     address keeps what is shown: send page.html#trace=3&step=12.
     """
     from airlens.bundled import data_path
-    from airlens.load import load_traces
-    from airlens.measure import influence
     from airlens.model import load_model
-    from airlens.step_sources import Measure, sources
+    from airlens.reading.load import load_traces
+    from airlens.step_influence import influence
+    from airlens.step_sources import sources
+    from airlens.step_sources.measures import Measure
     from airlens.webpage import page as write_page
 
     chosen = load_traces(traces or data_path("traces.jsonl"), splitter=splitter, limit=n)
@@ -106,7 +107,7 @@ def page(
 def _heads(
     bridge: TransformerBridge, heads: str, seed: int, progress: bool
 ) -> tuple[HeadScores | None, HeadSet]:
-    """Scores of all heads, where known, and the critical ones: of a file, as named, or found now."""
+    """Scores of all heads where known, and the critical ones: of a file, as named, or found."""
     from airlens.heads import HeadScores, HeadSet, load_heads
     from airlens.probes import key_value_probes
     from airlens.retrieval import retrieval_scores

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from airlens.heads import HeadScores
-    from airlens.measure import Influence
+    from airlens.step_influence import Influence
     from airlens.step_sources import Sources
 
 

@@ -18,7 +18,7 @@ from airlens.figures.text import DASH, clean, known, number, percent, shorten
 from .data import copied_shares
 
 if TYPE_CHECKING:
-    from airlens.measure import Influence
+    from airlens.step_influence import Influence
     from airlens.step_sources import Sources
     from airlens.trace import Trace
 
@@ -151,10 +151,10 @@ def _bar(value: object, longest: float, kind: str) -> str:
     real = float(str(value))
     kind = "cool" if real < 0 and kind == "warm" else kind
     width = 60 * min(abs(real) / longest, 1.0)
-    text = margin_number(real)
     return (
-        f'<span class="meter"><svg class="{kind}" width="62" height="6" aria-hidden="true">'
-        f'<rect width="{max(width, 1):.0f}" height="6" rx="1"></rect></svg>{text}</span>'
+        f'<span class="meter"><span>{margin_number(real)}</span>'
+        f'<svg class="{kind}" width="60" height="6" aria-hidden="true">'
+        f'<rect width="{max(width, 1):.0f}" height="6" rx="1"></rect></svg></span>'
     )
 
 
@@ -186,16 +186,16 @@ def _select(id: str, name: str, options: Iterable[tuple[str, str]]) -> str:
 
 
 def _below(data: Mapping[str, Any]) -> str:
-    maps = ""
-    if data["map"] is not None:
-        maps += f'<section><h2>{_MAP[0]}</h2><p>{_MAP[1]}</p><div id="map"></div></section>'
-    if data["alone"]:
-        maps += (
-            f'<section id="alone-part"><h2>{_ALONE[0]}</h2><p>{_ALONE[1]}</p>'
-            '<div id="alone"></div></section>'
-        )
-    samples = f'<section><h2>{_SAMPLES[0]}</h2><p>{_SAMPLES[1]}</p><div id="table"></div></section>'
-    return f'<div class="below">{maps}</div>{samples}'
+    where = _section("map-part", _MAP, "map") if data["map"] is not None else ""
+    alone = _section("alone-part", _ALONE, "alone") if data["alone"] else ""
+    table = _section("table-part", _SAMPLES, "table")
+    kind = "below" if where else "below alone"
+    return f'<div class="{kind}">{where}<div>{alone}{table}</div></div>'
+
+
+def _section(id: str, words: tuple[str, str], place: str) -> str:
+    head, text = map(escape, words)
+    return f'<section id="{id}"><h2>{head}</h2><p>{text}</p><div id="{place}"></div></section>'
 
 
 _MAP = (
@@ -209,8 +209,8 @@ _ALONE = (
 )
 _SAMPLES = (
     "The traces side by side",
-    "Click a heading to sort, a row to read its trace. Samples are selected for a high AIS: here is "
-    "what random heads, length and base loss say of the same ones.",
+    "Click a heading to sort, a row to read its trace. Samples are selected for a high AIS; beside "
+    "it stands what random heads, length and base loss say of them.",
 )
 
 

@@ -36,7 +36,7 @@ from airlens.figures.text import MEASURES, label
 
 if TYPE_CHECKING:
     from airlens.heads import HeadScores
-    from airlens.measure import Influence
+    from airlens.step_influence import Influence
     from airlens.step_sources import Sources
     from airlens.trace import Trace
 
@@ -45,13 +45,11 @@ SAMPLES = {
     "id": "trace",
     "domain": "domain",
     "ais": "AIS",
-    "ais_control": "AIS, random heads",
+    "ais_control": "AIS (random)",
     "copied": "copied",
-    "copied_control": "copied, random heads",
+    "copied_control": "copied (random)",
     "loss_base": "base loss",
-    "loss_ref": "ablated loss",
     "n_tokens": "tokens",
-    "n_steps": "steps",
 }
 """The columns of the table of samples, and their headings."""
 HINTS = {
@@ -69,7 +67,8 @@ def index_data(
 ) -> Traits:
     """What the page needs before a trace is chosen."""
     frame = samples_frame(result, sources)
-    table = table_traits(frame, bars=("ais", "ais_control", "copied", "copied_control"))
+    table = table_traits(frame)
+    table["bars"] = _bars(frame)
     table["columns"] = [SAMPLES[name] for name in frame.columns]
     table["hints"] = [HINTS.get(name) or label(name) for name in frame.columns]
     controls = bool(result.provenance.get("controls"))
@@ -162,6 +161,16 @@ def samples_frame(result: Influence, sources: Sources | None) -> pd.DataFrame:
     if sources is not None and len(sources.steps):
         frame = frame.merge(copied_shares(sources.steps), on="id", how="left")
     return frame[[name for name in SAMPLES if name in frame and frame[name].notna().any()]]
+
+
+def _bars(frame: pd.DataFrame) -> list[float]:
+    """The longest bar of each column: one length for a score and for its control."""
+    most = dict.fromkeys(frame.columns, 0.0)
+    for name in ("ais", "copied"):
+        both = [column for column in (name, f"{name}_control") if column in frame]
+        longest = float(frame[both].abs().max().max()) if both else 0.0
+        most |= {column: longest for column in both if longest == longest}
+    return list(most.values())
 
 
 def copied_shares(steps: pd.DataFrame) -> pd.DataFrame:
