@@ -52,8 +52,8 @@ class _Own(anywidget.AnyWidget):  # type: ignore[misc]
 
         self.observe(report, "picked")
 
-    def _show(self, traits: Mapping[str, Any], *, new: bool = False) -> None:
-        """Set traits together; ``new``: what is shown is another thing, to be drawn anew."""
+    def draw(self, traits: Mapping[str, Any], *, new: bool = False) -> None:
+        """Show what a function of `traits` or `source_traits` gives; ``new``: draw all anew."""
         with self.hold_sync():
             for name, value in traits.items():
                 setattr(self, name, value)
@@ -89,6 +89,7 @@ class GridMap(_Own):
     show = _synced(t.Unicode("critical"))
     said = _synced(t.Unicode(""))
     row = _synced(t.Int(-1))
+    told = _synced(t.Unicode(""))
 
     def fill(
         self, values: Any, rows: Sequence[str], cols: Sequence[str], notes: Sequence[str]
@@ -96,16 +97,12 @@ class GridMap(_Own):
         """Show ``values`` [rows, cols]; a note is what is said of a cell under the map."""
         self.draw(grid_traits(values, rows, cols, notes))
 
-    def draw(self, traits: Mapping[str, Any]) -> None:
-        """Show what one of the functions of :mod:`airlens.explorers.traits` gives for a map."""
-        self._show(traits)
-
 
 class TraceText(_Own):
     """A trace as coloured text with its steps in the margin; a click picks a step.
 
-    With :meth:`add_sources` the prompt stands above it, a token that is pointed at shows where it
-    is copied from, and the step that is ``current`` the units that it fetches from.
+    The prompt may stand above it. After :meth:`add_events` a token that is pointed at shows where
+    it is copied from; with ``pairs``, the step that is ``current`` shows its sources.
     """
 
     _esm = script("text")
@@ -126,40 +123,51 @@ class TraceText(_Own):
     heads = _synced(t.List([]))
     events = _synced(t.List([]))
     focus = _synced(t.List([]))
+    told = _synced(t.Unicode(""))
     pairs = _synced(t.List([]))
     measure = _synced(t.Unicode(""))
     threshold = _synced(t.Float(0.0))
     strongest = _synced(t.Int(5))
     show = _synced(t.Unicode("critical"))
 
-    def fill(self, tokens: pd.DataFrame, sides: pd.DataFrame, response: str) -> None:
-        """Show the tokens of one trace and its steps; :meth:`colour` then colours them."""
-        self._prompt: list[Piece] = []
+    def fill(
+        self,
+        tokens: pd.DataFrame,
+        sides: pd.DataFrame,
+        response: str,
+        units: pd.DataFrame | None = None,
+        all_tokens: pd.DataFrame | None = None,
+    ) -> None:
+        """Show the tokens of one trace and its steps; :meth:`colour` then colours them.
+
+        Args:
+            tokens: of :func:`airlens.influence`, the rows of this trace.
+            sides: its steps.
+            response: its text.
+            units: of :func:`airlens.sources`; with ``all_tokens``, the prompt is shown above.
+            all_tokens: ``tokens`` of :func:`airlens.sources`.
+        """
         self._pieces = pieces(row_dicts(tokens), response)
-        self._text = text_traits(self._pieces, sides)
-        self._show({**self._text, "events": [], "pairs": [], "focus": []}, new=True)
+        self._prompt: list[Piece] = []
+        text = text_traits(self._pieces, sides)
+        if units is not None and all_tokens is not None:
+            self._prompt = prompt_pieces(units, all_tokens)
+            text = with_prompt(text, self._prompt, units)
+        self.draw({**text, "events": [], "pairs": [], "focus": []}, new=True)
 
     def colour(self, tokens: pd.DataFrame, value: str, text: str = "", shown: str = "") -> None:
         """Colour the text by a column of the tokens given to :meth:`fill`, see `colour_traits`."""
         traits = colour_traits(self._pieces, tokens, value, text, shown)
         # Together, or values would be seen on the scale of other values.
-        self._show({**traits, "values": [None] * len(self._prompt) + traits["values"]})
+        self.draw({**traits, "values": [None] * len(self._prompt) + traits["values"]})
 
-    def add_sources(self, units: pd.DataFrame, tokens: pd.DataFrame, events: pd.DataFrame) -> None:
-        """Put the prompt above the response, and what each token is copied from into the text.
-
-        Args:
-            units, tokens, events: tables of :func:`airlens.sources`, the rows of this trace.
-        """
-        values = self.values[len(self._prompt) :]
-        self._prompt = prompt_pieces(units, tokens)
-        whole = with_prompt({**self._text, "values": values}, self._prompt, units)
-        found = event_traits(self._prompt, self._pieces, tokens, events)
-        self._show({**whole, **found, "current": self.current, "focus": []}, new=True)
+    def add_events(self, tokens: pd.DataFrame, events: pd.DataFrame) -> None:
+        """Have each token show where it is copied from; tables of :func:`airlens.sources`."""
+        self.draw(event_traits(self._prompt, self._pieces, tokens, events))
 
 
 class SourceArcs(_Own):
-    """A trace as a line of units with an arc from each step to its sources; a click picks a step."""
+    """A trace as a line of units, with arcs from steps to their sources; a click picks a step."""
 
     _esm = script("arcs")
     units = _synced(t.List([]))
@@ -190,7 +198,7 @@ class TokenLine(_Own):
 
     def fill(self, name: str, texts: Sequence[str], split: int | None) -> None:
         """Show these tokens under a heading; ``split``: the first that differs, None: none."""
-        self._show(token_traits(name, texts, split), new=True)
+        self.draw(token_traits(name, texts, split), new=True)
 
 
 class Scatter(_Own):
@@ -223,7 +231,7 @@ class Scatter(_Own):
     ) -> None:
         """Show points; ``x`` and ``y`` are values (NaN: not drawn) and the name of the axis."""
         more: dict[str, Any] = {"groups": groups, "chosen": chosen, "legend": legend}
-        self._show(scatter_traits(x, y, ids=ids, **more), new=True)
+        self.draw(scatter_traits(x, y, ids=ids, **more), new=True)
 
 
 class DataTable(_Own):
@@ -239,4 +247,4 @@ class DataTable(_Own):
 
     def fill(self, frame: pd.DataFrame, bars: Sequence[str] = ()) -> None:
         """Show a frame; columns in ``bars`` get a bar as long as their value."""
-        self._show(table_traits(frame, bars), new=True)
+        self.draw(table_traits(frame, bars), new=True)

@@ -139,7 +139,9 @@ def matrix_traits(
     column, row = ({unit: i for i, unit in enumerate(which)} for which in (order, steps))
     values, controls = floats(pairs, measure), floats(pairs, f"{measure}_control")
     cells = pairs["step"].map(row) * len(order) + pairs["source"].map(column)
-    kept = np.isfinite(values) & (every | (np.nan_to_num(values) != 0) | (np.nan_to_num(controls) != 0))
+    kept = np.isfinite(values) & (
+        every | (np.nan_to_num(values) != 0) | (np.nan_to_num(controls) != 0)
+    )
     names = unit_names(units)
     return {
         "rows": [names[unit] for unit in steps],
@@ -148,7 +150,8 @@ def matrix_traits(
         "values": rounded(values[kept]),
         "controls": rounded(controls[kept]),
         "notes": [],
-        "said": f"step {{row}} from {{col}}: {MEASURES[measure]} {{value}}, random heads {{control}}",
+        "said": f"step {{row}} from {{col}}: {MEASURES[measure]} {{value}}, "
+        "random heads {control}",
         "bound": limit(values if is_signed(measure) else values[values > 0]),
         "signed": is_signed(measure),
         "upward": False,

@@ -110,6 +110,7 @@ def step_sources(
     hover = _pair_hover(rows, value, long, _words(units), len(steps) * len(order) <= WORDY)
     both = bool(np.isfinite(control).any())
     aid = f"Trace {shorten(rows['id'].iloc[0], 40)}; one row a step, one column a source"
+    aid += ", sentences of the prompt left of the line" if order[0] < 0 else ""
     aid += "; right: as many random heads (control), on the same scale" if both else ""
     tall = max(230, min(620, 14 * len(steps))) if not both else max(230, min(460, 14 * len(steps)))
     fig = figure(title or _headline(rows, value, long), aid, height=130 + tall)
@@ -122,11 +123,6 @@ def step_sources(
         grid[place], text[place] = found, hover
         _add_panel(fig, panel, (grid, text), (value, scale, tall))
         _add_axes(fig, panel, order, (name if both else "source", both))
-    if order[0] < 0:
-        fig.add_annotation(
-            text="p1, p2, …: sentences of the prompt", x=0, xref="paper", xanchor="left",
-            y=0, yref="paper", yanchor="top", yshift=-44, showarrow=False, font_size=11.5,
-        )  # fmt: skip
     return fig
 
 
@@ -172,10 +168,20 @@ def _add_panel(
 
 def _add_axes(fig: Any, panel: int, order: list[int], look: tuple[str, bool]) -> None:
     (name, both), names = look, unit_names(order)
+    edge = sum(unit < 0 for unit in order) - 0.5
+    if edge > 0:
+        line = {"line_width": 1, "line_color": COLOURS["control"]}
+        fig.add_shape(
+            type="line", x0=edge, x1=edge, y0=0, y1=1, **line,
+            xref="x2" if panel else "x", yref="y2 domain" if panel else "y domain",
+        )  # fmt: skip
     steps = [unit for unit in order if unit >= 0]
     x, y = ("xaxis2", "yaxis2") if panel else ("xaxis", "yaxis")
     domain = [0.53, 1] if panel else [0, 0.47 if both else 1]
-    near, far = (places(len(steps), 20), places(len(order), 10 if both else 20, len(order) - len(steps)))
+    near, far = (
+        places(len(steps), 20),
+        places(len(order), 10 if both else 20, len(order) - len(steps)),
+    )
     plain = {"showgrid": False, "zeroline": False, "ticklen": 2, "tickfont_size": 11}
     fig.update_layout(
         {
@@ -239,21 +245,24 @@ def source_arcs(
     long, words = unit_names(order, long=True), _words(units)
     hover = _pair_hover(rows, value, long, words, True)
     bound = float(np.nanmax(np.concatenate([values, control])))
-    both = bool((control > 0).any())
-    aid = f"Trace {shorten(rows['id'].iloc[0], 40)}; the {_shown(values, top)} strongest arcs above"
-    aid += f", the {_shown(control, top)} strongest of random heads below" if both else ""
+    least = np.sort(values[values > 0])[::-1][:top][-1]
+    above, below = ((np.nan_to_num(found) >= least) & (found > 0) for found in (values, control))
+    aid = f"Trace {shorten(rows['id'].iloc[0], 40)}; above: the {min(top, above.sum())} strongest"
+    if np.isfinite(control).any():
+        aid += f"; below: {below.sum()} of as many random heads that are no weaker"
+        aid += f" ({top} drawn)" if below.sum() > top else ""
     aid += f"; width: {MEASURES.get(value, value)}"
     fig = figure(title or _headline(rows, value, long), aid, height=470, legend=True)
     ends = np.array([rows["source"].map(order.index), rows["step"].map(order.index)], dtype=float)
-    for name, found, sign in (("critical heads", values, 1), ("random heads (control)", control, -1)):
+    for name, found, sign in (
+        ("critical heads", values, 1),
+        ("random heads (control)", control, -1),
+    ):
         colour = COLOURS["ablated" if sign > 0 else "control"]
-        _add_arcs(fig, (ends, found, hover), (name, colour, sign), (bound, top))
+        drawn = np.where(above if sign > 0 else below, found, np.nan)
+        _add_arcs(fig, (ends, drawn, hover), (name, colour, sign), (bound, top))
     _add_line(fig, order, words, long)
     return fig
-
-
-def _shown(values: NDArray[np.float64], top: int) -> int:
-    return min(top, int((values > 0).sum()))
 
 
 def _add_arcs(

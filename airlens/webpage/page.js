@@ -169,6 +169,7 @@ function start(index) {
   at("threshold")?.addEventListener("input", (event) => show({ least: event.target.valueAsNumber / STOPS }));
   document.querySelector("form.controls").addEventListener("submit", (event) => event.preventDefault());
   for (const view of [text, arcs]) view?.on("change:picked", () => show({ step: view.get("picked")[0], unit: null }));
+  if (matrix) text.on("change:told", () => matrix.set("told", text.get("told")));
   matrix?.on("change:picked", () => {
     const cell = matrix.get("picked")[0], wide = data.units.length;
     show({ step: Math.floor(cell / wide), unit: data.units[cell % wide] });

@@ -5,9 +5,10 @@
 // Reads: units (in the order of the text; those of the prompt are negative), pairs [[step],
 //   [source unit], [value], [value of random heads]], measure (what a value is), threshold,
 //   strongest (sources a step), show ("critical", "control" or "both"), current (step), colours,
-//   empty. `version` is set last and draws all of it anew.
+//   hint, empty. `version` is set last and draws all of it anew.
 // Reports: picked [step, n] when somebody picks a step; sets current at once.
 const TOP = 20, BOTTOM = 6, TALL = 560, GAP = 5; // pixels; GAP: between the prompt and the steps
+const DRAWN = 200; // arcs of the critical heads that are drawn while no step is chosen
 
 function render({ model, el }) {
   const get = (name) => model.get(name);
@@ -15,7 +16,7 @@ function render({ model, el }) {
   const holder = element("div", "", root);
   const readout = element("div", "readout", root);
   readout.setAttribute("aria-live", "polite");
-  let svg = null, arcs = [], hovered = null, count = 0, lowest = 0, pitch = 12;
+  let svg = null, arcs = [], least = 0, hovered = null, count = 0, lowest = 0, pitch = 12;
 
   const place = (unit) => TOP + (unit - lowest + 0.5) * pitch + (unit >= 0 && lowest < 0 ? GAP : 0);
   const unitAt = (event) => {
@@ -42,6 +43,9 @@ function render({ model, el }) {
         arcs.push({ path, step, unit, value, control, strength });
       }
     }
+    // Random heads are drawn where they are no weaker.
+    const values = arcs.filter((arc) => arc.control === (show === "control")).map((arc) => arc.value).sort((a, b) => b - a);
+    least = values[Math.min(values.length, DRAWN) - 1] ?? 0;
   }
 
   function redraw() {
@@ -76,9 +80,9 @@ function render({ model, el }) {
   function mark() {
     if (!svg) return;
     const now = hovered ?? (get("current") >= 0 ? get("current") : null);
-    for (const { path, step, unit, strength } of arcs) {
+    for (const { path, step, unit, value, strength } of arcs) {
       const mine = now === null || step === now || unit === now;
-      path.setAttribute("stroke-opacity", (now === null ? 0.15 + 0.75 * strength : mine ? (step === now ? 0.95 : 0.45) : 0.06).toFixed(2));
+      path.setAttribute("stroke-opacity", (step === now ? 0.95 : now !== null && mine ? 0.45 : value < least ? 0 : now === null ? 0.15 + 0.75 * strength : 0.07).toFixed(2));
       path.classList.toggle("now", now !== null && step === now);
     }
     for (const node of svg.querySelectorAll(".unit")) node.classList.toggle("now", Number(node.dataset.unit) === now);
@@ -88,10 +92,10 @@ function render({ model, el }) {
   function describe() {
     const now = hovered ?? (get("current") >= 0 ? get("current") : null);
     if (now === null || !svg) { readout.textContent = svg ? get("hint") : ""; return; }
-    const list = (control, from) => arcs.filter((arc) => arc.control === control && (from ? arc.step : arc.unit) === now)
-      .map((arc) => `${unitName(from ? arc.unit : arc.step, lowest)} ${short(arc.value)}`).slice(0, 5).join(", ");
-    const sources = list(false, true), random = list(true, true), used = list(false, false);
-    const parts = [sources && `from ${sources}`, random && `random heads from ${random}`, used && `used by ${used}`].filter(Boolean);
+    const list = (control, from, many = 3) => arcs.filter((arc) => arc.control === control && (from ? arc.step : arc.unit) === now)
+      .map((arc) => `${unitName(from ? arc.unit : arc.step, lowest)} ${short(arc.value)}`).slice(0, many).join(", ");
+    const parts = [["from", list(false, true)], ["random heads from", list(true, true, 1)], ["used by", list(false, false)]]
+      .filter(([, words]) => words).map((part) => part.join(" "));
     readout.textContent = `${unitName(now, lowest)}: ${parts.join("; ") || "no source above the threshold"}`;
   }
 

@@ -17,7 +17,7 @@ function drawSide(side, parent, [cool, warm, grey]) {
   const of = element("span", "of", node);
   if (side.step >= 0) element("b", "", of, String(side.step));
   if (side.name) of.append(` ${side.name}`);
-  const bars = element("span", "", node);
+  const bars = element("span", "bars", node);
   if (side.value) drawBar(bars, side.value, side.share, side.lower ? cool : warm);
   if (side.control) drawBar(bars, side.control, side.control_share, grey);
   if (side.note) element("span", "faint", bars, side.note);

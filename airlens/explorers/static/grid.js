@@ -2,8 +2,8 @@
 // steps x sources. Needs dom.js before it (../scripts.py).
 //
 // Reads: rows, cols (names), values (row by row; with `at`, of these cells only), notes or `said`
-//   (what is said of a cell; {row}, {col}, {value} and {control} are filled in), controls (as
-//   values) and show ("control" shows them instead), marked (cells), current (cell), column, row
+//   (what is said of a cell; {row}, {col}, {value} and {control} are filled in), told (more about
+//   the current cell), controls (as values) and show ("control" shows them instead), marked (cells), current (cell), column, row
 //   (outlined), bound, signed, colours, upward, title, hint, row_title, col_title.
 // Reports: picked [index, toggle, n], with index = row * number of columns + column.
 const DENSE = 3000; // cells; more are drawn as one picture
@@ -46,7 +46,8 @@ function render({ model, el }) {
     const row = get("rows")[Math.floor(index / size.cols)], col = get("cols")[index % size.cols];
     const parts = { row, col, value: short(values[index], 3), control: short(controls[index], 3) };
     const said = values[index] === null || values[index] === undefined ? "" : get("said").replace(/\{(\w+)\}/g, (_, name) => parts[name]);
-    readout.textContent = get("notes")[index] ?? said;
+    const told = index === get("current") && get("told") ? `\n${get("told")}` : "";
+    readout.textContent = (get("notes")[index] ?? said) + told;
   }
 
   const box = (index) => {
@@ -82,12 +83,13 @@ function render({ model, el }) {
     const top = svg.querySelector(".outlines"), { left, w, h, rows, cols } = size;
     const frame = (x, y, width, height, stroke, thick, className = "") => shape("rect", { x: x + 0.75, y: y + 0.75, width: width - 1.5,
       height: height - 1.5, fill: "none", stroke, "stroke-width": thick, "pointer-events": "none", class: className }, top);
+    const thin = h < 6 ? 0.5 : 1; // of a line round a row or column
     const one = (index, ...look) => frame(box(index).x, box(index).y, w, h, ...look);
     top.replaceChildren();
     for (const index of get("marked")) if (index < rows * cols) one(index, get("colours")[1], 2, "marked");
-    if (get("column") >= 0 && get("column") < cols) frame(left + get("column") * w, 2, w, rows * h, "currentColor", 1, "line");
-    if (get("row") >= 0 && get("row") < rows) frame(left, box(get("row") * cols).y, cols * w, h, "currentColor", 1, "line");
-    if (get("current") >= 0 && get("current") < rows * cols) one(get("current"), "currentColor", 3, "now");
+    if (get("column") >= 0 && get("column") < cols) frame(left + get("column") * w, 2, w, rows * h, "currentColor", thin, "line");
+    if (get("row") >= 0 && get("row") < rows) frame(left, box(get("row") * cols).y, cols * w, h, "currentColor", thin, "line");
+    if (get("current") >= 0 && get("current") < rows * cols) one(get("current"), "currentColor", 3 * thin, "now");
   }
 
   function measure(rows, cols) {
@@ -181,7 +183,7 @@ function render({ model, el }) {
     "rows cols title upward": draw,
     "values controls at show bound signed colours": recolour,
     "marked column row current": outline,
-    "current notes said hint": () => { cursor = Math.max(0, get("current")); describe(get("current")); },
+    "current notes said told hint": () => { cursor = Math.max(0, get("current")); describe(get("current")); },
   });
   draw();
   return () => { end(); root.remove(); };

@@ -8,10 +8,11 @@ function makeSearch(parent, { changed, show }) {
   box.placeholder = "search the trace";
   box.setAttribute("aria-label", "search the trace; Enter: next match");
   box.dataset.lmSuppressShortcuts = "true"; // the notebook's own keys
+  const said = element("span", "faint", root);
   const back = button("", root, "\u2039", "previous match");
   const on = button("", root, "\u203a", "next match");
-  const said = element("span", "faint", root);
   said.setAttribute("aria-live", "polite");
+  back.disabled = on.disabled = true;
   let lower = "", starts = []; // the whole text in small letters, and where each piece begins in it
   let matches = [], of = new Map(), at = -1; // [first piece, last piece]; the match of a piece
 

@@ -9,7 +9,8 @@
 //   pairs [[step], [source unit], [value], [value of random heads]], measure (what a value is),
 //   threshold, strongest (sources a step), show ("critical", "control" or "both"); current (step);
 //   focus: [], or [step, source unit] whose copied tokens are lit.
-// Reports: picked [step, n] when somebody picks a step; sets current at once.
+// Reports: picked [step, n] when somebody picks a step; sets current at once. told: what is copied
+//   between the two of focus, in words.
 const LISTED = 12; // copied tokens named in the line under the text
 
 function render({ model, el }) {
@@ -78,7 +79,7 @@ function render({ model, el }) {
     const events = copies.get(i) ?? [], texts = get("texts"), steps = get("steps"), value = get("values")[i];
     moveCursor(i);
     light(new Map(events.map(([from, , weight]) => [from, weight])));
-    const from = events.map(([piece, head, weight]) => `${get("heads")[head]} ${short(weight)} from \u201c${texts[piece]}\u201d in ${unitName(steps[piece], lowest)}`);
+    const from = events.map(([piece, head, weight]) => `${get("heads")[head]} ${short(weight)} from ${quote(texts[piece])} in ${unitName(steps[piece], lowest)}`);
     const shown = get("shown") && value !== null && value !== undefined ? `  ${get("shown")} ${short(value, 3)}` : "";
     readout.textContent = `${get("notes")[i] ?? ""}${shown}${from.length ? `\ncopied by ${from.join(", ")}` : ""}`;
   }
@@ -91,13 +92,16 @@ function render({ model, el }) {
     for (const [i, events] of step === undefined ? [] : copies) for (const [from, head, weight] of events) {
       if (steps[i] !== step || steps[from] !== unit) continue;
       next.set(i, weight).set(from, weight);
-      words.push(`\u201c${texts[i]}\u201d (${get("heads")[head]} ${short(weight)})`);
+      words.push(`${quote(texts[i])} (${get("heads")[head]} ${short(weight)})`);
     }
     light(next);
     const more = words.length > LISTED ? `, and ${words.length - LISTED} more` : "";
     const pair = step === undefined ? "" : `${unitName(step, lowest)} from ${unitName(unit, lowest)}`;
-    readout.textContent = !pair ? (texts.length ? get("hint") : "")
-      : words.length ? `Copied by ${pair}: ${words.slice(0, LISTED).join(", ")}${more}` : `Nothing is copied by ${pair}.`;
+    const told = !pair ? "" : words.length ? `Copied by ${pair}: ${words.slice(0, LISTED).join(", ")}${more}` : `Nothing is copied by ${pair}.`;
+    readout.textContent = told || (texts.length ? get("hint") : "");
+    if (get("told") === told) return;
+    model.set("told", told);
+    model.save_changes();
   }
 
   function drawLinks(found) {

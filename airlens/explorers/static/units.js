@@ -5,6 +5,11 @@ function unitName(unit, lowest) {
   return unit < 0 ? `prompt ${unit - lowest + 1}` : `step ${unit}`;
 }
 
+// A piece of text between quotation marks; newlines alone are shown as such.
+function quote(text) {
+  return `\u201c${text.trim() || text.replace(/\n/g, "\u23ce")}\u201d`;
+}
+
 // The sources of each step that are shown, {step: [{unit, value, other}]}, strongest first: those
 // that reach the threshold, at most so many a step. `other` is the value of the other set of heads.
 function strongest([steps = [], sources = [], values = [], controls = []], { threshold, most, control }) {
