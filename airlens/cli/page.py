@@ -98,9 +98,7 @@ def page(
     measures: list[Measure] = ["copies", "attention", *(["knockout"] if knockout else [])]  # type: ignore[list-item]
     found = sources(bridge, chosen, critical, measures=measures, **shared)
     alone = _alone(bridge, chosen, critical, mode, template, not quiet) if single_heads else None
-    written = write_page(
-        result, found, chosen, scores, out, step_heads=alone, title=title or None
-    )
+    written = write_page(result, found, chosen, scores, out, step_heads=alone, title=title or None)
     typer.echo(f"page: {written.resolve()} ({written.stat().st_size / 1e6:.1f} MB)")
 
 
