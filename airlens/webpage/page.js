@@ -1,7 +1,8 @@
 // The page around the views: which trace is shown and how, and what the address says of it.
 // Put after dom.js (see ./scripts.py), which also makes `VIEWS`, {name: {render}}, the modules of
 // the notebook's widgets, and `DEFAULTS`, {name: traits}.
-const STRONGEST = 4; // sources of a step that are shown, at most
+const STRONGEST = 5; // sources of a step that are shown, at most
+const LEAST = 0.2; // of the largest value of a trace: what a source needs to be shown, at first
 const STOPS = 50; // places of the threshold's slider
 
 // What a widget's model is to its view, without a kernel behind it.
@@ -45,40 +46,43 @@ async function unpack(id) {
 function start(index) {
   const loaded = new Map();
   const load = (trace) => loaded.get(trace) ?? loaded.set(trace, unpack(`trace-${trace}`)).get(trace);
-  const measures = index.measures.map(({ name }) => name);
-  const state = { trace: 0, step: -1, colour: index.colours[0].name, measure: measures[0] ?? "", show: "critical", least: null, head: "" };
-  let data = null, shown = -1, turn = 0;
+  const colours = index.colours.map(({ name }) => name), measures = index.measures.map(({ name }) => name);
+  const SHOWN = index.controls ? ["critical", "control", "both"] : ["critical"];
+  // least: the threshold, a share of the trace's largest value; unit: a source of the step.
+  const state = { trace: 0, step: -1, unit: null, colour: colours[0], measure: measures[0], show: "critical", least: LEAST, head: "" };
+  let data = null, drawn = -1, turn = 0;
 
-  const text = mount("text", "text", { ...index.text, strongest: STRONGEST, heads: index.heads });
-  const arcs = measures.length ? mount("arcs", "arcs", { ...index.arcs, strongest: STRONGEST }) : null;
-  const matrix = measures.length ? mount("matrix", "matrix", { ...index.matrix }) : null;
-  const both = [text, arcs, matrix].filter(Boolean);
+  const text = mount("text", "text", { ...index.text, strongest: STRONGEST });
+  const arcs = measures.length ? mount("arcs", "arcs", { strongest: STRONGEST }) : null;
+  const matrix = measures.length ? mount("matrix", "grid") : null;
   const map = index.map ? mount("map", "grid", index.map) : null;
-  const alone = index.alone ? mount("alone", "grid", index.alone) : null;
+  const alone = index.alone ? mount("alone", "grid") : null;
   const table = mount("table", "table", index.table);
 
   // The address ---------------------------------------------------------------------------------
 
   function fromAddress() {
     const given = new URLSearchParams(location.hash.slice(1));
-    const among = (name, known, other) => (known.includes(given.get(name)) ? given.get(name) : other);
-    const number = (name, other) => (/^\d+$/.test(given.get(name) ?? "") ? Number(given.get(name)) : other);
+    const among = (name, known) => (known.includes(given.get(name)) ? given.get(name) : known[0]);
+    const number = (name, other) => (/^-?\d{1,6}$/.test(given.get(name) ?? "") ? Number(given.get(name)) : other);
     const trace = number("trace", 1) - 1;
     return {
-      trace: trace >= 0 && trace < index.traces.length ? trace : 0,
+      trace: trace >= 0 && trace < index.traces ? trace : 0,
       step: number("step", -1),
-      colour: among("colour", index.colours.map(({ name }) => name), index.colours[0].name),
-      measure: among("measure", measures, measures[0] ?? ""),
-      show: among("show", ["critical", "control", "both"], "critical"),
+      unit: number("source", null),
+      colour: among("colour", colours),
+      measure: among("measure", measures),
+      show: among("show", SHOWN),
     };
   }
 
   function toAddress() {
     const parts = new URLSearchParams({ trace: state.trace + 1 });
     if (state.step >= 0) parts.set("step", state.step);
-    if (state.colour !== index.colours[0].name) parts.set("colour", state.colour);
-    if (state.measure && state.measure !== measures[0]) parts.set("measure", state.measure);
-    if (state.show !== "critical") parts.set("show", state.show);
+    if (state.unit !== null) parts.set("source", state.unit);
+    if (state.colour !== colours[0]) parts.set("colour", state.colour);
+    if (state.measure !== measures[0]) parts.set("measure", state.measure);
+    if (state.show !== SHOWN[0]) parts.set("show", state.show);
     if (`#${parts}` !== location.hash) history.replaceState(null, "", `#${parts}`);
   }
 
@@ -86,61 +90,56 @@ function start(index) {
 
   async function show(next, address = true) {
     Object.assign(state, next);
-    const mine = ++turn;
-    const found = await load(state.trace);
+    const mine = ++turn, found = await load(state.trace);
     if (mine !== turn) return; // something newer is asked for
     data = found;
-    const fresh = shown !== state.trace;
-    shown = state.trace;
-    if (!data.sides.includes(state.step)) state.step = -1;
-    const sources = readSources(fresh);
-    if (fresh) {
-      text.fill({ ...data.text, ...data.colours[state.colour], ...sources, current: state.step, focus: [] });
-      arcs?.fill({ ...data.arcs, ...sources, current: state.step });
-      matrix?.fill({ ...data.matrix, ...sources, current: state.step, focus: [] });
-      alone?.fill({ ...data.alone, column: state.step, current: -1 });
-      at("alone-part")?.toggleAttribute("hidden", !data.alone);
-      table.set("current", state.trace);
-    } else {
-      text.update(data.colours[state.colour]);
-      for (const view of both) view.update({ ...sources, current: state.step });
-      alone?.set("column", state.step);
-    }
+    const fresh = drawn !== state.trace;
+    drawn = state.trace;
+    if (!data.text.steps.includes(state.step)) state.step = -1;
+    if (state.step < 0 || !data.units.includes(state.unit) || state.unit >= state.step) state.unit = null;
+    const sources = readSources();
+    const focus = state.unit === null ? [] : [state.step, state.unit];
+    const put = (view, traits) => (fresh ? view.fill(traits) : view.update(traits));
+    put(text, { ...(fresh ? data.text : {}), ...data.colours[state.colour], ...sources, events: ofHead(data.text.events), current: state.step });
+    if (String(text.get("focus")) !== String(focus)) text.set("focus", focus);
+    if (arcs) put(arcs, { units: data.units, ...sources, current: state.step });
+    if (matrix) put(matrix, readMatrix());
+    if (alone) put(alone, { ...(fresh ? data.alone ?? { rows: [], cols: [] } : {}), column: state.step });
+    map?.set("current", state.head ? index.map.names.indexOf(state.head) : -1);
+    table.set("current", state.trace);
     sayWhich();
     if (address) toAddress();
-    document.documentElement.dataset.shown = `${state.trace + 1}`;
+    document.documentElement.dataset.shown = state.trace + 1;
   }
 
-  function readSources(fresh) {
-    const chosen = index.measures.find(({ name }) => name === state.measure);
-    if (!chosen || !data.pairs) return { pairs: [], events: [] };
-    const [values, controls] = data.pairs.values[chosen.name];
-    const most = Math.max(0, ...values.filter((value) => value !== null));
-    if (fresh || state.least === null) state.least = chosen.least;
-    sayThreshold(chosen, most);
+  // Of the cells of the matrix, the sources that text and arcs draw.
+  function readSources() {
+    const found = data.measures[state.measure];
+    if (!found) return { pairs: [], threshold: 0 };
+    const wide = data.units.length;
+    data.pairs ??= {};
+    data.pairs[state.measure] ??= [found.at.map((cell) => Math.floor(cell / wide)), found.at.map((cell) => data.units[cell % wide]), found.values, found.controls];
+    const most = found.values.reduce((a, b) => Math.max(a, b ?? 0), 0), threshold = state.least * most;
+    at("threshold").value = Math.round(STOPS * state.least);
+    at("threshold-said").textContent = short(threshold);
+    return { pairs: data.pairs[state.measure], measure: index.measures.find(({ name }) => name === state.measure).said, threshold, show: state.show };
+  }
+
+  function readMatrix() {
+    const place = data.units.indexOf(state.unit), wide = data.units.length;
     return {
-      pairs: [data.pairs.steps, data.pairs.units, values, controls],
-      events: eventsOf(data.events, index.heads.indexOf(state.head)),
-      measure: chosen.label,
-      threshold: state.least,
-      show: state.show,
+      ...data.matrix, ...data.measures[state.measure], show: state.show === "control" ? "control" : "critical",
+      row: state.step, column: place, current: place < 0 ? -1 : state.step * wide + place,
     };
   }
 
-  let kept = { events: null, head: null, found: null };
-  function eventsOf(events, head) {
+  let kept = { events: null };
+  function ofHead(events = []) {
+    const head = state.head;
     if (kept.events === events && kept.head === head) return kept.found;
-    const rows = events[0].map((_, i) => i).filter((i) => head < 0 || events[2][i] === head);
-    kept = { events, head, found: events.map((column) => rows.map((i) => column[i])) };
+    const number = data.text.heads?.indexOf(head), rows = [...(events[0] ?? []).keys()].filter((i) => events[2][i] === number);
+    kept = { events, head, found: head ? events.map((column) => rows.map((i) => column[i])) : events };
     return kept.found;
-  }
-
-  function sayThreshold(chosen, most) {
-    const slider = at("threshold");
-    slider.max = STOPS;
-    slider.value = most > 0 ? Math.round((STOPS * state.least) / most) : 0;
-    slider.dataset.most = most;
-    at("threshold-said").textContent = `${short(state.least)}${chosen.unit}`;
   }
 
   function sayWhich() {
@@ -150,32 +149,36 @@ function start(index) {
       card.setAttribute("aria-pressed", String(i === state.trace));
       if (i === state.trace) reveal(card);
     });
-    if (map) map.set("current", state.head ? index.map.names.indexOf(state.head) : -1);
   }
 
   // Into sight in its strip, without moving the page.
   function reveal(card) {
-    const strip = card.parentElement, [low, high] = [card.offsetLeft, card.offsetLeft + card.offsetWidth];
+    const strip = card.parentElement, low = card.offsetLeft - strip.offsetLeft, high = low + card.offsetWidth;
     if (low < strip.scrollLeft || high > strip.scrollLeft + strip.clientWidth) strip.scrollLeft = low - strip.clientWidth / 3;
   }
 
   // What somebody does --------------------------------------------------------------------------
 
-  at("traces")?.addEventListener("click", (event) => {
+  const choose = (trace) => show({ trace, step: -1, unit: null });
+  at("traces").addEventListener("click", (event) => {
     const card = event.target.closest("button");
-    if (card) show({ trace: Number(card.dataset.trace), step: -1 });
+    if (card) choose(Number(card.dataset.trace));
   });
-  const choose = (id) => at(id)?.addEventListener("change", (event) => show({ [id]: event.target.value, ...(id === "measure" ? { least: null } : {}) }));
-  ["colour", "measure", "show"].forEach(choose);
-  at("threshold")?.addEventListener("input", (event) => show({ least: (event.target.valueAsNumber / STOPS) * Number(event.target.dataset.most) }));
-  table.on("change:picked", () => show({ trace: table.get("picked")[0], step: -1 }));
-  for (const view of both) view.on("change:current", () => { if (view.get("current") !== state.step) show({ step: view.get("current") }); });
-  matrix?.on("change:focus", () => text.set("focus", matrix.get("focus")));
+  table.on("change:picked", () => { choose(table.get("picked")[0]); at("reader").scrollIntoView({ block: "start" }); });
+  for (const name of ["colour", "measure", "show"]) at(name)?.addEventListener("change", (event) => show({ [name]: event.target.value }));
+  at("threshold")?.addEventListener("input", (event) => show({ least: event.target.valueAsNumber / STOPS }));
+  document.querySelector("form.controls").addEventListener("submit", (event) => event.preventDefault());
+  for (const view of [text, arcs]) view?.on("change:picked", () => show({ step: view.get("picked")[0], unit: null }));
+  if (matrix) text.on("change:told", () => matrix.set("told", text.get("told")));
+  matrix?.on("change:picked", () => {
+    const cell = matrix.get("picked")[0], wide = data.units.length;
+    show({ step: Math.floor(cell / wide), unit: data.units[cell % wide] });
+  });
   map?.on("change:picked", () => {
     const name = index.map.names[map.get("picked")[0]];
     show({ head: name === state.head || !index.heads.includes(name) ? "" : name });
   });
-  alone?.on("change:picked", () => show({ step: alone.get("picked")[0] % data.alone.cols.length }));
+  alone?.on("change:picked", () => show({ step: alone.get("picked")[0] % alone.get("cols").length, unit: null }));
   addEventListener("hashchange", () => show(fromAddress(), false));
   show(fromAddress());
 }

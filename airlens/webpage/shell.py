@@ -20,7 +20,7 @@ _UNSAFE = {char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 
 
 def script_json(value: Any) -> str:
-    """JSON that is inert in an HTML script element: ``<``, ``>``, ``&`` and line separators escaped.
+    """JSON that is inert in an HTML script element: what could end the element is escaped.
 
     Raises:
         ValueError: NaN or infinity, which JSON has not.
