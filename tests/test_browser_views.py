@@ -229,7 +229,8 @@ def test_a_long_trace_answers_at_once(seen: bp.Watched, long: tuple[Path, Tables
     )
     spent = page.evaluate(
         """async (step) => {
-            const spans = [...document.querySelectorAll(`#text .step[data-step='${step}'] [data-i]`)];
+            const row = document.querySelector(`#text .step[data-step='${step}']`);
+            const spans = [...row.querySelectorAll("[data-i]")];
             const begun = performance.now();
             for (const span of spans) {
                 span.dispatchEvent(new MouseEvent('mouseover', { bubbles: true }));

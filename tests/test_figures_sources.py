@@ -10,7 +10,8 @@ from fake_sources import Tables, fake_sources, long_trace
 
 import airlens as al
 from airlens.errors import DataError
-from airlens.figures.sources import places, source_arcs, step_sources, unit_names
+from airlens.figures.arcs import source_arcs
+from airlens.figures.sources import places, step_sources, unit_names
 
 
 @pytest.fixture(scope="module")
