@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
+from typer.testing import CliRunner
 
 import airlens as al
+from airlens.cli import app
 from airlens.errors import DataError
 from airlens.heads import HeadSet
 from airlens.step_sources import MEASURES
@@ -355,3 +358,24 @@ def test_proximity_may_win(uses: pd.DataFrame) -> None:
     tables = {"planted": planted, "planted_contrasts": contrasts, "distractors": distractors}
     claims = source_claims(tables).set_index("claim")["holds"]
     assert claims["proximity alone finds a planted source 1 step before better than every measure"]
+
+
+def test_the_command_prints_and_keeps_the_tables(
+    llama: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airlens.trace import save_traces
+
+    monkeypatch.setattr("airlens.model.load_model", lambda *a, **k: llama)
+    path = save_traces(short_traces(), tmp_path / "labelled.jsonl")
+    options = ["--heads", "L1H0, L2H3", "--n", "1", "--quiet", "--draws", "1"]
+    options += ["--draws-anywhere", "0", "--traces", str(path), "--knockout-labelled", "1"]
+    call = ["validate", "--what", "sources", *options, "--out", str(tmp_path / "out")]
+    plain = CliRunner().invoke(app, call)
+    assert plain.exit_code == 0, plain.output
+    for words in ("by distance", "Precision at 1", "> 0 apart, same step", "What may not be"):
+        assert words in plain.output
+    found = CliRunner().invoke(app, [*call, "--json"])
+    record = json.loads(found.stdout.splitlines()[-1])
+    assert {"planted", "distractors", "labelled", "gain", "claims"} <= set(record)
+    kept_table = pd.read_csv(tmp_path / "out" / "labelled.csv")
+    assert len(kept_table) == len(record["labelled"])

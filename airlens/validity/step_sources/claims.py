@@ -45,12 +45,14 @@ def source_claims(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _span(row: Mapping[Any, Any], value: str = "auroc", ends: str = "") -> str:
-    return f"{row[value]:.2f} [{row[f'{ends}lo']:.2f}, {row[f'{ends}hi']:.2f}]"
+def _span(row: Mapping[Any, Any], value: str = "auroc", ends: str = "", form: str = ".2f") -> str:
+    lo, hi = (float(row[f"{ends}{end}"]) for end in ("lo", "hi"))
+    interval = f"[{lo:{form}}, {hi:{form}}]" if lo == lo else "(too few traces for an interval)"
+    return f"{row[value]:{form}} {interval}"
 
 
-def _difference(row: Mapping[Any, Any]) -> str:
-    return f"{row['diff']:+.2f} [{row['lo']:+.2f}, {row['hi']:+.2f}]"
+def _difference(row: Mapping[Any, Any], value: str = "diff") -> str:
+    return _span(row, value, form="+.2f")
 
 
 def _planted(table: pd.DataFrame, contrasts: pd.DataFrame) -> Iterable[Claim]:
@@ -135,5 +137,5 @@ def _labelled(table: pd.DataFrame, contrasts: pd.DataFrame, gain: pd.DataFrame) 
 def _gained(gain: pd.DataFrame, row: Mapping[Any, Any], said: str) -> Iterable[Claim]:
     same = (gain["beyond"] == row["beyond"]) & (gain["score"] == row["score"])
     for found in gain[same & (gain["heads"] == "top")].to_dict("records"):
-        value = f"gain {found['gain']:+.2f} [{found['lo']:+.2f}, {found['hi']:+.2f}]"
-        yield said, bool(found["lo"] > 0), f"{value} over {found['auroc_free']:.2f}"
+        evidence = f"gain {_difference(found, 'gain')} over {found['auroc_free']:.2f}"
+        yield said, bool(found["lo"] > 0), evidence

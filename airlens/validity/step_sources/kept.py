@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from airlens.cache import atomic_file
 from airlens.encode import Template, encode_traces, resolve_template
 from airlens.engine import choose_engine
+from airlens.files import atomic_file
 from airlens.provenance import fingerprint, model_info
 from airlens.step_sources.measures import Ask, read_traces
 from airlens.step_sources.tables import Read, copied_groups
