@@ -118,7 +118,8 @@ def test_sources_by_distance_have_a_panel_a_measure_and_one_of_controls() -> Non
     assert list(fig.data[0].error_y.array) == pytest.approx([0.05, 0.05])
     panels = [note.text for note in fig.layout.annotations]
     assert panels == ["share of tokens copied", "free controls"]
-    assert "7–12 steps before: share of tokens copied 0.60" in fig.layout.title.text
+    headline = fig.layout.title.text.replace("<br>", " ")
+    assert "7–12 steps before: share of tokens copied 0.60" in headline
     assert "<b>proximity" not in str(fig.to_json())
     first = source_truth(planted_sources(), "p1")
     assert [line.y[0] for line in first.data if line.name] == [0.4] * 3

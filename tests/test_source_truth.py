@@ -325,27 +325,36 @@ def test_claims_follow_the_tables(uses: pd.DataFrame) -> None:
         {
             "planted": planted_table(known, **options),
             "distractors": distractor_table(known, **options),
-            "planted_contrasts": contrast_table(known, ["distance"], ["id", "step"], **options),
+            "planted_contrasts": planted_contrasts(known),
             "labelled": labelled_table(scores, **options),
             "labelled_contrasts": contrast_table(scores, ["beyond", "compared"], ["id"], **options),
             "gain": gain_table(by_chance, (0, 3), **options),
         }
     ).set_index("claim")["holds"]
     assert claims.index.is_unique
-    far = "of the critical heads finds a planted source 7–12 steps before"
-    assert claims[f"copies {far}"]
-    assert claims[f"copies {far}, better than random heads anywhere"]
-    assert claims[f"copies {far}, better than every free control"]
-    assert not claims[f"attention {far}, better than every free control"]
-    near = "of the critical heads finds a planted source 1 step before"
-    assert claims[f"copies {near}"]
-    assert not claims[f"copies {near}, better than every free control"]
-    labelled = "of the critical heads finds labelled sources more than 3 steps apart"
-    assert claims[f"copies {labelled}, beyond proximity, overlap and length"]
-    assert not claims[f"attention {labelled}"]
-    alone = claims[[name for name in claims.index if "alone finds" in name]]
+    far = "planted sources 7–12 steps before are {} by copies of the critical heads"
+    for done in ("found", "put first"):
+        assert claims[far.format(done) + ", better than by random heads anywhere"]
+        assert claims[far.format(done) + ", better than by every free control"]
+    assert claims[far.format("found")]
+    assert claims[far.format("put first") + " more often than by chance"]
+    noise = far.format("found").replace("copies", "attention")
+    assert not claims[f"{noise}, better than by every free control"]
+    near = "planted sources 1 step before are found by copies of the critical heads"
+    assert claims[near]
+    assert not claims[f"{near}, better than by every free control"]
+    labelled = "labelled sources more than 3 steps before are found by {} of the critical heads"
+    assert claims[labelled.format("copies") + ", beyond proximity, overlap and length"]
+    assert not claims[labelled.format("attention")]
+    alone = claims[[name for name in claims.index if " alone " in name]]
     assert len(alone)
     assert not alone.any()
+
+
+def planted_contrasts(uses: pd.DataFrame) -> pd.DataFrame:
+    where, unit = ["distance"], ["id", "step"]
+    values = ("auroc", "p1")
+    return pd.concat([contrast_table(uses, where, unit, v, n_boot=100) for v in values])
 
 
 def test_proximity_may_win(uses: pd.DataFrame) -> None:
@@ -353,11 +362,12 @@ def test_proximity_may_win(uses: pd.DataFrame) -> None:
         {"score": {"noise": "copies", "flat": "attention"}}
     )
     planted = planted_table(worse, n_boot=100)
-    contrasts = contrast_table(worse, ["distance"], ["id", "step"], n_boot=100)
+    contrasts = planted_contrasts(worse)
     distractors = distractor_table(worse, n_boot=100)
     tables = {"planted": planted, "planted_contrasts": contrasts, "distractors": distractors}
     claims = source_claims(tables).set_index("claim")["holds"]
-    assert claims["proximity alone finds a planted source 1 step before better than every measure"]
+    said = "planted sources 1 step before are found by proximity alone better than by every measure"
+    assert claims[said]
 
 
 def test_the_command_prints_and_keeps_the_tables(

@@ -81,7 +81,7 @@ def validate(
     if what not in WHAT:
         raise ConfigError(f"--what {what}: use one of {', '.join(WHAT)}")
     bridge = load_model(model, device=device, dtype=dtype)
-    own = [] if what == "sources" else data_path("traces.jsonl")
+    own: Any = [] if what == "sources" else data_path("traces.jsonl")
     loaded = load_traces(traces or own)
     critical = _heads(bridge, heads, not quiet)
     shared: dict[str, Any] = {"modes": _names(modes), "seed": seed, "folder": out}
@@ -102,7 +102,8 @@ def validate(
             **shared,
         )
     elif what == "sources":
-        from airlens.validity.step_sources.report import N, source_report
+        from airlens.validity.step_sources.planted import N
+        from airlens.validity.step_sources.report import source_report
 
         result = source_report(
             bridge,

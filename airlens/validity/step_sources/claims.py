@@ -61,31 +61,33 @@ def _planted(table: pd.DataFrame, contrasts: pd.DataFrame) -> Iterable[Claim]:
         at = {"all": "at any distance", "prompt": "in the prompt"}.get(
             str(distance), f"{distance} step{'' if distance == '1' else 's'} before"
         )
+        what = f"planted sources {at}"
         same = contrasts[contrasts["distance"] == distance]
+        over = same[same["value"] == "auroc"]
         for row in part[part["heads"] == "top"].to_dict("records"):
-            said = f"{NAMES[row['score']]} of the critical heads finds a planted source {at}"
+            by = f"by {NAMES[row['score']]} of the critical heads"
+            said = f"{what} are found {by}"
             yield said, bool(row["lo"] > 0.5), f"AUROC {_span(row)}, {row['n']} steps"
-            first = f"precision at 1 {_span(row, 'p1', 'p1_')} against {row['chance']:.2f}"
-            yield (
-                f"{said}, first of all more often than chance",
-                row["p1_lo"] > row["chance"],
-                first,
-            )
-            yield from _rivals(same[same["score"] == row["score"]], said)
-        yield from _best_control(part, same, f"a planted source {at}")
+            yield from _rivals(over[over["score"] == row["score"]], said, "AUROC")
+            said = f"{what} are put first {by} more often than"
+            evidence = f"precision at 1 {_span(row, 'p1', 'p1_')}, chance {row['chance']:.2f}"
+            yield f"{said} by chance", bool(row["p1_lo"] > row["chance"]), evidence
+            first = same[(same["value"] == "p1") & (same["score"] == row["score"])]
+            yield from _rivals(first, said.removesuffix(" more often than"), "precision at 1")
+        yield from _best_control(part, over, what)
 
 
-def _rivals(contrasts: pd.DataFrame, said: str) -> Iterable[Claim]:
+def _rivals(contrasts: pd.DataFrame, said: str, value: str) -> Iterable[Claim]:
     """Better than the same score of random heads, and than every control."""
     own = contrasts[contrasts["against"] == contrasts["score"]]
     for row in own.to_dict("records"):
         heads = RANDOM.get(row["against_heads"], row["against_heads"])
-        yield f"{said}, better than {heads}", bool(row["lo"] > 0), f"AUROC {_difference(row)}"
+        yield f"{said}, better than by {heads}", bool(row["lo"] > 0), f"{value} {_difference(row)}"
     free = contrasts[(contrasts["against_heads"] == "") & contrasts["lo"].notna()]
     if len(free):
         near = min(free.to_dict("records"), key=lambda row: float(row["lo"]))
-        evidence = f"AUROC {_difference(near)} against {_plain(near['against'])}"
-        yield f"{said}, better than every free control", bool(near["lo"] > 0), evidence
+        evidence = f"{value} {_difference(near)} against {_plain(near['against'])}"
+        yield f"{said}, better than by every free control", bool(near["lo"] > 0), evidence
 
 
 def _plain(score: str) -> str:
@@ -104,15 +106,15 @@ def _best_control(table: pd.DataFrame, contrasts: pd.DataFrame, what: str) -> It
     if against.empty or against["hi"].isna().all():
         return
     near = against.loc[against["hi"].idxmax()].to_dict()
-    said = f"{_plain(best['score'])} alone finds {what} better than every measure"
+    said = f"{what} are found by {_plain(best['score'])} alone better than by every measure"
     evidence = f"AUROC {_span(best)}; {_plain(near['score'])} {_difference(near)} beside it"
     yield said, bool(near["hi"] < 0), evidence
 
 
 def _distractors(table: pd.DataFrame) -> Iterable[Claim]:
     for row in table[table["heads"] == "top"].to_dict("records"):
-        kind = DISTRACTORS[row["kind"]]
-        said = f"{NAMES[row['score']]} of the critical heads ranks a planted source above {kind}"
+        by = f"by {NAMES[row['score']]} of the critical heads"
+        said = f"planted sources rank {by} above {DISTRACTORS[row['kind']]}"
         yield said, bool(row["lo"] > 0.5), f"AUROC {_span(row, 'above')}, {row['n']} steps"
 
 
@@ -120,18 +122,17 @@ def _labelled(table: pd.DataFrame, contrasts: pd.DataFrame, gain: pd.DataFrame) 
     every = table[table["traces"] == "all"]
     for _, part in every.groupby(["beyond", "compared"], sort=False):
         beyond, compared = int(part["beyond"].iloc[0]), str(part["compared"].iloc[0])
-        where = f"more than {beyond} steps apart" if beyond else "at any distance"
-        among = "" if compared == "all pairs" else ", in one step"
+        what = f"labelled sources more than {beyond} steps before" if beyond else "labelled sources"
+        what += "" if compared == "all pairs" else ", among those of one step,"
         same = contrasts[(contrasts["beyond"] == beyond) & (contrasts["compared"] == compared)]
         for row in part[part["heads"] == "top"].to_dict("records"):
-            said = f"{NAMES[row['score']]} of the critical heads finds labelled sources {where}"
-            said += among
+            said = f"{what} are found by {NAMES[row['score']]} of the critical heads"
             evidence = f"AUROC {_span(row)}, {row['n_traces']} traces, {row['n_true']} pairs"
             yield said, bool(row["lo"] > 0.5), evidence
-            yield from _rivals(same[same["score"] == row["score"]], said)
+            yield from _rivals(same[same["score"] == row["score"]], said, "AUROC")
             if compared == "all pairs":
                 yield from _gained(gain, row, f"{said}, beyond proximity, overlap and length")
-        yield from _best_control(part, same, f"labelled sources {where}{among}")
+        yield from _best_control(part, same, what)
 
 
 def _gained(gain: pd.DataFrame, row: Mapping[Any, Any], said: str) -> Iterable[Claim]:

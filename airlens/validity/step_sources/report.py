@@ -118,7 +118,13 @@ def _planted(
     return {
         "planted": planted_table(uses, **options),
         "distractors": distractor_table(uses, **options),
-        "planted_contrasts": contrast_table(ranges, ["distance"], ["id", "step"], **options),
+        "planted_contrasts": pd.concat(
+            [
+                contrast_table(ranges, ["distance"], ["id", "step"], value, **options)
+                for value in ("auroc", "p1")
+            ],
+            ignore_index=True,
+        ),
     }
 
 
