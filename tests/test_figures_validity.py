@@ -123,7 +123,7 @@ def test_sources_by_distance_have_a_panel_a_measure_and_one_of_controls() -> Non
     assert "<b>proximity" not in str(fig.to_json())
     first = source_truth(planted_sources(), "p1")
     assert [line.y[0] for line in first.data if line.name] == [0.4] * 3
-    assert sum(list(line.y) == [0.1, 0.1] for line in first.data) == 2
+    assert sum(list(line.y) == pytest.approx([0.1, 0.1]) for line in first.data) == 2
 
 
 def test_labelled_sources_by_how_far_apart() -> None:
