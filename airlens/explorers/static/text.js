@@ -125,7 +125,7 @@ function render({ model, el }) {
       row.classList.toggle("current", unit === current);
       row.classList.toggle("from", value !== undefined);
       row.style.outlineColor = value === undefined ? "" : rgba(colour, 0.25 + (0.75 * value) / found[0].value);
-      if (badge) badge.textContent = value === undefined ? "" : `\u2192 ${current}: ${short(value)}`;
+      if (badge) badge.textContent = value === undefined ? "" : `\u2192 ${short(value)}`;
     }
     drawLinks(found);
   }
