@@ -196,9 +196,11 @@ def test_it_fits_the_page(seen: bp.Watched, theme: str, size: tuple[int, int]) -
         box = page.locator(name).first.bounding_box()
         assert box is not None
         assert box["x"] + box["width"] <= size[0] + 1
-    wide = """() => [...document.querySelectorAll('.airlens-figure .main-svg, .airlens-scatter canvas')]
-        .filter(part => part.getBoundingClientRect().right >
-            part.closest('.jp-OutputArea').getBoundingClientRect().right + 1).length"""
+    wide = """() => {
+        const parts = document.querySelectorAll('.airlens-figure .main-svg, .airlens canvas');
+        return [...parts].filter(part => part.getBoundingClientRect().right >
+            part.closest('.jp-OutputArea').getBoundingClientRect().right + 1).length;
+    }"""
     assert page.evaluate(wide) == 0
     low = "() => [...document.querySelectorAll('.airlens-figure')].map(f => f.clientHeight)"
     assert min(page.evaluate(low)) > 150  # a figure that lost its height is not to be seen

@@ -107,7 +107,8 @@ function render({ model, el }) {
   function drawLinks(found) {
     const current = get("current"), control = get("show") === "control", name = unitName(current, lowest);
     links.replaceChildren();
-    if (!get("pairs").length || current < 0) return;
+    links.hidden = !get("pairs").length;
+    if (links.hidden || current < 0) return;
     const what = control ? `${get("measure")} of random heads` : `${get("measure")}; random heads in brackets`;
     element("span", "faint", links, found.length ? `${name} from (${what}):` : `${name}: no source above the threshold`);
     for (const { unit, value, other } of found) {
