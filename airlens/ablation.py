@@ -21,16 +21,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import torch
+from jaxtyping import Float
 
 from .errors import AblationError, ConfigError
 from .heads import Head, HeadSet
-from .types import MeanZ, Mode
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
+
+Mode: TypeAlias = Literal["uniform", "zero", "mean"]
+MeanZ: TypeAlias = Float[torch.Tensor, "L H D"]
+"""Mean z of every head: L layers, H query heads, D dimensions of a head."""
 
 # The papers' mode, kept after measuring all three (notebook 03): for AIS no other is better on
 # every kind of step, and it needs no reference texts whose choice would change the numbers.
@@ -281,7 +285,7 @@ def mean_z(
 
 def reference_texts(n: int = 8, per_text: int = 20) -> list[str]:
     """Paragraphs of bundled sentences: the default reference of the ``mean`` mode."""
-    from .bundled import sentences
+    from .files import sentences
 
     lines = sentences()
     return [" ".join(lines[i * per_text : (i + 1) * per_text]) for i in range(n)]

@@ -10,7 +10,8 @@ from fake_sources import Tables, fake_sources, long_trace
 
 import airlens as al
 from airlens.errors import DataError
-from airlens.figures.sources import places, source_arcs, step_sources, unit_names
+from airlens.figures.arcs import source_arcs
+from airlens.figures.sources import places, step_sources, unit_names
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,10 @@ def test_nothing_to_show_is_said(draw: object, tables: Tables) -> None:
 def test_text_of_a_trace_is_escaped() -> None:
     trace = al.Trace(HOSTILE, HOSTILE, f"{HOSTILE}\n{HOSTILE}").with_steps("line")
     tables = fake_sources(trace, [HOSTILE])
-    for fig in (step_sources(tables.pairs, units=tables.units), source_arcs(tables.pairs, tables.units)):
+    for fig in (
+        step_sources(tables.pairs, units=tables.units),
+        source_arcs(tables.pairs, tables.units),
+    ):
         text = fig.to_json()
         assert "\\u003cimg" not in text and "<img" not in text
         assert "&lt;img" in text

@@ -77,7 +77,7 @@ def page(
     random heads, sources as arcs and as a matrix, the map of heads, the traces as a table. Its
     address keeps what is shown: send page.html#trace=3&step=12.
     """
-    from airlens.bundled import data_path
+    from airlens.files import data_path
     from airlens.model import load_model
     from airlens.reading.load import load_traces
     from airlens.step_influence import influence

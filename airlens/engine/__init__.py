@@ -8,7 +8,7 @@ text.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from airlens.ablation import Ablation, is_ablation_hook
 from airlens.encode import Window
 from airlens.errors import ConfigError
 from airlens.heads import Head, HeadSet
+from airlens.token_losses import Engine as Engine
 from airlens.token_losses import score_windows
 
 from .attention import Unsupported
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 log = logging.getLogger(__name__)
-
-Engine: TypeAlias = Literal["auto", "hooks", "fast"]
 
 # Largest difference, nats, between the engines on the text of the check. Ours; in low precision the
 # order of summation alone moves a loss that far.

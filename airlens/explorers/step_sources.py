@@ -9,14 +9,16 @@ import ipywidgets as w
 import pandas as pd
 
 from airlens.encode import Template, encode_trace
+from airlens.figures.arcs import source_arcs
+from airlens.figures.sources import step_sources
 from airlens.figures.text import shorten
 from airlens.heads import HeadSet
-from airlens.source_units import token_table, unit_table, units_of
 from airlens.step_sources import Sources, sources
+from airlens.step_sources.units import token_table, unit_table, units_of
 from airlens.trace import Trace
 
 from .base import row
-from .jobs import Worker
+from .jobs import Worker, guarded
 from .js import GridMap, SourceArcs, TraceText
 from .source_traits import arc_units, matrix_traits, most, pair_traits
 from .step_heads import Key, keep
@@ -82,12 +84,17 @@ class StepSources:
         for trait in ("threshold", "strongest", "show"):
             getattr(self, trait).observe(self._on_filter, "value")
         self.text.observe(self._on_told, "told")
-        self.knock.on_click(lambda _: self._start((*AT_ONCE, "knockout")))
-        self.controls_row = row(
-            self.measure, self.threshold, self.strongest, self.show, self.knock, self.worker
-        )
+        self.knock.on_click(self._on_knock)
         for part in (self.measure, self.show):
             part.layout.width = "280px"
+
+    def layout(self) -> list[Any]:
+        """The row of choices, and the text with its arcs; the map stands elsewhere."""
+        self.arcs.layout = {"width": "clamp(110px, 15%, 180px)", "flex": "0 0 auto"}
+        self.text.layout = {"flex": "1 1 0", "min_width": "0"}
+        beside = {"display": "flex", "align_items": "flex-start"}
+        choices = (self.measure, self.threshold, self.strongest, self.show, self.knock)
+        return [row(*choices, self.worker), w.Box([self.arcs, self.text], layout=beside)]
 
     # What is shown -------------------------------------------------------------------------------
 
@@ -172,6 +179,11 @@ class StepSources:
 
     # What was asked for --------------------------------------------------------------------------
 
+    @guarded("worker")
+    def _on_knock(self, _: Any) -> None:
+        self._start((*AT_ONCE, "knockout"))
+
+    @guarded("worker")
     def _on_measure(self, _: Any) -> None:
         self._show()
 
@@ -187,3 +199,11 @@ class StepSources:
         """A table of what is shown: "pairs", "events" or "units"; empty before it is measured."""
         table: pd.DataFrame = getattr(self.result, what) if self.result else pd.DataFrame()
         return table
+
+    def figure(self) -> Any:
+        """The map of steps and sources, as a Plotly figure."""
+        return step_sources(self.frame("pairs"), self.measure.value, self.frame("units"))
+
+    def arcs_figure(self) -> Any:
+        """The arcs along the trace, as a Plotly figure."""
+        return source_arcs(self.frame("pairs"), self.frame("units"), self.measure.value)

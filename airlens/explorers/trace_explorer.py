@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as w
 import pandas as pd
 
-from airlens.ablation import DEFAULT_MODE, MODES, as_head_set
+from airlens.ablation import DEFAULT_MODE, MODES, Mode, as_head_set
 from airlens.encode import Template
 from airlens.errors import ConfigError
 from airlens.figures.html import trace_html
-from airlens.figures.sources import source_arcs, step_sources
 from airlens.figures.steps import head_step_heatmap
 from airlens.figures.text import shorten
 from airlens.figures.trace import step_bars, token_strip
@@ -20,7 +19,6 @@ from airlens.heads import HeadSet
 from airlens.step_influence import Influence, influence
 from airlens.step_sources import sources
 from airlens.trace import Trace
-from airlens.types import Mode
 
 from .base import row, title
 from .jobs import Worker, guarded
@@ -115,20 +113,15 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
 
     def _layout(self) -> list[Any]:
         aid = "Orange: harder to predict without the heads; blue: easier."
-        arcs, pairs = self.sources.arcs, self.sources.map
-        arcs.layout = {"width": "clamp(110px, 15%, 180px)", "flex": "0 0 auto"}
-        self.text.layout = {"flex": "1 1 0", "min_width": "0"}
-        pairs.layout = {"flex": "1 1 400px", "min_width": "0"}
-        self.map.layout = {"flex": "1 1 400px", "min_width": "0"}
-        beside = w.Box([arcs, self.text], layout={"display": "flex", "align_items": "flex-start"})
+        for half in (self.sources.map, self.map):
+            half.layout = {"flex": "1 1 400px", "min_width": "0"}
         return [
             title("A trace", aid, self.worker),
             *self.choice.layout(),
             row(self.set_text),
             row(self.colour, self.mode, self.alone.of, self.all_heads),
-            self.sources.controls_row,
-            beside,
-            row(pairs, self.map),
+            *self.sources.layout(),
+            row(self.sources.map, self.map),
         ]
 
     # What was asked for ------------------------------------------------------------------------
@@ -206,6 +199,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         if self.result is not None:
             self._show()
             return
+        self.sources.worker.stop()  # or this would wait for what nobody looks at any more
         trace, heads, mode = self.trace, self.heads, self.mode.value
         key = self._key(str(heads))
 
@@ -232,12 +226,8 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         random = ", random heads in grey" if self._controls else ""
         self.text.legend = f"margin: AIS of the step{random}; ablation: {self.mode.value}"
         trace = self.trace
-        self.text.fill(
-            found.tokens,
-            found.steps,
-            trace.response,
-            *self.sources.prompt_of(trace, self._template),
-        )
+        prompt = self.sources.prompt_of(trace, self._template)
+        self.text.fill(found.tokens, found.steps, trace.response, *prompt)
         self.alone.clear()
         self._recolour()
         self.sources.ask(trace, self.heads, self._template, (*self.choice.key, str(self.heads)))
@@ -290,13 +280,12 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         Raises:
             ConfigError: another name.
         """
-        value, units = self.sources.measure.value, self.sources.frame("units")
         views: dict[str, Callable[[], Any]] = {
             "steps": lambda: step_bars(self.frame("steps")),
             "tokens": lambda: token_strip(self.frame("tokens")),
             "heads": lambda: head_step_heatmap(self.frame("heads")),
-            "sources": lambda: step_sources(self.frame("sources"), value, units),
-            "arcs": lambda: source_arcs(self.frame("sources"), units, value),
+            "sources": self.sources.figure,
+            "arcs": self.sources.arcs_figure,
         }
         if what not in views:
             raise ConfigError(f"figure({what!r}): use {', '.join(views)}")

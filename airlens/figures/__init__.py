@@ -7,6 +7,7 @@ the modules of this package.
 from __future__ import annotations
 
 from .ablation import ablation_curve
+from .arcs import source_arcs
 from .attention import answer_attention_map
 from .corpus import (
     cluster_bars,
@@ -20,7 +21,7 @@ from .heads import head_map, score_ranking
 from .html import trace_html
 from .needle import generations_figure, needle_grid_figure
 from .selection import ais_by_domain, domain_counts, selection_scatter, selector_overlap
-from .sources import source_arcs, step_sources
+from .sources import step_sources
 from .speed import speed_bars, speed_frame
 from .steps import ais_by_label, head_step_heatmap, step_heatmap
 from .study import step_weight_bars, study_forest

@@ -1,6 +1,6 @@
-"""Where the steps of a trace fetch from: steps × sources, and arcs along the trace.
+"""Where the steps of a trace fetch from: the map of steps × sources, and what its figures share.
 
-Both take the pairs of :func:`airlens.sources`: one row a step and earlier unit of the text. Units
+They take the pairs of :func:`airlens.sources`: one row a step and earlier unit of the text. Units
 are the steps of the response, 0…S−1, and the sentences of the prompt, −P…−1.
 """
 
@@ -17,7 +17,6 @@ from .steps import row_dicts
 from .style import (
     COLOURS,
     DIVERGING,
-    GRID,
     SEQUENTIAL,
     colour_bar,
     figure,
@@ -31,7 +30,6 @@ from .trace import one_trace
 
 COLUMNS = ("step", "source")
 WORDY = 1600  # cells; in a larger matrix the hover does not repeat the words of step and source
-CURVE = np.sin(np.linspace(0, np.pi, 25)) ** 0.7
 
 
 def unit_names(units: pd.DataFrame | list[int], *, long: bool = False) -> dict[int, str]:
@@ -48,20 +46,21 @@ def unit_names(units: pd.DataFrame | list[int], *, long: bool = False) -> dict[i
     return {u: f"{step}{u}" if u >= 0 else f"{prompt}{u - lowest + 1}" for u in order}
 
 
-def _order(rows: pd.DataFrame, units: pd.DataFrame | None) -> list[int]:
+def unit_order(rows: pd.DataFrame, units: pd.DataFrame | None) -> list[int]:
     """All units of the trace in the order of the text."""
     if units is not None and not units.empty:
         return sorted({int(unit) for unit in units["unit"]})
     return sorted({int(unit) for name in COLUMNS for unit in rows[name]})
 
 
-def _words(units: pd.DataFrame | None) -> dict[int, str]:
+def unit_words(units: pd.DataFrame | None) -> dict[int, str]:
+    """Return the beginning of each unit's text, where it is known."""
     if units is None or "text" not in units:
         return {}
     return {int(row["unit"]): shorten(row["text"], 60) for row in row_dicts(units)}
 
 
-def _one(
+def one_trace_pairs(
     pairs: pd.DataFrame, units: pd.DataFrame | None, value: str, id: str | None, who: str
 ) -> tuple[pd.DataFrame, pd.DataFrame | None]:
     """The rows of one trace, of pairs and of units."""
@@ -70,7 +69,8 @@ def _one(
     return rows, None if units is None else one_trace(units, str(rows["id"].iloc[0]))
 
 
-def _headline(rows: pd.DataFrame, value: str, names: dict[int, str]) -> str:
+def pairs_headline(rows: pd.DataFrame, value: str, names: dict[int, str]) -> str:
+    """Return a headline that names the strongest pair, and its control."""
     values, control = floats(rows, value), floats(rows, f"{value}_control")
     best = int(np.nanargmax(values))
     step, source = (names[int(rows[name].iloc[best])] for name in COLUMNS)
@@ -99,21 +99,21 @@ def step_sources(
     heading = title or "Where each step fetches from"
     if one_trace(pairs, id).empty:
         return no_data(heading, "no sources to show" if id is None else f"no trace with id {id}")
-    rows, units = _one(pairs, units, value, id, "step_sources")
+    rows, units = one_trace_pairs(pairs, units, value, id, "step_sources")
     values, control = floats(rows, value), floats(rows, f"{value}_control")
     if not np.isfinite(values).any():
         return no_data(heading, f"no pair of this trace has a value in {value}")
-    order = _order(rows, units)
+    order = unit_order(rows, units)
     long = unit_names(order, long=True)
     steps = [unit for unit in order if unit >= 0]
     place = (rows["step"].map(steps.index), rows["source"].map(order.index))
-    hover = _pair_hover(rows, value, long, _words(units), len(steps) * len(order) <= WORDY)
+    hover = pair_hover(rows, value, long, unit_words(units), len(steps) * len(order) <= WORDY)
     both = bool(np.isfinite(control).any())
     aid = f"Trace {shorten(rows['id'].iloc[0], 40)}; one row a step, one column a source"
     aid += ", sentences of the prompt left of the line" if order[0] < 0 else ""
     aid += "; right: as many random heads (control), on the same scale" if both else ""
     tall = max(230, min(620, 14 * len(steps))) if not both else max(230, min(460, 14 * len(steps)))
-    fig = figure(title or _headline(rows, value, long), aid, height=130 + tall)
+    fig = figure(title or pairs_headline(rows, value, long), aid, height=130 + tall)
     scale = limit(np.concatenate([values, control]), 0.995)
     for panel, (found, name) in enumerate(((values, "critical heads"), (control, "random heads"))):
         if panel and not both:
@@ -126,9 +126,10 @@ def step_sources(
     return fig
 
 
-def _pair_hover(
+def pair_hover(
     rows: pd.DataFrame, value: str, names: dict[int, str], words: dict[int, str], wordy: bool
 ) -> list[str]:
+    """Return the hover text of each pair: which, its value and control, and the units' `words`."""
     found = []
     for row in row_dicts(rows[[*COLUMNS, *(c for c in (value, f"{value}_control") if c in rows)]]):
         step, source = int(row["step"]), int(row["source"])
@@ -207,112 +208,3 @@ def places(count: int, wanted: int, first: int = 0) -> list[int]:
     gap = next((s for s in (1, 2, 5, 10, 20, 50, 100, 200) if count / s <= wanted), 500)
     before = [0] if first >= gap * 0.6 or gap == 1 else []
     return (list(range(first)) if gap == 1 else before) + list(range(first, count, gap))
-
-
-def source_arcs(
-    pairs: pd.DataFrame,
-    units: pd.DataFrame | None = None,
-    value: str = "copies",
-    id: str | None = None,
-    *,
-    top: int = 60,
-    step: int | None = None,
-    title: str | None = None,
-) -> go.Figure:
-    """Return the trace as a line of units, with an arc from each step to where it fetches from.
-
-    Arcs above are the critical heads', arcs below those of random heads; the thicker, the stronger.
-
-    Args:
-        pairs: One row a step and source: id, step, source and `value`; `<value>_control` where
-            known.
-        units: One row a unit: id, unit; text where known, for the hover.
-        value: `copies`, `attention`, `attention_per_token` or `knockout`.
-        id: The trace; the first one by default.
-        top: At most so many arcs of the critical heads and of the random heads, the strongest.
-        step: Only the sources of this step.
-        title: Replaces the headline.
-    """
-    heading = title or "Where each step fetches from"
-    if one_trace(pairs, id).empty:
-        return no_data(heading, "no sources to show" if id is None else f"no trace with id {id}")
-    rows, units = _one(pairs, units, value, id, "source_arcs")
-    order = _order(rows, units)
-    rows = rows if step is None else rows[rows["step"] == step]
-    values, control = floats(rows, value), floats(rows, f"{value}_control")
-    if not (values > 0).any():
-        return no_data(heading, "no source with a value above zero")
-    long, words = unit_names(order, long=True), _words(units)
-    hover = _pair_hover(rows, value, long, words, True)
-    bound = float(np.nanmax(np.concatenate([values, control])))
-    least = np.sort(values[values > 0])[::-1][:top][-1]
-    above, below = ((np.nan_to_num(found) >= least) & (found > 0) for found in (values, control))
-    aid = f"Trace {shorten(rows['id'].iloc[0], 40)}; above: the {min(top, above.sum())} strongest"
-    if np.isfinite(control).any():
-        aid += f"; below: {below.sum()} of as many random heads that are no weaker"
-        aid += f" ({top} drawn)" if below.sum() > top else ""
-    aid += f"; width: {MEASURES.get(value, value)}"
-    fig = figure(title or _headline(rows, value, long), aid, height=470, legend=True)
-    ends = np.array([rows["source"].map(order.index), rows["step"].map(order.index)], dtype=float)
-    for name, found, sign in (
-        ("critical heads", values, 1),
-        ("random heads (control)", control, -1),
-    ):
-        colour = COLOURS["ablated" if sign > 0 else "control"]
-        drawn = np.where(above if sign > 0 else below, found, np.nan)
-        _add_arcs(fig, (ends, drawn, hover), (name, colour, sign), (bound, top))
-    _add_line(fig, order, words, long)
-    return fig
-
-
-def _add_arcs(
-    fig: Any,
-    arcs: tuple[NDArray[np.float64], NDArray[np.float64], list[str]],
-    look: tuple[str, str, int],
-    size: tuple[float, int],
-) -> None:
-    """Draw the strongest arcs, weak ones first; `size`: the value of the thickest, and how many."""
-    (ends, values, hover), (name, colour, sign), (bound, top) = arcs, look, size
-    best = np.argsort(-np.nan_to_num(values), kind="stable")[:top]
-    best = best[np.nan_to_num(values[best]) > 0][::-1]
-    for i in best:
-        left, right = ends[:, i]
-        strength = float(values[i] / bound)
-        fig.add_scatter(
-            x=np.linspace(left, right, CURVE.size).tolist(),
-            y=(sign * CURVE * np.sqrt(right - left)).tolist(),
-            mode="lines",
-            line={"color": colour, "width": 0.7 + 4 * strength, "shape": "spline"},
-            opacity=0.25 + 0.65 * strength,
-            hovertext=hover[i],
-            hoverinfo="text",
-            name=name,
-            legendgroup=name,
-            showlegend=bool(i == best[-1]),
-        )
-
-
-def _add_line(fig: Any, order: list[int], words: dict[int, str], names: dict[int, str]) -> None:
-    """The units themselves, on the line from which the arcs rise."""
-    prompt = sum(unit < 0 for unit in order)
-    fig.add_scatter(
-        x=list(range(len(order))),
-        y=[0.0] * len(order),
-        mode="markers",
-        marker={
-            "size": 6 if len(order) <= 80 else 4,
-            "color": [COLOURS["control" if unit < 0 else "base"] for unit in order],
-        },
-        hovertext=[f"<b>{names[u]}</b><br>{plotly_text(words.get(u, ''))}" for u in order],
-        hoverinfo="text",
-        showlegend=False,
-    )
-    if prompt:
-        fig.add_vrect(x0=-0.5, x1=prompt - 0.5, fillcolor=GRID, line_width=0, layer="below")
-    short, where = unit_names(order), places(len(order), 24, prompt)
-    fig.update_xaxes(
-        title_text="step (p: sentences of the prompt)" if prompt else "step",
-        tickvals=where, ticktext=[short[order[i]] for i in where], tickangle=0,
-        range=[-0.7, len(order) - 0.3], showgrid=False, zeroline=False,
-    )  # fmt: skip
-    fig.update_yaxes(visible=False)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airlens.cache import atomic_file
+from airlens.files import atomic_file
 from airlens.errors import ConfigError, DataError
 from airlens.figures.style import need
 from airlens.trace import Trace

@@ -62,9 +62,8 @@ function render({ model, el }) {
     svg.dataset.lmSuppressShortcuts = "true";
     svg.style.display = "block";
     const title = (x, anchor, text) => { shape("text", { x, y: 11, "text-anchor": anchor }, svg).textContent = text; };
-    if (show !== "control") title(axis - 6, "end", "critical heads");
-    else title(axis - 6, "end", "random heads");
-    if (show === "both") title(axis + 6, "start", "random heads");
+    title(axis - 6, "end", show === "control" ? "random heads" : show === "both" ? "critical" : "critical heads");
+    if (show === "both") title(axis + 6, "start", "random");
     drawArcs(width, axis);
     const few = Math.max(1, Math.ceil(13 / pitch / 5) * (pitch < 13 ? 5 : 1));
     for (const unit of units) {

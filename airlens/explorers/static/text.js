@@ -203,7 +203,7 @@ function render({ model, el }) {
   const end = listen(model, {
     version: drawAll, values: () => { blocks.dressAll(); drawKey(); }, label: drawKey, events: readEvents, current: onCurrent,
     "pairs threshold strongest show measure": mark,
-    focus: () => { pinned = -1; rest(); },
+    focus: () => { if (get("focus").length) pinned = -1; rest(); },
   });
   drawAll();
   return () => { blocks.end(); end(); root.remove(); };
