@@ -159,6 +159,22 @@ def test_the_address_restores_what_was_shown(written: Path) -> None:
         seen.check()
 
 
+def test_the_policy_holds(written: Path) -> None:
+    put = """(text) => {
+        const node = document.createElement(text.startsWith("window") ? "script" : "style");
+        node.textContent = text;
+        document.body.appendChild(node);
+        document.body.setAttribute("style", "opacity: 0");
+    }"""
+    with opened(written) as seen:
+        seen.open()
+        seen.page.evaluate(put, "window.pwned = 1")
+        seen.page.evaluate(put, "body { opacity: 0 }")
+        assert seen.page.evaluate("() => window.pwned === undefined")
+        assert seen.page.evaluate("() => getComputedStyle(document.body).opacity") == "1"
+        assert len(seen.page.evaluate("() => window.violations")) >= 3
+
+
 @pytest.mark.parametrize(
     "fragment",
     [
