@@ -123,7 +123,7 @@ function render({ model, el }) {
     const strength = new Map(found.map(({ unit, value }) => [unit, value]));
     for (const { row, unit, badge } of blocks.all()) {
       const value = strength.get(unit);
-      row.classList.toggle("current", unit === current);
+      row.classList.toggle("current", unit === current && unit >= 0); // no step is -1, a unit of the prompt is
       row.classList.toggle("from", value !== undefined);
       row.style.outlineColor = value === undefined ? "" : rgba(colour, 0.25 + (0.75 * value) / found[0].value);
       if (badge) badge.textContent = value === undefined ? "" : `\u2192 ${short(value)}`;
