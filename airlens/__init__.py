@@ -58,6 +58,8 @@ if TYPE_CHECKING:
     from .selection import Selection as Selection
     from .selection import overlap as overlap
     from .selection import select as select
+    from .step_sources import Sources as Sources
+    from .step_sources import sources as sources
     from .steps import split_steps as split_steps
     from .trace import Step as Step
     from .trace import Trace as Trace
@@ -120,6 +122,8 @@ _HOME = {
     "select": "selection",
     "Selection": "selection",
     "SelectionExplorer": "explorers.selection_explorer",
+    "sources": "step_sources",
+    "Sources": "step_sources",
     "split_steps": "steps",
     "study_table": "training.study",
     "Step": "trace",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
@@ -29,6 +29,9 @@ class EncodedTrace:
         response_start: index of the first response token.
         offsets: [n, 2] int, character span in ``trace.response`` of each response token.
         step: [n] int, index of the step of each response token; ascending.
+        prefix: the text that stands before the response, the chat template included.
+        spans: [N, 2] int, character span of every token in ``prefix`` + response; a token that
+            stands for no text (BOS) has an empty one.
     """
 
     trace: Trace
@@ -36,6 +39,8 @@ class EncodedTrace:
     response_start: int
     offsets: np.ndarray
     step: np.ndarray
+    prefix: str = ""
+    spans: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), dtype=np.int64))
 
     @property
     def n_response(self) -> int:
@@ -134,14 +139,15 @@ def encode_traces(
             )
             spans = encoded["offset_mapping"]
             for i, ids, where in zip(some, encoded["input_ids"], spans, strict=True):
-                found[i] = _encoded(traces[i], len(prefixes[i]), list(ids), where)
+                found[i] = _encoded(traces[i], prefixes[i], list(ids), where)
     return [found[i] for i in range(len(traces))]
 
 
 def _encoded(
-    trace: Trace, n_prefix: int, ids: list[int], where: Sequence[tuple[int, int]]
+    trace: Trace, prefix: str, ids: list[int], where: Sequence[tuple[int, int]]
 ) -> EncodedTrace:
-    """A trace from its tokens and their character spans; the response begins at ``n_prefix``."""
+    """A trace from its tokens and their character spans in ``prefix`` + response."""
+    n_prefix = len(prefix)
     spans = np.asarray(where, dtype=np.int64).reshape(-1, 2)
     special = spans[:, 0] == spans[:, 1]
     while len(ids) and special[-1]:  # an EOS that the tokenizer appends is no part of the response
@@ -149,7 +155,7 @@ def _encoded(
     inside = np.flatnonzero((spans[:, 1] > n_prefix) & ~special)
     start = int(inside[0]) if len(inside) and trace.response else len(ids)
     offsets = np.maximum(spans[start:] - n_prefix, 0)
-    return EncodedTrace(trace, ids, start, offsets, _steps_of(offsets, trace.steps))
+    return EncodedTrace(trace, ids, start, offsets, _steps_of(offsets, trace.steps), prefix, spans)
 
 
 def _steps_of(offsets: np.ndarray, steps: Sequence[Step]) -> np.ndarray:

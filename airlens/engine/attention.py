@@ -31,6 +31,31 @@ class Unsupported(ModelError):
     """A model that this engine cannot run; the hooks can."""
 
 
+@dataclass(frozen=True)
+class Call:
+    """What the attention of one layer was called with, after RoPE and QK-norm.
+
+    Attributes:
+        layer: its index.
+        query: [B, H, N, D].
+        key: [B, K, N, D].
+        value: [B, K, N, D].
+        scaling: of the scores.
+        window: how many positions a row sees, itself included; None for all before it.
+        softcap: scores become softcap * tanh(score / softcap); None where they stay.
+        sinks: [H] logits of attention sinks, or None.
+    """
+
+    layer: int
+    query: torch.Tensor
+    key: torch.Tensor
+    value: torch.Tensor
+    scaling: float
+    window: int | None
+    softcap: float | None
+    sinks: torch.Tensor | None
+
+
 @dataclass
 class Plan:
     """What one forward pass does.
@@ -40,8 +65,12 @@ class Plan:
         edits: layer -> (batch row, heads ablated there).
         modes: of the ablation in each batch row after the first; one for all, or one each.
         means: for ``mean``, [L, H, D].
-        on_layer: called in each layer with (layer, query, key, scaling, sliding window), before
-            any edit.
+        blocked: layer -> (segment, heads, first, stop): the rows of that segment, all of which come
+            after position ``stop``, do not attend to positions ``first`` to ``stop`` with these
+            heads.
+        before: layer -> key and value [1, K, M, D] of M rows that come before the pack's own: the
+            paths of the segments count them first. For passes that go on from a base pass.
+        on_layer: called in each layer with the :class:`Call`, before any edit.
         on_z: called in each layer with (layer, z, z under even attention), both [B, N, H, D].
         calls: attention calls so far.
     """
@@ -50,7 +79,9 @@ class Plan:
     edits: dict[int, list[tuple[int, list[int]]]] = field(default_factory=dict)
     modes: Sequence[Mode] = ("uniform",)
     means: MeanZ | None = None
-    on_layer: Callable[..., None] | None = None
+    blocked: dict[int, list[tuple[int, list[int], int, int]]] = field(default_factory=dict)
+    before: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
+    on_layer: Callable[[Call], None] | None = None
     on_z: Callable[[int, torch.Tensor, torch.Tensor], None] | None = None
     calls: int = 0
 
@@ -119,7 +150,8 @@ def attend(
     plan.calls += 1
     scaling = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
     if plan.on_layer is not None:
-        plan.on_layer(layer, query, key, scaling, sliding_window)
+        call = Call(layer, query, key, value, scaling, sliding_window, softcap, s_aux)
+        plan.on_layer(call)
     edits = [(row, heads, plan.mode(row)) for row, heads in plan.edits.get(layer, [])]
     if any(mode == "uniform" for *_, mode in edits):
         query = query.clone()
@@ -127,10 +159,15 @@ def attend(
             for head in heads if mode == "uniform" else ():
                 query[row, head] = 0  # one by one: a list of indices would wait for a GPU
     options = {"window": sliding_window, "softcap": softcap, "sinks": s_aux}
-    z = _packed(plan, query, key, value, scaling, options)
+    if layer in plan.before:
+        key, value = (
+            torch.cat(x, dim=2) for x in zip(plan.before[layer], (key, value), strict=True)
+        )
+    blocked = plan.blocked.get(layer, [])
+    z = _packed(plan, query, key, value, scaling, options, blocked)
     if plan.on_z is not None:
         with torch.no_grad():
-            even = _packed(plan, torch.zeros_like(query), key, value, scaling, options)
+            even = _packed(plan, torch.zeros_like(query), key, value, scaling, options, [])
         plan.on_z(layer, z, even)
     for row, heads, mode in edits:
         for head in heads if mode != "uniform" else ():
@@ -151,22 +188,58 @@ def _packed(
     value: torch.Tensor,
     scaling: float,
     options: dict[str, Any],
+    blocked: Sequence[tuple[int, list[int], int, int]],
 ) -> torch.Tensor:
     batch, heads, rows, _ = query.shape
     z = query.new_empty(batch, rows, heads, value.shape[-1])
-    for segment, path in zip(plan.segments, plan.paths(query.device), strict=True):
+    for index, (segment, path) in enumerate(
+        zip(plan.segments, plan.paths(query.device), strict=True)
+    ):
         own = slice(segment.start, segment.stop)
         if segment.start == segment.stop:
             continue
-        q, k, v = (x[:, :, own] for x in (query, key, value))
-        if segment.shared:
+        q, k, v = query[:, :, own], key, value
+        if segment.shared or plan.before:
             k, v = (x.index_select(2, path) for x in (key, value))
+        else:
+            k, v = (x[:, :, own] for x in (key, value))
         # A causal square without a mask is worth a few rows computed twice.
-        if 0 < 4 * segment.shared <= q.shape[2]:
+        if 0 < 4 * segment.shared <= q.shape[2] and not plan.before:
             q = query.index_select(2, path)
         found = attend_one(q, k, v, scaling, **options)
         z[:, own] = found[:, :, segment.start - segment.stop :].transpose(1, 2)
+        for _, some, first, stop in (b for b in blocked if b[0] == index):
+            without = attend_without(query[:, :, own], k, v, scaling, some, (first, stop), options)
+            z[:, own, some] = without.transpose(1, 2)
     return z
+
+
+def attend_without(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scaling: float,
+    heads: list[int],
+    span: tuple[int, int],
+    options: dict[str, Any],
+) -> torch.Tensor:
+    """Output z [B, h, n, D] of some heads when they may not attend to the positions of ``span``.
+
+    As if their scores there were -inf. The n rows are the last of m positions and come after the
+    span, so each of them sees itself at least. Only the query heads named are computed: those that
+    share their keys are not touched.
+    """
+    n, m = query.shape[2], key.shape[2]
+    first, stop = span
+    group = query.shape[1] // key.shape[1]
+    groups = [head // group for head in heads]
+    mask = visible(n, m, options["window"], query.device)
+    mask = torch.cat([mask[:, :first], mask[:, stop:]], dim=1)
+    k, v = (torch.cat([x[:, groups, :first], x[:, groups, stop:]], dim=2) for x in (key, value))
+    sinks = options["sinks"]
+    sinks = None if sinks is None else sinks[heads]
+    q = query[:, heads]
+    return attend_one(q, k, v, scaling, softcap=options["softcap"], sinks=sinks, mask=mask)
 
 
 def attend_one(
@@ -178,8 +251,12 @@ def attend_one(
     window: int | None = None,
     softcap: float | None = None,
     sinks: torch.Tensor | None = None,
+    mask: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Output z [B, H, n, D] of the last n of m positions of one sequence; key is [B, K, m, D]."""
+    """Output z [B, H, n, D] of the last n of m positions of one sequence; key is [B, K, m, D].
+
+    ``mask``, bool [n, m], says what each row sees; without it, all before it in ``window``.
+    """
     batch, heads, n, _ = query.shape
     groups, m = key.shape[1], key.shape[2]
     limited = window is not None and window < m
@@ -189,14 +266,16 @@ def attend_one(
         x.reshape(batch * groups, 1, m, x.shape[-1]).expand(-1, heads // groups, -1, -1)
         for x in (key, value)
     )
-    if softcap is not None or sinks is not None:
-        mask = visible(n, m, window if limited else None, query.device)
-        z = _eager(q, k, v, scaling, mask, softcap, None if sinks is None else sinks.repeat(batch))
-    elif n == m and not limited:
+    plain = softcap is None and sinks is None
+    if plain and mask is None and n == m and not limited:
         z = scaled_dot_product_attention(q, k, v, is_causal=n > 1, scale=scaling)
-    else:
+        return z.reshape(batch, heads, n, value.shape[-1])
+    if mask is None:
         mask = visible(n, m, window if limited else None, query.device)
+    if plain:
         z = scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scaling)
+    else:
+        z = _eager(q, k, v, scaling, mask, softcap, None if sinks is None else sinks.repeat(batch))
     return z.reshape(batch, heads, n, value.shape[-1])
 
 

@@ -85,12 +85,18 @@ class FastModel:
             raise Unsupported(f"{plan.calls} attention calls in {self.n_layers} layers")
         return out[0] if isinstance(out, tuple) else out.last_hidden_state
 
-    def residuals(self, pack: Pack, plan: Plan) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """What goes into each layer, L tensors [1, N, d], and the last hidden state."""
+    def residuals(
+        self, pack: Pack, plan: Plan, layers: Sequence[int] | None = None
+    ) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """What goes into the given layers (default: all), [1, N, d], and the last hidden state.
+
+        Layers that were not asked for have an empty tensor in the list.
+        """
         kept: list[torch.Tensor] = []
 
         def keep(module: Any, args: tuple[Any, ...], out: Any) -> None:
-            kept.append(args[0])
+            wanted = layers is None or len(kept) in layers
+            kept.append(args[0] if wanted else args[0].new_empty(0))
             if isinstance(out, tuple):
                 self.tuples.add(len(kept) - 1)
 

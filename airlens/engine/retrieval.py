@@ -15,7 +15,7 @@ import torch
 
 from airlens.ablation import Ablation, mean_z
 
-from .attention import Plan
+from .attention import Call, Plan
 from .model import FastModel, fast_model
 from .packing import Pack, Segment, pack, to_device
 
@@ -91,21 +91,16 @@ class _Reader:
             tokens = to_device(np.asarray(probe.tokens, np.int64), device)
             self.parts.append((i, to_device(segment.path, device), tokens, probe))
 
-    def __call__(
-        self,
-        layer: int,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        scaling: float,
-        window: int | None,
-    ) -> None:
+    def __call__(self, call: Call) -> None:
+        query, key = call.query, call.key
         for i, path, tokens, probe in self.parts:
             start, stop = probe.answer
             rows = path[start - 1 : stop - 1]
-            best = most_attended(query[0, :, rows], key[0, :, path], start - 1, scaling, window)
+            asked, seen = query[0, :, rows], key[0, :, path]
+            best = most_attended(asked, seen, start - 1, call.scaling, call.window)
             inside = (best >= probe.needle[0]) & (best < probe.needle[1])
             copied = inside & (tokens[best] == tokens[start:stop])
-            self.scores[i, layer] = copied.float().mean(dim=-1).cpu().numpy()
+            self.scores[i, call.layer] = copied.float().mean(dim=-1).cpu().numpy()
 
 
 def most_attended(
