@@ -13,6 +13,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
+from docutils.utils import get_source_line  # noqa: E402
 from generate import api, architecture, claims, cli, gallery, notebooks, offline  # noqa: E402
 
 import airlens  # noqa: E402
@@ -82,8 +83,10 @@ def known_name(app, env, node, contnode):
         )
         if found is not None:
             return found
-    scopes = [target, f"airlens.{target}", f"{node.get('py:module') or 'airlens'}.{target}"]
-    return contnode if any(_exists(scope) for scope in scopes) else None
+    # "…/airlens/trust.py:docstring of airlens.trust.agreement": names of that module are known.
+    described = str(get_source_line(node)[0]).rpartition("docstring of ")[2].split(".")
+    scopes = ["", "airlens", *(".".join(described[:n]) for n in range(2, len(described)))]
+    return contnode if any(_exists(f"{scope}.{target}".lstrip(".")) for scope in scopes) else None
 
 
 def _exists(dotted: str) -> bool:
