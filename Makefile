@@ -80,8 +80,8 @@ bench: $(READY) ## measure speed and memory (OUT=file keeps the result)
 	$(PY) benchmarks/bench.py $(if $(OUT),--out $(OUT))
 
 data: $(READY) ## write the bundled data again
-	$(PY) -m airlens.datagen_sentences --out data/sentences.txt --seed 0
-	$(PY) -m airlens.datagen_traces --out data/traces.jsonl --seed 0 --n 60
+	$(PY) -m tools.bundled_data.sentences --out data/sentences.txt --seed 0
+	$(PY) -m tools.bundled_data.traces --out data/traces.jsonl --seed 0 --n 60
 
 lock: $(READY) ## write constraints.txt again; UPGRADE=1 takes the newest versions that fit
 	@$(PIP) install uv

@@ -19,18 +19,25 @@ if TYPE_CHECKING:
     from . import figures as figures
     from .ablation import ablated as ablated
     from .ablation import mean_z as mean_z
+    from .analysis.ablation_curves import ablation_curves as ablation_curves
+    from .analysis.agreement import agreement as agreement
+    from .analysis.agreement import stability as stability
+    from .analysis.confounds import confound_table as confound_table
+    from .analysis.head_influence import HeadInfluence as HeadInfluence
+    from .analysis.head_influence import head_influence as head_influence
+    from .analysis.mirror import mirror_table as mirror_table
     from .bundled import data_path as data_path
     from .compute import fast_allocator as fast_allocator
-    from .confounds import confound_table as confound_table
     from .corpus import Corpus as Corpus
-    from .corpus.neardup import near_duplicates as near_duplicates
-    from .corpus.part_score import Settings as Settings
-    from .corpus.parts import RunFolder as RunFolder
+    from .corpus.near_duplicates import near_duplicates as near_duplicates
     from .corpus.run import score_corpus as score_corpus
-    from .curves import ablation_curves as ablation_curves
+    from .corpus.run_folder import RunFolder as RunFolder
+    from .corpus.score_part import Settings as Settings
     from .derived import residualise as residualise
     from .detectors import detect as detect
     from .detectors import detect_all as detect_all
+    from .detectors.needle_probes import needle_probes as needle_probes
+    from .detectors.published_scores import load_published_scores as load_published_scores
     from .errors import AirlensError as AirlensError
     from .errors import DataError as DataError
     from .explorers.ablation_lab import AblationLab as AblationLab
@@ -42,22 +49,17 @@ if TYPE_CHECKING:
     from .heads import HeadSet as HeadSet
     from .heads import load_heads as load_heads
     from .heads import random_heads as random_heads
-    from .load import load_traces as load_traces
-    from .measure import Influence as Influence
-    from .measure import influence as influence
-    from .mirror import mirror_table as mirror_table
     from .model import load_model as load_model
-    from .per_head import HeadInfluence as HeadInfluence
-    from .per_head import head_influence as head_influence
     from .probes import ProbeSet as ProbeSet
     from .probes import key_value_probes as key_value_probes
-    from .probes_needle import needle_probes as needle_probes
-    from .published import load_published_scores as load_published_scores
+    from .reading.load import load_traces as load_traces
     from .retrieval import copy_accuracy as copy_accuracy
     from .retrieval import retrieval_scores as retrieval_scores
     from .selection import Selection as Selection
     from .selection import overlap as overlap
     from .selection import select as select
+    from .step_influence import Influence as Influence
+    from .step_influence import influence as influence
     from .step_sources import Sources as Sources
     from .step_sources import sources as sources
     from .steps import split_steps as split_steps
@@ -65,13 +67,11 @@ if TYPE_CHECKING:
     from .trace import Trace as Trace
     from .training.evaluate import generate_answers as generate_answers
     from .training.evaluate import held_out_nll as held_out_nll
+    from .training.step_weights import StepWeights as StepWeights
+    from .training.step_weights import step_weights as step_weights
     from .training.study import study_table as study_table
     from .training.train import TrainSettings as TrainSettings
     from .training.train import fine_tune as fine_tune
-    from .training.weights import StepWeights as StepWeights
-    from .training.weights import step_weights as step_weights
-    from .trust import agreement as agreement
-    from .trust import stability as stability
     from .validity.head_costs import idle_heads as idle_heads
     from .validity.head_costs import leave_one_out as leave_one_out
     from .validity.planted import validate as validate
@@ -83,7 +83,7 @@ _HOME = {
     "AblationLab": "explorers.ablation_lab",
     "data_path": "bundled",
     "fast_allocator": "compute",
-    "confound_table": "confounds",
+    "confound_table": "analysis.confounds",
     "Corpus": "corpus",
     "residualise": "derived",
     "detect": "detectors",
@@ -101,20 +101,20 @@ _HOME = {
     "HeadSet": "heads",
     "load_heads": "heads",
     "random_heads": "heads",
-    "load_traces": "load",
-    "Influence": "measure",
-    "influence": "measure",
+    "load_traces": "reading.load",
+    "Influence": "step_influence",
+    "influence": "step_influence",
     "load_model": "model",
-    "near_duplicates": "corpus.neardup",
-    "Settings": "corpus.part_score",
-    "RunFolder": "corpus.parts",
-    "head_influence": "per_head",
-    "HeadInfluence": "per_head",
+    "near_duplicates": "corpus.near_duplicates",
+    "Settings": "corpus.score_part",
+    "RunFolder": "corpus.run_folder",
+    "head_influence": "analysis.head_influence",
+    "HeadInfluence": "analysis.head_influence",
     "plant": "validity.planting",
     "key_value_probes": "probes",
     "ProbeSet": "probes",
-    "needle_probes": "probes_needle",
-    "load_published_scores": "published",
+    "needle_probes": "detectors.needle_probes",
+    "load_published_scores": "detectors.published_scores",
     "copy_accuracy": "retrieval",
     "retrieval_scores": "retrieval",
     "score_corpus": "corpus.run",
@@ -131,13 +131,13 @@ _HOME = {
     "TraceExplorer": "explorers.trace_explorer",
     "fine_tune": "training.train",
     "TrainSettings": "training.train",
-    "agreement": "trust",
-    "stability": "trust",
-    "ablation_curves": "curves",
-    "mirror_table": "mirror",
+    "agreement": "analysis.agreement",
+    "stability": "analysis.agreement",
+    "ablation_curves": "analysis.ablation_curves",
+    "mirror_table": "analysis.mirror",
     "validate": "validity.planted",
-    "step_weights": "training.weights",
-    "StepWeights": "training.weights",
+    "step_weights": "training.step_weights",
+    "StepWeights": "training.step_weights",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from .analysis.statistics import rank_residual
 from .errors import ConfigError, DataError
-from .stats import rank_residual
 
 
 def residualise(

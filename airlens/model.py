@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from .errors import ModelError
-from .gguf_model import (
+from .reading.gguf_model import (
     HUB_NAME,
     PACKAGE,
     PACKAGE_VERSION,

@@ -105,7 +105,7 @@ class Trace:
 
 
 def save_traces(traces: Iterable[Trace], path: str | Path) -> Path:
-    """Write traces as JSON lines, for `airlens.load.load_traces` to read.
+    """Write traces as JSON lines, for `airlens.reading.load.load_traces` to read.
 
     The file appears when it is complete; a failure leaves what was there before.
 

@@ -23,12 +23,12 @@ import torch
 
 from airlens.bundled import data_path
 from airlens.encode import Template, encode_trace
-from airlens.load import load_traces
-from airlens.measure import Influence, influence
 from airlens.model import load_hf, load_model
 from airlens.probes import key_value_probes
 from airlens.provenance import fingerprint, provenance
+from airlens.reading.load import load_traces
 from airlens.retrieval import retrieval_scores
+from airlens.step_influence import Influence, influence
 from airlens.trace import Trace
 from airlens.training.evaluate import (
     accuracy,
@@ -37,9 +37,9 @@ from airlens.training.evaluate import (
     per_token,
     score_answers,
 )
+from airlens.training.step_weights import step_weights
 from airlens.training.study import ARMS, Arm, append_run, arm_named, choose, finished, same_run
 from airlens.training.train import TrainSettings, fine_tune
-from airlens.training.weights import step_weights
 
 
 @dataclass(frozen=True)

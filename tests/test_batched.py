@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import airlens as al
-from airlens import aggregate, encode
-from airlens.aggregate import TOKEN_COLUMNS, TraceLoss, tables
+from airlens import ais, encode
+from airlens.ais import TOKEN_COLUMNS, TraceLoss, tables
 from airlens.encode import EncodedTrace, encode_trace, encode_traces
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
@@ -67,4 +67,4 @@ def test_the_token_table_is_that_of_each_trace(tokenizer: Any, draws: int) -> No
     want = pd.concat(map(one_table, encoded, losses), ignore_index=True)
     pd.testing.assert_frame_equal(found, want, check_dtype=False, rtol=0, atol=0)
     assert str(found["nll_base"].dtype) == "float32"
-    assert list(tables([], [])[0]) == list(aggregate.TOKEN_COLUMNS)
+    assert list(tables([], [])[0]) == list(ais.TOKEN_COLUMNS)

@@ -76,7 +76,7 @@ def test_doctor(folder: Path) -> None:
 
 
 def test_doctor_fails_without_parity(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airlens.doctor.TOLERANCE", -1.0)
+    monkeypatch.setattr("airlens.cli.install_checks.TOLERANCE", -1.0)
     result = run("doctor", "--model", folder)
     assert result.exit_code == 1 and "NOT SOUND" in result.stdout
 

@@ -14,7 +14,7 @@ from tiny_zoo import tiny
 
 from airlens.compute import matmul_precision
 from airlens.errors import ConfigError
-from airlens.measure import influence
+from airlens.step_influence import influence
 from airlens.trace import Trace
 
 TRACE = Trace("a", "How many?", "There are 3 and 4, so there are 7.")

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airlens import corpus, record_files
+from airlens import corpus
 from airlens.corpus import Chunk, Corpus, Reject, Row, estimate_rows, iter_chunks, iter_rows
 from airlens.corpus.idset import IdSet
 from airlens.errors import AirlensError
+from airlens.reading import record_files
 
 LINES = [json.dumps({"prompt": f"p{i}", "response": f"r{i}"}).encode() for i in range(12)]
 # Pieces that a damaged file is made of.

@@ -10,12 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from airlens.confounds import confound_table
-from airlens.corpus import contrast
-from airlens.corpus.embed import embed_map, embeddings
-from airlens.corpus.parts import RunFolder
-from airlens.corpus.report import corpus_report
+from airlens.analysis import contrast
+from airlens.analysis.confounds import confound_table
+from airlens.corpus.embedding_map import embed_map, embeddings
 from airlens.corpus.run import score_corpus
+from airlens.corpus.run_folder import RunFolder
 from airlens.errors import DataError
 from airlens.figures.corpus import (
     cluster_bars,
@@ -24,6 +23,7 @@ from airlens.figures.corpus import (
     sample_map,
     word_overlap_map,
 )
+from airlens.reports.corpus_page import corpus_report
 from airlens.selection import select
 
 HEADS = "L0H1, L2H3"

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from airlens.datagen.arithmetic_counts import COUNTS
-from airlens.datagen.arithmetic_money import MONEY
-from airlens.datagen.lookup import LOOKUPS
-from airlens.datagen.programs import PROGRAMS, run
-from airlens.datagen.trace import LABELS
-from airlens.datagen_sentences import generate_sentences, overlap, words_of
-from airlens.datagen_sentences import main as write_sentences
-from airlens.datagen_traces import DOMAINS, generate_traces, joiner
-from airlens.datagen_traces import main as write_traces
+from tools.bundled_data.arithmetic_counts import COUNTS
+from tools.bundled_data.arithmetic_money import MONEY
+from tools.bundled_data.lookup import LOOKUPS
+from tools.bundled_data.programs import PROGRAMS, run
+from tools.bundled_data.sentences import generate_sentences, overlap, words_of
+from tools.bundled_data.sentences import main as write_sentences
+from tools.bundled_data.traces import DOMAINS, generate_traces, joiner
+from tools.bundled_data.traces import main as write_traces
+from tools.bundled_data.written_trace import LABELS
 
 DATA = Path(__file__).parent.parent / "data"
 VALUE = r"\$?(-?\d+(?:,\d{3})*(?:\.\d+)?)"

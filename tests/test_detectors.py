@@ -12,9 +12,9 @@ from tiny_zoo import ARCHITECTURES, config, tiny, tokenizer
 
 import airlens as al
 from airlens.ablation import ablated, mean_z
-from airlens.decode import greedy, rouge1_recall
 from airlens.detectors import DESCRIPTIONS, DETECTORS, READERS, detect, detect_all
-from airlens.detectors.attention import LayerView, stream
+from airlens.detectors.attention_scores import LayerView, stream
+from airlens.detectors.greedy_decoding import greedy, rouge1_recall
 from airlens.detectors.induction import repeated_ids
 from airlens.detectors.locos import contributions, output_weights
 from airlens.detectors.qrhead import document_score

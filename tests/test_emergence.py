@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import airlens as al
-from airlens.emergence import (
+from airlens.analysis.emergence import (
     TinySettings,
     checkpoint_steps,
     emergence,

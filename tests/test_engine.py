@@ -21,8 +21,8 @@ from airlens.engine.packing import common_prefix, pack
 from airlens.engine.score import score_fast
 from airlens.errors import ConfigError
 from airlens.heads import HeadSet
-from airlens.measure import influence
-from airlens.score import WindowLoss, score_windows
+from airlens.step_influence import influence
+from airlens.token_losses import WindowLoss, score_windows
 from airlens.trace import Trace
 
 # These kinds' modules do not go through transformers' attention interface.

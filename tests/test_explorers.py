@@ -11,7 +11,7 @@ import torch
 from explore_tiny import HEADS, HOSTILE, LAYERS, tiny_model, tiny_probes, tiny_traces
 
 import airlens as al
-from airlens.attention import answer_attention
+from airlens.detectors.answer_attention import answer_attention
 from airlens.errors import ConfigError
 from airlens.explorers.continuation import compare, continuation, encode_prompt, next_tokens
 from airlens.explorers.single_heads import by_step, heads_of_step, single_heads, step_attribution

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import airlens as al
 from airlens.cli import app
 from airlens.corpus.export import export
-from airlens.corpus.neardup import near_duplicates
+from airlens.corpus.near_duplicates import near_duplicates
 from airlens.corpus.run import score_corpus
 from airlens.errors import ConfigError, DataError
 

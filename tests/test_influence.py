@@ -13,11 +13,11 @@ import torch
 
 import airlens as al
 from airlens.ablation import ablated
-from airlens.aggregate import SAMPLE_COLUMNS, STEP_COLUMNS, TOKEN_COLUMNS
+from airlens.ais import SAMPLE_COLUMNS, STEP_COLUMNS, TOKEN_COLUMNS
 from airlens.encode import encode_trace, windows
 from airlens.errors import ConfigError, DataError
-from airlens.measure import Influence, influence
-from airlens.score import batches
+from airlens.step_influence import Influence, influence
+from airlens.token_losses import batches
 
 HEADS = "L0H1, L2H3"
 TRACES = [

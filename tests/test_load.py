@@ -21,12 +21,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airlens import hub
-from airlens.columns import Columns
 from airlens.errors import AirlensError, ConfigError, DataError
-from airlens.load import Traces, content_hash, iter_traces, load_traces
-from airlens.record_files import Record, Rejected
-from airlens.records import iter_records
+from airlens.reading import hub
+from airlens.reading.columns import Columns
+from airlens.reading.load import Traces, content_hash, iter_traces, load_traces
+from airlens.reading.record_files import Record, Rejected
+from airlens.reading.records import iter_records
 from airlens.trace import Trace
 
 RECORDS: list[dict[str, Any]] = [

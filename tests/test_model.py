@@ -13,11 +13,12 @@ import torch
 from conftest import tiny_config
 
 import airlens as al
-from airlens import gguf_model, model
+from airlens import model
 from airlens.cache import atomic_dir, atomic_file
-from airlens.doctor import check_model, hugging_face_logits
+from airlens.cli.install_checks import check_model, hugging_face_logits
 from airlens.errors import ModelError
 from airlens.model import DEFAULT_MODEL, absolute_name
+from airlens.reading import gguf_model
 
 TOKENS = torch.tensor([[5, 17, 99, 23, 42, 7, 88]])
 

@@ -11,12 +11,12 @@ from tiny_zoo import hf_model, tiny
 from tiny_zoo import tokenizer as tokenizer_of
 
 import airlens as al
+from airlens.analysis.head_influence import HeadInfluence, head_influence
 from airlens.engine import per_head as per_head_run
 from airlens.engine.model import named_tensors
 from airlens.errors import ConfigError, DataError
 from airlens.heads import Head
-from airlens.measure import influence
-from airlens.per_head import HeadInfluence, head_influence
+from airlens.step_influence import influence
 from airlens.steps import split_steps
 from airlens.trace import Trace
 
@@ -113,7 +113,7 @@ def test_a_stopped_run_goes_on(traces: list[Trace], tmp_path: Path, monkeypatch:
             raise KeyboardInterrupt
         return run(*args)
 
-    monkeypatch.setattr("airlens.per_head.exact_row", stops)
+    monkeypatch.setattr("airlens.analysis.head_influence.exact_row", stops)
     options: Any = {"max_tokens_per_batch": 4, "resume": tmp_path / "run.npz"}
     with pytest.raises(KeyboardInterrupt):
         head_influence(model, traces, "exact", **options)

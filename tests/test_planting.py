@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airlens.errors import ConfigError, DataError
-from airlens.load import load_traces
+from airlens.reading.load import load_traces
 from airlens.steps import split_steps
 from airlens.trace import Trace, save_traces
 from airlens.validity.planting import KINDS, LOSS_MATCHED, plant, planted_info, put, real_of

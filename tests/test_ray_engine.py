@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from explore_tiny import save_tiny
 
-from airlens.corpus.ray_engine import RayEngine
+from airlens.corpus.ray_runner import RayEngine
 from airlens.corpus.run import score_corpus
 from airlens.errors import ConfigError
 
@@ -26,7 +26,7 @@ import os, pathlib, signal, sys, threading, time
 import psutil
 import ray
 from airlens.model import load_model
-from airlens.corpus.ray_engine import RayEngine
+from airlens.corpus.ray_runner import RayEngine
 from airlens.corpus.run import score_corpus
 
 def kill_one(out):

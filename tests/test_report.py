@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 import pytest
 
 from airlens.figures.html import trace_html
-from airlens.report import Report, inline
+from airlens.reports.html_page import Report, inline
 
 HOSTILE = '<img src=x onerror="alert(1)"></script><script>alert(2)</script>`x`'
 

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 
 import airlens as al
-from airlens.corpus import Corpus, iter_rows, parts, run
-from airlens.corpus.part_score import Settings
+from airlens.corpus import Corpus, iter_rows, run, run_folder
 from airlens.corpus.run import score_corpus
 from airlens.corpus.run_record import run_status
+from airlens.corpus.score_part import Settings
 from airlens.errors import ConfigError, DataError, RunError
 
 HEADS = "L0H1, L2H3"
@@ -75,7 +75,7 @@ def test_a_rerun_does_only_the_rest(
     whole = score(llama, data, tmp_path / "whole").samples
     out = tmp_path / "out"
     calls: list[int] = []
-    original = parts.RunFolder.write_part
+    original = run_folder.RunFolder.write_part
 
     def stop_at_third(self: Any, number: int, tables: Any) -> None:
         calls.append(number)
@@ -83,7 +83,7 @@ def test_a_rerun_does_only_the_rest(
             raise KeyboardInterrupt
         original(self, number, tables)
 
-    monkeypatch.setattr(parts.RunFolder, "write_part", stop_at_third)
+    monkeypatch.setattr(run_folder.RunFolder, "write_part", stop_at_third)
     with pytest.raises(KeyboardInterrupt):
         score(llama, data, out)
     assert run_status(out)["state"] == "interrupted"
@@ -135,7 +135,7 @@ def test_other_settings_into_the_same_folder_are_refused(
 
 def test_two_runs_in_one_folder(llama: Any, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with parts.RunFolder(out).lock(), pytest.raises(RunError, match="another run is writing"):
+    with run_folder.RunFolder(out).lock(), pytest.raises(RunError, match="another run is writing"):
         score(llama, data, out)
     assert len(score(llama, data, out).samples) == 23
 
@@ -145,7 +145,7 @@ def test_a_full_disk_leaves_whole_parts(
 ) -> None:
     out = tmp_path / "out"
     written: list[Path] = []
-    original = parts._write
+    original = run_folder._write
 
     def full(path: Path, frame: pd.DataFrame) -> None:
         written.append(path)
@@ -153,10 +153,10 @@ def test_a_full_disk_leaves_whole_parts(
             raise OSError(28, "No space left on device")
         original(path, frame)
 
-    monkeypatch.setattr(parts, "_write", full)
+    monkeypatch.setattr(run_folder, "_write", full)
     with pytest.raises(RunError, match="No space left on device"):
         score(llama, data, out)
-    assert len(parts.RunFolder(out).read()) == 10
+    assert len(run_folder.RunFolder(out).read()) == 10
     assert run_status(out)["state"] == "failed"
     assert score(llama, data, out).counts.scored == 13
 
@@ -164,9 +164,9 @@ def test_a_full_disk_leaves_whole_parts(
 def test_out_of_memory_halves_the_batch(
     llama: Any, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airlens.corpus import part_score
+    from airlens.corpus import score_part
 
-    original = part_score.influence
+    original = score_part.influence
     budgets: list[int | None] = []
 
     def scarce(*args: Any, max_tokens_per_batch: int | None, **options: Any) -> Any:
@@ -175,7 +175,7 @@ def test_out_of_memory_halves_the_batch(
             raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
         return original(*args, max_tokens_per_batch=max_tokens_per_batch, **options)
 
-    monkeypatch.setattr(part_score, "influence", scarce)
+    monkeypatch.setattr(score_part, "influence", scarce)
     result = score(llama, data, tmp_path / "out")
     assert budgets[:4] == [None, 16384, 8192, 4096]
     assert set(budgets[4:]) == {4096}
@@ -239,7 +239,7 @@ def test_too_many_bad_rows_end_in_an_error(llama: Any, tmp_path: Path) -> None:
     assert "2 × not JSON" in said
     assert f"{source}, line 24: not JSON: Expecting" in said
     assert "allow more" in said
-    assert len(parts.RunFolder(tmp_path / "out").read()) == 23
+    assert len(run_folder.RunFolder(tmp_path / "out").read()) == 23
     with pytest.raises(DataError, match="line 24"):
         score(llama, source, tmp_path / "raise", on_error="raise")
 
@@ -268,7 +268,7 @@ def test_a_setting_that_does_not_exist_is_refused_at_once(name: str) -> None:
 
 
 def test_the_file_can_be_the_domain(tmp_path: Path) -> None:
-    from airlens.columns import Columns
+    from airlens.reading.columns import Columns
 
     for name in ("algebra", "logic"):
         write(tmp_path / f"{name}.jsonl", [{"prompt": "p", "response": name}])
@@ -300,10 +300,10 @@ def test_a_disk_too_full_for_the_small_files(
 ) -> None:
     source = write(tmp_path / "data.jsonl", [*ROWS, "{not json"])
     if name == "run.json":
-        monkeypatch.setattr(parts, "atomic_write_text", no_room)
+        monkeypatch.setattr(run_folder, "atomic_write_text", no_room)
     else:
         monkeypatch.setattr(
-            parts.RunFolder, "rejects_path", property(lambda self: Path("/dev/full"))
+            run_folder.RunFolder, "rejects_path", property(lambda self: Path("/dev/full"))
         )
     with pytest.raises(RunError, match=rf"{name}.* \(No space left on device\).*make room"):
         score(llama, source, tmp_path / "out")

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 import airlens as al
 from airlens.cli import app
-from airlens.corpus.parts import RunFolder
 from airlens.corpus.run import score_corpus
+from airlens.corpus.run_folder import RunFolder
 from airlens.errors import ConfigError
 
 

@@ -20,10 +20,10 @@ from transformers import (
 
 from airlens.errors import ConfigError, DataError
 from airlens.trace import Step, Trace
-from airlens.training.data import WeightedCollator, equal_token_batches, training_examples
+from airlens.training.examples import WeightedCollator, equal_token_batches, training_examples
+from airlens.training.step_weights import StepWeights, step_weights
 from airlens.training.train import TrainSettings, fine_tune
-from airlens.training.trainer import trainer_type, weighted_loss
-from airlens.training.weights import StepWeights, step_weights
+from airlens.training.weighted_loss import trainer_type, weighted_loss
 
 
 def traces(n: int = 7) -> list[Trace]:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from airlens import cli
 from airlens.errors import ConfigError, DataError
 from airlens.trace import Trace, save_traces
-from airlens.training.weights import step_weights
+from airlens.training.step_weights import step_weights
 
 runner = CliRunner()
 

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 
 import airlens as al
-from airlens.curves import ablation_curves, curve_sets, trace_nll
+from airlens.analysis.ablation_curves import ablation_curves, curve_sets, trace_nll
+from airlens.analysis.agreement import agreement, jaccard, rank_correlation, recommend, stability
+from airlens.analysis.mirror import mirror_summary, mirror_table, needle_grid, say
+from airlens.detectors.probe_values import CORPORA, value_corpus
 from airlens.errors import ConfigError, DataError
 from airlens.heads import HeadScores, HeadSet
-from airlens.mirror import mirror_summary, mirror_table, needle_grid, say
-from airlens.probe_values import CORPORA, value_corpus
-from airlens.trust import agreement, jaccard, rank_correlation, recommend, stability
 
 
 def scores(samples: np.ndarray) -> HeadScores:

@@ -14,7 +14,7 @@ from test_planting import traces
 from airlens.ablation import ablated
 from airlens.errors import ConfigError
 from airlens.heads import HeadSet
-from airlens.measure import influence
+from airlens.step_influence import influence
 from airlens.validity.alternatives import loss_in_place, score_all, step_window
 from airlens.validity.attention_received import FOLLOW, attention_received
 from airlens.validity.benchmark import head_groups, measure_planted
@@ -171,7 +171,7 @@ def test_the_command_prints_and_keeps_the_tables(
 @pytest.mark.slow
 @pytest.mark.model
 def test_labelled_traces_are_scored_whole(smollm2: Any, shared_data: Path) -> None:
-    from airlens.load import load_traces
+    from airlens.reading.load import load_traces
     from airlens.validity.reports import labelled_report
 
     path = shared_data / "thought_anchors" / "deepseek-r1-distill-llama-8b.jsonl"

@@ -12,7 +12,7 @@ from airlens.encode import EncodedTrace
 from airlens.errors import ConfigError, DataError
 from airlens.trace import Trace
 from airlens.training.scored_tokens import hash_tokens
-from airlens.training.weights import SCHEMES, StepWeights, step_weights
+from airlens.training.step_weights import SCHEMES, StepWeights, step_weights
 
 
 def frame(scores: list[float], counts: list[int], name: str = "a") -> pd.DataFrame:

@@ -27,7 +27,7 @@ def app(
     ] = None,
 ) -> None:
     """Serve the four explorers as an app, on this machine only. Ctrl+C ends it."""
-    from airlens.app import serve
+    from airlens.explorers.served_app import serve
     from airlens.notebooks import parse_values
 
     values: dict[str, Any] = parse_values(parameter or [])

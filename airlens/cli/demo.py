@@ -24,9 +24,9 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Run AIR end to end on bundled traces and write one HTML report (minutes on a CPU)."""
-    from airlens.demo import DemoSize, run_demo
-    from airlens.demo_report import demo_report
     from airlens.model import load_model
+    from airlens.reports.demo_page import demo_report
+    from airlens.reports.demo_results import DemoSize, run_demo
 
     def say(text: str) -> None:
         if not (json or quiet):

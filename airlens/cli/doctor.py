@@ -20,8 +20,9 @@ def doctor(
 
     Exit status 1 when the logits disagree.
     """
-    from airlens.doctor import check_model, environment
     from airlens.model import load_model
+
+    from .install_checks import check_model, environment
 
     record: dict[str, Any] = environment()
     if not skip_model:

@@ -37,13 +37,13 @@ def figures(
     Beside them README.md says of each what the paper shows and whether ours agrees. Needs kaleido
     (`pip install 'airlens[export]'`) and a Chromium. Some ten minutes on a CPU.
     """
+    from airlens.analysis.emergence import TinySettings
     from airlens.cache import atomic_write_text
-    from airlens.demo import DemoSize
-    from airlens.emergence import TinySettings
     from airlens.figures.files import check_export, save_figures
     from airlens.model import load_model
-    from airlens.paper.data import PaperSize, measure_paper, thirds
-    from airlens.paper.figures import captions, make_figures, study_runs
+    from airlens.paper.measurements import PaperSize, measure_paper, thirds
+    from airlens.paper.reproductions import captions, make_figures, study_runs
+    from airlens.reports.demo_results import DemoSize
 
     check_export()
     runs = study_runs(study)

@@ -10,7 +10,7 @@ import typer
 from .options import AsJson, Device, Quiet, Seed, echo_json
 
 if TYPE_CHECKING:
-    from airlens.corpus.parts import RunFolder
+    from airlens.corpus.run_folder import RunFolder
 
 
 def report(
@@ -31,8 +31,8 @@ def report(
     quiet: Quiet = False,
 ) -> None:
     """Write one HTML page: scores by domain, AIS against length, overlap of selectors, samples."""
-    from airlens.corpus.parts import RunFolder
-    from airlens.corpus.report import corpus_report
+    from airlens.corpus.run_folder import RunFolder
+    from airlens.reports.corpus_page import corpus_report
 
     run = RunFolder(folder)
     page = corpus_report(

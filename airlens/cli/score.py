@@ -11,8 +11,8 @@ from .options import AsJson, Device, Dtype, Model, Quiet, Seed, echo_json
 
 if TYPE_CHECKING:
     from airlens.corpus import Corpus
-    from airlens.corpus.part_score import Settings
     from airlens.corpus.run import RunResult
+    from airlens.corpus.score_part import Settings
     from airlens.heads import HeadSet
 
 _DATA = "Reading"
@@ -69,10 +69,10 @@ def score(
     quiet: Quiet = False,
 ) -> None:
     """Score a corpus: parts under OUT/parts, one row a sample. Run it again to go on."""
-    from airlens.columns import Columns
     from airlens.corpus import Corpus
-    from airlens.corpus.part_score import Settings
+    from airlens.corpus.score_part import Settings
     from airlens.errors import ConfigError
+    from airlens.reading.columns import Columns
 
     if engine not in ("local", "ray"):
         raise ConfigError(f"--engine {engine}: use local or ray")
@@ -124,7 +124,7 @@ def _run(
     from airlens.model import absolute_name, load_model
 
     if ray is not None:
-        from airlens.corpus.ray_engine import RayEngine
+        from airlens.corpus.ray_runner import RayEngine
 
         options["engine"] = RayEngine(model, **ray)
     # a report may be made in another folder than the scores

@@ -12,7 +12,7 @@ from .options import AsJson, Seed, echo_json
 if TYPE_CHECKING:
     import pandas as pd
 
-    from airlens.corpus.parts import RunFolder
+    from airlens.corpus.run_folder import RunFolder
     from airlens.selection import Selection
 
 
@@ -53,7 +53,7 @@ def select(
     into what trainers read. The score rewards repetition: --dedup takes near-copies once.
     """
     from airlens.corpus.export import write_selection
-    from airlens.corpus.parts import RunFolder
+    from airlens.corpus.run_folder import RunFolder
     from airlens.errors import ConfigError
     from airlens.selection import TOP, select
 
@@ -103,7 +103,7 @@ def _near_duplicates(
     run: RunFolder, samples: pd.DataFrame, by: str, seed: int, threshold: float
 ) -> pd.DataFrame:
     """Near-copies of a sample with a higher value of the selector."""
-    from airlens.corpus.neardup import near_duplicates
+    from airlens.corpus.near_duplicates import near_duplicates
     from airlens.selection import selector_values
 
     texts = run.read("rows", ["id", "response"]).set_index("id")["response"]
@@ -113,7 +113,7 @@ def _near_duplicates(
 
 
 def _write_weights(run: RunFolder, chosen: Selection, scheme: str, out: Path) -> Path:
-    from airlens.training.weights import step_weights
+    from airlens.training.step_weights import step_weights
 
     steps = run.read("steps")
     mine = steps[steps["id"].isin(chosen.ids)]

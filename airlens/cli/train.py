@@ -59,7 +59,7 @@ def train(
     A stopped run goes on where its last checkpoint is. For several devices:
     `accelerate launch -m airlens.cli train DATA --out DIR`.
     """
-    from airlens.load import load_traces
+    from airlens.reading.load import load_traces
     from airlens.training.train import TrainSettings, fine_tune
 
     settings = TrainSettings(
@@ -121,7 +121,7 @@ def _selection(data: str) -> dict[str, Any]:
 
 def _weights(scheme: str | None, scores: Path | None, by: str, file: Path | None) -> Any:
     from airlens.errors import ConfigError
-    from airlens.training.weights import StepWeights, step_weights
+    from airlens.training.step_weights import StepWeights, step_weights
 
     if file is not None:
         if scheme or scores:
@@ -137,9 +137,9 @@ def _weights(scheme: str | None, scores: Path | None, by: str, file: Path | None
 
 def _scored(folder: Path) -> tuple[Any, Any, dict[str, Any]]:
     """(steps, tokens or None, provenance) of `airlens score`'s folder or of a saved influence."""
-    from airlens.corpus.parts import RunFolder
+    from airlens.corpus.run_folder import RunFolder
     from airlens.errors import DataError
-    from airlens.measure import Influence
+    from airlens.step_influence import Influence
 
     if (folder / "samples.parquet").exists():
         found = Influence.load(folder)

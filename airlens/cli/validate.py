@@ -65,8 +65,8 @@ def validate(
     """
     from airlens.bundled import data_path
     from airlens.errors import ConfigError
-    from airlens.load import load_traces
     from airlens.model import load_model
+    from airlens.reading.load import load_traces
 
     if what not in WHAT:
         raise ConfigError(f"--what {what}: use one of {', '.join(WHAT)}")

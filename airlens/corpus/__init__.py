@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from airlens.columns import Columns
-from airlens.load import content_hash, iter_located
-from airlens.record_files import Rejected
+from airlens.reading.columns import Columns
+from airlens.reading.load import content_hash, iter_located
+from airlens.reading.record_files import Rejected
 from airlens.trace import Trace
 
 from .idset import IdSet
@@ -25,10 +25,10 @@ class Corpus:
     """Where rows come from and how they are read.
 
     Args:
-        source: as in `airlens.load.load_traces`.
+        source: as in `airlens.reading.load.load_traces`.
         columns: the columns named by hand.
         split, config: of a hub data set.
-        splitter: as in `airlens.load.load_traces`.
+        splitter: as in `airlens.reading.load.load_traces`.
         limit: how many rows at most.
         stream: read a hub data set over the network rather than download it.
         scope: ``response`` needs a response in every row, ``document`` any text.
@@ -58,7 +58,7 @@ class Reject:
     """A row that is not scored.
 
     Args:
-        file, line, field, reason: as in `airlens.record_files.Rejected`.
+        file, line, field, reason: as in `airlens.reading.record_files.Rejected`.
         kind: ``bad``, or ``duplicate`` for a text that came before.
     """
 

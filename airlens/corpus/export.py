@@ -15,7 +15,7 @@ from airlens.cache import atomic_dir, atomic_file, atomic_write_text
 from airlens.errors import ConfigError, DataError
 from airlens.selection import Selection
 
-from .parts import RunFolder
+from .run_folder import RunFolder
 
 FORMATS = ("jsonl", "parquet", "datasets")
 # Columns of the samples table that are no score, or say nothing in the file.

@@ -23,9 +23,9 @@ from airlens.provenance import fingerprint, provenance
 
 from . import Chunk, Corpus, Reject, estimate_rows, iter_chunks
 from .idset import IdSet
-from .part_score import PartScorer, Settings, run_identity
-from .parts import SIDES, RejectLog, RunFolder
+from .run_folder import SIDES, RejectLog, RunFolder
 from .run_record import MANIFEST_EVERY, Counts, RunRecord
+from .score_part import PartScorer, Settings, run_identity
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -93,7 +93,7 @@ def score_corpus(
             ``controls``.
         part_rows: rows a part.
         max_tokens_per_batch: bounds memory; halved when memory runs out.
-        engine: where chunks are scored: `local_engine`, or `airlens.corpus.ray_engine.RayEngine`.
+        engine: where chunks are scored: `local_engine`, or `airlens.corpus.ray_runner.RayEngine`.
         model_source: the name that ``model`` was loaded by, noted for the report.
         progress: show a progress bar.
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from airlens.errors import DataError
 
-from .parts import RunFolder
+from .run_folder import RunFolder
 
 MANIFEST_EVERY = 2.0  # seconds
 _DETAIL = re.compile(r'[:("]')  # where a reason begins to speak of this one row

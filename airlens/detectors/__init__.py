@@ -11,7 +11,7 @@ from airlens.heads import HeadScores
 from airlens.probes import ProbeSet
 from airlens.retrieval import copied, retrieval_scores
 
-from .attention import LayerView, Reader, attention_scores
+from .attention_scores import LayerView, Reader, attention_scores
 from .attribution import attribution
 from .causal import causal
 from .greedy import retrieval_greedy

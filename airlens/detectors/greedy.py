@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm.auto import tqdm
 
-from airlens.decode import MAX_STEPS, MIN_RECALL, greedy
 from airlens.errors import DataError
 from airlens.heads import HeadScores
 from airlens.probes import Probe, ProbeSet
 from airlens.provenance import provenance
 from airlens.retrieval import copied
 
-from .attention import LayerView, stream
+from .attention_scores import LayerView, stream
+from .greedy_decoding import MAX_STEPS, MIN_RECALL, greedy
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

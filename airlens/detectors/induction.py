@@ -17,7 +17,7 @@ from airlens.errors import ConfigError
 from airlens.probes import Probe, ProbeSet, bos_tokens
 from airlens.types import PerHead
 
-from .attention import LayerView
+from .attention_scores import LayerView
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

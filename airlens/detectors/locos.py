@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from airlens.types import PerHead
 
-from .attention import LayerView
+from .attention_scores import LayerView
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

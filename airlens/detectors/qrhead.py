@@ -19,7 +19,7 @@ from airlens.heads import HeadScores
 from airlens.probes import Probe, ProbeSet
 from airlens.provenance import provenance
 
-from .attention import LayerView, stream
+from .attention_scores import LayerView, stream
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

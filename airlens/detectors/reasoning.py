@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from airlens.types import PerHead
 
-from .attention import LayerView
+from .attention_scores import LayerView
 
 
 def retrieval_reasoning(view: LayerView) -> PerHead:

@@ -17,7 +17,7 @@ from airlens.ablation import Ablation, is_ablation_hook
 from airlens.encode import Window
 from airlens.errors import ConfigError
 from airlens.heads import Head, HeadSet
-from airlens.score import score_windows
+from airlens.token_losses import score_windows
 
 from .attention import Unsupported
 from .model import fast_model

@@ -1,4 +1,4 @@
-"""NLL of base and ablated model in one forked pass: what :mod:`airlens.score` does, faster.
+"""NLL of base and ablated model in one forked pass: what :mod:`airlens.token_losses` does, faster.
 
 A row holds several sequences without padding. It runs once up to the first ablated layer; from
 there each head set has a batch row of its own, which begins where that set's first head lies. Only
@@ -17,7 +17,7 @@ import torch
 
 from airlens.ablation import mean_z
 from airlens.heads import HeadSet
-from airlens.score import WindowLoss
+from airlens.token_losses import WindowLoss
 
 from .model import FastModel, fast_model, order, plan_of
 from .packing import Pack, pack, to_device, to_host
@@ -49,8 +49,8 @@ def score_fast(
 ) -> list[WindowLoss]:
     """NLL of every scored token under the base model and under each ablation.
 
-    Arguments and result are those of :func:`airlens.score.score_windows`; ``mode`` may also be one
-    mode for each head set.
+    Arguments and result are those of :func:`airlens.token_losses.score_windows`; ``mode`` may also
+    be one mode for each head set.
     ``max_tokens_per_batch`` bounds tokens times (1 + head sets); when memory runs out it is halved
     and the rest goes on.
     """

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from airlens.ablation import DEFAULT_MODE, ablated
-from airlens.attention import token_texts
+from airlens.detectors.answer_attention import token_texts
 from airlens.encode import Template, prompt_text, resolve_template
 from airlens.errors import ConfigError
 from airlens.heads import HeadSet

@@ -9,8 +9,8 @@ import ipywidgets as w
 import pandas as pd
 
 from airlens.ablation import DEFAULT_MODE, MODES, as_head_set
-from airlens.attention import AnswerAttention, answer_attention
 from airlens.detectors import DETECTORS, detect
+from airlens.detectors.answer_attention import AnswerAttention, answer_attention
 from airlens.errors import ConfigError
 from airlens.figures.ablation import ablation_curve
 from airlens.figures.attention import answer_attention_map

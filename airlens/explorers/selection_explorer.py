@@ -15,8 +15,8 @@ from airlens.errors import ConfigError
 from airlens.figures.selection import domain_counts, selection_scatter, selector_overlap
 from airlens.figures.style import floats
 from airlens.figures.text import label, percent, shorten
-from airlens.measure import Influence
 from airlens.selection import SELECTORS, Selection, overlap, select
+from airlens.step_influence import Influence
 from airlens.trace import Trace
 
 from .base import columns, figure_output, put_figure, row, title
@@ -34,8 +34,8 @@ class SelectionExplorer(w.VBox):  # type: ignore[misc]
     """Samples as points and as a table, a threshold that chooses, a trace behind each.
 
     Args:
-        samples: ``Influence.samples``, or the whole :class:`~airlens.measure.Influence`, whose
-            tokens then colour the traces.
+        samples: ``Influence.samples``, or the whole :class:`~airlens.step_influence.Influence`,
+            whose tokens then colour the traces.
         traces: the texts, by id; without them only numbers are shown.
         by: selector at first.
         top: share kept at first.

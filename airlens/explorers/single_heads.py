@@ -17,7 +17,7 @@ from airlens.engine.per_head import attribution_row
 from airlens.engine.score import score_fast
 from airlens.errors import ConfigError
 from airlens.heads import Head, HeadSet
-from airlens.score import score_windows
+from airlens.token_losses import score_windows
 from airlens.trace import Trace
 from airlens.types import Mode
 

@@ -16,7 +16,7 @@ from airlens.figures.steps import head_step_heatmap
 from airlens.figures.text import shorten
 from airlens.figures.trace import step_bars, token_strip
 from airlens.heads import HeadSet
-from airlens.measure import Influence, influence
+from airlens.step_influence import Influence, influence
 from airlens.trace import Trace
 from airlens.types import Mode
 

@@ -20,7 +20,7 @@ def correlation_forest(
     """Return Spearman's ρ of a selector with other values, with 95 % intervals.
 
     Args:
-        table: from `airlens.corpus.contrast.correlations`: column, scope, rho, lo, hi.
+        table: from `airlens.analysis.contrast.correlations`: column, scope, rho, lo, hi.
         by: the selector, for the headline.
         title: Replaces the headline.
     """
@@ -65,8 +65,8 @@ def lengths_by_selector(table: pd.DataFrame, *, title: str | None = None) -> go.
     """Return the mean length of what each selector takes, and of what it leaves.
 
     Args:
-        table: from `airlens.corpus.contrast.length_table`; the rows of domain "all" are shown. The
-            bar at ``random`` is the range of its draws.
+        table: from `airlens.analysis.contrast.length_table`; the rows of domain "all" are shown.
+            The bar at ``random`` is the range of its draws.
         title: Replaces the headline.
     """
     if table.empty:
@@ -104,7 +104,7 @@ def word_overlap_map(table: pd.DataFrame, *, title: str | None = None) -> go.Fig
     """Return the share of top words that a selector has in common with each other one.
 
     Args:
-        table: from `airlens.corpus.contrast.word_overlap`: other, top, tf, tf_idf; tf_lo, tf_hi,
+        table: from `airlens.analysis.contrast.word_overlap`: other, top, tf, tf_idf; tf_lo, tf_hi,
             tf_idf_lo, tf_idf_hi where a cell is the mean of several draws.
         title: Replaces the headline.
     """
@@ -203,7 +203,7 @@ def cluster_bars(table: pd.DataFrame, *, title: str | None = None) -> go.Figure:
     """Return each cluster's share of all samples and of the chosen ones.
 
     Args:
-        table: from `airlens.corpus.contrast.cluster_shares`; ``words`` names a cluster, if known.
+        table: from `airlens.analysis.contrast.cluster_shares`; ``words`` names a cluster, if known.
         title: Replaces the headline.
     """
     if table.empty:

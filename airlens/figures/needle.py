@@ -18,7 +18,7 @@ def needle_grid_figure(frame: pd.DataFrame, *, title: str | None = None) -> Any:
     """Return recall by depth and length, one panel a condition.
 
     Args:
-        frame: From `airlens.mirror.needle_grid`: condition, length, depth, recall.
+        frame: From `airlens.analysis.mirror.needle_grid`: condition, length, depth, recall.
         title: Replaces the headline.
     """
     need(frame, ("condition", "length", "depth", "recall"), "needle_grid_figure")
@@ -74,7 +74,7 @@ def generations_figure(frame: pd.DataFrame, *, width: int = 16, title: str | Non
     """Return generations side by side, a cell a token; filled where a token differs from base's.
 
     Args:
-        frame: From `airlens.mirror.say`: condition, pos, token.
+        frame: From `airlens.analysis.mirror.say`: condition, pos, token.
         width: Tokens of a line.
         title: Replaces the headline.
     """

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from airlens.stats import spearman
+from airlens.analysis.statistics import spearman
 
 from .steps import by_group, row_dicts
 from .style import (

@@ -17,7 +17,7 @@ def stability_figure(frame: pd.DataFrame, *, title: str | None = None) -> Any:
     """Return the agreement of split halves against the number of probes, a line per length.
 
     Args:
-        frame: From `airlens.trust.stability`.
+        frame: From `airlens.analysis.agreement.stability`.
         title: Replaces the headline.
     """
     need(frame, ("method", "n_probes", "jaccard", "jaccard_lo", "jaccard_hi"), "stability_figure")
@@ -57,7 +57,7 @@ def agreement_figure(
     """Return the matrix of pairs of rankings: detectors, or one detector on several corpora.
 
     Args:
-        frame: From `airlens.trust.agreement`: a, b and `value`.
+        frame: From `airlens.analysis.agreement.agreement`: a, b and `value`.
         value: `jaccard` (of the top heads) or `spearman`.
         title: Replaces the headline.
     """
@@ -107,8 +107,8 @@ def detector_curves(
     """Return one ablation curve per detector: which finds the heads that matter?
 
     Args:
-        frame: Rows of `airlens.curves.ablation_curves` with a column `detector`; of the
-            groups, `top` is drawn for each detector, `random` once.
+        frame: Rows of `airlens.analysis.ablation_curves.ablation_curves` with a column
+            `detector`; of the groups, `top` is drawn for each detector, `random` once.
         y: The measure on the vertical axis.
         title: Replaces the headline.
     """
@@ -151,7 +151,7 @@ def mirror_figure(summary: pd.DataFrame, *, title: str | None = None) -> Any:
     """Return the mirror table as a table: base, random masked (lowest to highest draw), top masked.
 
     Args:
-        summary: From `airlens.mirror.mirror_summary`.
+        summary: From `airlens.analysis.mirror.mirror_summary`.
         title: Replaces the headline.
     """
     columns = ("measure", "base", "random", "random_lo", "random_hi", "top")

@@ -24,10 +24,10 @@ from airlens.model import load_hf
 from airlens.provenance import fingerprint, provenance
 from airlens.trace import Trace
 
-from .data import IGNORE, WeightedCollator, equal_token_batches, training_examples
+from .examples import IGNORE, WeightedCollator, equal_token_batches, training_examples
 from .settings import TrainSettings as TrainSettings
-from .trainer import quieten, trainer_arguments, trainer_type
-from .weights import StepWeights
+from .step_weights import StepWeights
+from .weighted_loss import quieten, trainer_arguments, trainer_type
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

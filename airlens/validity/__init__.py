@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from airlens.aggregate import FLOOR
+from airlens.ais import FLOOR
+from airlens.analysis.statistics import N_BOOT, interval
 from airlens.errors import DataError
-from airlens.stats import N_BOOT, interval
 
 from .benchmark import Measured
 from .heuristics import HEURISTICS

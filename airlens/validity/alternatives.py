@@ -11,7 +11,7 @@ from airlens.encode import Template, Window, encode_trace
 from airlens.engine import Engine, choose_engine
 from airlens.engine.score import score_fast
 from airlens.heads import HeadSet
-from airlens.score import WindowLoss, score_windows
+from airlens.token_losses import WindowLoss, score_windows
 from airlens.trace import Trace
 from airlens.types import MeanZ, Mode
 

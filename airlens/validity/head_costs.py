@@ -17,7 +17,7 @@ import torch
 from airlens.ablation import DEFAULT_MODE, as_head_set, mean_z
 from airlens.encode import EncodedTrace, Template, encode_trace, windows
 from airlens.heads import Head, HeadSet
-from airlens.score import WindowLoss
+from airlens.token_losses import WindowLoss
 from airlens.trace import Trace
 from airlens.types import Mode
 

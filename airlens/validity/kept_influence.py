@@ -13,8 +13,8 @@ from tqdm.auto import tqdm
 from airlens.encode import Template
 from airlens.errors import DataError
 from airlens.heads import HeadSet
-from airlens.measure import Influence, influence
 from airlens.provenance import fingerprint, model_info
+from airlens.step_influence import Influence, influence
 from airlens.trace import Trace
 from airlens.types import Mode
 

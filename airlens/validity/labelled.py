@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
+from airlens.analysis.statistics import N_BOOT, mean_interval, partial_spearman, spearman
 from airlens.errors import DataError
-from airlens.stats import N_BOOT, mean_interval, partial_spearman, spearman
 from airlens.trace import Trace
 
 IMPORTANCES = tuple(

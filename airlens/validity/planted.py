@@ -14,8 +14,8 @@ from airlens.cache import atomic_write_text, write_tables
 from airlens.encode import Template
 from airlens.errors import ConfigError
 from airlens.heads import HeadSet
-from airlens.load import load_traces
 from airlens.provenance import fingerprint, model_info
+from airlens.reading.load import load_traces
 from airlens.trace import Trace, save_traces
 from airlens.types import Mode
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from airlens.analysis.confounds import confound_table
 from airlens.cache import write_tables
-from airlens.confounds import confound_table
 from airlens.heads import HeadSet
-from airlens.measure import Influence
 from airlens.provenance import provenance
+from airlens.step_influence import Influence
 from airlens.trace import Trace
 from airlens.types import Mode
 
@@ -110,7 +110,7 @@ def confound_report(
 
     Returns:
         Tables "confounds" (mode and the columns of
-        :func:`airlens.confounds.confound_table`) and "changes" (mode and the columns of
+        :func:`airlens.analysis.confounds.confound_table`) and "changes" (mode and the columns of
         :func:`airlens.validity.selection_changes.what_changes`).
     """
     chosen = _first_of_each(traces, n)

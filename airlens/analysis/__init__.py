@@ -1,0 +1,1 @@
+"""Tables made by running the core many times, and statistics over tables of scores."""

@@ -1,0 +1,127 @@
+"""Curves over the share of heads ablated, with the controls that each needs beside it.
+
+Random heads, and random heads of the same layers, can do the same damage as the top ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from airlens.ablation import ablated, mean_z
+from airlens.errors import HeadError
+from airlens.heads import HeadScores, HeadSet, count_heads, random_heads, rename
+from airlens.probes import ProbeSet
+from airlens.retrieval import copy_accuracy
+from airlens.step_influence import influence
+from airlens.trace import Trace
+from airlens.types import Mode
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+SHARES = (0.01, 0.02, 0.05, 0.10, 0.20, 0.30)
+DRAWS = 5
+"""Random draws of each share: fewer give no interval worth showing (ours)."""
+
+
+def curve_sets(
+    scores: HeadScores, share: float | int, *, draws: int = DRAWS, seed: int = 0
+) -> list[tuple[str, int, HeadSet]]:
+    """(group, draw, heads) of one share: top, bottom, random, and random of the top's layers.
+
+    A group of which the model has too few heads is left out.
+    """
+    shape = (scores.n_layers, scores.n_heads)
+    top = scores.top(share)
+    bottom = HeadSet(tuple(scores.ranked()[::-1][: len(top)]), f"bottom {len(top)}")
+    found = [("top", 0, top), ("bottom", 0, bottom)]
+    for group, same in (("random", False), ("same-layer random", True)):
+        try:
+            drawn = random_heads(shape, top, draws=draws, seed=seed, same_layers=same)
+        except HeadError:
+            continue
+        found += [(group, i, rename(heads, group)) for i, heads in enumerate(drawn)]
+    return found
+
+
+def ablation_curves(
+    model: TransformerBridge,
+    scores: HeadScores,
+    probes: ProbeSet,
+    *,
+    traces: Sequence[Trace] = (),
+    shares: Sequence[float | int] = SHARES,
+    control_shares: Sequence[float | int] | None = None,
+    modes: Sequence[Mode] = ("uniform", "zero", "mean"),
+    draws: int = DRAWS,
+    seed: int = 0,
+    groups: Sequence[str] = ("top", "bottom", "random", "same-layer random"),
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Copy accuracy and losses as more heads are ablated.
+
+    Args:
+        model: the bridge.
+        scores: which heads come first.
+        probes: probes the heads were not chosen on.
+        traces: whose response NLL is measured too; none: NaN.
+        shares: of all heads (float), or numbers of heads (int).
+        control_shares: the same for the groups other than ``top``, which take most of the time;
+            default: ``shares``.
+        modes: ablation modes.
+        draws: of each random group.
+        seed: of the draws.
+        groups: which of them to measure.
+        progress: show a progress bar.
+
+    Returns:
+        One row a measurement: heads (the group; also ``base`` and ``needle removed``), mode, k,
+        share, draw, copy_accuracy, nll (answer, nats per token), trace_nll.
+    """
+    total = scores.scores.size
+    others = shares if control_shares is None else control_shares
+    jobs = [
+        (mode, share, *one)
+        for mode in modes
+        for share in dict.fromkeys([*shares, *others])
+        for one in curve_sets(scores, share, draws=draws, seed=seed)
+        if one[0] in groups and share in (shares if one[0] == "top" else others)
+    ]
+    means = mean_z(model) if "mean" in modes else None
+    base, removed = copy_accuracy(model, probes), copy_accuracy(model, probes, needle_removed=True)
+    plain = trace_nll(model, traces)
+    rows = []
+    for mode in modes:
+        rows.append(_row("base", mode, 0, total, 0, base.accuracy, base.nll, plain))
+        values = (removed.accuracy, removed.nll, np.nan)
+        rows.append(_row("needle removed", mode, 0, total, 0, *values))
+        # Every curve starts at the same point: nothing ablated.
+        rows += [_row(g, mode, 0, total, 0, base.accuracy, base.nll, plain) for g in groups]
+    for mode, share, group, draw, heads in tqdm(jobs, desc="ablation", disable=not progress):
+        with ablated(model, heads, mode, means=means):
+            found = copy_accuracy(model, probes)
+            loss = trace_nll(model, traces)
+        k = count_heads(share, total)
+        rows.append(_row(group, mode, k, total, draw, found.accuracy, found.nll, loss))
+    return pd.DataFrame(rows)
+
+
+def _row(
+    group: str, mode: str, k: int, total: int, draw: int, accuracy: float, nll: float, trace: float
+) -> dict[str, Any]:
+    place = {"heads": group, "mode": mode, "k": k, "share": k / total, "draw": draw}
+    return place | {"copy_accuracy": accuracy, "nll": nll, "trace_nll": trace}
+
+
+def trace_nll(model: TransformerBridge, traces: Sequence[Trace]) -> float:
+    """Mean NLL (nats) of all response tokens, of the model as it is now; NaN without traces."""
+    if not traces:
+        return float("nan")
+    table = influence(model, traces, "", controls=0, progress=False).samples
+    weight = table["n_tokens"].to_numpy(float)
+    return float(np.average(table["loss_base"].to_numpy(float), weights=weight))

@@ -1,0 +1,187 @@
+"""How far a head set can be trusted: its stability, and its agreement with others.
+
+Everything here works on scores per probe that were kept (:class:`~airlens.heads.HeadScores`), so it
+costs no forward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from airlens.errors import ConfigError, DataError
+from airlens.heads import TOP_SHARE, HeadScores, HeadSet, count_heads
+
+FLOOR = 0.05
+"""Heads under this share of the best score, in both rankings compared, are left out of rank
+correlations (ours): most heads score near 0, and their order is noise."""
+
+
+def jaccard(a: HeadSet, b: HeadSet) -> float:
+    """Heads in both sets over heads in either; 1 for two empty sets."""
+    either = set(a) | set(b)
+    return len(set(a) & set(b)) / len(either) if either else 1.0
+
+
+def rank_correlation(
+    a: NDArray[np.floating], b: NDArray[np.floating], floor: float = FLOOR
+) -> float:
+    """Spearman's ρ over the heads that matter in a or in b; NaN with fewer than three.
+
+    Args:
+        a: scores, any shape; NaN where not measured.
+        b: scores of the same heads.
+        floor: share of each one's best score under which, in both, a head is left out; a negative
+            floor keeps all.
+    """
+    x, y = np.asarray(a, float).ravel(), np.asarray(b, float).ravel()
+    known = np.isfinite(x) & np.isfinite(y)
+    x, y = x[known], y[known]
+    if floor >= 0 and len(x):
+        kept = (x > floor * max(x.max(), 0)) | (y > floor * max(y.max(), 0))
+        x, y = x[kept], y[kept]
+    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan")
+    return float(spearmanr(x, y).statistic)
+
+
+def stability(
+    scores: HeadScores | Mapping[int, HeadScores],
+    *,
+    sizes: tuple[int, ...] = (1, 2, 4, 8, 12, 16),
+    draws: int = 100,
+    top: float | int = TOP_SHARE,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Would other probes give the same heads? Split halves and bootstrap over stored probes.
+
+    Args:
+        scores: with a score per probe; or by context length in tokens, to compare lengths.
+        sizes: numbers of probes; a size needs twice as many probes for its split halves, and is
+            left out otherwise.
+        draws: random splits, and bootstrap resamples, of each size.
+        top: share or number of heads in the sets compared.
+        seed: of the draws.
+
+    Returns:
+        One row a length, method (``split half``: two disjoint sets of ``n_probes``; ``bootstrap``:
+        two resamples with replacement) and size: max_tokens (NaN where not given), method,
+        n_probes, jaccard, jaccard_lo, jaccard_hi, spearman, spearman_lo, spearman_hi (2.5 and
+        97.5 % of the draws), draws.
+
+    Raises:
+        DataError: fewer than two probes.
+    """
+    by_length = scores if isinstance(scores, Mapping) else {0: scores}
+    rows = []
+    for length, one in by_length.items():
+        if len(one.samples) < 2:
+            raise DataError("stability needs the scores of two probes at least")
+        for method, n, pairs in _pairs(len(one.samples), sizes, draws, seed):
+            found = [_compare(one, a, b, top) for a, b in pairs]
+            row = {"max_tokens": length or np.nan, "method": method, "n_probes": n}
+            rows.append(row | _summary(found) | {"draws": draws})
+    return pd.DataFrame(rows)
+
+
+Pair = tuple[NDArray[np.int_], NDArray[np.int_]]
+
+
+def _pairs(
+    total: int, sizes: tuple[int, ...], draws: int, seed: int
+) -> list[tuple[str, int, list[Pair]]]:
+    rng = np.random.default_rng(seed)
+    found = []
+    for n in sizes:
+        if 2 * n <= total:
+            orders = [rng.permutation(total) for _ in range(draws)]
+            found.append(("split half", n, [(o[:n], o[n : 2 * n]) for o in orders]))
+    for n in sizes:
+        if n <= total:
+            drawn = [rng.integers(total, size=(2, n)) for _ in range(draws)]
+            found.append(("bootstrap", n, [(d[0], d[1]) for d in drawn]))
+    return found
+
+
+def _compare(
+    scores: HeadScores, a: NDArray[np.int_], b: NDArray[np.int_], top: float | int
+) -> tuple[float, float]:
+    first, second = (_mean(scores, pick) for pick in (a, b))
+    same = jaccard(first.top(top), second.top(top))
+    return same, rank_correlation(first.scores, second.scores)
+
+
+def _mean(scores: HeadScores, probes: NDArray[np.int_]) -> HeadScores:
+    samples = scores.samples[probes]
+    return HeadScores(samples.mean(axis=0), samples, scores.detector)
+
+
+def _summary(found: list[tuple[float, float]]) -> dict[str, float]:
+    record: dict[str, float] = {}
+    for name, column in zip(("jaccard", "spearman"), np.array(found).T, strict=True):
+        real = column[np.isfinite(column)]
+        low, high = np.quantile(real, [0.025, 0.975]) if len(real) else (np.nan, np.nan)
+        middle = float(real.mean()) if len(real) else float("nan")
+        record |= {name: middle, f"{name}_lo": float(low), f"{name}_hi": float(high)}
+    return record
+
+
+def recommend(frame: pd.DataFrame, target: float = 0.9) -> str:
+    """The cheapest probes of a :func:`stability` frame whose split halves agree, as a sentence.
+
+    Args:
+        frame: from :func:`stability`.
+        target: Jaccard index of the top heads that is wanted.
+    """
+    halves = frame[frame["method"] == "split half"]
+    if halves.empty:
+        return "too few probes to compare halves: score more"
+    records = sorted(
+        halves.to_dict("records"),
+        key=lambda r: r["n_probes"] * np.nan_to_num(r["max_tokens"], nan=1),
+    )
+    good = [r for r in records if r["jaccard"] >= target]
+    pick = good[0] if good else max(records, key=lambda r: r["jaccard"])
+    tokens = "" if np.isnan(pick["max_tokens"]) else f" of {int(pick['max_tokens'])} tokens"
+    said = f"{int(pick['n_probes'])} probes{tokens}: Jaccard {pick['jaccard']:.2f}"
+    return said if good else f"{said}, under {target:g}: use more probes"
+
+
+def agreement(
+    scores: Mapping[str, HeadScores], *, top: float | int = TOP_SHARE, floor: float = FLOOR
+) -> pd.DataFrame:
+    """Every pair of rankings: detectors on the same probes, or one detector on several corpora.
+
+    Args:
+        scores: by name; all of one model.
+        top: share or number of heads in the sets compared.
+        floor: see :func:`rank_correlation`.
+
+    Returns:
+        a, b, spearman, jaccard, shared (heads in both sets), top (heads in each).
+
+    Raises:
+        ConfigError: scores of models of different shape.
+    """
+    shapes = {one.scores.shape for one in scores.values()}
+    if len(shapes) > 1:
+        raise ConfigError(f"these scores are of different models: shapes {sorted(shapes)}")
+    rows = []
+    for a, b in combinations(scores, 2):
+        first, second = scores[a].top(top), scores[b].top(top)
+        rows.append(
+            {
+                "a": a,
+                "b": b,
+                "spearman": rank_correlation(scores[a].scores, scores[b].scores, floor),
+                "jaccard": jaccard(first, second),
+                "shared": len(set(first) & set(second)),
+                "top": count_heads(top, scores[a].scores.size),
+            }
+        )
+    return pd.DataFrame(rows, columns=["a", "b", "spearman", "jaccard", "shared", "top"])

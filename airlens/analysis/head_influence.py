@@ -1,0 +1,337 @@
+"""The influence of every single head: what ablating it alone costs each step and trace.
+
+``exact`` runs each head's ablation. ``attribution`` estimates all of them from one backward pass
+for each step (the sum of grad_z L · (z_ablated - z)), much faster, but some heads come
+out far off or with the wrong sign. ``screened`` takes the estimate, of the whole trace, only to
+choose which heads to run exactly; which those are is part of the result.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from airlens.ablation import DEFAULT_MODE, MODES, mean_z
+from airlens.cache import atomic_file, atomic_write_text
+from airlens.encode import EncodedTrace, Long, Template, encode_trace, resolve_template, windows
+from airlens.engine import Engine, choose_engine
+from airlens.engine.model import fast_model
+from airlens.engine.packing import pack
+from airlens.engine.per_head import attribution_row, exact_row
+from airlens.engine.score import CPU_TOKENS, GPU_TOKENS
+from airlens.errors import ConfigError, DataError
+from airlens.heads import Head, HeadSet
+from airlens.provenance import fingerprint, provenance
+from airlens.token_losses import score_windows
+from airlens.trace import Trace
+from airlens.types import MeanZ, Mode
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+    from airlens.encode import Window
+    from airlens.types import HeadArray
+
+Method: TypeAlias = Literal["exact", "attribution", "screened"]
+
+# Ours: on SmolLM2 and GSM8K 30 miss a third of the exact top 14, see benchmarks/bench.py.
+SCREEN = 60
+ATTRIBUTION_TOKENS = 512  # of a row on CPU: the backward pass keeps every layer's activations
+
+
+@dataclass(frozen=True)
+class HeadInfluence:
+    """Rise of the mean token NLL, nats, when one head alone is ablated; S steps.
+
+    Attributes:
+        scores: fp32 [L, H], over all scored tokens.
+        exact: bool [L, H], which of them are measured; the others are estimates.
+        step_scores: fp32 [S, L, H], over the tokens of a step: measured, or estimated with method
+            ``attribution``; NaN for the heads that ``screened`` did not run.
+        estimate: fp32 [L, H], the attribution; NaN where none was made.
+        steps: one row a step: id, step, n_tokens, loss_base.
+        provenance: model, mode, method, settings, versions.
+    """
+
+    scores: HeadArray
+    exact: np.ndarray
+    step_scores: np.ndarray
+    estimate: HeadArray
+    steps: pd.DataFrame
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def ranked(self, *, exact_only: bool = True) -> list[Head]:
+        """Heads, largest rise first, ties by (layer, head); by default the measured ones."""
+        cells = np.argwhere(self.exact if exact_only and self.exact.any() else self.exact | True)
+        order = sorted(map(tuple, cells.tolist()), key=lambda c: (-self.scores[c], c))
+        return [Head(*c) for c in order]
+
+    def top(self, k: int) -> HeadSet:
+        """The ``k`` measured heads with the largest rise (of all, where none was measured)."""
+        return HeadSet(tuple(self.ranked()[:k]), f"top {k} by influence", self.provenance)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a head, largest first: layer, head, name, delta, exact, estimate, rank."""
+        rows = [
+            (h.layer, h.head, str(h), self.scores[h], bool(self.exact[h]), self.estimate[h], rank)
+            for rank, h in enumerate(self.ranked(exact_only=False), start=1)
+        ]
+        columns = ["layer", "head", "name", "delta", "exact", "estimate", "rank"]
+        return pd.DataFrame(rows, columns=columns)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write arrays (.npz), steps (Parquet) and provenance (JSON) into ``folder``."""
+        folder = Path(folder)
+        with atomic_file(folder / "heads.npz") as temporary:
+            np.savez_compressed(
+                temporary,
+                scores=self.scores,
+                exact=self.exact,
+                step_scores=self.step_scores,
+                estimate=self.estimate,
+            )
+        with atomic_file(folder / "steps.parquet") as temporary:
+            self.steps.to_parquet(temporary, index=False)
+        atomic_write_text(folder / "provenance.json", json.dumps(self.provenance, indent=1))
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> HeadInfluence:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            DataError: a file is missing or unreadable.
+        """
+        folder = Path(folder)
+        try:
+            with np.load(folder / "heads.npz") as arrays:
+                found = {name: arrays[name] for name in arrays.files}
+            steps = pd.read_parquet(folder / "steps.parquet")
+            note = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+            return cls(steps=steps, provenance=note, **found)
+        except (OSError, ValueError, TypeError) as error:
+            raise DataError(f"not a saved head influence ({error})", file=str(folder)) from error
+
+
+def head_influence(
+    model: TransformerBridge,
+    traces: Iterable[Trace] | Trace,
+    method: Method = "screened",
+    *,
+    mode: Mode = DEFAULT_MODE,
+    top: int = SCREEN,
+    template: Template = "auto",
+    long: Long = "stride",
+    means: MeanZ | None = None,
+    max_tokens_per_batch: int | None = None,
+    engine: Engine = "auto",
+    resume: str | Path | None = None,
+    progress: bool = True,
+) -> HeadInfluence:
+    """Ablate every head alone, or estimate what that would do.
+
+    Args:
+        model: the bridge.
+        traces: what is scored; each trace's response counts, its prompt is context.
+        method: ``exact``, ``attribution``, or ``screened``: the ``top`` heads by absolute
+            attribution are run exactly.
+        mode: ablation mode, see :mod:`airlens.ablation`.
+        top: of ``screened``.
+        template: how a prompt is put before its response.
+        long: a trace longer than the context is scored in strides or cut.
+        means: for ``mode="mean"``.
+        max_tokens_per_batch: bounds memory: tokens of a row times heads run side by side.
+        engine: ``hooks`` runs one pass for each head, and only ``exact``.
+        resume: a file in which finished rows are kept, so that a stopped run goes on.
+        progress: show a progress bar.
+
+    Raises:
+        ConfigError, DataError: bad arguments; see the message.
+    """
+    if method not in get_args(Method):
+        raise ConfigError(f"method={method!r}: use one of {', '.join(get_args(Method))}")
+    if mode not in MODES:
+        raise ConfigError(f"mode={mode!r}: use one of {', '.join(MODES)}")
+    chosen = choose_engine(model, engine)
+    if chosen == "hooks" and method != "exact":
+        raise ConfigError(f"method={method!r} needs the fast engine, which cannot run here")
+    items = [traces] if isinstance(traces, Trace) else list(traces)
+    template = resolve_template(model.tokenizer, template)  # type: ignore[assignment]
+    if mode == "mean" and means is None:
+        means = mean_z(model)
+    job = _Job(model, items, template, long, mode, means, max_tokens_per_batch, progress)
+    estimate = np.full(job.shape, np.nan, np.float32)
+    heads = job.all_heads()
+    if method != "exact":
+        estimate = job.attribution(by_step=method == "attribution")
+        order = np.argsort(-np.abs(estimate), axis=None, kind="stable")
+        heads = sorted(heads[i] for i in order[: top if method == "screened" else 0])
+    note = provenance(
+        model,
+        method=method,
+        mode=mode,
+        top=top if method == "screened" else None,
+        template=template,
+        long=long,
+        engine=chosen,
+        n_traces=len(items),
+    )
+    if heads:
+        job.exact(heads, chosen, Path(resume) if resume else None)
+    return job.result(heads, estimate, note)
+
+
+class _Job:
+    """Windows of all traces and the sums over their steps."""
+
+    def __init__(
+        self,
+        model: TransformerBridge,
+        traces: Sequence[Trace],
+        template: Template,
+        long: Long,
+        mode: Mode,
+        means: MeanZ | None,
+        budget: int | None,
+        progress: bool,
+    ) -> None:
+        self.model, self.mode, self.means, self.progress = model, mode, means, progress
+        self.shape = (int(model.cfg.n_layers), int(model.cfg.n_heads))
+        self.on_cpu = str(model.cfg.device) == "cpu"
+        self.budget = budget or (CPU_TOKENS if self.on_cpu else GPU_TOKENS)
+        encoded = [encode_trace(model.tokenizer, trace, template) for trace in traces]
+        self.items: list[Window] = []
+        self.step_of: list[np.ndarray] = []  # index into all steps of each scored token
+        self.rows: list[dict[str, Any]] = []
+        for e in encoded:
+            self._add(e, windows(e, int(model.cfg.n_ctx), long))
+        n = len(self.rows)
+        self.count = np.zeros(n)
+        self.base = np.zeros(n)
+        self.rise = np.zeros((n, *self.shape))
+        self.estimated = np.full((n, *self.shape), np.nan)
+
+    def _add(self, encoded: EncodedTrace, parts: Sequence[Window]) -> None:
+        first = len(self.rows)
+        n_steps = max(len(encoded.trace.steps), 1)
+        self.rows += [{"id": encoded.trace.id, "step": i} for i in range(n_steps)]
+        for part in parts:
+            self.items.append(part)
+            scored = slice(part.position, part.position + part.n_scored)
+            self.step_of.append(first + encoded.step[scored])
+
+    def all_heads(self) -> list[Head]:
+        return [Head(*cell) for cell in np.ndindex(*self.shape)]
+
+    def attribution(self, *, by_step: bool) -> np.ndarray:
+        """[L, H] estimate of the rise; also fills the base losses, and each step's estimate."""
+        fast = fast_model(self.model)
+        self.count[:], self.base[:] = 0, 0
+        sums = np.zeros_like(self.rise)
+        size = min(self.budget, ATTRIBUTION_TOKENS) if self.on_cpu else self.budget
+        packs = pack([w.tokens for w in self.items], size, share=False)
+        for row in tqdm(packs, desc="attribution", disable=not self.progress):
+            steps, parts = self._parts(row.items, by_step)
+            chosen = [self.items[i] for i in row.items]
+            base, found = attribution_row(fast, row, chosen, parts, self.mode, self.means)
+            self._add_base(row.items, base)
+            for window, own in enumerate(steps):
+                np.add.at(sums, own, found[: len(own), window])
+        if by_step:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                self.estimated = sums / self.count[:, None, None]
+        return np.asarray(sums.sum(axis=0) / max(self.count.sum(), 1), np.float32)
+
+    def _parts(self, items: Sequence[int], by_step: bool) -> tuple[list[np.ndarray], np.ndarray]:
+        """The steps of each window, and for each scored token which of these it belongs to.
+
+        Without ``by_step`` a window is one part, and its first step stands for it.
+        """
+        if not by_step:
+            steps = [self.step_of[i][:1] for i in items]
+            return steps, np.zeros(sum(len(self.step_of[i]) for i in items), np.int64)
+        pairs = [np.unique(self.step_of[i], return_inverse=True) for i in items]
+        return [own for own, _ in pairs], np.concatenate([part for _, part in pairs])
+
+    def _add_base(self, items: Sequence[int], base: np.ndarray) -> np.ndarray:
+        steps = np.concatenate([self.step_of[i] for i in items])
+        np.add.at(self.count, steps, 1)
+        np.add.at(self.base, steps, base)
+        return steps
+
+    def exact(self, heads: Sequence[Head], engine: str, resume: Path | None) -> None:
+        """Fill the sums of ``heads``; rows found in ``resume`` are not run again."""
+        self.count[:], self.base[:] = 0, 0
+        widest = self.budget // 4  # of a row: at least four heads side by side
+        packs = pack([w.tokens for w in self.items], widest if engine == "fast" else 0)
+        settings = {"heads": [str(h) for h in heads], "mode": self.mode, "budget": self.budget}
+        tokens = [w.tokens for w in self.items]
+        key = fingerprint({**provenance(self.model)["model"], **settings, "tokens": tokens})
+        done = self._restore(resume, key)
+        with tqdm(total=len(packs) * len(heads), desc="heads", disable=not self.progress) as bar:
+            bar.update(done * len(heads))
+            for k, row in enumerate(packs[done:], start=done + 1):
+                base, nll = self._run(row, heads, engine, bar)
+                steps = self._add_base(row.items, base)
+                for head, line in zip(heads, nll, strict=True):
+                    np.add.at(self.rise[:, head.layer, head.head], steps, line - base)
+                self._keep(resume, key, k)
+
+    def _run(
+        self, row: Any, heads: Sequence[Head], engine: str, bar: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
+        chosen = [self.items[i] for i in row.items]
+        if engine == "fast":
+            fast = fast_model(self.model)
+            options = (self.mode, self.means, self.budget, bar.update)
+            return exact_row(fast, row, chosen, heads, *options)
+        sets = [HeadSet((head,)) for head in heads]
+        found = score_windows(self.model, chosen, sets, self.mode, means=self.means)
+        bar.update(len(heads))
+        base = np.concatenate([x.base for x in found])
+        return base, np.concatenate([x.ablated for x in found], axis=1)
+
+    def _keep(self, path: Path | None, key: str, done: int) -> None:
+        if path is not None:
+            with atomic_file(path.with_suffix(".npz")) as temporary:
+                state = {"count": self.count, "base": self.base, "rise": self.rise}
+                np.savez(temporary, key=np.asarray(key), done=np.asarray(done), **state)  # type: ignore[arg-type]
+
+    def _restore(self, path: Path | None, key: str) -> int:
+        """Number of rows already done."""
+        if path is None or not path.with_suffix(".npz").exists():
+            return 0
+        try:
+            with np.load(path.with_suffix(".npz")) as kept:
+                if str(kept["key"]) != key:
+                    raise ConfigError(
+                        f"{path} was made with another model, other traces, heads or settings: "
+                        "name another file, or delete it"
+                    )
+                self.count, self.base, self.rise = kept["count"], kept["base"], kept["rise"]
+                return int(kept["done"])
+        except (OSError, KeyError, EOFError) as error:
+            raise DataError(f"not a stopped run ({error})", file=str(path)) from error
+
+    def result(
+        self, heads: Sequence[Head], estimate: np.ndarray, note: dict[str, Any]
+    ) -> HeadInfluence:
+        exact = np.zeros(self.shape, dtype=bool)
+        for head in heads:
+            exact[head] = True
+        with np.errstate(invalid="ignore", divide="ignore"):
+            per_step = self.rise / self.count[:, None, None]
+            steps = pd.DataFrame(self.rows, columns=["id", "step"])
+            steps["n_tokens"] = self.count.astype(int)
+            steps["loss_base"] = self.base / self.count
+        overall = self.rise.sum(axis=0) / max(self.count.sum(), 1)
+        scores = np.where(exact, overall, estimate).astype(np.float32)
+        per_step = np.where(exact, per_step, self.estimated).astype(np.float32)
+        return HeadInfluence(scores, exact, per_step, estimate, steps, note)

@@ -1,0 +1,175 @@
+"""What a model can no longer do without its retrieval heads, beside random ones masked alike.
+
+The mirror table, needle grids and the model's own words: base, top heads ablated, random ablated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+from airlens.ablation import ablated, mean_z
+from airlens.detectors.greedy_decoding import greedy
+from airlens.heads import HeadSet, random_heads
+from airlens.probes import ProbeSet
+from airlens.retrieval import copy_accuracy
+from airlens.trace import Trace
+from airlens.types import MeanZ, Mode
+
+from .ablation_curves import DRAWS, trace_nll
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+
+def needle_recall(model: TransformerBridge, probes: ProbeSet) -> pd.DataFrame:
+    """Greedy answers to needle probes: id, length, depth, expected, said, recall (ROUGE-1)."""
+    rows = []
+    for probe in probes:
+        answer = greedy(model, probe)
+        place = {key: probe.meta.get(key) for key in ("length", "depth")}
+        said = {"expected": probe.meta.get("answer"), "said": answer.text, "recall": answer.recall}
+        rows.append({"id": probe.id, **place, **said})
+    return pd.DataFrame(rows)
+
+
+def needle_grid(
+    model: TransformerBridge,
+    heads: HeadSet,
+    probes: ProbeSet,
+    *,
+    mode: Mode = "uniform",
+    draws: int = 1,
+    seed: int = 0,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """:func:`needle_recall` of the model as it is, without ``heads``, and without random ones.
+
+    Returns:
+        The columns of :func:`needle_recall`, after condition (base, top, random) and draw.
+    """
+    frames = []
+    sets = conditions(model, heads, draws, seed)
+    means = mean_z(model) if mode == "mean" else None
+    for condition, draw, ablate in tqdm(sets, desc="needles", disable=not progress):
+        with ablated(model, ablate, mode, means=means):
+            found = needle_recall(model, probes)
+        found.insert(0, "condition", condition)
+        found.insert(1, "draw", draw)
+        frames.append(found)
+    return pd.concat(frames, ignore_index=True)
+
+
+def conditions(
+    model: TransformerBridge, heads: HeadSet, draws: int, seed: int
+) -> list[tuple[str, int, HeadSet]]:
+    """(condition, draw, heads to ablate): base, top, and disjoint random draws from any layer."""
+    shape = (int(model.cfg.n_layers), int(model.cfg.n_heads))
+    drawn = random_heads(shape, heads, draws=draws, seed=seed, same_layers=False)
+    plain = [("base", 0, HeadSet(())), ("top", 0, heads)]
+    return plain + [("random", i, control) for i, control in enumerate(drawn)]
+
+
+def mirror_table(
+    model: TransformerBridge,
+    heads: HeadSet,
+    probes: ProbeSet,
+    needles: ProbeSet,
+    texts: Mapping[str, Sequence[Trace]],
+    *,
+    mode: Mode = "uniform",
+    draws: int = DRAWS,
+    seed: int = 0,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """AttentionInfluence's Table 6 at any scale: what masking top and random heads costs.
+
+    Args:
+        model: the bridge.
+        heads: the critical heads.
+        probes: for copy accuracy; not those the heads were found on.
+        needles: for needle recall, from :func:`~airlens.detectors.needle_probes.needle_probes`.
+        texts: name of a measure ("GSM8K answer NLL") and the traces whose response NLL it is.
+        mode: ablation mode.
+        draws: of random heads.
+        seed: of the draws.
+        progress: show a progress bar.
+
+    Returns:
+        One row a measurement: measure, condition (base, random, top), draw, value,
+        higher_is_better.
+    """
+    means: MeanZ | None = mean_z(model) if mode == "mean" else None
+    rows: list[dict[str, Any]] = []
+    sets = conditions(model, heads, draws, seed)
+    for condition, draw, ablate in tqdm(sets, desc="mirror table", disable=not progress):
+        with ablated(model, ablate, mode, means=means):
+            copied = copy_accuracy(model, probes).accuracy
+            values = {"copy accuracy": (copied, True)}
+            recall = float(needle_recall(model, needles)["recall"].mean())
+            values["needle recall"] = (recall, True)
+            values |= {name: (trace_nll(model, items), False) for name, items in texts.items()}
+        for measure, (value, higher) in values.items():
+            place = {"measure": measure, "condition": condition, "draw": draw}
+            rows.append(place | {"value": value, "higher_is_better": higher})
+    return pd.DataFrame(rows)
+
+
+def mirror_summary(table: pd.DataFrame) -> pd.DataFrame:
+    """A :func:`mirror_table` with a row a measure: base, random, random_lo, random_hi, top.
+
+    ``random`` is the mean over draws, ``random_lo`` and ``random_hi`` the lowest and the highest.
+    """
+    rows = []
+    for measure, part in table.groupby("measure", sort=False):
+        by = {str(name): group["value"] for name, group in part.groupby("condition")}
+        rows.append(
+            {
+                "measure": measure,
+                "base": float(by["base"].iloc[0]),
+                "random": float(by["random"].mean()),
+                "random_lo": float(by["random"].min()),
+                "random_hi": float(by["random"].max()),
+                "top": float(by["top"].iloc[0]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def say(
+    model: TransformerBridge,
+    prompt: str,
+    heads: HeadSet,
+    *,
+    mode: Mode = "uniform",
+    max_tokens: int = 60,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """What the model says by itself: base, without ``heads``, and without random ones.
+
+    Greedy decoding of the prompt as it is (put a chat template round it before).
+
+    Returns:
+        condition, pos, token (text of the generated token).
+    """
+    import torch
+
+    tokenizer = model.tokenizer
+    ids = tokenizer(prompt, return_tensors="pt")["input_ids"].to(model.cfg.device)
+    rows = []
+    for condition, _, ablate in conditions(model, heads, 1, seed):
+        with torch.inference_mode(), ablated(model, ablate, mode):
+            said = model.generate(
+                ids,
+                max_new_tokens=max_tokens,
+                do_sample=False,
+                verbose=False,
+                return_type="tokens",
+            )[0, ids.shape[1] :].tolist()
+        if tokenizer.eos_token_id in said:
+            said = said[: said.index(tokenizer.eos_token_id)]
+        rows += [(condition, i, str(tokenizer.decode([t]))) for i, t in enumerate(said)]
+    return pd.DataFrame(rows, columns=["condition", "pos", "token"])

@@ -1,0 +1,99 @@
+"""Is this installation sound? Versions, device, cache, and the model against Hugging Face's own."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from airlens.cache import cache_dir
+from airlens.encode import encode_trace, windows
+from airlens.probes import key_value_probes
+from airlens.provenance import model_info, versions
+from airlens.retrieval import copy_accuracy
+from airlens.token_losses import score_windows
+from airlens.trace import Trace
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+TEXT = (
+    "The lighthouse keeper counted the ships twice. There were seven in the morning and nine in "
+    "the evening, so two had arrived while he slept. He wrote the number in the log and went up "
+    "to light the lamp."
+)
+# TransformerLens documents about 1e-3 of fp32 drift between kernels; eager against eager is 1e-5.
+TOLERANCE = 1e-3
+PROBES = 4
+PROBE_TOKENS = 720
+
+
+def environment() -> dict[str, Any]:
+    """Versions, device and cache folder."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    return {
+        "versions": versions(),
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "cache": str(cache_dir()),
+    }
+
+
+def check_model(model: TransformerBridge) -> dict[str, Any]:
+    """Bridge logits against Hugging Face's, base NLL on a plain text, copy accuracy on 4 probes.
+
+    Returns:
+        A JSON-able record; ``"parity"`` is False when logits differ by more than
+        :data:`TOLERANCE` (float32) or 2 % of their range (lower precision).
+    """
+    from airlens.encode import Window
+
+    encoded = encode_trace(model.tokenizer, Trace("doctor", "", TEXT), "plain")
+    items: list[Window] = windows(encoded, int(model.cfg.n_ctx))
+    tokens = torch.tensor([encoded.tokens], device=model.cfg.device)
+    with torch.inference_mode():
+        ours = model(tokens).float()
+        theirs = hugging_face_logits(model, tokens).float()
+    difference = float((ours - theirs).abs().max())
+    exact = next(model.original_model.parameters()).dtype == torch.float32
+    allowed = TOLERANCE if exact else 0.02 * float(theirs.abs().max())
+    loss = score_windows(model, items, [], "uniform")[0]
+    probes = key_value_probes(model.tokenizer, n=PROBES, max_tokens=PROBE_TOKENS)
+    return {
+        "model": model_info(model),
+        "max_logit_difference": difference,
+        "allowed_difference": allowed,
+        "parity": difference <= allowed,
+        "base_nll": float(loss.base.mean()),
+        "copy_accuracy": copy_accuracy(model, probes).accuracy,
+    }
+
+
+def hugging_face_logits(model: TransformerBridge, tokens: torch.Tensor) -> torch.Tensor:
+    """Logits [B, T, V] of a Hugging Face model with the same weights and none of our hooks.
+
+    The bridge replaces submodules of the model it wraps, so its parts are put back together from
+    the weights under their own names.
+    """
+    from transformers import AutoModelForCausalLM
+
+    config = copy.deepcopy(model.original_model.config)
+    with torch.device(tokens.device):
+        plain = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    plain.to(next(model.original_model.parameters()).dtype)
+    weights = plain_weights(model)
+    missing = plain.load_state_dict(weights, strict=False).missing_keys
+    tied = {"lm_head.weight"} if getattr(config, "tie_word_embeddings", False) else set()
+    if set(missing) - tied:
+        raise RuntimeError(f"weights not found in the bridge: {sorted(set(missing) - tied)[:5]}")
+    with torch.inference_mode():
+        return plain.eval()(tokens).logits
+
+
+def plain_weights(model: TransformerBridge) -> dict[str, torch.Tensor]:
+    """The wrapped model's weights under Hugging Face's own names."""
+    found = {}
+    for name, tensor in model.original_model.state_dict().items():
+        found[name.replace("._original_component", "")] = tensor
+    return found

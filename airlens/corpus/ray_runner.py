@@ -1,0 +1,198 @@
+"""Score the parts of a corpus on a Ray cluster (extra ``ray``): the same numbers, the same files.
+
+Ray Data streams chunks of rows (read in one task on the calling machine, which checks and counts
+them) through a pool of actors, each with its own copy of the model; it holds the reading back while
+the actors are busy, and does again what a lost actor or node had. Only the calling process writes
+parts, so that a chunk that was scored twice is written once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from airlens.errors import ConfigError, RunError
+from airlens.model import absolute_name
+from airlens.provenance import fingerprint
+
+from . import Chunk
+from .score_part import PartScorer, run_identity
+
+# Whole CPUs for actors leave none for the task that reads, and the run hangs.
+ACTOR_CPUS = 0.5
+READER_CPUS = 0.25
+
+
+class RayEngine:
+    """An engine for `airlens.corpus.run.score_corpus`.
+
+    Args:
+        model: arguments of `airlens.load_model` for the actors: ``name``, ``device``, ``dtype``. A
+            name that is a path must exist on every machine; a relative one is taken from the
+            folder of the calling process.
+        address: of a cluster; default: one started here and stopped afterwards.
+        actors: how many; default: one a GPU, else one a CPU.
+        cpus: of a cluster started here; default: all.
+
+    Raises:
+        ConfigError: Ray is not installed.
+    """
+
+    def __init__(
+        self,
+        model: dict[str, Any],
+        *,
+        address: str | None = None,
+        actors: int | None = None,
+        cpus: int | None = None,
+    ) -> None:
+        try:
+            import ray.data  # noqa: F401
+        except ImportError as error:
+            raise ConfigError("--engine ray needs Ray: pip install 'airlens[ray]'") from error
+        self.model = {**model, "name": absolute_name(model["name"])}
+        self.address, self.actors, self.cpus = address, actors, cpus
+
+    def __call__(
+        self, scorer: PartScorer, chunks: Callable[[], Iterator[Chunk]]
+    ) -> Iterator[tuple[Chunk, Any]]:
+        """Each chunk with the tables of its rows, in the order in which they get done."""
+        with self._cluster() as ray:
+            scored = self._pipeline(ray, scorer, chunks)
+            for batch in scored.iter_batches(batch_size=None, prefetch_batches=0):
+                for blob in batch["blob"]:
+                    chunk, tables, halved = pickle.loads(blob)
+                    scorer.halved = max(scorer.halved, halved)
+                    yield chunk, tables
+
+    @contextmanager
+    def _cluster(self) -> Iterator[Any]:
+        import ray
+
+        if ray.is_initialized():
+            yield ray
+            return
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+        if self.address:
+            options["address"] = self.address
+        else:
+            options |= {"include_dashboard": False, "num_cpus": self.cpus}
+        _start(ray, options)
+        try:
+            yield ray
+        finally:
+            ray.shutdown()
+
+    def _pipeline(self, ray: Any, scorer: PartScorer, chunks: Callable[[], Iterator[Chunk]]) -> Any:
+        from ray.data import ActorPoolStrategy, DataContext
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        context = DataContext.get_current()
+        context.enable_progress_bars = False
+        # One chunk a block: a block is what an actor gets, and what is done again when it is lost.
+        context.target_max_block_size = 1
+        context.execution_options.preserve_order = False
+        have = ray.cluster_resources()
+        gpus = int(have.get("GPU", 0))
+        size = self.actors or gpus or max(1, int(have.get("CPU", 1)))
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        read = ray.data.read_datasource(
+            _source(chunks),
+            override_num_blocks=1,
+            ray_remote_args={"num_cpus": READER_CPUS, "scheduling_strategy": here},
+        )
+        needs = {"num_gpus": 1} if gpus else {"num_cpus": ACTOR_CPUS}
+        return read.map_batches(
+            _Actor,
+            fn_constructor_args=(self.model, _without_model(scorer)),
+            batch_size=1,
+            compute=ActorPoolStrategy(size=size),
+            zero_copy_batch=True,
+            **needs,
+        )
+
+
+def _start(ray: Any, options: dict[str, Any], attempts: int = 3) -> None:
+    """Start or join a cluster; on a busy machine the start sometimes times out, so try again.
+
+    Raises:
+        RunError: it did not start, or none is at the address.
+    """
+    for attempt in range(attempts):
+        try:
+            ray.init(**options)
+        except Exception as error:  # Ray raises a bare Exception when its processes are late
+            ray.shutdown()
+            if attempt + 1 == attempts or isinstance(error, ValueError | ConnectionError):
+                where = options.get("address", "this machine")
+                raise RunError(f"no Ray cluster at {where}: {error}") from error
+        else:
+            return
+
+
+def _without_model(scorer: PartScorer) -> dict[str, Any]:
+    """What makes the same scorer again where a model is."""
+    return {
+        "heads": scorer.heads,
+        "settings": scorer.settings,
+        "identity": scorer.identity,
+        "keep": scorer.keep,
+        "max_tokens_per_batch": scorer.budget,
+    }
+
+
+class _Actor:
+    """One copy of the model; scores the chunks it is given."""
+
+    def __init__(self, model: dict[str, Any], options: dict[str, Any]) -> None:
+        from airlens.model import load_model
+
+        bridge = load_model(**model)
+        identity = options["identity"]
+        how = {name: identity[name] for name in ("columns", "splitter")}
+        own = run_identity(bridge, options["heads"], options["settings"], how)
+        if fingerprint(own) != fingerprint(identity):
+            differ = [name for name in own if own[name] != identity.get(name)]
+            raise RunError(f"another model on this machine: {', '.join(differ)} differ")
+        self.scorer = PartScorer(bridge, **options)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        chunk: Chunk = pickle.loads(batch["blob"][0])
+        tables = self.scorer(chunk.rows) if chunk.rows else None
+        light = replace(chunk, rows=[])  # the texts are in the tables
+        return {"blob": [pickle.dumps((light, tables, self.scorer.halved))]}
+
+
+def _source(chunks: Callable[[], Iterator[Chunk]]) -> Any:
+    """A Ray data source of one task that reads the corpus as a stream of pickled chunks.
+
+    The task runs on this machine and in the folder of the calling process, so that relative paths
+    mean the same, and are noted in the same form, as with the local engine.
+    """
+    import pyarrow as pa
+    from ray.data.block import BlockMetadata
+    from ray.data.datasource import Datasource, ReadTask
+
+    here = Path.cwd()
+
+    def read() -> Iterator[Any]:
+        os.chdir(here)
+        for chunk in chunks():
+            yield pa.table({"blob": pa.array([pickle.dumps(chunk)], type=pa.large_binary())})
+
+    class Chunks(Datasource):  # type: ignore[misc]
+        def estimate_inmemory_data_size(self) -> int | None:
+            return None
+
+        def get_read_tasks(self, parallelism: int, *args: Any, **options: Any) -> list[Any]:
+            facts = {"num_rows": None, "size_bytes": None, "input_files": None, "exec_stats": None}
+            return [ReadTask(read, BlockMetadata(**facts))]
+
+    return Chunks()

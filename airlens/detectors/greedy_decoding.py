@@ -1,0 +1,83 @@
+"""Greedy decoding of probes, and the gate that Wu et al. put before scoring."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from airlens.probes import Probe
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+MAX_STEPS = 50
+"""Decoding steps at most (Wu et al.'s code)."""
+MIN_RECALL = 0.5
+"""A probe counts where ROUGE-1 recall is above this (Wu et al. §2)."""
+SLACK = 16
+"""Steps beyond the answer's length (ours): room for a sentence around it, and no more."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What the model said to a probe.
+
+    Attributes:
+        tokens: generated ids, cut before the first line break.
+        text: the same, decoded.
+        recall: ROUGE-1 recall of the expected answer.
+    """
+
+    tokens: tuple[int, ...]
+    text: str
+    recall: float
+
+
+def greedy(model: TransformerBridge, probe: Probe, max_steps: int = MAX_STEPS) -> Answered:
+    """Answer a probe by greedy decoding; inside ``ablated(...)``, the ablated model answers.
+
+    Args:
+        model: the bridge.
+        probe: its tokens up to the answer are the prompt.
+        max_steps: decoding steps at most, and at most 16 more than the answer is long.
+    """
+    start, stop = probe.answer
+    prompt = torch.tensor([probe.tokens[:start]], device=model.cfg.device)
+    steps = min(max_steps, stop - start + SLACK)
+    with torch.inference_mode():
+        said = model.generate(
+            prompt,
+            max_new_tokens=steps,
+            do_sample=False,
+            stop_at_eos=False,
+            verbose=False,
+            return_type="tokens",
+        )
+    kept = before_line_break(model, said[0, start:].tolist())
+    text = str(model.tokenizer.decode(kept))
+    expected = str(model.tokenizer.decode(probe.answer_tokens))
+    return Answered(tuple(kept), text, rouge1_recall(expected, text))
+
+
+def before_line_break(model: TransformerBridge, tokens: list[int]) -> list[int]:
+    """The tokens before the first that ends the text, or holds a line break after some text."""
+    end = model.tokenizer.eos_token_id
+    for i, token in enumerate(tokens):
+        so_far = str(model.tokenizer.decode(tokens[: i + 1]))
+        if token == end or "\n" in so_far.lstrip():
+            return tokens[:i]
+    return tokens
+
+
+def rouge1_recall(expected: str, said: str) -> float:
+    """Share of the expected words (lower case, with repeats) that were said.
+
+    Where nothing expected is a word, its characters count.
+    """
+    unit = r"\w+" if re.search(r"\w", expected) else r"\S"
+    wanted, found = (Counter(re.findall(unit, t.lower())) for t in (expected, said))
+    return sum((wanted & found).values()) / max(sum(wanted.values()), 1)

@@ -1,0 +1,1 @@
+"""Reading: traces, data sets and model files, from disk and from the Hugging Face hub."""

@@ -1,0 +1,68 @@
+"""The report of a scored corpus: what scores look like, what a selection keeps and leaves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airlens.figures.text import percent
+from .html_page import Report
+from airlens.selection import TOP, select
+
+from airlens.corpus.run_folder import RunFolder
+from .corpus_sections import Sections
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+MOST_POINTS = 5_000  # drawn, and read for their words; of more, so many at random
+
+
+def corpus_report(
+    run: RunFolder,
+    *,
+    by: str = "ais",
+    top: float = TOP,
+    within: str | None = "domain",
+    seed: int = 0,
+    model: TransformerBridge | None = None,
+    shown: int = 3,
+    progress: bool = False,
+) -> Report:
+    """A page about the samples of a folder and the selection of the ``top`` share ``by``.
+
+    Args:
+        run: what `airlens.corpus.run.score_corpus` wrote.
+        by: the selector that is looked at.
+        top: share that is kept.
+        within: rank within the groups of this column.
+        seed: of ``random``, of what is drawn of a large corpus, and of the map's clusters.
+        model: draws the map of samples from its residual stream; without it there is none.
+        shown: how many samples of each kind are shown as text.
+        progress: show a progress bar while samples are embedded.
+
+    The samples table is held whole; of the texts only those that are shown.
+
+    Raises:
+        DataError: the folder holds no scores.
+    """
+    samples = run.read()
+    several = within is not None and samples[within].nunique() > 1
+    subtitle = f"{by}, top {percent(top)}" + (f" within each {within}" if several else "")
+    page = Report("What is selected, and what else that follows", subtitle, run.manifest())
+    chosen = select(samples, by, top, within=within, seed=seed)
+    drawn = samples.sample(min(len(samples), MOST_POINTS), random_state=0).sort_index()
+    sections = Sections(page, run, chosen, by, top, within, seed, drawn.index)
+    sections.facts(run.manifest())
+    sections.scores()
+    sections.simpler()
+    sections.lengths()
+    sections.overlaps()
+    if run.has("rows"):
+        texts = run.some("rows", set(drawn["id"]), ["id", "response"])
+        responses = texts.set_index("id")["response"]
+        sections.words(responses)
+        if model is not None:
+            sections.map(responses, model, progress)
+        sections.texts(shown)
+    sections.table()
+    return page

@@ -1,0 +1,233 @@
+"""Read attention by source, and block it: the reference engine, on TransformerLens hooks.
+
+A head's row of attention from position t-1, which predicts token t, is read in two ways: where its
+largest weight lies, and how much of it lies on each group of tokens. To knock a source out, the
+heads' scores at its positions become -inf in every row after it, so that the softmax shares their
+weight among what is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from airlens.ablation import attention_of
+from airlens.encode import Window
+from airlens.errors import AblationError
+from airlens.heads import Head, HeadSet
+from airlens.token_losses import nll_and_entropy
+
+from .units import SINK, Stretch
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Where some heads look in a stretch of m scored tokens.
+
+    Attributes:
+        heads: the heads, h of them.
+        mass: fp32 [h, S, G], attention of the rows that predict a step's tokens, summed by group;
+            what a learned sink takes counts as the sink's.
+        best: int [h, m], window position with the largest weight.
+        weight: fp32 [h, m], that weight.
+        reach: int [h], how many positions a row sees; 0 for all before it.
+    """
+
+    heads: tuple[Head, ...]
+    mass: np.ndarray
+    best: np.ndarray
+    weight: np.ndarray
+    reach: np.ndarray
+
+
+class Reader:
+    """Collects attention rows of one stretch, layer by layer, without keeping any pattern."""
+
+    def __init__(self, stretch: Stretch, heads: Sequence[Head]) -> None:
+        self.stretch = stretch
+        self.heads = tuple(heads)
+        self.place = {head: i for i, head in enumerate(self.heads)}
+        m = stretch.window.n_scored
+        self.mass = np.zeros((len(heads), stretch.n_steps, stretch.n_groups), np.float32)
+        self.best = np.zeros((len(heads), m), np.int64)
+        self.weight = np.zeros((len(heads), m), np.float32)
+        self.reach = np.zeros(len(heads), np.int64)
+
+    def of_layer(self, layer: int) -> list[int]:
+        """The heads of a layer."""
+        return [head.head for head in self.heads if head.layer == layer]
+
+    def add(
+        self,
+        layer: int,
+        rows: Callable[[int, int], torch.Tensor],
+        window: int | None,
+        chunk: int,
+    ) -> None:
+        """Read the heads of a layer.
+
+        Args:
+            layer: its index.
+            rows: gives the weights [h, stop - start, c] of the scored rows start to stop, in the
+                order of :meth:`of_layer`; columns from c on are not visible.
+            window: how many positions a row sees.
+            chunk: rows asked for at once.
+        """
+        places = [self.place[Head(layer, head)] for head in self.of_layer(layer)]
+        m = self.stretch.window.n_scored
+        sums: torch.Tensor | None = None
+        for start in range(0, m, chunk):
+            stop = min(start + chunk, m)
+            weights = rows(start, stop).float()
+            if sums is None:
+                shape = (len(places), self.stretch.n_steps, len(self.stretch.group))
+                sums = weights.new_zeros(shape)
+            step = torch.as_tensor(self.stretch.step[start:stop], device=weights.device)
+            sums[:, :, : weights.shape[-1]].index_add_(1, step, weights)
+            weight, best = weights.max(dim=-1)
+            self.best[places, start:stop] = best.cpu().numpy()
+            self.weight[places, start:stop] = weight.cpu().numpy()
+        if sums is not None:
+            group = torch.as_tensor(self.stretch.group, device=sums.device)
+            mass = sums.new_zeros(*sums.shape[:2], self.stretch.n_groups)
+            mass.index_add_(2, group, sums)
+            self.mass[places] = mass.cpu().numpy()
+        self.reach[places] = window or 0
+
+    def read(self) -> Reading:
+        """What was collected."""
+        counted = np.bincount(self.stretch.step, minlength=self.stretch.n_steps)
+        self.mass[:, :, SINK] += counted - self.mass.sum(axis=-1)
+        return Reading(self.heads, self.mass, self.best, self.weight, self.reach)
+
+
+def read_attention(
+    model: TransformerBridge,
+    stretches: Sequence[Stretch],
+    heads: Sequence[Head],
+    *,
+    max_tokens_per_batch: int | None = None,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> list[Reading]:
+    """Where the heads look in each stretch. One layer's pattern is in memory at a time."""
+    found = []
+    for stretch in stretches:
+        reader = Reader(stretch, heads)
+        first = stretch.window.first
+
+        def keep(value: torch.Tensor, hook: Any, layer: int, reader: Reader, first: int) -> None:
+            rows = value[0, reader.of_layer(layer), first - 1 : -1]
+            reader.add(
+                layer,
+                lambda start, stop: rows[:, start:stop],
+                sliding_window(model, layer),
+                rows.shape[1],
+            )
+
+        layers = sorted({head.layer for head in heads})
+        for layer in layers:
+            attention_of(model, layer)
+        hooks = [
+            (f"blocks.{i}.attn.hook_pattern", partial(keep, layer=i, reader=reader, first=first))
+            for i in layers
+        ]
+        with torch.inference_mode(), model.hooks(fwd_hooks=hooks):
+            model(torch.tensor([stretch.window.tokens], device=model.cfg.device))
+        found.append(reader.read())
+        on_progress(len(stretch.window.tokens))
+    return found
+
+
+def sliding_window(model: TransformerBridge, layer: int) -> int | None:
+    """How many positions a row of a layer sees, itself included; None for all before it."""
+    config = model.original_model.config
+    window = getattr(config, "sliding_window", None)
+    kinds = getattr(config, "layer_types", None)
+    if kinds and kinds[layer] != "sliding_attention":
+        return None
+    return None if window is None else int(window)
+
+
+def knocked_out(
+    model: TransformerBridge,
+    window: Window,
+    spans: Sequence[Span],
+    head_sets: Sequence[HeadSet],
+    *,
+    max_tokens_per_batch: int | None = None,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """NLL of the scored tokens when heads may not attend to a span of positions.
+
+    Args:
+        model: the bridge.
+        window: m scored tokens.
+        spans: (first, stop) positions in the window; rows from ``stop`` on are kept from looking
+            at them.
+        head_sets: who may not look.
+        max_tokens_per_batch: unused; one pass at a time.
+        on_progress: called with the number of tokens done.
+
+    Returns:
+        base NLL fp32 [m], and NLL fp32 [sets, spans, m]; nats.
+
+    Raises:
+        AblationError: this kind of attention does not let its scores be changed.
+    """
+    tokens = torch.tensor([window.tokens], device=model.cfg.device)
+    target = tokens[0, window.first :]
+
+    def losses() -> np.ndarray:
+        with torch.inference_mode():
+            logits = model(tokens)[0, window.first - 1 : -1]
+            return nll_and_entropy(logits, target, False)[0]
+
+    base = losses()
+    found = np.zeros((len(head_sets), len(spans), len(base)), np.float32)
+    for i, heads in enumerate(head_sets):
+        for j, span in enumerate(spans):
+            if span[0] == span[1]:
+                found[i, j] = base
+                continue
+            hooks = [
+                (score_hook(model, layer), partial(_block, indices=indices, span=span))
+                for layer, indices in heads.by_layer().items()
+            ]
+            with model.hooks(fwd_hooks=hooks):
+                found[i, j] = losses()
+            on_progress(len(window.tokens))
+    return base, found
+
+
+def score_hook(model: TransformerBridge, layer: int) -> str:
+    """The hook point on the scores [B, H, T, T] of a layer, after the mask.
+
+    Raises:
+        AblationError: what is changed there would not reach the softmax.
+    """
+    from transformer_lens.model_bridge.generalized_components import AttentionBridge
+
+    if type(attention_of(model, layer)) is AttentionBridge:
+        raise AblationError(
+            f"TransformerLens runs layer {layer} of this model whole, so its scores cannot be "
+            "changed by a hook: use engine='auto' or 'fast'"
+        )
+    return f"blocks.{layer}.attn.hook_attn_scores"
+
+
+def _block(scores: torch.Tensor, hook: Any, *, indices: list[int], span: Span) -> torch.Tensor:
+    first, stop = span
+    scores = scores.clone()
+    for head in indices:
+        scores[:, head, stop:, first:stop] = torch.finfo(scores.dtype).min
+    return scores

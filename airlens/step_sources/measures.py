@@ -1,0 +1,285 @@
+"""From where does a step fetch? Earlier steps and words of the prompt, through the retrieval heads.
+
+Three measures, each of the critical heads and of as many random heads beside it. For a step s of n
+tokens, each predicted from position t-1, a set of heads, and a source u before s:
+
+- **copies**: the share of tokens x_t for which a head's largest weight from t-1 lies on a position
+  of u that holds x_t. The retrieval rule of Wu et al. (2404.15574, section 2), over the whole trace
+  in place of a needle.
+- **attention**: the mean over tokens and heads of the attention from t-1 to all positions of u;
+  ``attention_per_token`` divides it by the number of u's tokens.
+- **knockout**: the rise of the step's mean NLL, in nats a token, when the heads may not attend to u
+  from any position after it: their scores there are -inf, and the softmax shares the weight among
+  the rest. With all heads it is the attention suppression of Thought Anchors (2506.19143).
+
+What counts as a source, and the attention sink reported apart, is ours: see
+:mod:`airlens.step_sources.units`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from airlens.ablation import as_head_set
+from airlens.cache import atomic_file, atomic_write_text
+from airlens.encode import Long, Template, encode_traces, resolve_template, windows
+from airlens.engine import Engine, choose_engine
+from airlens.errors import ConfigError, DataError
+from airlens.heads import Head, HeadSet
+from airlens.provenance import provenance
+from airlens.step_influence import CONTROLS, control_sets
+from airlens.trace import Trace
+
+from . import fast_reading, hook_reading
+from .tables import COLUMNS, Read, event_rows, pair_rows, step_rows
+from .units import Stretch, Units, stretch_of, token_table, unit_table, units_of
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+Measure: TypeAlias = Literal["copies", "attention", "knockout"]
+MEASURES: tuple[str, ...] = get_args(Measure)
+SCREEN = 32  # ours: sources of a trace that are knocked out, at most
+TABLES = ("units", "tokens", "pairs", "steps", "events")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """From where the steps of traces fetch, as tidy tables.
+
+    A unit is what can be a source: the S steps, numbered 0 to S-1, and the P sentences of the
+    prompt, numbered -P to -1. ``_control`` columns are means over draws of as many random heads.
+
+    Attributes:
+        units: one row a unit: id, unit, kind ("prompt" or "step"), label, text, start and end (of a
+            step in the response; of the prompt in the text before the response, chat template
+            included), n_tokens, first and last (index of its tokens in the whole sequence).
+        tokens: one row a token of the whole sequence: id, index, part ("template", "prompt" or
+            "response"), unit (NA for the template and the first token), pos (index in the response,
+            as in ``Influence.tokens``; NA before), token_id, token, start, end.
+        pairs: one row a step and a unit before it: id, step, source, kind, distance (in steps; NaN
+            for the prompt), n_tokens (of the step, those scored), n_source_tokens, copies,
+            attention, attention_per_token, knockout (nats a token), the same with ``_control``,
+            visible (share of tokens and heads from which any of the source can be seen: 1 without
+            sliding windows), measured (whether the source was knocked out).
+        steps: one row a step: id, step, label, n_tokens, and where the heads' attention goes:
+            sources (all units before it), self, template, sink (the first token, learned sinks),
+            which add up to 1; copied (share of tokens copied from any source), copied_self; the
+            same with ``_control``.
+        events: one row a copied token and critical head: id, head, pos (index in the response),
+            step, token, source_index (index in the whole sequence), source (a unit, the step itself
+            too), source_token, weight (attention there).
+        provenance: model, heads, settings, versions.
+    """
+
+    units: pd.DataFrame
+    tokens: pd.DataFrame
+    pairs: pd.DataFrame
+    steps: pd.DataFrame
+    events: pd.DataFrame
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the tables as Parquet and the provenance as JSON into ``folder``."""
+        folder = Path(folder)
+        for name in TABLES:
+            with atomic_file(folder / f"{name}.parquet") as temporary:
+                getattr(self, name).to_parquet(temporary, index=False)
+        text = json.dumps(self.provenance, ensure_ascii=False, indent=1)
+        atomic_write_text(folder / "provenance.json", text)
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Sources:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            DataError: a file is missing or unreadable.
+        """
+        folder = Path(folder)
+        try:
+            tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
+            note = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(f"not saved sources ({error})", file=str(folder)) from error
+        return cls(**tables, provenance=note)
+
+
+class Ask(NamedTuple):
+    """What is measured of each trace."""
+
+    sets: list[HeadSet]
+    blocked: list[HeadSet]
+    screen: int | None
+    budget: int | None
+
+
+def sources(
+    model: TransformerBridge,
+    traces: Iterable[Trace] | Trace,
+    heads: HeadSet | Iterable[Any] | str,
+    *,
+    measures: Sequence[Measure] = ("copies", "attention"),
+    controls: int = CONTROLS,
+    control: Literal["same_layers", "random"] = "same_layers",
+    seed: int = 0,
+    template: Template = "auto",
+    long: Long = "stride",
+    screen: int | None = SCREEN,
+    all_heads: bool = False,
+    max_tokens_per_batch: int | None = None,
+    engine: Engine = "auto",
+    progress: bool = True,
+) -> Sources:
+    """Measure from which earlier steps and prompt sentences each step of the traces fetches.
+
+    Args:
+        model: the bridge.
+        traces: with steps; a trace without counts as one step.
+        heads: the critical heads, e.g. ``scores.top(0.05)``.
+        measures: of "copies", "attention" (one pass for both) and "knockout" (a partial pass for
+            each source and set of heads).
+        controls: draws of as many random heads, disjoint from ``heads``; 0 for none.
+        control: where the random heads come from: the layers of ``heads`` first, or anywhere.
+        seed: of the draws.
+        template: how a prompt is put before its response: ``chat``, ``plain``, or ``auto``.
+        long: a trace longer than the context is read in strides, in each of which a source outside
+            counts as not visible; or cut.
+        screen: of each trace, knock out at most this many sources: those that some step copies
+            from most, or looks at most a token. None for all.
+        all_heads: knock out for all heads of the model, in place of ``heads``; without a control.
+        max_tokens_per_batch: bounds memory.
+        engine: ``hooks``, ``fast``, or ``auto`` (:mod:`airlens.engine`).
+        progress: show a progress bar.
+
+    Raises:
+        ConfigError, HeadError, DataError: bad arguments; see the message.
+        AblationError: knockout is not possible for this kind of attention with ``engine="hooks"``.
+    """
+    if unknown := [name for name in measures if name not in MEASURES]:
+        raise ConfigError(f"measures={unknown[0]!r}: use some of {', '.join(MEASURES)}")
+    if screen is not None and screen < 1:
+        raise ConfigError(f"screen={screen}: give a positive number of sources, or None for all")
+    heads = as_head_set(heads)
+    shape = (int(model.cfg.n_layers), int(model.cfg.n_heads))
+    heads.check(*shape)
+    if not len(heads):
+        raise ConfigError("sources needs at least one head: use e.g. scores.top(0.05)")
+    items = _unique([traces] if isinstance(traces, Trace) else list(traces))
+    draws = control_sets(shape, heads, controls, control, seed)
+    sets = [heads, *draws]
+    blocked = sets
+    if all_heads:
+        everything = [Head(i, j) for i in range(shape[0]) for j in range(shape[1])]
+        blocked = [HeadSet(tuple(everything), "all heads")]
+    template = resolve_template(model.tokenizer, template)  # type: ignore[assignment]
+    units = [units_of(e) for e in encode_traces(model.tokenizer, items, template)]
+    chosen = choose_engine(model, engine)
+    knockout = "knockout" in measures
+    ask = Ask(sets, blocked if knockout else [], screen, max_tokens_per_batch)
+    tables = _tables(_measure(model, units, ask, chosen, long, progress), measures)
+    note = provenance(
+        model,
+        heads=heads.names(),
+        head_set=heads.name,
+        heads_from=heads.provenance.get("probes"),
+        measures=list(measures),
+        seed=seed,
+        controls=[d.names() for d in draws],
+        control=control,
+        template=template,
+        long=long,
+        screen=screen,
+        all_heads=all_heads,
+        engine=chosen,
+        n_traces=len(items),
+    )
+    return Sources(**tables, provenance=note)
+
+
+def _unique(traces: list[Trace]) -> list[Trace]:
+    seen: set[str] = set()
+    for trace in traces:
+        if trace.id in seen:
+            raise DataError(f"two traces have the id {trace.id!r}", field="id")
+        seen.add(trace.id)
+    return traces
+
+
+def _measure(
+    model: TransformerBridge,
+    units: Sequence[Units],
+    ask: Ask,
+    engine: str,
+    long: Long,
+    progress: bool,
+) -> Iterator[Read]:
+    """What the heads read in each trace, and what a knockout costs."""
+    module: Any = fast_reading if engine == "fast" else hook_reading
+    limit = int(model.cfg.n_ctx)
+    parts = [[stretch_of(u, w) for w in windows(u.encoded, limit, long)] for u in units]
+    flat = [stretch for part in parts for stretch in part]
+    heads = sorted({head for heads in ask.sets for head in heads})
+    options: dict[str, Any] = {"max_tokens_per_batch": ask.budget}
+    total = sum(len(s.window.tokens) for s in flat)
+    with tqdm(total=total, unit="tok", desc="attention", disable=not progress) as bar:
+        readings = iter(
+            module.read_attention(model, flat, heads, on_progress=bar.update, **options)
+        )
+    reads = [
+        Read(u, tuple(part), tuple(next(readings) for _ in part), tuple(ask.sets))
+        for u, part in zip(units, parts, strict=True)
+    ]
+    if not ask.blocked:
+        yield from reads
+        return
+    plans = [read.candidates(ask.screen) for read in reads]
+    total = sum(
+        len(s.window.tokens) * len(ask.blocked) * len(plan)
+        for read, plan in zip(reads, plans, strict=True)
+        for s in read.stretches
+    )
+    with tqdm(total=total, unit="tok", desc="knockout", disable=not progress) as bar:
+        for read, groups in zip(reads, plans, strict=True):
+            losses = []
+            for stretch in read.stretches:
+                spans = [_span(stretch, group) for group in groups]
+                losses.append(
+                    module.knocked_out(
+                        model,
+                        stretch.window,
+                        spans,
+                        ask.blocked,
+                        on_progress=bar.update,
+                        **options,
+                    )
+                )
+            yield read.with_losses(groups, losses)
+
+
+def _span(stretch: Stretch, group: int) -> tuple[int, int]:
+    """Positions of a group in a window; an empty span where it has none there."""
+    where = np.flatnonzero(stretch.group == group)
+    return (int(where[0]), int(where[-1]) + 1) if len(where) else (len(stretch.group),) * 2
+
+
+def _tables(reads: Iterable[Read], measures: Sequence[str]) -> dict[str, pd.DataFrame]:
+    found: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
+    for read in reads:
+        found["units"].append(unit_table(read.units))
+        found["tokens"].append(token_table(read.units))
+        found["pairs"].append(pair_rows(read, measures))
+        found["steps"].append(step_rows(read, measures))
+        found["events"].append(event_rows(read))
+    return {
+        name: pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS[name])
+        for name, parts in found.items()
+    }

@@ -1,0 +1,158 @@
+"""Traces as training examples: token ids, labels, and a loss weight for every label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import numpy as np
+
+from airlens.encode import Template, encode_trace
+from airlens.errors import ConfigError, DataError
+from airlens.trace import Trace
+
+from .step_weights import StepWeights, normalised
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+IGNORE = -100  # the label that torch and transformers leave out of a loss
+
+
+class Example(TypedDict):
+    """One sequence, or several after each other with ``position_ids`` that start anew."""
+
+    input_ids: list[int]
+    labels: list[int]
+    loss_weights: list[float]
+    position_ids: list[int]
+
+
+def training_examples(
+    tokenizer: PreTrainedTokenizerBase,
+    traces: Iterable[Trace],
+    weights: StepWeights | None = None,
+    *,
+    template: Template = "auto",
+    max_length: int | None = None,
+) -> list[Example]:
+    """Encode traces for training on their responses.
+
+    The tokens are those that :func:`~airlens.encode.encode_trace` scores, and after them the EOS
+    token, which belongs to the last step. Labels of the prompt are ignored. The mean weight of the
+    labels of a trace is 1, also where it was cut; without ``weights`` every weight is 1.
+
+    Args:
+        tokenizer: the student's.
+        traces: what is trained on.
+        weights: from :func:`~airlens.training.step_weights.step_weights`.
+        template: as in :func:`~airlens.influence`.
+        max_length: longer sequences lose their end; one without any response token left is
+            left out.
+
+    Raises:
+        DataError: nothing to train on; a weight is missing, or made with other tokens.
+    """
+    found = []
+    for trace in traces:
+        encoded = encode_trace(tokenizer, trace, template)
+        per_token = weights.of(encoded) if weights is not None else np.ones(encoded.n_response)
+        if not encoded.n_response:
+            continue
+        ids, start = list(encoded.tokens), encoded.response_start
+        if tokenizer.eos_token_id is not None:
+            ids.append(int(tokenizer.eos_token_id))
+            per_token = np.append(per_token, per_token[-1])
+        ids = ids[:max_length]
+        # Nothing predicts the first token of a text.
+        first = max(start, 1)
+        if len(ids) <= first:
+            continue
+        kept = normalised(per_token[first - start : len(ids) - start], trace.id)
+        found.append(
+            Example(
+                input_ids=ids,
+                labels=[IGNORE] * first + ids[first:],
+                loss_weights=[0.0] * first + kept.tolist(),
+                position_ids=list(range(len(ids))),
+            )
+        )
+    if not found:
+        raise DataError("nothing to train on: no trace with a response (is the selection empty?)")
+    return found
+
+
+def equal_token_batches(
+    examples: Sequence[Example], n_batches: int, seed: int = 0
+) -> list[Example]:
+    """Put all examples into ``n_batches`` packed sequences of about as many tokens each.
+
+    With one of them a step, two sets of examples with equally many tokens train for equally many
+    steps of equal size, whatever the lengths of their examples.
+
+    Raises:
+        ConfigError: more batches than examples, or none.
+    """
+    if not 1 <= n_batches <= len(examples):
+        raise ConfigError(f"n_batches={n_batches}: from 1 to the {len(examples)} examples")
+    order = np.random.default_rng(seed).permutation(len(examples))
+    # The longest first, each into the batch that is shortest so far.
+    order = order[np.argsort([-len(examples[i]["input_ids"]) for i in order], kind="stable")]
+    batches: list[list[Example]] = [[] for _ in range(n_batches)]
+    sizes = np.zeros(n_batches, dtype=np.int64)
+    for i in order:
+        smallest = int(np.argmin(sizes))
+        batches[smallest].append(examples[i])
+        sizes[smallest] += len(examples[i]["input_ids"])
+    return [join(batch) for batch in batches]
+
+
+def join(examples: Sequence[Example]) -> Example:
+    """Several examples after each other as one; position ids tell them apart."""
+    joined = Example(input_ids=[], labels=[], loss_weights=[], position_ids=[])
+    for example in examples:
+        joined["input_ids"] += example["input_ids"]
+        joined["labels"] += example["labels"]
+        joined["loss_weights"] += example["loss_weights"]
+        joined["position_ids"] += example["position_ids"]
+    return joined
+
+
+@dataclass(frozen=True)
+class WeightedCollator:
+    """Make a batch of examples.
+
+    ``packing``: all in one row without padding, position ids starting anew with each sequence;
+    transformers reads the borders from them, so that no sequence sees another. Otherwise padded on
+    the right, with an attention mask.
+
+    Attributes:
+        pad_id: token id of padding.
+        packing: see above.
+    """
+
+    pad_id: int
+    packing: bool = False
+
+    def __call__(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
+        """Tensors [batch, length]: input_ids, labels, loss_weights, and how to tell them apart."""
+        import torch
+
+        if self.packing:
+            joined = join(examples)
+            return {name: torch.tensor([value]) for name, value in joined.items()}
+        width = max(len(e["input_ids"]) for e in examples)
+
+        def padded(name: str, fill: float) -> torch.Tensor:
+            rows: list[list[Any]] = [list(e[name]) for e in examples]  # type: ignore[literal-required]
+            return torch.tensor([row + [fill] * (width - len(row)) for row in rows])
+
+        lengths = torch.tensor([[len(e["input_ids"])] for e in examples])
+        return {
+            "input_ids": padded("input_ids", self.pad_id),
+            "labels": padded("labels", IGNORE),
+            "loss_weights": padded("loss_weights", 0.0),
+            "attention_mask": (torch.arange(width)[None] < lengths).long(),
+        }

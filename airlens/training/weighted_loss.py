@@ -1,0 +1,122 @@
+"""The transformers ``Trainer`` with a weighted loss, and its arguments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airlens.errors import AirlensError
+
+from .examples import IGNORE
+
+if TYPE_CHECKING:
+    from transformers import Trainer
+
+    from .settings import TrainSettings
+
+
+def trainer_type() -> type[Trainer]:
+    """The transformers ``Trainer`` with the weighted loss.
+
+    Raises:
+        AirlensError: accelerate is not installed.
+    """
+    try:
+        import accelerate  # noqa: F401
+        from transformers import Trainer
+    except ImportError as error:
+        raise AirlensError(
+            f"training needs more packages ({error}): pip install 'airlens[train]'"
+        ) from error
+
+    class WeightedTrainer(Trainer):  # type: ignore[misc]
+        """``Trainer`` whose loss reads ``loss_weights`` [batch, length] from the batch."""
+
+        def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **more: Any) -> Any:
+            weights = inputs.pop("loss_weights")
+
+            def loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
+                return weighted_loss(outputs["logits"], labels, weights, num_items_in_batch)
+
+            # The Trainer's own compute_loss then scales it over processes and accumulation.
+            self.compute_loss_func = loss
+            return super().compute_loss(model, inputs, *args, **more)
+
+    return WeightedTrainer
+
+
+def weighted_loss(logits: Any, labels: Any, weights: Any, num_items_in_batch: Any = None) -> Any:
+    """Weighted cross-entropy of next tokens, in nats a label.
+
+    sum of weight x NLL over the labels, divided by their number (not by the sum of their weights,
+    which is the same where each trace's mean weight is 1).
+
+    Args:
+        logits: [batch, length, vocabulary]; at t they predict the label at t + 1.
+        labels: [batch, length] token ids, -100 where there is none.
+        weights: [batch, length], of the label at the same place.
+        num_items_in_batch: number of labels in all forward passes and processes of a step; None:
+            those of this batch.
+    """
+    from torch.nn.functional import cross_entropy
+
+    targets = labels[:, 1:]
+    # [batch, vocabulary, length - 1]; fp32 whatever the model's dtype, as transformers does.
+    nll = cross_entropy(logits[:, :-1].float().transpose(1, 2), targets, reduction="none")
+    count = (targets != IGNORE).sum() if num_items_in_batch is None else num_items_in_batch
+    return (nll * weights[:, 1:]).sum() / count
+
+
+def trainer_arguments(folder: Path | None, settings: TrainSettings, progress: bool) -> Any:
+    """``TrainingArguments``; with neither folder nor ``save_steps`` there are no checkpoints."""
+    from transformers import TrainingArguments
+
+    batches = settings.n_batches is not None
+    saving = folder is not None and settings.save_steps is not None
+    # Named only where it is wanted: newer versions warn of its name.
+    more = {"gradient_checkpointing": True} if settings.gradient_checkpointing else {}
+    return TrainingArguments(
+        **more,
+        output_dir=str(folder) if folder is not None else None,
+        num_train_epochs=settings.epochs,
+        learning_rate=settings.lr,
+        lr_scheduler_type=settings.schedule,
+        warmup_steps=settings.warmup_steps,
+        per_device_train_batch_size=1 if batches else settings.batch_size,
+        gradient_accumulation_steps=1 if batches else settings.accumulation,
+        bf16=settings.bf16,
+        save_strategy="steps" if saving else "no",
+        save_steps=settings.save_steps or 500,
+        save_total_limit=2,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        seed=settings.seed,
+        use_cpu=settings.cpu,
+        remove_unused_columns=False,  # the weights are a column of ours
+        report_to=[],
+        disable_tqdm=not progress,
+        dataloader_pin_memory=not settings.cpu,
+    )
+
+
+def quieten(runner: Any, progress: bool) -> None:
+    """Without a progress bar the Trainer prints every logged step instead: not wanted either."""
+    from transformers import PrinterCallback, ProgressCallback
+
+    runner.remove_callback(PrinterCallback)
+    if progress:
+        runner.callback_handler.callbacks = [
+            c for c in runner.callback_handler.callbacks if not isinstance(c, ProgressCallback)
+        ] + [_bar()]
+
+
+def _bar() -> Any:
+    from transformers import ProgressCallback
+
+    class Bar(ProgressCallback):  # type: ignore[misc]
+        """The Trainer's progress bar without a line for each step."""
+
+        def on_log(self, *args: Any, **more: Any) -> None:
+            """Nothing: the losses are in the result."""
+
+    return Bar()
