@@ -140,7 +140,7 @@ def influence(
     if mode == "mean" and means is None and len(heads):
         means = mean_z(model)
     encoded = encode_traces(model.tokenizer, items, template)
-    chosen = choose_engine(model, engine)
+    chosen = choose_engine(model, engine, mode=mode)
     check_precision(precision, chosen)
     score = partial(
         score_fast if chosen == "fast" else score_windows,

@@ -6,7 +6,7 @@ dimension, ``V`` vocabulary.
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -19,5 +19,6 @@ Logits: TypeAlias = Float[Tensor, "B T V"]
 MeanZ: TypeAlias = Float[Tensor, "L H D"]
 PerHead: TypeAlias = Float[Tensor, " H"]
 
-Mode: TypeAlias = Literal["uniform", "zero", "mean"]
+# "uniform", "zero", "mean", or a mode that was registered.
+Mode: TypeAlias = str
 Json: TypeAlias = dict[str, Any]

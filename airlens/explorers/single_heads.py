@@ -43,7 +43,7 @@ def single_heads(
     encoded = encode_trace(model.tokenizer, trace, template)
     n = encoded.n_response
     parts = windows(encoded, int(model.cfg.n_ctx))
-    score = score_fast if choose_engine(model, "auto") == "fast" else score_windows
+    score = score_fast if choose_engine(model, "auto", mode=mode) == "fast" else score_windows
     longest = max((len(part.tokens) for part in parts), default=1)
     together = max(1, TOKENS // longest - 1)
     deltas = np.full((len(heads), n), np.nan, dtype=np.float32)
@@ -84,7 +84,7 @@ def step_attribution(
     Raises:
         ConfigError: the step has no token, or the fast engine cannot run on this model.
     """
-    choose_engine(model, "fast")
+    choose_engine(model, "fast", mode=mode)
     encoded = encode_trace(model.tokenizer, trace, template)
     inside = np.flatnonzero(encoded.step == step) + encoded.response_start
     inside = inside[inside > 0]  # nothing before the first token of all predicts it

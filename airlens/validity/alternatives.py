@@ -62,7 +62,7 @@ def score_all(
         means: for ``mean``.
         engine: see :mod:`airlens.engine`.
     """
-    if choose_engine(model, engine) == "fast":
+    if choose_engine(model, engine, mode=modes) == "fast":
         return score_fast(
             model, windows, head_sets, modes, means=means, max_tokens_per_batch=BATCH_TOKENS
         )

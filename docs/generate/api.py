@@ -93,7 +93,9 @@ def _plain(text: str) -> str:
 def write(folder: Path) -> None:
     """Write a page for each room, and the one that lists them."""
     rooms = {room: sorted(names, key=str.lower) for room, names in names_by_room().items() if names}
-    bad = [name for names in rooms.values() for dotted in names for name in missing_docstrings(dotted)]
+    bad = [
+        name for names in rooms.values() for dotted in names for name in missing_docstrings(dotted)
+    ]
     if bad:
         raise ValueError("no docstring: " + ", ".join(bad))
     for room, names in rooms.items():
@@ -107,9 +109,7 @@ def write(folder: Path) -> None:
         "vocabulary; losses are in nats.\n",
     ]
     for room, names in rooms.items():
-        short = ", ".join(
-            f"{{py:obj}}`{n.rsplit('.', 1)[-1]} <{n}>`" for n in names
-        )
+        short = ", ".join(f"{{py:obj}}`{n.rsplit('.', 1)[-1]} <{n}>`" for n in names)
         lines.append(f"[**{room}**]({room}.md): {short}\n")
     toc = "\n".join(rooms)
     lines.append(f"```{{toctree}}\n:hidden:\n\n{toc}\n```\n")

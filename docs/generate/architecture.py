@@ -67,7 +67,9 @@ def picture(rooms: Mapping[str, Room]) -> str:
         gap = WIDTH / len(names)
         for i, name in enumerate(names):
             place[name] = (gap * (i + 0.5), (top - row) * ROW + BOX_H / 2 + 8)
-    lines = [_arrow(place[a], place[b]) for a, out in needed_arrows(arrows).items() for b in sorted(out)]
+    lines = [
+        _arrow(place[a], place[b]) for a, out in needed_arrows(arrows).items() for b in sorted(out)
+    ]
     boxes = [_box(rooms[name], *xy) for name, xy in place.items()]
     height = top * ROW + BOX_H + 16
     return (

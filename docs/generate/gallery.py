@@ -49,7 +49,8 @@ THROUGH = {
     "answer_attention_map": (
         'head_view.figure("attention")',
         "head_view = al.HeadExplorer(lm, scores, probes, heads)\n"
-        'head_view.figure("attention")  # al.figures.answer_attention_map(head_view.frame("attention"))',
+        'head_view.figure("attention")\n'
+        '# the same: al.figures.answer_attention_map(head_view.frame("attention"))',
     ),
     "next_token_bars": (
         "lab.figure()",
@@ -128,7 +129,9 @@ def examples() -> dict[str, Example]:
     run = al.Influence.load(RUN)
     for name, (code, draw) in FROM_RUN.items():
         html = _live(draw(run).to_json(), name)
-        found[name] = Example(code, html, "From `docs/gallery_run`, a small run on the default model.")
+        found[name] = Example(
+            code, html, "From `docs/gallery_run`, a small run on the default model."
+        )
     return found
 
 

@@ -1,4 +1,4 @@
-"""The built site asks nothing of another host: links may lead there, nothing is loaded from there."""
+"""The built site asks nothing of another host: links may lead there, nothing is loaded."""
 
 from __future__ import annotations
 
