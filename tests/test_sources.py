@@ -10,6 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from airlens.source_reading import knocked_out, sliding_window
+from airlens.source_tables import COLUMNS
+from airlens.source_units import units_of
 from handmade import VOCAB, induction_model
 from tiny_zoo import ARCHITECTURES, WINDOW, tiny
 
@@ -22,9 +25,6 @@ from airlens.engine.model import fast_model
 from airlens.engine.packing import Segment
 from airlens.errors import AblationError, ConfigError, DataError
 from airlens.heads import Head, HeadSet
-from airlens.source_reading import knocked_out, sliding_window
-from airlens.source_tables import COLUMNS
-from airlens.source_units import units_of
 
 ALL: Any = ("copies", "attention", "knockout")
 HEADS = "L0H1, L1H3, L1H2"
