@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import bench_sources
 import numpy as np
 import torch
 from scipy.stats import spearmanr
@@ -187,10 +188,12 @@ def detection(b: Bench, size: int, rounds: int) -> None:
 
 
 def memory(b: Bench) -> None:
-    """Extra memory of detection at 4k, in a process of its own."""
-    found = fresh_process("--size", "400" if b.small else "4096")
-    b.found["detect_4k_extra_mb"] = round(found["extra_mb"])
-    print(f"\nDetection at 4k, extra memory: {found['extra_mb']:.0f} MB", flush=True)
+    """Extra memory of detection and of sources at 4k, each in a process of its own."""
+    size = "400" if b.small else "4096"
+    for what, key in (("detection", "detect_4k_extra_mb"), ("sources", "sources_4k_extra_mb")):
+        found = fresh_process("--size", size, "--what", what)
+        b.found[key] = round(found["extra_mb"])
+        print(f"\nExtra memory of {what} at 4k: {found['extra_mb']:.0f} MB", flush=True)
 
 
 def all_heads(b: Bench) -> None:
@@ -278,15 +281,21 @@ def allocator(b: Bench) -> None:
         b.ratio("influence_allocator", times, "airlens", "airlens, fast_allocator()")
 
 
-def child(size: int) -> None:
-    """Print the memory that detection of one probe takes beyond what was there before."""
+def child(size: int, what: str) -> None:
+    """Print the memory that detection of a probe, or sources of a trace, takes beyond before."""
     model = al.load_model(device="cpu")
-    warm = al.key_value_probes(model.tokenizer, n=1, max_tokens=300, seed=3, shots=1)
-    al.retrieval_scores(model, warm, engine="fast", progress=False)
-    probes = al.key_value_probes(model.tokenizer, n=1, max_tokens=size, seed=3, shots=1)
+
+    def run(tokens: int) -> None:
+        if what == "sources":
+            bench_sources.extra_memory(model, tokens)
+            return
+        probes = al.key_value_probes(model.tokenizer, n=1, max_tokens=tokens, seed=3, shots=1)
+        al.retrieval_scores(model, probes, engine="fast", progress=False)
+
+    run(300)
     reset_peak()
     before = peak_mb()
-    al.retrieval_scores(model, probes, engine="fast", progress=False)
+    run(size)
     print(json.dumps({"extra_mb": peak_mb() - before}))
 
 
@@ -295,6 +304,8 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "controls": controls,
     "detect2k": lambda b: detection(b, 2048, b.rounds),
     "detect4k": lambda b: detection(b, 4096, min(b.rounds, 2)),
+    "sources": bench_sources.reading,
+    "knockout": bench_sources.knockout,
     "memory": memory,
     "heads": all_heads,
     "growth": growth,
@@ -312,9 +323,10 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="short contexts: does it run at all?")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--size", type=int, default=4096, help=argparse.SUPPRESS)
+    parser.add_argument("--what", default="detection", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
-        child(args.size)
+        child(args.size, args.what)
         return
     began = time.perf_counter()
     b = Bench(args.rounds, args.share, args.small)

@@ -10,21 +10,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from airlens.source_reading import knocked_out, sliding_window
-from airlens.source_tables import COLUMNS
-from airlens.source_units import units_of
 from handmade import VOCAB, induction_model
 from tiny_zoo import ARCHITECTURES, WINDOW, tiny
 
 import airlens as al
 from airlens.encode import Window, encode_trace
 from airlens.engine import choose_engine
-from airlens.engine import sources as fast
 from airlens.engine.attention import Plan, _packed
 from airlens.engine.model import fast_model
 from airlens.engine.packing import Segment
 from airlens.errors import AblationError, ConfigError, DataError
 from airlens.heads import Head, HeadSet
+from airlens.step_sources import fast_reading as fast
+from airlens.step_sources.hook_reading import knocked_out, sliding_window
+from airlens.step_sources.tables import COLUMNS
+from airlens.step_sources.units import units_of
 
 ALL: Any = ("copies", "attention", "knockout")
 HEADS = "L0H1, L1H3, L1H2"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airlens.corpus.run_folder import RunFolder
 from airlens.figures.text import percent
-from .html_page import Report
 from airlens.selection import TOP, select
 
-from airlens.corpus.run_folder import RunFolder
 from .corpus_sections import Sections
+from .html_page import Report
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from airlens.analysis import contrast
+from airlens.corpus.run_folder import RunFolder
 from airlens.figures.corpus import (
     NAMES,
     cluster_bars,
@@ -22,11 +24,9 @@ from airlens.figures.selection import (
     selector_overlap,
 )
 from airlens.figures.text import SHORT, number, percent
-from .html_page import Report
 from airlens.selection import RANDOM_SEEDS, Selection, overlap, select
 
-from airlens.analysis import contrast
-from airlens.corpus.run_folder import RunFolder
+from .html_page import Report
 from .sample_views import map_frame, step_html
 
 if TYPE_CHECKING:

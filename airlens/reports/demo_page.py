@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pandas as pd
 
-from .demo_results import DemoResult
 from airlens.figures.ablation import ablation_curve
 from airlens.figures.heads import head_map, score_ranking
 from airlens.figures.html import trace_html
@@ -12,6 +11,8 @@ from airlens.figures.selection import selection_scatter, selector_overlap
 from airlens.figures.steps import ais_by_label
 from airlens.figures.trace import step_bars
 from airlens.heads import TOP_SHARE
+
+from .demo_results import DemoResult
 from .html_page import Report
 
 

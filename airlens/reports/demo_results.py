@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from airlens.ablation import DEFAULT_MODE
-from airlens.bundled import data_path
 from airlens.analysis.ablation_curves import ablation_curves
+from airlens.bundled import data_path
 from airlens.heads import TOP_SHARE, HeadScores
-from airlens.reading.load import load_traces
-from airlens.step_influence import Influence, influence
 from airlens.probes import key_value_probes
 from airlens.provenance import provenance
+from airlens.reading.load import load_traces
 from airlens.retrieval import retrieval_scores
 from airlens.selection import Selection, overlap, select
+from airlens.step_influence import Influence, influence
 from airlens.trace import Trace
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ from plotly.offline import get_plotlyjs
 from airlens.cache import atomic_file
 from airlens.figures.style import CONFIG
 from airlens.figures.text import clean, known, number
+
 from .html_page_assets import CSS, SCRIPT
 
 _INLINE = (

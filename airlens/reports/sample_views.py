@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from airlens.corpus.embedding_map import embed_map, embeddings
 from airlens.errors import DataError
 from airlens.figures.html import trace_html
 from airlens.selection import Selection
-
-from airlens.corpus.embedding_map import embed_map, embeddings
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
