@@ -6,6 +6,7 @@ A public name without a docstring, or a public method without one, stops the bui
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -84,10 +85,10 @@ def _page(room: str, names: list[str]) -> str:
 
 def _plain(text: str) -> str:
     """A summary in reStructuredText as Markdown."""
-    import re
-
     text = re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"`\1`", text).replace("``", "`")
-    return text.replace("{", "\\{").replace("<", "\\<")
+    parts = text.split("`")  # what is code is left as it is
+    parts[::2] = [part.replace("{", "\\{").replace("<", "\\<") for part in parts[::2]]
+    return "`".join(parts)
 
 
 def write(folder: Path) -> None:

@@ -14,7 +14,7 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from generate import ROOT, write_if_new
-from generate.rooms import CORE, Room, read_rooms
+from generate.rooms import CORE, Room, read_rooms, wrong_way
 
 WIDTH, BOX_W, BOX_H, ROW = 860, 132, 46, 104
 
@@ -141,10 +141,14 @@ def _cell(text: str) -> str:
 def write(folder: Path) -> None:
     """Write the picture and the list."""
     rooms = read_rooms()
+    wrong = wrong_way(rooms)
+    note = f"Arrows that run the wrong way today: {', '.join(wrong)}.\n" if wrong else ""
     svg = picture(rooms)
-    write_if_new(folder / "parts" / "rooms.md", f"```{{raw}} html\n{svg}\n```\n")
+    write_if_new(folder / "parts" / "rooms.md", f"```{{raw}} html\n{svg}\n```\n\n{note}")
     write_if_new(folder / "parts" / "files.md", files_table(rooms))
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(picture(read_rooms()), encoding="utf-8")
+    found = read_rooms()
+    wrong_way(found)
+    Path(sys.argv[1]).write_text(picture(found), encoding="utf-8")

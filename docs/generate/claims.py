@@ -9,23 +9,12 @@ from pathlib import Path
 import pandas as pd
 
 import airlens as al
+from airlens.validity.planting import KINDS
 
 from . import ROOT, write_if_new
 
 RESULTS = ROOT / "data" / "results"
 VALIDITY = RESULTS / "validity"
-KINDS = {
-    "irrelevant": "a sentence on something else",
-    "irrelevant_loss": "the same, of a loss like the real step's",
-    "other": "a step of another problem",
-    "other_loss": "the same, of a loss like the real step's",
-    "wrong_result": "the step with a wrong result",
-    "wrong_numbers": "the step with wrong numbers",
-    "restated": "a sentence of the question",
-    "repeated": "an earlier step again",
-    "memorised": "a text that the model knows by heart",
-    "paraphrase": "a sentence of the question in other words",
-}
 
 
 def markdown(frame: pd.DataFrame, left: int = 1) -> str:
@@ -45,7 +34,8 @@ def _cell(value: object) -> str:
 def interval(frame: pd.DataFrame, value: str, lo: str = "lo", hi: str = "hi") -> pd.Series:
     """`0.96 [0.90, 0.99]`, empty where nothing was measured."""
     rows = zip(frame[value], frame[lo], frame[hi], strict=True)
-    text = ["" if pd.isna(v) else f"{v:.2f} [{a:.2f}, {b:.2f}]" for v, a, b in rows]
+    # No-break spaces: an interval stays on one line.
+    text = ["" if pd.isna(v) else f"{v:.2f}\u00a0[{a:.2f},\u00a0{b:.2f}]" for v, a, b in rows]
     return pd.Series(text, index=frame.index)
 
 
@@ -75,8 +65,8 @@ def planted_table() -> str:
         if c in wide
     ] + [c for c in wide if c.startswith(("loss", "overlap"))]
     wide = wide.reindex(list(KINDS))[columns].dropna(how="all").reset_index()
-    wide["kind"] = [f"{KINDS[kind]} (`{kind}`)" for kind in wide["kind"]]
-    return markdown(wide.rename(columns={"kind": "planted in place of the real step"}))
+    wide["kind"] = [f"`{kind}`: {KINDS[kind]}" for kind in wide["kind"]]
+    return markdown(wide.rename(columns={"kind": "planted in place of a real step"}))
 
 
 def claims_table(name: str, contains: Sequence[str] = ()) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,6 +57,14 @@ def read_rooms() -> dict[str, Room]:
             found = {room_of(other) for other in graph.find_modules_directly_imported_by(name)}
             room.imports |= found - {room.name}
     return rooms
+
+
+def wrong_way(rooms: Mapping[str, Room]) -> list[str]:
+    """`core → engine` for everything around it that the core imports: there should be nothing."""
+    core = rooms.get(CORE, Room(CORE))
+    found = [f"{CORE} → {name}" for name in sorted(core.imports)]
+    core.imports = set()
+    return found
 
 
 def read_module(name: str) -> Module:
