@@ -44,7 +44,6 @@ suppress_warnings = ["mystnb.unknown_mime_type"]  # of outputs that are there in
 # API
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints = "none"  # the signature shows them, and the text says what they mean
-autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
@@ -106,9 +105,15 @@ def _exists(dotted: str) -> bool:
     return False
 
 
+def skip_tuple_fields(app, what, name, obj, skip, options):
+    """The fields of a named tuple say nothing of their own; its docstring describes them."""
+    return True if str(getattr(obj, "__doc__", "")).startswith("Alias for field number") else None
+
+
 def setup(app):
     """Write the generated pages, and look at what was built."""
     for part in (api, architecture, claims, cli, gallery, notebooks):
         part.write(HERE)
     app.connect("missing-reference", known_name)
+    app.connect("autodoc-skip-member", skip_tuple_fields)
     app.connect("build-finished", offline.check)
