@@ -17,7 +17,7 @@ AIRLENS = $(if $(findstring /,$(PY)),$(dir $(PY)))airlens
 PIP = $(PY) -m pip --disable-pip-version-check -qq
 export PIP_ROOT_USER_ACTION = ignore
 
-.PHONY: help setup demo test test-fast lint format types check lab app notebooks bench data lock clean
+.PHONY: help setup demo test test-fast lint format types docs check lab app notebooks bench data lock clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -65,7 +65,10 @@ format: $(READY) ## format the code, and mend what can be mended
 types: $(READY) ## check the types
 	$(PY) -m mypy
 
-check: lint types test ## lint, types and all tests, as CI does
+docs: $(READY) ## build the documentation site: docs/_build/html (a warning is an error)
+	$(PY) -m sphinx -W --keep-going -E -q -b html docs docs/_build/html
+
+check: lint types test docs ## lint, types, all tests and the documentation, as CI does
 
 lab: $(READY) ## open the quickstart notebook in JupyterLab
 	$(PY) -m jupyter lab $(ALLOW_ROOT) notebooks/00_quickstart.ipynb
@@ -92,7 +95,8 @@ lock: $(READY) ## write constraints.txt again; UPGRADE=1 takes the newest versio
 
 clean: ## remove caches and builds (not .venv, reports/ or runs/)
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find airlens tests benchmarks notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) \
+	rm -rf docs/_build docs/api docs/gallery docs/notebooks docs/parts docs/cli.md docs/_static/plotly.min.js
+	find airlens docs tests benchmarks notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) \
 		-prune -exec rm -rf {} + 2>/dev/null || true
 
 # JupyterLab refuses to run as root unless told.

@@ -37,7 +37,7 @@ def demo(
     result = run_demo(
         bridge,
         size=DemoSize(traces_per_domain=traces),
-        mode=mode,  # type: ignore[arg-type]
+        mode=mode,
         seed=seed,
         progress=not (quiet or json),
         say=say,

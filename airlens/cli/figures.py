@@ -57,7 +57,7 @@ def figures(
     data = measure_paper(
         bridge,
         size=PaperSize(demo, thirds(max_tokens), tiny=TinySettings(steps=tiny_steps)),
-        mode=mode,  # type: ignore[arg-type]
+        mode=mode,
         seed=seed,
         runs=runs,
         progress=not (quiet or json),

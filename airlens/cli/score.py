@@ -81,7 +81,7 @@ def score(
     )
     corpus = Corpus(data, columns, split, config, splitter, limit, stream or None, scope)
     settings = Settings(
-        mode=mode,  # type: ignore[arg-type]
+        mode=mode,
         controls=controls,
         seed=seed,
         scope=scope,  # type: ignore[arg-type]
