@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import AsJson, Device, Dtype, Model, Quiet, Seed, echo_json
+from .options import AsJson, Device, Dtype, Mode, Model, Quiet, Seed, TracesPerDomain, echo_json
 
 
 def demo(
@@ -15,8 +15,8 @@ def demo(
         "reports/demo.html"
     ),
     model: Model = "smollm2-135m",
-    traces: Annotated[int, typer.Option(min=1, help="Traces scored in each domain.")] = 16,
-    mode: Annotated[str, typer.Option(help="uniform, zero or mean.")] = "uniform",
+    traces: TracesPerDomain = 16,
+    mode: Mode = "uniform",
     seed: Seed = 0,
     device: Device = None,
     dtype: Dtype = "float32",

@@ -65,7 +65,7 @@ def selection_scatter(
         return no_data(title or "Selection", f"no sample has a value in both {x} and {y}")
     chosen = _selected(frame)
     both_ways = pd.DataFrame({"x": xs, "y": ys}).corr("spearman", min_periods=3)
-    rho = float(both_ways.loc["x", "y"])
+    rho = float(both_ways.to_numpy()[0, 1])
     head = f"{SHORT.get(y, y)} against {SHORT.get(x, x)}: Spearman ρ = {number(rho, 2)}"
     aid = f"{int(both.sum())} samples"
     aid += "" if both.all() else f", {int((~both).sum())} without a value"
