@@ -77,7 +77,7 @@ app: $(READY) ## serve the explorers as an app, on this machine only
 	$(PY) -m airlens.cli app
 
 notebooks: $(READY) ## run all notebooks and keep their outputs
-	$(PY) -m airlens.notebooks
+	$(PY) -m tools.run_notebooks
 
 bench: $(READY) ## measure speed and memory (OUT=file keeps the result)
 	$(PY) benchmarks/bench.py $(if $(OUT),--out $(OUT))

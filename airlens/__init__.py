@@ -27,24 +27,24 @@ if TYPE_CHECKING:
     from .analysis.head_influence import HeadInfluence as HeadInfluence
     from .analysis.head_influence import head_influence as head_influence
     from .analysis.mirror import mirror_table as mirror_table
-    from .bundled import data_path as data_path
-    from .compute import fast_allocator as fast_allocator
+    from .analysis.selection_overlap import overlap as overlap
     from .corpus import Corpus as Corpus
     from .corpus.near_duplicates import near_duplicates as near_duplicates
     from .corpus.run import score_corpus as score_corpus
     from .corpus.run_folder import RunFolder as RunFolder
     from .corpus.score_part import Settings as Settings
-    from .derived import residualise as residualise
     from .detectors import detect as detect
     from .detectors import detect_all as detect_all
     from .detectors.needle_probes import needle_probes as needle_probes
     from .detectors.published_scores import load_published_scores as load_published_scores
+    from .engine.process_settings import fast_allocator as fast_allocator
     from .errors import AirlensError as AirlensError
     from .errors import DataError as DataError
     from .explorers.ablation_lab import AblationLab as AblationLab
     from .explorers.head_explorer import HeadExplorer as HeadExplorer
     from .explorers.selection_explorer import SelectionExplorer as SelectionExplorer
     from .explorers.trace_explorer import TraceExplorer as TraceExplorer
+    from .files import data_path as data_path
     from .heads import Head as Head
     from .heads import HeadScores as HeadScores
     from .heads import HeadSet as HeadSet
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from .retrieval import copy_accuracy as copy_accuracy
     from .retrieval import retrieval_scores as retrieval_scores
     from .selection import Selection as Selection
-    from .selection import overlap as overlap
+    from .selection import residualise as residualise
     from .selection import select as select
     from .step_influence import Influence as Influence
     from .step_influence import influence as influence
@@ -86,11 +86,11 @@ _HOME = {
     "ablation_hooks": "ablation",
     "mean_z": "ablation",
     "AblationLab": "explorers.ablation_lab",
-    "data_path": "bundled",
-    "fast_allocator": "compute",
+    "data_path": "files",
+    "fast_allocator": "engine.process_settings",
     "confound_table": "analysis.confounds",
     "Corpus": "corpus",
-    "residualise": "derived",
+    "residualise": "selection",
     "detect": "detectors",
     "detect_all": "detectors",
     "AirlensError": "errors",
@@ -126,7 +126,7 @@ _HOME = {
     "copy_accuracy": "retrieval",
     "retrieval_scores": "retrieval",
     "score_corpus": "corpus.run",
-    "overlap": "selection",
+    "overlap": "analysis.selection_overlap",
     "select": "selection",
     "Selection": "selection",
     "SelectionExplorer": "explorers.selection_explorer",

@@ -28,14 +28,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
+from jaxtyping import Float
 
 from .errors import AblationError, ModelError
 from .heads import Head, HeadSet
 from .registry import Registry
-from .types import MeanZ, Mode
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
+
+# "uniform", "zero", "mean", or a mode that was registered.
+Mode: TypeAlias = str
+MeanZ: TypeAlias = Float[torch.Tensor, "L H D"]
+"""Mean z of every head: L layers, H query heads, D dimensions of a head."""
 
 # The papers' mode, kept after measuring all three (notebook 03): for AIS no other is better on
 # every kind of step, and it needs no reference texts whose choice would change the numbers.
@@ -362,7 +367,7 @@ def mean_z(
 
 def reference_texts(n: int = 8, per_text: int = 20) -> list[str]:
     """Paragraphs of bundled sentences: the default reference of the ``mean`` mode."""
-    from .bundled import sentences
+    from .files import sentences
 
     lines = sentences()
     return [" ".join(lines[i * per_text : (i + 1) * per_text]) for i in range(n)]

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airlens.analysis.selection_overlap import overlap
 from airlens.errors import ConfigError, DataError
-from airlens.selection import SELECTORS, overlap, select
+from airlens.selection import SELECTORS, select
 
 
 def frame(n: int = 10, seed: int = 0) -> pd.DataFrame:

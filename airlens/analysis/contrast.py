@@ -9,18 +9,10 @@ import numpy as np
 import pandas as pd
 
 from airlens.errors import DataError
-from airlens.selection import (
-    SELECTORS,
-    TOP,
-    Selection,
-    choices,
-    column_of,
-    select,
-    selector_values,
-    spread,
-)
+from airlens.selection import SELECTORS, TOP, Selection, column_of, select, selector_values
 
 from .confounds import confound_table
+from .selection_overlap import choices, spread
 
 # AttentionInfluence's Table 4 compares the words that stand out in what two selectors chose.
 N_WORDS = 100

@@ -95,7 +95,7 @@ def evaluate(
 def _save(folder: Path, tables: dict[str, Any], record: dict[str, Any]) -> None:
     import json
 
-    from airlens.cache import atomic_file, atomic_write_text
+    from airlens.files import atomic_file, atomic_write_text
 
     for name, table in tables.items():
         with atomic_file(folder / f"{name}.parquet") as temporary:

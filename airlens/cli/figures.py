@@ -38,8 +38,8 @@ def figures(
     (`pip install 'airlens[export]'`) and a Chromium. Some ten minutes on a CPU.
     """
     from airlens.analysis.emergence import TinySettings
-    from airlens.cache import atomic_write_text
     from airlens.figures.files import check_export, save_figures
+    from airlens.files import atomic_write_text
     from airlens.model import load_model
     from airlens.paper.measurements import PaperSize, measure_paper, thirds
     from airlens.paper.reproductions import captions, make_figures, study_runs

@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import pandas as pd
 
-from airlens import ais
-from airlens.ablation import DEFAULT_MODE, MODES
+from airlens.ablation import DEFAULT_MODE, MODES, Mode
 from airlens.encode import Long, Template, resolve_template
 from airlens.engine.score import out_of_memory
 from airlens.errors import ConfigError, RunError
 from airlens.heads import HeadSet
 from airlens.provenance import fingerprint, model_info
-from airlens.step_influence import Influence, control_sets, influence
+from airlens.step_influence import FLOOR, Influence, control_sets, influence
 from airlens.trace import Trace
-from airlens.types import Mode
 
 from . import Row
 
@@ -49,7 +47,7 @@ class Settings:
     scope: Scope = "response"
     template: Template = "auto"
     long: Long = "stride"
-    floor: float = ais.FLOOR
+    floor: float = FLOOR
     ifd: bool = False
 
     def __post_init__(self) -> None:

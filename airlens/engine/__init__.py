@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
 
-from airlens.ablation import MODES, Ablation, is_ablation_hook
+from airlens.ablation import MODES, Ablation, Mode, is_ablation_hook
 from airlens.encode import Window
 from airlens.errors import ConfigError
 from airlens.heads import Head, HeadSet
+from airlens.token_losses import Engine as Engine
 from airlens.token_losses import score_windows
-from airlens.types import Mode
 
 from .attention import Unsupported
 from .model import fast_model
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Engine: TypeAlias = Literal["auto", "hooks", "fast"]
 FAST_MODES = ("uniform", "zero", "mean")
 
 # Largest difference, nats, between the engines on the text of the check. Ours; in low precision the

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as w
 import pandas as pd
 
-from airlens.ablation import DEFAULT_MODE, MODES, as_head_set
+from airlens.ablation import DEFAULT_MODE, MODES, Mode, as_head_set
 from airlens.detectors import DETECTORS, detect
 from airlens.detectors.answer_attention import AnswerAttention, answer_attention
 from airlens.errors import ConfigError
@@ -18,7 +18,6 @@ from airlens.figures.heads import head_map
 from airlens.figures.text import number
 from airlens.heads import Head, HeadScores, HeadSet, parse_head
 from airlens.probes import ProbeSet
-from airlens.types import Mode
 
 from .base import columns, figure_output, put_figure, row, title
 from .head_effects import HeadEffects, Measured

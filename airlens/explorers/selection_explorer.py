@@ -10,12 +10,13 @@ from typing import Any
 import ipywidgets as w
 import pandas as pd
 
+from airlens.analysis.selection_overlap import overlap
 from airlens.corpus.export import export, kind_of, manifest_path, with_texts, write_chosen
 from airlens.errors import ConfigError
 from airlens.figures.selection import domain_counts, selection_scatter, selector_overlap
 from airlens.figures.style import floats
 from airlens.figures.text import label, percent, shorten
-from airlens.selection import Selection, overlap, select, usable_with
+from airlens.selection import Selection, select, usable_with
 from airlens.step_influence import Influence
 from airlens.trace import Trace
 

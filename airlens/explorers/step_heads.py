@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as w
 import pandas as pd
 
+from airlens.ablation import Mode
 from airlens.encode import Template
 from airlens.figures.text import number
 from airlens.heads import HeadSet
 from airlens.trace import Trace
-from airlens.types import Mode
 
 from .jobs import Worker
 from .js import GridMap

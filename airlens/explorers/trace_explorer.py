@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as w
 import pandas as pd
 
-from airlens.ablation import DEFAULT_MODE, MODES, as_head_set
+from airlens.ablation import DEFAULT_MODE, MODES, Mode, as_head_set
 from airlens.encode import Template
 from airlens.errors import ConfigError
 from airlens.figures.html import trace_html
@@ -18,7 +18,6 @@ from airlens.figures.trace import step_bars, token_strip
 from airlens.heads import HeadSet
 from airlens.step_influence import Influence, influence
 from airlens.trace import Trace
-from airlens.types import Mode
 
 from .base import row, title
 from .jobs import Worker, guarded

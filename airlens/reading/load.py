@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from airlens.errors import ConfigError, DataError
-from airlens.steps import SPLITTERS, align_steps, split_steps
+from airlens.steps import SPLITTERS, split_steps
 from airlens.trace import PER_STEP_META, Splitter, Step, Trace
 
+from .align_steps import align_steps
 from .columns import (
     Columns,
     Draft,

@@ -11,20 +11,21 @@ import pandas as pd
 
 from airlens.ablation import DEFAULT_MODE
 from airlens.analysis.ablation_curves import ablation_curves
-from airlens.bundled import data_path
+from airlens.analysis.selection_overlap import overlap
+from airlens.files import data_path
 from airlens.heads import TOP_SHARE, HeadScores
 from airlens.probes import key_value_probes
 from airlens.provenance import provenance
 from airlens.reading.load import load_traces
 from airlens.retrieval import retrieval_scores
-from airlens.selection import Selection, overlap, select
+from airlens.selection import Selection, select
 from airlens.step_influence import Influence, influence
 from airlens.trace import Trace
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-    from airlens.types import Mode
+    from airlens.ablation import Mode
 
 SELECTORS = ("ais", "random", "length", "loss", "entropy", "ais_control")
 

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from airlens.ais import FLOOR
 from airlens.analysis.statistics import N_BOOT, interval
 from airlens.errors import DataError
+from airlens.step_influence import FLOOR
 
 from .benchmark import Measured
 from .heuristics import HEURISTICS

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from airlens.bundled import sentences
 from airlens.errors import ConfigError, DataError
+from airlens.files import sentences
 from airlens.trace import Step, Trace
 
 from .planting_texts import (

@@ -1,0 +1,1 @@
+"""Results as one HTML page: the demo's, and that of a scored corpus."""
