@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from .validity.head_costs import leave_one_out as leave_one_out
     from .validity.planted import validate as validate
     from .validity.planting import plant as plant
+    from .webpage import page as page
 
 _HOME = {
     "ablated": "ablation",
@@ -116,6 +117,7 @@ _HOME = {
     "head_influence": "analysis.head_influence",
     "HeadInfluence": "analysis.head_influence",
     "plant": "validity.planting",
+    "page": "webpage",
     "key_value_probes": "probes",
     "ProbeSet": "probes",
     "needle_probes": "detectors.needle_probes",

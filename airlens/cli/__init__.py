@@ -18,6 +18,7 @@ from . import evaluate as cli_evaluate
 from . import export as cli_export
 from . import figures as cli_figures
 from . import heads as cli_heads
+from . import page as cli_page
 from . import report as cli_report
 from . import score as cli_score
 from . import select as cli_select
@@ -41,6 +42,7 @@ app.command("status")(cli_status.status)
 app.command("select")(cli_select.select)
 app.command("export")(cli_export.export)
 app.command("report")(cli_report.report)
+app.command("page")(cli_page.page)
 app.command("train")(cli_train.train)
 app.command("evaluate")(cli_evaluate.evaluate)
 app.command("app")(cli_app.app)

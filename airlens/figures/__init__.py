@@ -12,6 +12,7 @@ from typing import Any
 from airlens.registry import Registry
 
 from .ablation import ablation_curve
+from .arcs import source_arcs
 from .attention import answer_attention_map
 from .corpus import (
     cluster_bars,
@@ -25,6 +26,7 @@ from .heads import head_map, score_ranking
 from .html import trace_html
 from .needle import generations_figure, needle_grid_figure
 from .selection import ais_by_domain, domain_counts, selection_scatter, selector_overlap
+from .sources import step_sources
 from .speed import speed_bars, speed_frame
 from .steps import ais_by_label, head_step_heatmap, step_heatmap
 from .study import step_weight_bars, study_forest
@@ -65,11 +67,13 @@ __all__ = [
     "score_ranking",
     "selection_scatter",
     "selector_overlap",
+    "source_arcs",
     "speed_bars",
     "speed_frame",
     "stability_figure",
     "step_bars",
     "step_heatmap",
+    "step_sources",
     "step_weight_bars",
     "study_forest",
     "token_strip",
