@@ -15,10 +15,10 @@ import airlens as al
 from airlens.files import data_path
 
 PICTURE = Path("notebooks/pictures/page.png")
-SHOWN = "#trace=3&step=6"
+SHOWN = "#trace=1&step=4&source=-3"  # a step that restates a sentence of the prompt
 DOMAINS = ("arithmetic", "lookup", "code")
 PER_DOMAIN = 2
-SIZE = {"width": 1400, "height": 860}
+SIZE = {"width": 1400, "height": 836}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 

@@ -27,7 +27,7 @@ PAPERS = (
     ("AttentionInfluence", "2505.07293", "the score over a corpus"),
     ("Retrieval heads", "2404.15574", "what a retrieval head is"),
 )
-HEADS_SHOWN = 6
+HEADS_SHOWN = 3
 
 
 def escape(text: object) -> str:
