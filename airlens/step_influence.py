@@ -166,7 +166,7 @@ def influence(
     if mode == "mean" and means is None and len(heads):
         means = mean_z(model)
     encoded = encode_traces(model.tokenizer, items, template)
-    chosen = fast_engine("choose")(model, engine)
+    chosen = fast_engine("choose")(model, engine, mode=mode)
     found = trace_losses(
         model,
         encoded,

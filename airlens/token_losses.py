@@ -88,7 +88,7 @@ def token_losses(
     Raises:
         ConfigError: an unknown engine or precision, or one that cannot run here.
     """
-    chosen = fast_engine("choose")(model, engine)
+    chosen = fast_engine("choose")(model, engine, mode=mode)
     if precision not in get_args(Precision):
         raise ConfigError(f"precision={precision!r}: use one of {', '.join(get_args(Precision))}")
     options: dict[str, Any] = {

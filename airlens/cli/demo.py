@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import AsJson, Device, Dtype, Model, Quiet, Seed, echo_json
+from .options import AsJson, Device, Dtype, Mode, Model, Quiet, Seed, TracesPerDomain, echo_json
 
 
 def demo(
@@ -19,8 +19,8 @@ def demo(
         typer.Option(help="The interactive page (default: page.html beside the report)."),
     ] = None,
     model: Model = "smollm2-135m",
-    traces: Annotated[int, typer.Option(min=1, help="Traces scored in each domain.")] = 16,
-    mode: Annotated[str, typer.Option(help="uniform, zero or mean.")] = "uniform",
+    traces: TracesPerDomain = 16,
+    mode: Mode = "uniform",
     seed: Seed = 0,
     device: Device = None,
     dtype: Dtype = "float32",
@@ -47,7 +47,7 @@ def demo(
     result = run_demo(
         bridge,
         size=DemoSize(traces_per_domain=traces),
-        mode=mode,  # type: ignore[arg-type]
+        mode=mode,
         seed=seed,
         progress=not (quiet or json),
         say=say,

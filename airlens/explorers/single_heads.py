@@ -81,7 +81,7 @@ def step_attribution(
     Raises:
         ConfigError: the step has no token, or the fast engine cannot run on this model.
     """
-    choose_engine(model, "fast")
+    choose_engine(model, "fast", mode=mode)
     encoded = encode_trace(model.tokenizer, trace, template)
     inside = np.flatnonzero(encoded.step == step) + encoded.response_start
     inside = inside[inside > 0]  # nothing before the first token of all predicts it

@@ -1,10 +1,17 @@
 """All figures under one name: ``al.figures.head_map(scores.to_frame())``.
 
 Each takes a tidy DataFrame and returns a Plotly figure; none knows a model. The functions live in
-the modules of this package.
+the modules of this package. Those that were registered (:mod:`airlens.registry`) are here too.
+May import: of the core, errors, files and registry.
+Imported by: explorers, reports, paper, cli.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from airlens.registry import Registry
 
 from .ablation import ablation_curve
 from .arcs import source_arcs
@@ -75,3 +82,19 @@ __all__ = [
     "trace_html",
     "word_overlap_map",
 ]
+
+# By name, with those that were registered: (frame, *, title=None) -> Plotly figure.
+FIGURES: Registry[Callable[..., Any]] = Registry(
+    "figure", "airlens.figures", {name: globals()[name] for name in __all__}
+)
+
+
+def __getattr__(name: str) -> Any:
+    # The modules of this package come here too while they are being imported.
+    if not name.startswith("_") and "FIGURES" in globals() and name in FIGURES:
+        return FIGURES[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *FIGURES})
