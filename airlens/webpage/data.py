@@ -103,7 +103,7 @@ def trace_data(
     text = text_traits(answer, steps)
     prompt: list[Piece] = []
     found: Traits = {"alone": None, "measures": {}, "units": []}
-    if sources is not None and (units := _of(sources.units, trace.id)) is not None and len(units):
+    if sources is not None and len(units := _of(sources.units, trace.id)):
         whole, pairs, events = (
             _of(table, trace.id) for table in (sources.tokens, sources.pairs, sources.events)
         )

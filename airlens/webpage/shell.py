@@ -16,7 +16,7 @@ from typing import Any
 
 from airlens.figures.text import clean
 
-_UNSAFE = {char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
+_UNSAFE: dict[str, str | int | None] = {char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 
 
 def script_json(value: Any) -> str:
