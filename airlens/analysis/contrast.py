@@ -9,14 +9,7 @@ import numpy as np
 import pandas as pd
 
 from airlens.errors import DataError
-from airlens.selection import (
-    SELECTORS,
-    TOP,
-    Selection,
-    column_of,
-    select,
-    selector_values,
-)
+from airlens.selection import SELECTORS, TOP, Selection, column_of, select, selector_values
 
 from .confounds import confound_table
 from .selection_overlap import choices, spread
