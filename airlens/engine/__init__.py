@@ -1,8 +1,10 @@
-"""Which engine does the work: TransformerLens hooks, or the fast one on the model underneath.
+"""The fast engine: the same numbers as the hooks, in one forked pass over packed sequences.
 
-The hooks are the reference and work wherever the bridge does. The fast engine is taken where it is
-known to give the same numbers: on first use it is held against the hooks on a few tokens of random
-text.
+The hooks are the reference and run wherever the bridge does. `choose_engine` takes the fast engine
+where it is known to give the same numbers: on first use it is checked against the hooks on a few
+tokens of random text.
+May import: the core.
+Imported by: step_sources, analysis, corpus, validity, explorers; the core asks for it by name.
 """
 
 from __future__ import annotations

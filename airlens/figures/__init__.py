@@ -2,6 +2,8 @@
 
 Each takes a tidy DataFrame and returns a Plotly figure; none knows a model. The functions live in
 the modules of this package. Those that were registered (:mod:`airlens.registry`) are here too.
+May import: of the core, errors, files and registry.
+Imported by: explorers, reports, paper, cli.
 """
 
 from __future__ import annotations

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airlens.files import atomic_file
 from airlens.errors import ConfigError, DataError
 from airlens.figures.style import need
+from airlens.files import atomic_file
 from airlens.trace import Trace
 
 if TYPE_CHECKING:

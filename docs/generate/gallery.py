@@ -42,7 +42,7 @@ OTHER = "selection"
 THROUGH = {
     "emergence_map": (
         'made["emergence"]',
-        "from airlens.emergence import TinySettings, emergence\n"
+        "from airlens.analysis.emergence import TinySettings, emergence\n"
         "grown = emergence(TinySettings())\n"
         "al.figures.emergence_map(grown.heads)",
     ),

@@ -71,6 +71,9 @@ function makeBlocks(scroll, dress) {
     }
   }, { root: scroll, rootMargin: "300px" });
 
+  const fillAll = () => blocks.forEach(fill); // on paper nothing is scrolled into view
+  addEventListener("beforeprint", fillAll);
+
   function spanOf(i) {
     const block = blocks[home[i]];
     return block && block.filled ? block.text.children[i - block.from] : null;
@@ -123,6 +126,6 @@ function makeBlocks(scroll, dress) {
       move();
       setTimeout(move, 150); // what came into view on the way has its true height by then
     },
-    end: () => watcher.disconnect(),
+    end() { watcher.disconnect(); removeEventListener("beforeprint", fillAll); },
   };
 }

@@ -107,7 +107,8 @@ function render({ model, el }) {
   function drawLinks(found) {
     const current = get("current"), control = get("show") === "control", name = unitName(current, lowest);
     links.replaceChildren();
-    if (!get("pairs").length || current < 0) return;
+    links.hidden = !get("pairs").length;
+    if (links.hidden || current < 0) return;
     const what = control ? `${get("measure")} of random heads` : `${get("measure")}; random heads in brackets`;
     element("span", "faint", links, found.length ? `${name} from (${what}):` : `${name}: no source above the threshold`);
     for (const { unit, value, other } of found) {
@@ -122,10 +123,10 @@ function render({ model, el }) {
     const strength = new Map(found.map(({ unit, value }) => [unit, value]));
     for (const { row, unit, badge } of blocks.all()) {
       const value = strength.get(unit);
-      row.classList.toggle("current", unit === current);
+      row.classList.toggle("current", unit === current && unit >= 0); // no step is -1, a unit of the prompt is
       row.classList.toggle("from", value !== undefined);
       row.style.outlineColor = value === undefined ? "" : rgba(colour, 0.25 + (0.75 * value) / found[0].value);
-      if (badge) badge.textContent = value === undefined ? "" : `\u2192 ${current}: ${short(value)}`;
+      if (badge) badge.textContent = value === undefined ? "" : `\u2192 ${short(value)}`;
     }
     drawLinks(found);
   }
