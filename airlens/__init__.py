@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from . import figures as figures
     from .ablation import ablated as ablated
+    from .ablation import ablation_hooks as ablation_hooks
     from .ablation import mean_z as mean_z
     from .analysis.ablation_curves import ablation_curves as ablation_curves
     from .analysis.agreement import agreement as agreement
@@ -53,6 +54,9 @@ if TYPE_CHECKING:
     from .probes import ProbeSet as ProbeSet
     from .probes import key_value_probes as key_value_probes
     from .reading.load import load_traces as load_traces
+    from .registry import register as register
+    from .registry import registered as registered
+    from .registry import unregister as unregister
     from .retrieval import copy_accuracy as copy_accuracy
     from .retrieval import retrieval_scores as retrieval_scores
     from .selection import Selection as Selection
@@ -80,6 +84,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "ablated": "ablation",
+    "ablation_hooks": "ablation",
     "mean_z": "ablation",
     "AblationLab": "explorers.ablation_lab",
     "data_path": "files",
@@ -117,6 +122,9 @@ _HOME = {
     "ProbeSet": "probes",
     "needle_probes": "detectors.needle_probes",
     "load_published_scores": "detectors.published_scores",
+    "register": "registry",
+    "registered": "registry",
+    "unregister": "registry",
     "copy_accuracy": "retrieval",
     "retrieval_scores": "retrieval",
     "score_corpus": "corpus.run",

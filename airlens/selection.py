@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from .errors import ConfigError, DataError
 from .provenance import provenance
+from .registry import Registry
 
-# What a selector ranks by, higher is kept. "ais_control" is AIS with random heads.
-SELECTORS: dict[str, tuple[str, int]] = {
-    "ais": ("ais", 1),
-    "delta": ("delta", 1),
-    "ais_control": ("ais_control", 1),
-    "length": ("n_tokens", 1),
-    "shortest": ("n_tokens", -1),
-    "loss": ("loss_base", 1),
-    "loss_low": ("loss_base", -1),
-    "entropy": ("entropy", 1),
-    "ifd": ("ifd", 1),
-}
+
+@dataclass(frozen=True)
+class Ranked:
+    """A selector that ranks by a column: by its highest values (sign 1) or its lowest (-1)."""
+
+    column: str
+    sign: int
+
+    def __call__(self, samples: pd.DataFrame) -> pd.Series:
+        """The value of each sample; higher is kept."""
+        return samples[self.column].astype(float) * self.sign
+
+
+Selector: TypeAlias = Callable[[pd.DataFrame], pd.Series]
+
+# From samples to the value that each is ranked by, higher is kept; with those that were registered
+# (:mod:`airlens.registry`). "ais_control" is AIS with random heads.
+SELECTORS: Registry[Selector] = Registry(
+    "selector",
+    "airlens.selectors",
+    {
+        "ais": Ranked("ais", 1),
+        "delta": Ranked("delta", 1),
+        "ais_control": Ranked("ais_control", 1),
+        "length": Ranked("n_tokens", 1),
+        "shortest": Ranked("n_tokens", -1),
+        "loss": Ranked("loss_base", 1),
+        "loss_low": Ranked("loss_base", -1),
+        "entropy": Ranked("entropy", 1),
+        "ifd": Ranked("ifd", 1),
+    },
+)
 TOP = 0.2  # AttentionInfluence §4.2: the top 20 % of each domain
 LENGTH_BINS = 10  # length-matched: the same share of each tenth of the lengths
 
@@ -73,7 +94,8 @@ def select(
     Args:
         samples: ``Influence.samples``, or any frame with ``id`` and the column ranked by.
         by: ``ais``, ``delta``, ``random``, ``length``, ``shortest``, ``loss``, ``loss_low``,
-            ``entropy``, ``ifd``, ``ais_control``, or the name of any numeric column (highest kept).
+            ``entropy``, ``ifd``, ``ais_control``, one that was registered, or the name of any
+            numeric column (highest kept).
         top: a share of each group (float) or a count of each group (int).
         within: rank within the groups of this column; None: over all.
         seed: of ``random``.
@@ -231,13 +253,43 @@ def selector_values(samples: pd.DataFrame, by: str, seed: int = 0) -> pd.Series:
         ids = samples["id"].sort_values(kind="stable").index
         drawn = np.random.default_rng(seed).random(len(samples))
         return pd.Series(drawn, index=ids).reindex(samples.index)
-    column, sign = SELECTORS.get(by, (by, 1))
+    selector = SELECTORS[by] if by in SELECTORS else Ranked(by, 1)
+    if not isinstance(selector, Ranked):
+        return _made_by(selector, by, samples)
+    column = selector.column
     if by == "ifd" and column not in samples:
         raise ConfigError("by='ifd': these samples were scored without it; score with --ifd")
     if column not in samples or not pd.api.types.is_numeric_dtype(samples[column]):
         known = ", ".join(["random", *SELECTORS])
         raise ConfigError(f"by={by!r}: use {known}, or a numeric column of the samples")
-    return samples[column].astype(float) * sign
+    return selector(samples)
+
+
+def _made_by(selector: Selector, by: str, samples: pd.DataFrame) -> pd.Series:
+    """The values of a registered selector.
+
+    Raises:
+        ConfigError: it gave no number for each sample.
+    """
+    values = pd.Series(selector(samples))
+    fits = len(values) == len(samples) and values.index.equals(samples.index)
+    if not fits or not pd.api.types.is_numeric_dtype(values):
+        raise ConfigError(
+            f"selector {by!r} gave no numeric Series with the index of its {len(samples)} samples"
+        )
+    return values.astype(float)
+
+
+def column_of(by: str) -> str:
+    """The column that a selector ranks by; of one that ranks by no column, its own name."""
+    own = SELECTORS.own.get(by)
+    return own.column if isinstance(own, Ranked) else by
+
+
+def usable_with(samples: pd.DataFrame) -> list[str]:
+    """The selectors that can rank these samples: their column is there, or they need none."""
+    own = [name for name in SELECTORS.own if column_of(name) in samples]
+    return ["random", *own, *(name for name in SELECTORS if name not in SELECTORS.own)]
 
 
 def residualise(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from .errors import ConfigError
+from .registry import Registry
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,8 @@ class Step:
     label: str | None = None
 
 
-# Cuts a response into steps; `split_steps` is one.
+# Cuts a response into steps that join to it; `split_steps` is one.
 Splitter = Callable[[str], tuple[Step, ...]]
-
-
-HOW = ("auto", "paragraph", "line", "sentence", "regex")
 
 # The separators run up to the last newline, so that an indentation stays with its own line.
 _PARAGRAPH = re.compile(r"\n\s*\n")
@@ -83,8 +81,8 @@ def split_steps(
     Args:
         response: any text.
         how: "paragraph" (at blank lines), "line", "sentence", "regex" (a step ends where
-            ``pattern`` ends), or "auto": the coarsest of the first three that the response has
-            (see `auto_how`).
+            ``pattern`` ends), "auto": the coarsest of the first three that the response has
+            (see `auto_how`), or one that was registered (:mod:`airlens.registry`).
         pattern: for "regex". A pattern that matches nothing but a place, such as
             ``(?=Step \d)``, cuts there.
 
@@ -93,19 +91,41 @@ def split_steps(
         Empty only for an empty response.
 
     Raises:
-        ConfigError: an unknown ``how``, or a pattern that is missing, superfluous or malformed.
+        ConfigError: an unknown ``how``, a pattern that is missing, superfluous or malformed, or a
+            registered splitter whose steps do not join to the response.
     """
-    if how not in HOW:
-        raise ConfigError(f"unknown splitter {how!r}: choose one of {', '.join(HOW)}")
     if (how == "regex") != (pattern is not None):
         raise ConfigError("a pattern is given with how='regex', and only then")
-    if how == "auto":
-        how = auto_how(response)
-    if how == "sentence":
-        return cut_at(response, _sentence_starts(response))
     if how == "regex":
         return cut_at(response, _ends(_compile(pattern), response))
-    return cut_at(response, _ends(_PARAGRAPH if how == "paragraph" else _LINE, response))
+    steps = tuple(SPLITTERS.find(how, also=("regex",))(response))
+    if how not in SPLITTERS.own and "".join(step.text for step in steps) != response:
+        raise ConfigError(f"the steps of splitter {how!r} do not join to the response; see cut_at")
+    return steps
+
+
+def _auto(response: str) -> tuple[Step, ...]:
+    return SPLITTERS.own[auto_how(response)](response)
+
+
+def _paragraphs(response: str) -> tuple[Step, ...]:
+    return cut_at(response, _ends(_PARAGRAPH, response))
+
+
+def _lines(response: str) -> tuple[Step, ...]:
+    return cut_at(response, _ends(_LINE, response))
+
+
+def _sentences(response: str) -> tuple[Step, ...]:
+    return cut_at(response, _sentence_starts(response))
+
+
+# "regex", which needs a pattern, is known to `split_steps` alone.
+SPLITTERS: Registry[Splitter] = Registry(
+    "splitter",
+    "airlens.splitters",
+    {"auto": _auto, "paragraph": _paragraphs, "line": _lines, "sentence": _sentences},
+)
 
 
 def auto_how(response: str) -> str:

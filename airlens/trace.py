@@ -61,8 +61,8 @@ class Trace:
         """The same trace, its response split anew.
 
         Args:
-            splitter: "auto", "paragraph", "line" or "sentence", or a function from a response to
-                its steps.
+            splitter: "auto", "paragraph", "line", "sentence", a registered name, or a function from
+                a response to its steps.
 
         What ``meta`` held per step is left out, as it belonged to the former steps.
         """

@@ -117,7 +117,7 @@ def test_scripts_are_small_and_ask_no_server() -> None:
     assert {f.suffix for f in files} == {".js", ".css"}
     for file in files:
         text = file.read_text()
-        assert len(text) < 12_000, file
+        assert len(text) < 10_000, file
         for word in ("innerHTML", "insertAdjacentHTML", "outerHTML", "eval(", "import(", "fetch("):
             assert word not in text, (file, word)
         addresses = text.replace("http://www.w3.org/2000/svg", "")

@@ -1,4 +1,9 @@
-"""The command line: ``airlens COMMAND --help``. Each command is a file of its own."""
+"""The command line: ``airlens COMMAND --help``. Each command is a file of its own.
+
+A command reads its options, calls the library, and prints what comes back.
+May import: everything, when a command runs; ``airlens --help`` imports nothing heavy.
+Imported by: nothing.
+"""
 
 from __future__ import annotations
 

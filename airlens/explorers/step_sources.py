@@ -74,9 +74,9 @@ class StepSources:
         self.threshold = w.FloatSlider(
             description="at least", min=0, max=1, step=0.01, readout_format=".2g"
         )
-        self.strongest = w.IntSlider(description="a step", value=5, min=1, max=12)
-        self.strongest.tooltip = "at most so many sources of a step are shown"
-        self.show = w.Dropdown(options=SHOWN, value=self.arcs.show, description="of")
+        self.strongest = w.IntSlider(description="at most", value=5, min=1, max=12)
+        self.strongest.tooltip = "at most so many sources of each step are shown, the strongest"
+        self.show = w.Dropdown(options=SHOWN, value=self.arcs.show, description="show")
         self.show.layout.display = "" if self.controls else "none"
         self.knock = w.Button(description="measure knockout", layout={"display": "none"})
         self.knock.tooltip = "A part of a pass for each source: the heads may not see it."
@@ -90,7 +90,7 @@ class StepSources:
 
     def layout(self) -> list[Any]:
         """The row of choices, and the text with its arcs; the map stands elsewhere."""
-        self.arcs.layout = {"width": "clamp(110px, 15%, 180px)", "flex": "0 0 auto"}
+        self.arcs.layout = {"width": "clamp(84px, 15%, 180px)", "flex": "0 0 auto"}
         self.text.layout = {"flex": "1 1 0", "min_width": "0"}
         beside = {"display": "flex", "align_items": "flex-start"}
         choices = (self.measure, self.threshold, self.strongest, self.show, self.knock)

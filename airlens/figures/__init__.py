@@ -1,12 +1,20 @@
 """All figures under one name: ``al.figures.head_map(scores.to_frame())``.
 
 Each takes a tidy DataFrame and returns a Plotly figure; none knows a model. The functions live in
-the modules of this package.
+the modules of this package. Those that were registered (:mod:`airlens.registry`) are here too.
+May import: of the core, errors, files and registry.
+Imported by: explorers, reports, paper, cli.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+from airlens.registry import Registry
+
 from .ablation import ablation_curve
+from .agreement import agreement_figure, detector_curves, mirror_figure, stability_figure
 from .arcs import source_arcs
 from .attention import answer_attention_map
 from .corpus import (
@@ -28,7 +36,6 @@ from .steps import ais_by_label, head_step_heatmap, step_heatmap
 from .study import step_weight_bars, study_forest
 from .tokens import next_token_bars
 from .trace import step_bars, token_strip
-from .trust import agreement_figure, detector_curves, mirror_figure, stability_figure
 from .validity import (
     auroc_forest,
     correlation_strip,
@@ -77,3 +84,19 @@ __all__ = [
     "trace_html",
     "word_overlap_map",
 ]
+
+# By name, with those that were registered: (frame, *, title=None) -> Plotly figure.
+FIGURES: Registry[Callable[..., Any]] = Registry(
+    "figure", "airlens.figures", {name: globals()[name] for name in __all__}
+)
+
+
+def __getattr__(name: str) -> Any:
+    # The modules of this package come here too while they are being imported.
+    if not name.startswith("_") and "FIGURES" in globals() and name in FIGURES:
+        return FIGURES[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *FIGURES})

@@ -63,9 +63,10 @@ def source_arcs(
     bound = float(np.nanmax(np.concatenate([values, control])))
     least = np.sort(values[values > 0])[::-1][:top][-1]
     above, below = ((np.nan_to_num(found) >= least) & (found > 0) for found in (values, control))
-    aid = f"Trace {shorten(rows['id'].iloc[0], 40)}; above: the {min(top, above.sum())} strongest"
+    aid = f"Trace {shorten(rows['id'].iloc[0], 40)}"
+    aid += f"; above: the {min(top, above.sum())} strongest arcs"
     if np.isfinite(control).any():
-        aid += f"; below: {below.sum()} of as many random heads that are no weaker"
+        aid += f"; below: the {below.sum()} of random heads that are no weaker"
         aid += f" ({top} drawn)" if below.sum() > top else ""
     aid += f"; width: {MEASURES.get(value, value)}"
     fig = figure(title or pairs_headline(rows, value, long), aid, height=470, legend=True)

@@ -61,7 +61,7 @@ def score_all(
         means: for ``mean``.
         engine: see :mod:`airlens.engine`.
     """
-    chosen = choose_engine(model, engine)
+    chosen = choose_engine(model, engine, mode=modes)
     budget = BATCH_TOKENS if chosen == "fast" else None
     return token_losses(
         model,

@@ -58,6 +58,8 @@ HINTS = {
     "copied": "share of the response's tokens that at least one of the heads copies",
     "copied_control": "the same for as many random heads",
 }
+BETWEEN = "   "  # stands between the parts of a note
+PER_TOKEN = "attention_per_token"  # the page divides attention by the size of the source itself
 PER_MEASURE = ("at", "values", "controls", "bound", "signed", "title", "said")
 """The traits of the matrix that differ between measures."""
 
@@ -76,7 +78,7 @@ def index_data(
         "traces": len(frame),
         "colours": colours_of(result.tokens),
         "measures": measures_of(sources),
-        "text": {"legend": _legend(result, controls), "hint": _hint(sources)},
+        "text": {"legend": _legend(controls), "hint": _hint(sources)},
         "map": None if scores is None else _head_map(scores, heads),
         "heads": list(heads),
         "controls": controls,
@@ -103,10 +105,9 @@ def trace_data(
     text = text_traits(answer, steps)
     prompt: list[Piece] = []
     found: Traits = {"alone": None, "measures": {}, "units": []}
-    if sources is not None and (units := _of(sources.units, trace.id)) is not None and len(units):
-        whole, pairs, events = (
-            _of(table, trace.id) for table in (sources.tokens, sources.pairs, sources.events)
-        )
+    if sources is not None and (sources.units["id"] == trace.id).any():
+        tables = (sources.units, sources.tokens, sources.pairs, sources.events)
+        units, whole, pairs, events = (_of(table, trace.id) for table in tables)
         prompt = prompt_pieces(units, whole)
         text = with_prompt(text, prompt, units) | event_traits(prompt, answer, whole, events)
         found |= _source_data(units, pairs, [m["name"] for m in measures_of(sources)])
@@ -117,7 +118,8 @@ def trace_data(
         colour["name"]: _padded(colour_traits(answer, with_ais, colour["name"]), len(prompt))
         for colour in colours_of(result.tokens)
     }
-    return {"text": {k: v for k, v in text.items() if k not in ("values", "current")}, **found}
+    text = {name: value for name, value in text.items() if name not in ("values", "current")}
+    return {"text": text | {"notes": in_columns(text["notes"])}, **found}
 
 
 def _source_data(units: pd.DataFrame, pairs: pd.DataFrame, measures: Sequence[str]) -> Traits:
@@ -125,13 +127,33 @@ def _source_data(units: pd.DataFrame, pairs: pd.DataFrame, measures: Sequence[st
     if not maps:
         return {}
     first = next(iter(maps.values()))
+    found = {name: {trait: of[trait] for trait in PER_MEASURE} for name, of in maps.items()}
+    if PER_TOKEN in found and "attention" in found:
+        for trait in ("at", "values", "controls"):
+            del found[PER_TOKEN][trait]
     return {
         "units": arc_units(units),
+        "sizes": [int(n) for n in units.sort_values("unit")["n_tokens"]],
         "matrix": {name: value for name, value in first.items() if name not in PER_MEASURE},
-        "measures": {
-            name: {trait: found[trait] for trait in PER_MEASURE} for name, found in maps.items()
-        },
+        "measures": found,
     }
+
+
+def in_columns(notes: Sequence[str]) -> list[list[Any]]:
+    """Notes as columns of their parts, ``[what all begin with, the rest of each]``.
+
+    Most notes have the same parts, "name: number", in the same order; the page joins them again.
+    """
+    rows = [note.split(BETWEEN) for note in notes]
+    width = max(map(len, rows), default=0)
+    columns = [[row[i] if i < len(row) else None for row in rows] for i in range(width)]
+    found: list[list[Any]] = []
+    for column in columns:
+        known = [part for part in column if part is not None]
+        name, mark, _ = known[0].partition(": ")
+        begin = name + mark if all(part.startswith(name + mark) for part in known) else ""
+        found.append([begin, [part and part[len(begin) :] for part in column]])
+    return found
 
 
 def _padded(traits: Traits, prompt: int) -> Traits:
@@ -188,9 +210,8 @@ def _any(frame: pd.DataFrame, column: str) -> bool:
     return column in frame and bool(frame[column].notna().any())
 
 
-def _legend(result: Influence, controls: bool) -> str:
-    random = ", random heads in grey" if controls else ""
-    return f"margin: AIS of the step{random}; ablation: {result.provenance.get('mode', '?')}"
+def _legend(controls: bool) -> str:
+    return "margin: AIS, random heads in grey" if controls else "margin: AIS"
 
 
 def _hint(sources: Sources | None) -> str:

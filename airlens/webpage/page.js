@@ -3,6 +3,7 @@
 // the notebook's widgets, and `DEFAULTS`, {name: traits}.
 const STRONGEST = 5; // sources of a step that are shown, at most
 const LEAST = 0.2; // of the largest value of a trace: what a source needs to be shown, at first
+const LONG = 9; // letters of a label for which the margin has no room beside its bars
 const STOPS = 50; // places of the threshold's slider
 
 // What a widget's model is to its view, without a kernel behind it.
@@ -43,9 +44,20 @@ async function unpack(id) {
   return JSON.parse(await new Response(stream).text());
 }
 
+// Puts together again what ./data.py took apart so that less has to be sent.
+function unfold(data) {
+  const columns = data.text.notes, { attention, attention_per_token: shared } = data.measures;
+  data.text.notes = data.text.texts.map((_, i) => columns.filter(([, parts]) => parts[i] !== null).map(([begin, parts]) => begin + parts[i]).join("   "));
+  if (shared && !shared.at) {
+    const share = (value, i) => (value === null ? null : value / data.sizes[attention.at[i] % data.units.length]);
+    Object.assign(shared, { at: attention.at, values: attention.values.map(share), controls: attention.controls.map(share) });
+  }
+  return data;
+}
+
 function start(index) {
   const loaded = new Map();
-  const load = (trace) => loaded.get(trace) ?? loaded.set(trace, unpack(`trace-${trace}`)).get(trace);
+  const load = (trace) => loaded.get(trace) ?? loaded.set(trace, unpack(`trace-${trace}`).then(unfold)).get(trace);
   const colours = index.colours.map(({ name }) => name), measures = index.measures.map(({ name }) => name);
   const SHOWN = index.controls ? ["critical", "control", "both"] : ["critical"];
   // least: the threshold, a share of the trace's largest value; unit: a source of the step.
@@ -99,8 +111,10 @@ function start(index) {
     if (state.step < 0 || !data.units.includes(state.unit) || state.unit >= state.step) state.unit = null;
     const sources = readSources();
     const focus = state.unit === null ? [] : [state.step, state.unit];
+    at("text").classList.toggle("wordy", data.text.sides.some(({ step, name }) => step >= 0 && name.length > LONG));
     const put = (view, traits) => (fresh ? view.fill(traits) : view.update(traits));
-    put(text, { ...(fresh ? data.text : {}), ...data.colours[state.colour], ...sources, events: ofHead(data.text.events), current: state.step });
+    put(text, { ...(fresh ? { ...data.text, current: -1 } : {}), ...data.colours[state.colour], ...sources, events: ofHead(data.text.events) });
+    text.set("current", state.step); // last: what is current comes into sight where it now is
     if (String(text.get("focus")) !== String(focus)) text.set("focus", focus);
     if (arcs) put(arcs, { units: data.units, ...sources, current: state.step });
     if (matrix) put(matrix, readMatrix());

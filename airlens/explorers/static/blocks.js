@@ -2,6 +2,13 @@
 // its margin, in blocks that hold their words only while they are in view.
 const BLOCK = 400; // pieces of text in one block, so that a response that is one step stays quick
 
+// The background of a piece with this value.
+function tint(value, get) {
+  if (value === null || value === undefined) return "";
+  const [cool, warm] = get("colours"), share = Math.min(1, Math.abs(value) / (get("bound") || 1)) * 0.62;
+  return share < 0.01 ? "" : rgba(get("signed") && value > 0 ? warm : cool, share);
+}
+
 function drawBar(parent, value, share, colour) {
   const row = element("span", "bar", parent);
   element("span", "", row, value);
@@ -71,6 +78,9 @@ function makeBlocks(scroll, dress) {
     }
   }, { root: scroll, rootMargin: "300px" });
 
+  const fillAll = () => blocks.forEach(fill); // on paper nothing is scrolled into view
+  addEventListener("beforeprint", fillAll);
+
   function spanOf(i) {
     const block = blocks[home[i]];
     return block && block.filled ? block.text.children[i - block.from] : null;
@@ -123,6 +133,6 @@ function makeBlocks(scroll, dress) {
       move();
       setTimeout(move, 150); // what came into view on the way has its true height by then
     },
-    end: () => watcher.disconnect(),
+    end() { watcher.disconnect(); removeEventListener("beforeprint", fillAll); },
   };
 }

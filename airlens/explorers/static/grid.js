@@ -96,8 +96,8 @@ function render({ model, el }) {
     const dense = rows.length * cols.length > DENSE;
     const left = 16 + 7 * Math.max(...rows.map((name) => name.length)) + (get("row_title") ? 14 : 0);
     const room = Math.max(200, Math.min(620, (root.clientWidth || 620) - left - 8)); // narrow: smaller cells, not smaller words
-    const w = Math.max(dense ? 3 : 7, Math.min(34, Math.floor(room / cols.length)));
-    const h = Math.max(dense ? 3 : 9, Math.min(19, Math.floor(460 / rows.length)));
+    const w = dense ? Math.max(2, room / cols.length) : Math.max(7, Math.min(34, Math.floor(room / cols.length)));
+    const h = dense ? Math.max(2, 460 / rows.length) : Math.max(9, Math.min(19, Math.floor(460 / rows.length)));
     size = { left, w, h, rows: rows.length, cols: cols.length, width: left + w * cols.length + 8, height: h * rows.length + 36 };
     return dense;
   }

@@ -32,16 +32,9 @@ function render({ model, el }) {
   let lit = new Map(); // the weight of each piece that is lit
   let cursor = -1, pinned = -1, count = 0, lowest = 0;
 
-  function tint(value) {
-    if (value === null || value === undefined) return "";
-    const [cool, warm] = get("colours");
-    const share = Math.min(1, Math.abs(value) / (get("bound") || 1)) * 0.62;
-    return share < 0.01 ? "" : rgba(get("signed") && value > 0 ? warm : cool, share);
-  }
-
   function dress(span, i) {
     const weight = lit.get(i);
-    span.style.background = tint(get("values")[i]);
+    span.style.background = tint(get("values")[i], get);
     span.className = `${search.classOf(i)}${i === cursor ? " now" : ""}${weight === undefined ? "" : " lit"}`;
     span.style.boxShadow = weight === undefined ? "" : `0 0 0 2px ${rgba(get("colours")[1], 0.4 + 0.6 * Math.min(1, weight))}`;
   }
@@ -107,7 +100,8 @@ function render({ model, el }) {
   function drawLinks(found) {
     const current = get("current"), control = get("show") === "control", name = unitName(current, lowest);
     links.replaceChildren();
-    if (!get("pairs").length || current < 0) return;
+    links.hidden = !get("pairs").length;
+    if (links.hidden || current < 0) return;
     const what = control ? `${get("measure")} of random heads` : `${get("measure")}; random heads in brackets`;
     element("span", "faint", links, found.length ? `${name} from (${what}):` : `${name}: no source above the threshold`);
     for (const { unit, value, other } of found) {
@@ -122,10 +116,10 @@ function render({ model, el }) {
     const strength = new Map(found.map(({ unit, value }) => [unit, value]));
     for (const { row, unit, badge } of blocks.all()) {
       const value = strength.get(unit);
-      row.classList.toggle("current", unit === current);
+      row.classList.toggle("current", unit === current && unit >= 0); // no step is -1, a unit of the prompt is
       row.classList.toggle("from", value !== undefined);
       row.style.outlineColor = value === undefined ? "" : rgba(colour, 0.25 + (0.75 * value) / found[0].value);
-      if (badge) badge.textContent = value === undefined ? "" : `\u2192 ${current}: ${short(value)}`;
+      if (badge) badge.textContent = value === undefined ? "" : `\u2192 ${short(value)}`;
     }
     drawLinks(found);
   }
