@@ -300,9 +300,7 @@ def test_the_report_of_planted_and_labelled_traces(llama: Any, tmp_path: Path) -
     options |= {"n": 2, "knockout_labelled": 1}
     report = source_report(llama, HEADS, short_traces(), **options)
     planted, labelled = report.tables["planted"], report.tables["labelled"]
-    assert {"copies", "attention", "knockout", "copies_number", "proximity"} <= set(
-        planted["score"]
-    )
+    assert {"copies", "attention", "copies_number", "proximity"} <= set(planted["score"])
     assert set(labelled.loc[labelled["score"] == "knockout", "n_traces"]) == {1}
     assert set(labelled["traces"]) == {"all", "knocked out"}
     names = {path.name for path in tmp_path.glob("*")}
