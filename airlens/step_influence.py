@@ -322,6 +322,11 @@ def summary(loss: TraceLoss, where: np.ndarray, floor: float) -> dict[str, Any]:
     """Token count and losses of the tokens in the mask ``where`` (bool [n]).
 
     Means are taken in float64, so that step sums add up to the sample's.
+
+    >>> loss = TraceLoss(*(np.array(x) for x in ([1.0, 3.0], [0.5, 0.5], [1.5, 3.5], [[1.0, 4.0]])))
+    >>> found = summary(loss, np.array([True, True]), FLOOR)
+    >>> found["ais"], found["ais_control"]  # (2.5 - 2) / 2, for random heads too
+    (0.25, 0.25)
     """
     base = _mean_of(loss.base[where])
     ref = _mean_of(loss.ref[where])
