@@ -85,7 +85,7 @@ def resolve_template(tokenizer: PreTrainedTokenizerBase, template: Template) -> 
 
 
 def prompt_text(tokenizer: PreTrainedTokenizerBase, trace: Trace, template: Template) -> str:
-    """Everything that stands before the response.
+    """The text before the response.
 
     ``chat``: the turns of ``trace.meta["messages"]``, or else the prompt as one user turn, under
     the chat template, and the opening of the assistant's turn. ``plain``: the prompt and a newline.

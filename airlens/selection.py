@@ -331,7 +331,7 @@ def residualise(
 
 
 def rank_residual(values: np.ndarray, on: Sequence[np.ndarray]) -> np.ndarray:
-    """What is left of the ranks of ``values`` after a linear fit on the ranks of ``on``.
+    """Residual of the ranks of ``values`` after a linear fit on the ranks of ``on``.
 
     NaN where any of them is; the residual has mean 0.
     """

@@ -66,7 +66,7 @@ CONTROL_COLUMNS = ["id", "draw", "loss_control", "ais_control"]
 
 @dataclass(frozen=True)
 class Influence:
-    """What ablating the heads does to every token, step and sample, as tidy tables.
+    """The effect of ablating the heads on every token, step and sample, as tidy tables.
 
     All losses are mean token NLL in nats; ``ref`` is the ablated model, ``control`` the mean over
     draws of random heads. See the column lists of this module.
@@ -260,7 +260,7 @@ def tables(
 
 
 def _token_table(encoded: Sequence[EncodedTrace], losses: Sequence[TraceLoss]) -> pd.DataFrame:
-    """All tokens in one table, made at once: a frame a trace costs more than a small model."""
+    """All tokens in one table, built at once: a DataFrame per trace would cost more time."""
     if not encoded:
         return pd.DataFrame(columns=TOKEN_COLUMNS)
     counts = [e.n_response for e in encoded]

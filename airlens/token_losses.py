@@ -150,7 +150,7 @@ def score_windows(
     max_tokens_per_batch: int | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> list[WindowLoss]:
-    """What :func:`token_losses` gives, by TransformerLens hooks: the reference engine.
+    """Same as :func:`token_losses`, always by TransformerLens hooks: the reference engine.
 
     ``max_tokens_per_batch`` counts the padded tokens of a batch. By default one window runs at a
     time on CPU (which is faster there), 16,384 tokens on an accelerator.

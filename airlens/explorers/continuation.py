@@ -1,4 +1,4 @@
-"""What a model writes, and what it holds likely next, with and without some heads."""
+"""Greedy continuations and next-token probabilities, with and without some heads."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def next_tokens(
     *,
     k: int = 8,
 ) -> pd.DataFrame:
-    """What the model holds likely at each position of ``written``, with and without the heads.
+    """The most likely tokens at each position of ``written``, with and without the heads.
 
     Both see the same text, ``tokens`` and what was written before the position.
 

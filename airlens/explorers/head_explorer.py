@@ -1,4 +1,4 @@
-"""Look into heads: the map of their scores, what each attends to, what switching some off does."""
+"""Explore heads: a map of scores, the attention of each, the effect of ablating some."""
 
 from __future__ import annotations
 
