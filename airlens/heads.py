@@ -130,7 +130,7 @@ class HeadSet:
 
 @dataclass(frozen=True)
 class HeadScores:
-    """A score for every head of a model, with what is needed to judge it.
+    """A score for every head of a model, with the scores per probe behind it.
 
     Attributes:
         scores: mean over probes, fp32, shape [L, H].

@@ -113,7 +113,7 @@ def compare(
     max_new_tokens: int = 32,
     base: Sequence[int] | None = None,
 ) -> Comparison:
-    """Continue ``tokens`` with and without ``heads``; ``base`` is what is known without."""
+    """Continue ``tokens`` with and without ``heads``; ``base``: the one without, if known."""
     first = tuple(base) if base is not None else continuation(model, tokens, max_new_tokens)
     with ablated(model, heads, mode):
         second = continuation(model, tokens, max_new_tokens)

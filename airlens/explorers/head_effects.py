@@ -1,4 +1,4 @@
-"""What ablating sets of heads does to copying on a few probes; each set is measured once."""
+"""Effect of ablating sets of heads on copying, on a few probes; each set is measured once."""
 
 from __future__ import annotations
 

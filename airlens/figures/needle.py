@@ -1,4 +1,4 @@
-"""Figures of needles and of what an ablated model says."""
+"""Figures of needle probes and of the answers of an ablated model."""
 
 from __future__ import annotations
 
