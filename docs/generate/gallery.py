@@ -29,7 +29,7 @@ LINES = 3  # of a long cell, the last ones are shown
 
 # The pages, by what a figure is about; the module of `airlens.figures` it lives in decides.
 PAGES = {
-    "heads": ("Heads", ["heads", "attention", "needle", "trust", "emergence"]),
+    "heads": ("Heads", ["heads", "attention", "needle", "agreement", "emergence"]),
     "ablation": ("Ablation", ["ablation", "tokens", "speed"]),
     "traces": ("Traces and steps", ["trace", "html", "steps", "sources", "arcs"]),
     "selection": ("Selection and training", ["selection", "corpus", "study"]),
