@@ -56,9 +56,6 @@ def long_results(n: int = 1, steps: int = 150) -> dict[str, Any]:
         size = {"n_tokens": len(fake.influence), "n_steps": steps}
         scores = {"ais": 0.4, "ais_control": 0.1, "loss_base": 1.0, "loss_ref": 1.4}
         samples.append({"id": trace.id, "domain": "made up", **size, **scores})
-        # Of each copied token by every head: 2.4 a token, as the 14 heads of SmolLM2 have of traces.
-        events = pd.concat([fake.events.assign(head=name) for name in HEADS], ignore_index=True)
-        fake = replace(fake, events=events)
         for name, parts in tables.items():
             parts.append(getattr(fake, name).assign(id=trace.id))
     whole = {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
