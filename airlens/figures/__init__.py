@@ -14,6 +14,7 @@ from typing import Any
 from airlens.registry import Registry
 
 from .ablation import ablation_curve
+from .agreement import agreement_figure, detector_curves, mirror_figure, stability_figure
 from .arcs import source_arcs
 from .attention import answer_attention_map
 from .corpus import (
@@ -34,7 +35,6 @@ from .steps import ais_by_label, head_step_heatmap, step_heatmap
 from .study import step_weight_bars, study_forest
 from .tokens import next_token_bars
 from .trace import step_bars, token_strip
-from .trust import agreement_figure, detector_curves, mirror_figure, stability_figure
 from .validity import (
     auroc_forest,
     correlation_strip,

@@ -32,16 +32,9 @@ function render({ model, el }) {
   let lit = new Map(); // the weight of each piece that is lit
   let cursor = -1, pinned = -1, count = 0, lowest = 0;
 
-  function tint(value) {
-    if (value === null || value === undefined) return "";
-    const [cool, warm] = get("colours");
-    const share = Math.min(1, Math.abs(value) / (get("bound") || 1)) * 0.62;
-    return share < 0.01 ? "" : rgba(get("signed") && value > 0 ? warm : cool, share);
-  }
-
   function dress(span, i) {
     const weight = lit.get(i);
-    span.style.background = tint(get("values")[i]);
+    span.style.background = tint(get("values")[i], get);
     span.className = `${search.classOf(i)}${i === cursor ? " now" : ""}${weight === undefined ? "" : " lit"}`;
     span.style.boxShadow = weight === undefined ? "" : `0 0 0 2px ${rgba(get("colours")[1], 0.4 + 0.6 * Math.min(1, weight))}`;
   }
