@@ -29,6 +29,7 @@ from .heads import head_map, score_ranking
 from .html import trace_html
 from .needle import generations_figure, needle_grid_figure
 from .selection import ais_by_domain, domain_counts, selection_scatter, selector_overlap
+from .source_truth import source_truth
 from .sources import step_sources
 from .speed import speed_bars, speed_frame
 from .steps import ais_by_label, head_step_heatmap, step_heatmap
@@ -70,6 +71,7 @@ __all__ = [
     "selection_scatter",
     "selector_overlap",
     "source_arcs",
+    "source_truth",
     "speed_bars",
     "speed_frame",
     "stability_figure",
