@@ -21,7 +21,6 @@ of random heads (``ais_control_std`` their standard deviation), NaN without cont
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +32,7 @@ import pandas as pd
 from .ablation import DEFAULT_MODE, MeanZ, Mode, as_head_set, mean_z
 from .encode import EncodedTrace, Long, Template, encode_traces, resolve_template
 from .errors import ConfigError, DataError
-from .files import atomic_file, atomic_write_text
+from .files import load_tables, save_tables
 from .heads import HeadSet, random_heads
 from .provenance import provenance
 from .token_losses import Engine, Precision, fast_engine, trace_losses
@@ -88,13 +87,8 @@ class Influence:
 
     def save(self, folder: str | Path) -> Path:
         """Write the tables as Parquet and the provenance as JSON into ``folder``."""
-        folder = Path(folder)
-        for name in TABLES:
-            with atomic_file(folder / f"{name}.parquet") as temporary:
-                getattr(self, name).to_parquet(temporary, index=False)
-        text = json.dumps(self.provenance, ensure_ascii=False, indent=1)
-        atomic_write_text(folder / "provenance.json", text)
-        return folder
+        tables = {name: getattr(self, name) for name in TABLES}
+        return save_tables(folder, tables, self.provenance)
 
     @classmethod
     def load(cls, folder: str | Path) -> Influence:
@@ -103,12 +97,7 @@ class Influence:
         Raises:
             DataError: a file is missing or unreadable.
         """
-        folder = Path(folder)
-        try:
-            tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
-            note = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DataError(f"not a saved influence ({error})", file=str(folder)) from error
+        tables, note = load_tables(folder, TABLES, "a saved influence")
         return cls(**tables, provenance=note)
 
 

@@ -31,8 +31,8 @@ Precision: TypeAlias = Literal["full", "bf16"]
 # that the core stands without an engine.
 FAST_ENGINE = {
     "choose": "airlens.engine:choose_engine",
-    "token_losses": "airlens.engine.score:score_fast",
-    "probes": "airlens.engine.retrieval:read_probes",
+    "token_losses": "airlens.engine.fast_losses:score_fast",
+    "probes": "airlens.engine.fast_probes:read_probes",
 }
 
 # Rows of logits turned to fp32 log-probabilities at once: 512 rows of a 150k vocabulary are 300 MB.

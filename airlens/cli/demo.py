@@ -63,6 +63,6 @@ def demo(
         return
     width = max(map(len, summary))
     for name, value in summary.items():
-        shown = f"{value:.3f}" if isinstance(value, float) else str(value)
-        typer.echo(f"  {name:<{width}}  {shown}")
+        text = f"{value:.3f}" if isinstance(value, float) else str(value)
+        typer.echo(f"  {name:<{width}}  {text}")
     typer.echo(f"report: {out.resolve()}\npage to click in: {page.resolve()}")

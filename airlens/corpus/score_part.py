@@ -11,7 +11,7 @@ import pandas as pd
 
 from airlens.ablation import DEFAULT_MODE, MODES, Mode
 from airlens.encode import Long, Template, resolve_template
-from airlens.engine.score import out_of_memory
+from airlens.engine.fast_losses import out_of_memory
 from airlens.errors import ConfigError, RunError
 from airlens.heads import HeadSet
 from airlens.provenance import fingerprint, model_info

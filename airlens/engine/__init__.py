@@ -23,9 +23,9 @@ from airlens.heads import Head, HeadSet
 from airlens.token_losses import Engine as Engine
 from airlens.token_losses import score_windows
 
-from .attention import Unsupported
-from .model import fast_model
-from .score import score_fast
+from .fast_losses import score_fast
+from .fast_model import fast_model
+from .packed_attention import Unsupported
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

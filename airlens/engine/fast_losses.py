@@ -19,7 +19,7 @@ from airlens.ablation import mean_z
 from airlens.heads import HeadSet
 from airlens.token_losses import WindowLoss
 
-from .model import FastModel, fast_model, order, plan_of
+from .fast_model import FastModel, fast_model, order, plan_of
 from .packing import Pack, pack, to_device, to_host
 from .process_settings import matmul_precision
 

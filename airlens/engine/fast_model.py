@@ -17,7 +17,7 @@ import torch
 from airlens.ablation import MeanZ, Mode
 from airlens.heads import HeadSet
 
-from .attention import NAME, Plan, Unsupported, register
+from .packed_attention import NAME, Plan, Unsupported, register
 from .packing import Pack, to_device
 
 if TYPE_CHECKING:
