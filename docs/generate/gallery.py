@@ -33,7 +33,7 @@ PAGES = {
     "ablation": ("Ablation", ["ablation", "tokens", "speed"]),
     "traces": ("Traces and steps", ["trace", "html", "steps", "sources", "arcs"]),
     "selection": ("Selection and training", ["selection", "corpus", "study"]),
-    "validity": ("What the score reacts to", ["validity"]),
+    "validity": ("What the score reacts to", ["validity", "source_truth"]),
 }
 OTHER = "selection"
 
