@@ -22,7 +22,7 @@ from .needle import generations_figure, needle_grid_figure
 from .selection import ais_by_domain, domain_counts, selection_scatter, selector_overlap
 from .speed import speed_bars, speed_frame
 from .steps import ais_by_label, head_step_heatmap, step_heatmap
-from .study import step_weight_bars, study_forest
+from .study import arm_differences, composition_map, step_weight_bars, study_forest
 from .tokens import next_token_bars
 from .trace import step_bars, token_strip
 from .trust import agreement_figure, detector_curves, mirror_figure, stability_figure
@@ -39,8 +39,10 @@ __all__ = [
     "ais_by_domain",
     "ais_by_label",
     "answer_attention_map",
+    "arm_differences",
     "auroc_forest",
     "cluster_bars",
+    "composition_map",
     "correlation_forest",
     "correlation_strip",
     "detector_curves",

@@ -72,16 +72,16 @@ ARMS: tuple[Arm, ...] = (
 )
 
 
-def arm_named(name: str) -> Arm:
+def arm_named(name: str, arms: Sequence[Arm] = ARMS) -> Arm:
     """The arm of that name.
 
     Raises:
         ConfigError: there is none.
     """
-    for arm in ARMS:
+    for arm in arms:
         if arm.name == name:
             return arm
-    raise ConfigError(f"no arm {name!r}; there are {', '.join(a.name for a in ARMS)}")
+    raise ConfigError(f"no arm {name!r}; there are {', '.join(a.name for a in arms)}")
 
 
 def choose(
