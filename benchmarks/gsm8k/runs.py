@@ -70,7 +70,7 @@ def run_all(setting: Setting, arms: list[Arm], out: Path, work: Path) -> None:
     _, tokenizer = load_hf(setting.model)
     pool, test = problems(setting, tokenizer)
     data = {"pool": [t.id for t in pool], "test": [t.id for t in test]}
-    key = fingerprint({**asdict(setting), **data})
+    key = setting.key(data)
     done = finished(out, setting.name, key)
     # What a stopped study began with goes on, on whatever machine.
     known = runs_provenance(out).get(setting.name, {}).get("settings", {}).get("bf16")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,12 @@ import numpy as np
 
 from airlens.bundled import data_path
 from airlens.encode import Template, encode_trace
+from airlens.provenance import fingerprint
 from airlens.reading.load import load_traces
 from airlens.trace import Trace
+
+# A study begun before these could be set goes on: at their old values they are not in its key.
+_ADDED = {"epochs": 1, "budgets": ("tokens", "all", "samples"), "bf16": True}
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,12 @@ class Setting:
     on_gpu: bool = True
     bf16: bool | None = True
     tokens_per_batch: int = 32768
+
+    def key(self, data: dict[str, list[str]]) -> str:
+        """Fingerprint of the setting and the ids of its data."""
+        sizes = asdict(self)
+        known = {k: v for k, v in sizes.items() if k not in _ADDED or v != _ADDED[k]}
+        return fingerprint({**known, **data})
 
 
 def _larger(name: str, share: float) -> Setting:
