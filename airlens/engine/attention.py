@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from airlens.ablation import MeanZ, Mode
 from airlens.errors import ModelError
-from airlens.types import MeanZ, Mode
 
 from .packing import Segment, to_device
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from airlens.ablation import MeanZ, Mode
 from airlens.heads import HeadSet
-from airlens.types import MeanZ, Mode
 
 from .attention import NAME, Plan, Unsupported, register
 from .packing import Pack, to_device

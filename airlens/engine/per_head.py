@@ -16,8 +16,8 @@ from .packing import Pack, to_device
 from .score import row_losses, scored_rows
 
 if TYPE_CHECKING:
+    from airlens.ablation import MeanZ, Mode
     from airlens.encode import Window
-    from airlens.types import MeanZ, Mode
 
 
 def exact_row(

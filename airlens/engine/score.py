@@ -21,12 +21,14 @@ from airlens.token_losses import WindowLoss
 
 from .model import FastModel, fast_model, order, plan_of
 from .packing import Pack, pack, to_device, to_host
+from .process_settings import matmul_precision
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+    from airlens.ablation import MeanZ, Mode
     from airlens.encode import Window
-    from airlens.types import MeanZ, Mode
+    from airlens.token_losses import Precision
 
 log = logging.getLogger(__name__)
 
@@ -45,15 +47,29 @@ def score_fast(
     *,
     means: MeanZ | None = None,
     max_tokens_per_batch: int | None = None,
+    precision: Precision = "full",
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> list[WindowLoss]:
-    """NLL of every scored token under the base model and under each ablation.
+    """What :func:`airlens.token_losses.token_losses` gives, by the fast engine.
 
-    Arguments and result are those of :func:`airlens.token_losses.score_windows`; ``mode`` may also
-    be one mode for each head set.
     ``max_tokens_per_batch`` bounds tokens times (1 + head sets); when memory runs out it is halved
     and the rest goes on.
     """
+    device = next(model.original_model.parameters()).device
+    with matmul_precision(precision, device):
+        options = (means, max_tokens_per_batch, on_progress)
+        return _score(model, items, head_sets, mode, *options)
+
+
+def _score(
+    model: TransformerBridge,
+    items: Sequence[Window],
+    head_sets: Sequence[HeadSet],
+    mode: Mode | Sequence[Mode],
+    means: MeanZ | None,
+    max_tokens_per_batch: int | None,
+    on_progress: Callable[[int], None],
+) -> list[WindowLoss]:
     fast = fast_model(model)
     budget = max_tokens_per_batch or (CPU_TOKENS if fast.device.type == "cpu" else GPU_TOKENS)
     width = 1 + sum(1 for heads in head_sets if len(heads))

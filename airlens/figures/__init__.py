@@ -1,12 +1,20 @@
 """All figures under one name: ``al.figures.head_map(scores.to_frame())``.
 
 Each takes a tidy DataFrame and returns a Plotly figure; none knows a model. The functions live in
-the modules of this package.
+the modules of this package. Those that were registered (:mod:`airlens.registry`) are here too.
+May import: of the core, errors, files and registry.
+Imported by: explorers, reports, paper, cli.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+from airlens.registry import Registry
+
 from .ablation import ablation_curve
+from .arcs import source_arcs
 from .attention import answer_attention_map
 from .corpus import (
     cluster_bars,
@@ -20,6 +28,7 @@ from .heads import head_map, score_ranking
 from .html import trace_html
 from .needle import generations_figure, needle_grid_figure
 from .selection import ais_by_domain, domain_counts, selection_scatter, selector_overlap
+from .sources import step_sources
 from .speed import speed_bars, speed_frame
 from .steps import ais_by_label, head_step_heatmap, step_heatmap
 from .study import arm_differences, composition_map, step_weight_bars, study_forest
@@ -62,14 +71,32 @@ __all__ = [
     "score_ranking",
     "selection_scatter",
     "selector_overlap",
+    "source_arcs",
     "speed_bars",
     "speed_frame",
     "stability_figure",
     "step_bars",
     "step_heatmap",
+    "step_sources",
     "step_weight_bars",
     "study_forest",
     "token_strip",
     "trace_html",
     "word_overlap_map",
 ]
+
+# By name, with those that were registered: (frame, *, title=None) -> Plotly figure.
+FIGURES: Registry[Callable[..., Any]] = Registry(
+    "figure", "airlens.figures", {name: globals()[name] for name in __all__}
+)
+
+
+def __getattr__(name: str) -> Any:
+    # The modules of this package come here too while they are being imported.
+    if not name.startswith("_") and "FIGURES" in globals() and name in FIGURES:
+        return FIGURES[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *FIGURES})

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from airlens.cache import atomic_dir, atomic_file, cache_dir
 from airlens.errors import ModelError
+from airlens.files import atomic_dir, atomic_file, cache_dir
 
 log = logging.getLogger(__name__)
 

@@ -11,20 +11,22 @@ import pandas as pd
 
 from airlens.ablation import DEFAULT_MODE
 from airlens.analysis.ablation_curves import ablation_curves
-from airlens.bundled import data_path
+from airlens.analysis.selection_overlap import overlap
+from airlens.files import data_path
 from airlens.heads import TOP_SHARE, HeadScores
 from airlens.probes import key_value_probes
 from airlens.provenance import provenance
 from airlens.reading.load import load_traces
 from airlens.retrieval import retrieval_scores
-from airlens.selection import Selection, overlap, select
+from airlens.selection import Selection, select
 from airlens.step_influence import Influence, influence
+from airlens.step_sources import Sources, sources
 from airlens.trace import Trace
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-    from airlens.types import Mode
+    from airlens.ablation import Mode
 
 SELECTORS = ("ais", "random", "length", "loss", "entropy", "ais_control")
 
@@ -40,6 +42,7 @@ class DemoSize:
     draws: int = 5
     traces_per_domain: int = 16
     controls: int = 2
+    shown_per_domain: int = 3
 
 
 @dataclass(frozen=True)
@@ -118,9 +121,33 @@ def run_demo(
     return DemoResult(scores, curve, traces, result, chosen, shared, note)
 
 
-def _some_traces(per_domain: int) -> list[Trace]:
-    """The first bundled traces of each domain."""
+def demo_sources(
+    model: TransformerBridge,
+    result: DemoResult,
+    *,
+    per_domain: int = DemoSize.shown_per_domain,
+    controls: int = DemoSize.controls,
+    seed: int = 0,
+    progress: bool = True,
+) -> tuple[list[Trace], Sources]:
+    """The first traces of each domain, and from where the retrieval heads fetch their steps.
+
+    Copies and attention only: one pass for both.
+    """
+    shown = _first(result.traces, per_domain)
+    heads = result.scores.top(TOP_SHARE)
+    options: dict[str, Any] = {"controls": controls, "seed": seed, "progress": progress}
+    return shown, sources(model, shown, heads, **options)
+
+
+def _first(traces: list[Trace], per_domain: int) -> list[Trace]:
+    """The first traces of each domain."""
     groups: dict[str, list[Trace]] = defaultdict(list)
-    for trace in load_traces(data_path("traces.jsonl")):
+    for trace in traces:
         groups[trace.domain].append(trace)
     return [trace for group in groups.values() for trace in group[:per_domain]]
+
+
+def _some_traces(per_domain: int) -> list[Trace]:
+    """The first bundled traces of each domain."""
+    return _first(load_traces(data_path("traces.jsonl")), per_domain)

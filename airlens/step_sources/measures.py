@@ -29,10 +29,10 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from airlens.ablation import as_head_set
-from airlens.cache import atomic_file, atomic_write_text
 from airlens.encode import Long, Template, encode_traces, resolve_template, windows
 from airlens.engine import Engine, choose_engine
 from airlens.errors import ConfigError, DataError
+from airlens.files import atomic_file, atomic_write_text
 from airlens.heads import Head, HeadSet
 from airlens.provenance import provenance
 from airlens.step_influence import CONTROLS, control_sets

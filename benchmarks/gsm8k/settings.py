@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from airlens.bundled import data_path
 from airlens.encode import Template, encode_trace
+from airlens.files import data_path
 from airlens.provenance import fingerprint
 from airlens.reading.load import load_traces
 from airlens.trace import Trace

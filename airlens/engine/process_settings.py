@@ -6,24 +6,15 @@ import ctypes
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING
 
 import torch
 
-from .errors import ConfigError
-
-Precision: TypeAlias = Literal["full", "bf16"]
+if TYPE_CHECKING:
+    from airlens.token_losses import Precision
 
 # mallopt(3): M_TRIM_THRESHOLD, M_MMAP_MAX.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
-
-
-def check_precision(precision: str, engine: str) -> None:
-    """Raise :class:`ConfigError` for an unknown precision, or a low one with the hooks."""
-    if precision not in get_args(Precision):
-        raise ConfigError(f"precision={precision!r}: use one of {', '.join(get_args(Precision))}")
-    if precision != "full" and engine != "fast":
-        raise ConfigError(f"precision={precision!r} needs the fast engine, which does not run here")
 
 
 @contextmanager

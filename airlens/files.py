@@ -1,4 +1,4 @@
-"""Where airlens keeps files, and writing that leaves nothing half-made when a run is killed."""
+"""Where airlens keeps and finds files, and writing that a killed run leaves whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import platformdirs
+
+from .errors import ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,3 +84,23 @@ def atomic_dir(path: str | Path) -> Iterator[Path]:
                 raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def data_path(name: str) -> Path:
+    """The path of a bundled file, in a checkout's ``data/`` or inside an installed wheel.
+
+    Raises:
+        ConfigError: no bundled file has that name.
+    """
+    here = Path(__file__).resolve().parent
+    for folder in (here.parent / "data", here / "_data"):
+        if (folder / name).is_file():
+            return folder / name
+    raise ConfigError(f"airlens has no bundled file {name!r}; reinstall airlens or run `make data`")
+
+
+@lru_cache(maxsize=1)
+def sentences() -> tuple[str, ...]:
+    """The bundled English sentences (values of the key-value probes), in file order."""
+    lines = data_path("sentences.txt").read_text(encoding="utf-8").splitlines()
+    return tuple(line.strip() for line in lines if line.strip())

@@ -1,6 +1,6 @@
 """Run the notebooks, keep their outputs, and check that they are fit to be committed.
 
-``python -m airlens.notebooks`` runs every notebook of ``notebooks/`` from top to bottom and writes
+``python -m tools.run_notebooks`` runs each notebook of ``notebooks/`` from top to bottom and writes
 its outputs back: figures as Plotly data and, where there is a Chromium, as PNG, which is what
 GitHub shows. ``-p name=value`` sets a parameter for the run; a name that the notebook does not have
 is an error. What was run with other parameters than its own is not written back.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import importlib
 import json
 import os
 import re
@@ -20,13 +19,22 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .cache import atomic_write_text
-from .errors import AirlensError, ConfigError, DataError
+from airlens.errors import AirlensError
+from airlens.explorers.notebook_files import (
+    TAG,
+    parse_values,
+    read,
+    tagged,
+    with_parameters,
+    write,
+)
+from airlens.explorers.notebook_files import (
+    parameters as parameters,
+)
 
 FOLDER = Path("notebooks")
 MOST_BYTES = 1_000_000  # GitHub shows nothing of a larger notebook
 LONGEST_CELL = 12  # lines
-TAG = "parameters"
 PLOTLY = "application/vnd.plotly.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -34,70 +42,6 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 class NotebookError(AirlensError, RuntimeError):
     """A notebook that did not run to its end; says which cell and why."""
-
-
-def _nbformat() -> Any:
-    return importlib.import_module("nbformat")  # its functions have no types
-
-
-def read(path: str | Path) -> Any:
-    """A notebook.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    try:
-        return _nbformat().read(str(path), as_version=4)
-    except Exception as error:  # nbformat raises its own kinds, OSError and ValueError
-        raise DataError(f"not a notebook ({error})", file=str(path)) from error
-
-
-def parameters(notebook: Any) -> dict[str, Any]:
-    """Names assigned in the cell tagged ``parameters``, with the values that are literals."""
-    found: dict[str, Any] = {}
-    for cell in _tagged(notebook):
-        for statement in ast.parse(cell.source).body:
-            targets = statement.targets if isinstance(statement, ast.Assign) else []
-            if isinstance(statement, ast.AnnAssign):
-                targets = [statement.target]
-            for target in targets:
-                if isinstance(target, ast.Name):
-                    found[target.id] = _literal(getattr(statement, "value", None))
-    return found
-
-
-def _tagged(notebook: Any) -> list[Any]:
-    return [c for c in notebook.cells if TAG in c.metadata.get("tags", [])]
-
-
-def _literal(node: ast.expr | None) -> Any:
-    try:
-        return ast.literal_eval(node) if node is not None else None
-    except ValueError:
-        return ...
-
-
-def with_parameters(notebook: Any, values: Mapping[str, Any]) -> Any:
-    """The notebook with a cell after its parameters that sets ``values`` (as papermill does).
-
-    Raises:
-        ConfigError: a name that is not among the notebook's parameters.
-    """
-    known = parameters(notebook)
-    unknown = [name for name in values if name not in known]
-    if unknown:
-        names = ", ".join(known) or "none"
-        raise ConfigError(f"no parameter {', '.join(unknown)}; the notebook has: {names}")
-    if not values:
-        return notebook
-    lines = [f"{name} = {value!r}" for name, value in values.items()]
-    cell = _nbformat().v4.new_code_cell(
-        "\n".join(lines), metadata={"tags": ["injected-parameters"]}
-    )
-    cell.id = "injected-parameters"
-    place = notebook.cells.index(_tagged(notebook)[-1]) + 1
-    notebook.cells.insert(place, cell)
-    return notebook
 
 
 def execute(
@@ -203,8 +147,8 @@ def problems(path: str | Path) -> list[str]:
     """What keeps a notebook from being committed; empty if nothing does."""
     notebook = read(path)
     found = []
-    if len(_tagged(notebook)) != 1:
-        found.append(f"{len(_tagged(notebook))} cells are tagged {TAG!r}, not 1")
+    if len(tagged(notebook)) != 1:
+        found.append(f"{len(tagged(notebook))} cells are tagged {TAG!r}, not 1")
     if notebook.metadata.get("kernelspec", {}).get("name") != "python3":
         found.append("no kernelspec python3 in its metadata")
     # nbformat mends ids as it reads.
@@ -240,15 +184,9 @@ def _cell_problems(cell: Any) -> list[str]:
     return found
 
 
-def write(path: str | Path, notebook: Any) -> None:
-    """Write a notebook in one step."""
-    text = _nbformat().writes(notebook)
-    atomic_write_text(path, text if text.endswith("\n") else text + "\n")
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run notebooks and write their outputs back; 1 if one of them failed or is not fit."""
-    parser = argparse.ArgumentParser(prog="python -m airlens.notebooks", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.run_notebooks", description=main.__doc__)
     parser.add_argument("names", nargs="*", type=Path, help="notebooks; default: all")
     parser.add_argument("-p", "--parameter", action="append", default=[], help="name=value")
     parser.add_argument("--check", action="store_true", help="look only, run nothing")
@@ -276,24 +214,6 @@ def _run(path: Path, given: argparse.Namespace) -> list[str]:
         return problems(path)
     except AirlensError as error:
         return [str(error)]
-
-
-def parse_values(texts: Iterable[str]) -> dict[str, Any]:
-    """``name=value`` pairs; a value that is no Python literal is text.
-
-    Raises:
-        ConfigError: no ``=``.
-    """
-    found: dict[str, Any] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise ConfigError(f"{text!r}: write a parameter as name=value")
-        try:
-            found[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            found[name] = value
-    return found
 
 
 if __name__ == "__main__":
