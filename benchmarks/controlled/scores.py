@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from airlens.cache import atomic_file
+from airlens.files import atomic_file
 from airlens.heads import HeadScores, HeadSet, random_heads
 from airlens.model import load_hf, load_model
 from airlens.probes import key_value_probes
