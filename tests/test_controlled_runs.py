@@ -142,7 +142,7 @@ ARMS = [CONTROLLED_ARMS[0], CONTROLLED_ARMS[1], Arm("AIR + prefix weights", "ais
 
 @pytest.fixture
 def setting(tmp_path: Path) -> runs.Controlled:
-    counts = dict.fromkeys(KINDS, 2)
+    counts = {**dict.fromkeys(KINDS, 2), "clean": 10}
     options: dict[str, Any] = {"counts": counts, "test": 2, "n_upper": 1, "epochs": 1, "steps": 2}
     options |= {"probes": 2, "probe_tokens": 1400, "seeds": 1}
     return runs.Controlled(model=str(save_tiny(tmp_path / "m")), **options)
@@ -183,6 +183,6 @@ def test_runs_are_resumed(
     assert made == []
     assert runs_provenance(out)["controlled"]["settings"]["test"] == 2
     assert sum(again["kind_samples"].iloc[1]) == again["n_samples"].iloc[1] > 0
-    assert sum(again["pool_samples"].iloc[0]) == 2 * len(KINDS)
+    assert sum(again["pool_samples"].iloc[0]) == 2 * len(KINDS) + 8
     oracle = again[again["arm"] == "oracle: clean only"].iloc[0]
     assert oracle["kind_labels"][0] >= oracle["n_labels"] / 2

@@ -155,7 +155,9 @@ def arm_differences(table: pd.DataFrame, *, title: str | None = None) -> go.Figu
     Bars are 95 % intervals over seeds and problems, each arm alone; a filled dot is decided after
     Holm's correction over the arms. Without an interval (fewer than two seeds) the dot is open.
     """
-    need(table, ("arm", "against", "difference", "lo", "hi", "decided"), "arm_differences")
+    need(
+        table, ("arm", "against", "difference", "lo", "hi", "n_seeds", "decided"), "arm_differences"
+    )
     if table.empty:
         return no_data(title or "Accuracy after training", "no arm was run beside random selection")
     against = str(table["against"].mode().iloc[0])

@@ -16,7 +16,7 @@ import pandas as pd
 
 from airlens.errors import DataError
 
-from .paired_runs import difference_rows, paired_runs
+from .paired_runs import LEAST_SEEDS, difference_rows, paired_runs
 from .study import Arm
 
 CONTROLLED_FOLDER = "results/controlled_study"  # in the folder of bundled data
@@ -172,12 +172,13 @@ def verdict(differences: pd.DataFrame, arm: str) -> str:
         return f"{arm}: not run beside {REFERENCE} selection."
     row = rows.iloc[0]
     what = "accuracy" if row["measure"] == "accuracy" else "NLL"
-    size = f"{row['difference']:+.3f} [{row['lo']:+.3f}, {row['hi']:+.3f}], {row['n_seeds']} seeds"
-    beside = f"{arm} against {row['against']}: {what} {size}"
+    beside = f"{arm} against {row['against']}: {what} {row['difference']:+.3f}"
+    if not np.isfinite(row["p"]):
+        few = f"{row['n_seeds']} of at least {LEAST_SEEDS} seeds"
+        return f"{beside}; not decided: too few seeds, {few}."
+    beside += f" [{row['lo']:+.3f}, {row['hi']:+.3f}], {row['n_seeds']} seeds"
     if row["decided"]:
         return f"{beside}; decided (Holm p = {row['p_holm']:.3g})."
-    if not np.isfinite(row["p"]):
-        return f"{beside}; not decided: too few seeds for an interval over seeds."
     seen = f"differences from {row['smallest_seen']:.3f} on would be seen"
     if not np.isfinite(row["seeds_needed"]):
         return f"{beside}; not decided: {seen}, this one needs more problems, not only seeds."

@@ -22,8 +22,7 @@ from airlens.step_influence import Influence
 from airlens.trace import Trace
 from airlens.training.controlled_study import UNTRAINED, schedule
 from airlens.training.examples import Example, training_examples
-from airlens.training.step_weights import step_weights
-from airlens.training.study import Arm, append_run, choose, finished
+from airlens.training.study import Arm, append_run, arm_weights, choose, finished
 
 from .answers import Exam, make_exam, take
 from .pool import CLEAN, KINDS, held_out, make_pool
@@ -144,7 +143,7 @@ def one_run(
     material.student.restart()
     losses = [float("nan")]
     if arm is not None:
-        weights = _weights(setting, arm, scores, seed)
+        weights = arm_weights(arm, scores, seed, setting.prefix)
         chosen = [material.pool[name] for name in ids]
         examples = training_examples(material.tokenizer, chosen, weights, template="plain")
         batches = [(e, material.tokens[name]) for e, name in zip(examples, ids, strict=True)]
@@ -194,16 +193,3 @@ def train(
             optimizer.zero_grad()
             losses.append(float(loss.detach()))
     return losses
-
-
-def _weights(setting: Controlled, arm: Arm, scores: Influence, seed: int) -> Any:
-    if arm.scheme is None:
-        return None
-    return step_weights(
-        scores.steps,
-        arm.scheme,
-        tokens=scores.tokens,
-        prefix=setting.prefix,
-        shuffle=seed if arm.shuffled else None,
-        source=scores.provenance,
-    )

@@ -18,8 +18,8 @@ from airlens.training.train import TrainSettings, fine_tune
 
 from .settings import Setting, problems
 
-ROWS, WIDE, INNER = 512, 576, 1536  # a projection of SmolLM2-135M on a batch of training
-REPEATS = 8
+ROWS, WIDE, INNER = 256, 576, 1536  # a projection of SmolLM2-135M on a batch of training
+REPEATS = 3
 
 
 def bf16_is_faster(device: str) -> bool:

@@ -30,10 +30,10 @@ from airlens.training.evaluate import (
     per_token,
     score_answers,
 )
-from airlens.training.step_weights import step_weights
 from airlens.training.study import (
     Arm,
     append_run,
+    arm_weights,
     choose,
     finished,
     runs_provenance,
@@ -156,7 +156,7 @@ def one_run(
             model,
             [t for t in pool if t.id in set(ids)],
             tokenizer=tokenizer,
-            weights=_weights(arm, folder, seed),
+            weights=arm_weights(arm, Influence.load(folder), seed),
             settings=TrainSettings(
                 lr=setting.lr,
                 epochs=setting.epochs,
@@ -192,19 +192,6 @@ def one_run(
         row["accuracy"] = accuracy(score_answers(written, test))["accuracy"]
     row["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return {**row, "seconds": round(time.monotonic() - started, 1)}
-
-
-def _weights(arm: Arm, folder: Path, seed: int) -> Any:
-    if arm.scheme is None:
-        return None
-    scores = Influence.load(folder)
-    return step_weights(
-        scores.steps,
-        arm.scheme,
-        tokens=scores.tokens,
-        shuffle=seed if arm.shuffled else None,
-        source=scores.provenance,
-    )
 
 
 def _score_key(setting: Setting, pool: list[Trace]) -> str:
