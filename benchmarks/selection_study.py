@@ -1,6 +1,7 @@
 """Does it pay? Fine-tune on every selection and weighting, and measure held-out problems.
 
     python benchmarks/selection_study.py --setting controlled
+    python benchmarks/selection_study.py --setting controlled --report
     python benchmarks/selection_study.py --setting cpu
     python benchmarks/selection_study.py --setting gsm8k-20
     python benchmarks/selection_study.py --setting gpu --dry-run --device h100
@@ -19,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from controlled import report as controlled_report
 from controlled import runs as controlled_runs
 from gsm8k import costs, precision, runs
 from gsm8k.settings import SETTINGS, Setting, problems
@@ -35,6 +37,9 @@ def main() -> None:
     """Run what has not been run."""
     args = _arguments()
     if args.setting == CONTROLLED.name:
+        if args.report:
+            print(controlled_report.report(args.out or CONTROLLED_OUT))
+            return
         arms = [arm_named(n, CONTROLLED_ARMS) for n in args.arm] if args.arm else CONTROLLED_ARMS
         setting = replace(CONTROLLED, **_changes(args, ("lr", "steps", "seeds", "epochs")))
         controlled_runs.run_all(setting, arms, args.out or CONTROLLED_OUT, args.work)
@@ -91,6 +96,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="optimizer steps an epoch")
     parser.add_argument("--lr", type=float, help="learning rate")
     parser.add_argument("--seeds", type=int, help="runs of an arm")
+    parser.add_argument("--report", action="store_true", help="tables of the controlled study")
     parser.add_argument("--dry-run", action="store_true", help="say what it would cost")
     parser.add_argument("--device", choices=costs.DEVICES, default="h100", help="of --dry-run")
     parser.add_argument("--parameters", type=float, help="of a model not at hand, for --dry-run")

@@ -19,7 +19,7 @@ from airlens.training.study import Arm, append_run, read_runs, runs_provenance
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 
-from controlled import answers, runs, student
+from controlled import answers, report, runs, student
 from controlled.pool import KINDS, held_out
 
 
@@ -184,5 +184,9 @@ def test_runs_are_resumed(
     assert runs_provenance(out)["controlled"]["settings"]["test"] == 2
     assert sum(again["kind_samples"].iloc[1]) == again["n_samples"].iloc[1] > 0
     assert sum(again["pool_samples"].iloc[0]) == 2 * len(KINDS) + 8
+    text = report.report(out)
+    assert "4 runs" in text
+    assert "not decided: too few seeds" in text
+    assert set(pd.read_csv(tmp_path / "differences.csv")["part"]) == {"same", "longer", "other"}
     oracle = again[again["arm"] == "oracle: clean only"].iloc[0]
     assert oracle["kind_labels"][0] >= oracle["n_labels"] / 2
