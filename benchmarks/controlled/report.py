@@ -20,7 +20,7 @@ MEASURES = ("accuracy", "nll")
 
 
 def tables(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """By name: ``results``, ``differences`` (every measure and part of the test), ``composition``."""
+    """By name: ``results``, ``differences`` (by measure and part of the test), ``composition``."""
     parts = [differences_table(runs, measure, part) for measure in MEASURES for part in PARTS]
     return {
         "results": results_table(runs),
