@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
-from .errors import ConfigError
+from .errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,6 +63,38 @@ def write_tables(
     text = json.dumps(provenance, ensure_ascii=False, indent=1)
     atomic_write_text(folder / "provenance.json", text + "\n")
     return folder
+
+
+def save_tables(
+    folder: str | Path, tables: Mapping[str, pd.DataFrame], provenance: Mapping[str, Any]
+) -> Path:
+    """Write each table to ``folder`` as Parquet, and the provenance as JSON."""
+    folder = Path(folder)
+    for name, table in tables.items():
+        with atomic_file(folder / f"{name}.parquet") as temporary:
+            table.to_parquet(temporary, index=False)
+    text = json.dumps(provenance, ensure_ascii=False, indent=1)
+    atomic_write_text(folder / "provenance.json", text)
+    return folder
+
+
+def load_tables(
+    folder: str | Path, names: Iterable[str], what: str
+) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+    """Read what :func:`save_tables` wrote: the tables of these names, and the provenance.
+
+    Raises:
+        DataError: a file is missing or unreadable; ``what`` names the thing that was expected.
+    """
+    import pandas as pd
+
+    folder = Path(folder)
+    try:
+        tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in names}
+        note = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"not {what} ({error})", file=str(folder)) from error
+    return tables, note
 
 
 @contextmanager

@@ -121,7 +121,7 @@ class Registry(Mapping[str, T], Generic[T]):
             ConfigError: there is none; the message lists the names there are.
         """
         if name not in self:
-            raise ConfigError(f"{self.kind} {name!r}: {self._there_are(also)}")
+            raise ConfigError(f"{self.kind}={name!r}: {self._there_are(also)}")
         return self[name]
 
     def _there_are(self, also: tuple[str, ...] = ()) -> str:

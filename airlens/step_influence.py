@@ -21,7 +21,6 @@ of random heads (``ais_control_std`` their standard deviation), NaN without cont
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +32,7 @@ import pandas as pd
 from .ablation import DEFAULT_MODE, MeanZ, Mode, as_head_set, mean_z
 from .encode import EncodedTrace, Long, Template, encode_traces, resolve_template
 from .errors import ConfigError, DataError
-from .files import atomic_file, atomic_write_text
+from .files import load_tables, save_tables
 from .heads import HeadSet, random_heads
 from .provenance import provenance
 from .token_losses import Engine, Precision, fast_engine, trace_losses
@@ -67,7 +66,7 @@ CONTROL_COLUMNS = ["id", "draw", "loss_control", "ais_control"]
 
 @dataclass(frozen=True)
 class Influence:
-    """What ablating the heads does to every token, step and sample, as tidy tables.
+    """The effect of ablating the heads on every token, step and sample, as tidy tables.
 
     All losses are mean token NLL in nats; ``ref`` is the ablated model, ``control`` the mean over
     draws of random heads. See the column lists of this module.
@@ -88,13 +87,8 @@ class Influence:
 
     def save(self, folder: str | Path) -> Path:
         """Write the tables as Parquet and the provenance as JSON into ``folder``."""
-        folder = Path(folder)
-        for name in TABLES:
-            with atomic_file(folder / f"{name}.parquet") as temporary:
-                getattr(self, name).to_parquet(temporary, index=False)
-        text = json.dumps(self.provenance, ensure_ascii=False, indent=1)
-        atomic_write_text(folder / "provenance.json", text)
-        return folder
+        tables = {name: getattr(self, name) for name in TABLES}
+        return save_tables(folder, tables, self.provenance)
 
     @classmethod
     def load(cls, folder: str | Path) -> Influence:
@@ -103,12 +97,7 @@ class Influence:
         Raises:
             DataError: a file is missing or unreadable.
         """
-        folder = Path(folder)
-        try:
-            tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
-            note = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DataError(f"not a saved influence ({error})", file=str(folder)) from error
+        tables, note = load_tables(folder, TABLES, "a saved influence")
         return cls(**tables, provenance=note)
 
 
@@ -271,7 +260,7 @@ def tables(
 
 
 def _token_table(encoded: Sequence[EncodedTrace], losses: Sequence[TraceLoss]) -> pd.DataFrame:
-    """All tokens in one table, made at once: a frame a trace costs more than a small model."""
+    """All tokens in one table, built at once: a DataFrame per trace would cost more time."""
     if not encoded:
         return pd.DataFrame(columns=TOKEN_COLUMNS)
     counts = [e.n_response for e in encoded]
@@ -333,6 +322,11 @@ def summary(loss: TraceLoss, where: np.ndarray, floor: float) -> dict[str, Any]:
     """Token count and losses of the tokens in the mask ``where`` (bool [n]).
 
     Means are taken in float64, so that step sums add up to the sample's.
+
+    >>> loss = TraceLoss(*(np.array(x) for x in ([1.0, 3.0], [0.5, 0.5], [1.5, 3.5], [[1.0, 4.0]])))
+    >>> found = summary(loss, np.array([True, True]), FLOOR)
+    >>> found["ais"], found["ais_control"]  # (2.5 - 2) / 2, for random heads too
+    (0.25, 0.25)
     """
     base = _mean_of(loss.base[where])
     ref = _mean_of(loss.ref[where])

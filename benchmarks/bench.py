@@ -26,8 +26,8 @@ from variants import OutputAttentions, TwoModels, hooks_passes
 import airlens as al
 from airlens.encode import Window, encode_trace, windows
 from airlens.engine import choose_engine
+from airlens.engine.fast_losses import score_fast
 from airlens.engine.process_settings import matmul_precision
-from airlens.engine.score import score_fast
 from airlens.heads import HeadSet, random_heads
 from airlens.provenance import provenance
 

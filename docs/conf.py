@@ -82,7 +82,7 @@ def known_name(app, env, node, contnode):
         )
         if found is not None:
             return found
-    # "…/trust.py:docstring of airlens.trust.agreement": names of that module are known.
+    # "…/agreement.py:docstring of airlens.….agreement": names of that module are known.
     described = str(get_source_line(node)[0]).rpartition("docstring of ")[2].split(".")
     scopes = ["", "airlens", *(".".join(described[:n]) for n in range(2, len(described)))]
     return contnode if any(_exists(f"{scope}.{target}".lstrip(".")) for scope in scopes) else None

@@ -36,14 +36,20 @@ def links(name: str) -> list[tuple[str, str, str]]:
     return found
 
 
+def _ask(command: list[str]) -> str:
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    return found.stdout.strip()
+
+
 def main(arguments: list[str]) -> int:
     """Print the links; 1 if it is not known where the repository lies."""
     ask = ["git", "-C", str(ROOT), "remote", "get-url", "origin"]
     try:
-        address = arguments[0] if arguments else subprocess.check_output(ask, text=True).strip()
+        address = arguments[0] if arguments else _ask(ask)
         name = repository(address)
     except (subprocess.CalledProcessError, FileNotFoundError, ValueError) as error:
-        sys.stderr.write(f"no address of a GitHub repository ({error}); give OWNER/REPO\n")
+        reason = getattr(error, "stderr", None) or str(error)
+        sys.stderr.write(f"which repository? {reason.strip()}; give OWNER/REPO\n")
         return 1
     for notebook, binder, colab in links(name):
         sys.stdout.write(f"{notebook}\n  {binder}\n  {colab}\n")

@@ -191,11 +191,11 @@ def test_taken_and_unknown_names_list_what_there_is(kind: str) -> None:
 def test_unknown_names_in_the_functions_that_take_them(
     llama: Any, probes: al.ProbeSet, traces: list[al.Trace]
 ) -> None:
-    with pytest.raises(ConfigError, match="mode 'nothing': use one of uniform, zero, mean"):
+    with pytest.raises(ConfigError, match="mode='nothing': use one of uniform, zero, mean"):
         al.influence(llama, traces, HEADS, mode="nothing", progress=False)
-    with pytest.raises(ConfigError, match="detector 'nothing': use one of retrieval, "):
+    with pytest.raises(ConfigError, match="detector='nothing': use one of retrieval, "):
         al.detect(llama, probes, "nothing")
-    with pytest.raises(ConfigError, match="splitter 'nothing': use one of regex, auto"):
+    with pytest.raises(ConfigError, match="splitter='nothing': use one of regex, auto"):
         al.split_steps(RESPONSE, "nothing")
     with pytest.raises(ConfigError, match="by='nothing': use random, ais, "):
         al.select(pd.DataFrame({"id": ["a"], "domain": ""}), by="nothing")

@@ -21,10 +21,10 @@ from tqdm.auto import tqdm
 from airlens.ablation import DEFAULT_MODE, MeanZ, Mode, mean_z
 from airlens.encode import EncodedTrace, Long, Template, encode_trace, resolve_template, windows
 from airlens.engine import Engine, choose_engine
-from airlens.engine.model import fast_model
+from airlens.engine.fast_losses import CPU_TOKENS, GPU_TOKENS
+from airlens.engine.fast_model import fast_model
 from airlens.engine.packing import pack
-from airlens.engine.per_head import attribution_row, exact_row
-from airlens.engine.score import CPU_TOKENS, GPU_TOKENS
+from airlens.engine.single_head_passes import attribution_row, exact_row
 from airlens.errors import ConfigError, DataError
 from airlens.files import atomic_file, atomic_write_text
 from airlens.heads import Head, HeadSet

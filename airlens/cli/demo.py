@@ -42,7 +42,7 @@ def demo(
         if not (json or quiet):
             typer.echo(text, err=True)
 
-    say(f"0/4 loading {model}")
+    say(f"0/5 loading {model}")
     bridge = load_model(model, device=device, dtype=dtype)
     result = run_demo(
         bridge,
@@ -53,8 +53,9 @@ def demo(
         say=say,
     )
     demo_report(result).write(out)
-    shown, found = demo_sources(bridge, result, seed=seed, progress=not (quiet or json))
-    write_page(result.influence, found, shown, result.scores, page)
+    say("5/5 reading from where the heads fetch, and writing the page")
+    some, found = demo_sources(bridge, result, seed=seed, progress=not (quiet or json))
+    write_page(result.influence, found, some, result.scores, page)
     summary = result.summary()
     if json:
         files = {"report": str(out), "page": str(page)}
@@ -62,6 +63,6 @@ def demo(
         return
     width = max(map(len, summary))
     for name, value in summary.items():
-        shown = f"{value:.3f}" if isinstance(value, float) else str(value)
-        typer.echo(f"  {name:<{width}}  {shown}")
+        text = f"{value:.3f}" if isinstance(value, float) else str(value)
+        typer.echo(f"  {name:<{width}}  {text}")
     typer.echo(f"report: {out.resolve()}\npage to click in: {page.resolve()}")

@@ -94,7 +94,7 @@ def page(
         "template": template,
         "progress": not quiet,
     }
-    result = influence(bridge, chosen, critical, mode=mode, **shared)  # type: ignore[arg-type]
+    result = influence(bridge, chosen, critical, mode=mode, **shared)
     measures: list[Measure] = ["copies", "attention", *(["knockout"] if knockout else [])]  # type: ignore[list-item]
     found = sources(bridge, chosen, critical, measures=measures, **shared)
     alone = _alone(bridge, chosen, critical, mode, template, not quiet) if single_heads else None

@@ -1,4 +1,4 @@
-"""What each head alone does to the tokens and steps of one trace, exactly."""
+"""Exact effect of ablating each head alone on the tokens and steps of one trace."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pandas as pd
 from airlens.ablation import DEFAULT_MODE, Mode, as_head_set, mean_z
 from airlens.encode import Template, Window, encode_trace, windows
 from airlens.engine import choose_engine
-from airlens.engine.model import fast_model
+from airlens.engine.fast_model import fast_model
 from airlens.engine.packing import pack
-from airlens.engine.per_head import attribution_row
+from airlens.engine.single_head_passes import attribution_row
 from airlens.errors import ConfigError
 from airlens.heads import Head, HeadSet
 from airlens.token_losses import token_losses
@@ -76,7 +76,7 @@ def step_attribution(
 ) -> np.ndarray:
     """Estimate, fp32 [L, H], of the rise of a step's summed NLL (nats) by ablating each head alone.
 
-    One backward pass for all heads, see :func:`airlens.engine.per_head.attribution_row`.
+    One backward pass for all heads, see :func:`airlens.engine.single_head_passes.attribution_row`.
 
     Raises:
         ConfigError: the step has no token, or the fast engine cannot run on this model.

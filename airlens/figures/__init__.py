@@ -14,6 +14,7 @@ from typing import Any
 from airlens.registry import Registry
 
 from .ablation import ablation_curve
+from .agreement import agreement_figure, detector_curves, mirror_figure, stability_figure
 from .arcs import source_arcs
 from .attention import answer_attention_map
 from .corpus import (
@@ -28,13 +29,13 @@ from .heads import head_map, score_ranking
 from .html import trace_html
 from .needle import generations_figure, needle_grid_figure
 from .selection import ais_by_domain, domain_counts, selection_scatter, selector_overlap
+from .source_truth import source_truth
 from .sources import step_sources
 from .speed import speed_bars, speed_frame
 from .steps import ais_by_label, head_step_heatmap, step_heatmap
 from .study import arm_differences, composition_map, step_weight_bars, study_forest
 from .tokens import next_token_bars
 from .trace import step_bars, token_strip
-from .trust import agreement_figure, detector_curves, mirror_figure, stability_figure
 from .validity import (
     auroc_forest,
     correlation_strip,
@@ -72,6 +73,7 @@ __all__ = [
     "selection_scatter",
     "selector_overlap",
     "source_arcs",
+    "source_truth",
     "speed_bars",
     "speed_frame",
     "stability_figure",

@@ -98,11 +98,11 @@ def run_demo(
     """
     size = size or DemoSize()
     tokenizer = model.tokenizer
-    say(f"1/4 scoring every head on {size.probes} key-value probes")
+    say(f"1/5 scoring every head on {size.probes} key-value probes")
     probes = key_value_probes(tokenizer, size.probes, size.probe_tokens, seed)
     scores = retrieval_scores(model, probes, progress=progress)
     top = scores.top(TOP_SHARE)
-    say("2/4 ablating the top heads, and random ones, on fresh probes")
+    say("2/5 ablating the top heads, and random ones, on fresh probes")
     fresh = key_value_probes(tokenizer, size.curve_probes, size.curve_tokens, seed + 1)
     ks = sorted({1, 2, 4, 8, len(top)} & set(range(1, len(top) + 1)))
     curve = ablation_curves(
@@ -110,11 +110,11 @@ def run_demo(
         seed=seed, groups=("top", "random"), progress=progress,
     )  # fmt: skip
     traces = _some_traces(size.traces_per_domain)
-    say(f"3/4 scoring every token, step and sample of {len(traces)} traces")
+    say(f"3/5 scoring every token, step and sample of {len(traces)} traces")
     result = influence(
         model, traces, top, mode=mode, controls=size.controls, seed=seed, progress=progress
     )
-    say("4/4 selecting, and writing the report")
+    say("4/5 selecting, and writing the report")
     chosen = select(result.samples, "ais", 0.2, within="domain", seed=seed)
     shared = overlap(result.samples, SELECTORS, (0.2,), within="domain", seed=seed)
     note = provenance(model, mode=mode, seed=seed, size=vars(size), heads=top.names())

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from airlens.encode import Window
-from airlens.engine.attention import Call, Plan
-from airlens.engine.model import FastModel, fast_model
+from airlens.engine.fast_losses import CPU_TOKENS, GPU_TOKENS, row_losses, scored_rows
+from airlens.engine.fast_model import FastModel, fast_model
+from airlens.engine.packed_attention import Call, Plan
 from airlens.engine.packing import Pack, Segment, pack, to_device
-from airlens.engine.score import CPU_TOKENS, GPU_TOKENS, row_losses, scored_rows
 from airlens.heads import Head, HeadSet
 
 from .hook_reading import Reader, Reading, Span
@@ -38,7 +38,7 @@ def read_attention(
     max_tokens_per_batch: int | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> list[Reading]:
-    """Where the heads look: what :func:`.hook_reading.read_attention` gives, faster."""
+    """Attention of the heads by source; result as :func:`.hook_reading.read_attention`, faster."""
     fast = fast_model(model)
     found: dict[int, Reading] = {}
     for row in pack([s.window.tokens for s in stretches], _budget(fast, max_tokens_per_batch)):
@@ -96,7 +96,7 @@ def knocked_out(
     max_tokens_per_batch: int | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What :func:`airlens.step_sources.hook_reading.knocked_out` gives, faster."""
+    """NLL under knockouts; result as :func:`.hook_reading.knocked_out`, faster."""
     fast = fast_model(model)
     base_row = pack([window.tokens], 0)[0]
     layer = min((h.layer for heads in head_sets for h in heads), default=0)

@@ -18,7 +18,6 @@ What counts as a source, and the attention sink reported apart, is ours: see
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +31,7 @@ from airlens.ablation import as_head_set
 from airlens.encode import Long, Template, encode_traces, resolve_template, windows
 from airlens.engine import Engine, choose_engine
 from airlens.errors import ConfigError, DataError
-from airlens.files import atomic_file, atomic_write_text
+from airlens.files import load_tables, save_tables
 from airlens.heads import Head, HeadSet
 from airlens.provenance import provenance
 from airlens.step_influence import CONTROLS, control_sets
@@ -89,13 +88,8 @@ class Sources:
 
     def save(self, folder: str | Path) -> Path:
         """Write the tables as Parquet and the provenance as JSON into ``folder``."""
-        folder = Path(folder)
-        for name in TABLES:
-            with atomic_file(folder / f"{name}.parquet") as temporary:
-                getattr(self, name).to_parquet(temporary, index=False)
-        text = json.dumps(self.provenance, ensure_ascii=False, indent=1)
-        atomic_write_text(folder / "provenance.json", text)
-        return folder
+        tables = {name: getattr(self, name) for name in TABLES}
+        return save_tables(folder, tables, self.provenance)
 
     @classmethod
     def load(cls, folder: str | Path) -> Sources:
@@ -104,17 +98,19 @@ class Sources:
         Raises:
             DataError: a file is missing or unreadable.
         """
-        folder = Path(folder)
-        try:
-            tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
-            note = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DataError(f"not saved sources ({error})", file=str(folder)) from error
+        tables, note = load_tables(folder, TABLES, "saved sources")
         return cls(**tables, provenance=note)
 
 
 class Ask(NamedTuple):
-    """What is measured of each trace."""
+    """What is measured of each trace.
+
+    Attributes:
+        sets: sets of heads whose attention is read, the critical ones first.
+        blocked: sets of heads from which sources are hidden; none for no knockout.
+        screen: as in :func:`sources`.
+        budget: tokens of a pass, None for the engine's own choice.
+    """
 
     sets: list[HeadSet]
     blocked: list[HeadSet]
@@ -185,7 +181,7 @@ def sources(
     chosen = choose_engine(model, engine)
     knockout = "knockout" in measures
     ask = Ask(sets, blocked if knockout else [], screen, max_tokens_per_batch)
-    tables = _tables(_measure(model, units, ask, chosen, long, progress), measures)
+    tables = _tables(read_traces(model, units, ask, chosen, long, progress), measures)
     note = provenance(
         model,
         heads=heads.names(),
@@ -214,7 +210,7 @@ def _unique(traces: list[Trace]) -> list[Trace]:
     return traces
 
 
-def _measure(
+def read_traces(
     model: TransformerBridge,
     units: Sequence[Units],
     ask: Ask,
@@ -222,7 +218,7 @@ def _measure(
     long: Long,
     progress: bool,
 ) -> Iterator[Read]:
-    """What the heads read in each trace, and what a knockout costs."""
+    """What each set of heads reads in each trace, and what a knockout costs it."""
     module: Any = fast_reading if engine == "fast" else hook_reading
     limit = int(model.cfg.n_ctx)
     parts = [[stretch_of(u, w) for w in windows(u.encoded, limit, long)] for u in units]

@@ -268,7 +268,7 @@ def _summary(runs: pd.DataFrame, reference: pd.DataFrame) -> dict[str, Any]:
 
 
 def weights_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """What step weights add: the paired difference to the same data without them, and shuffled.
+    """Effect of step weights: paired difference to the same data unweighted, and shuffled.
 
     Returns:
         setting, budget, arm (with step weights), against (the same data plain, or with its weights

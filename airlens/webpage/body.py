@@ -27,7 +27,7 @@ PAPERS = (
     ("AttentionInfluence", "2505.07293", "the score over a corpus"),
     ("Retrieval heads", "2404.15574", "what a retrieval head is"),
 )
-HEADS_SHOWN = 6
+HEADS_SHOWN = 3
 
 
 def escape(text: object) -> str:
@@ -82,7 +82,8 @@ def _header(title: str, result: Influence, sources: Sources | None, traces: Sequ
     lede = (
         f"{_count(len(traces), 'trace')} read through {_count(len(heads), 'attention head')}"
         + (f" of {total}" if total else "")
-        + f" ({names}), beside as many random heads."
+        + f" ({names}), ablation {note.get('mode', DASH)}"
+        + (", beside as many random heads." if note.get("controls") else ".")
     )
     facts = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(aside)}</small></dd></div>"

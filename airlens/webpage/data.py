@@ -78,7 +78,7 @@ def index_data(
         "traces": len(frame),
         "colours": colours_of(result.tokens),
         "measures": measures_of(sources),
-        "text": {"legend": _legend(result, controls), "hint": _hint(sources)},
+        "text": {"legend": _legend(controls), "hint": _hint(sources)},
         "map": None if scores is None else _head_map(scores, heads),
         "heads": list(heads),
         "controls": controls,
@@ -105,10 +105,9 @@ def trace_data(
     text = text_traits(answer, steps)
     prompt: list[Piece] = []
     found: Traits = {"alone": None, "measures": {}, "units": []}
-    if sources is not None and (units := _of(sources.units, trace.id)) is not None and len(units):
-        whole, pairs, events = (
-            _of(table, trace.id) for table in (sources.tokens, sources.pairs, sources.events)
-        )
+    if sources is not None and (sources.units["id"] == trace.id).any():
+        tables = (sources.units, sources.tokens, sources.pairs, sources.events)
+        units, whole, pairs, events = (_of(table, trace.id) for table in tables)
         prompt = prompt_pieces(units, whole)
         text = with_prompt(text, prompt, units) | event_traits(prompt, answer, whole, events)
         found |= _source_data(units, pairs, [m["name"] for m in measures_of(sources)])
@@ -211,9 +210,8 @@ def _any(frame: pd.DataFrame, column: str) -> bool:
     return column in frame and bool(frame[column].notna().any())
 
 
-def _legend(result: Influence, controls: bool) -> str:
-    random = ", random heads in grey" if controls else ""
-    return f"margin: AIS of the step{random}; ablation: {result.provenance.get('mode', '?')}"
+def _legend(controls: bool) -> str:
+    return "margin: AIS, random heads in grey" if controls else "margin: AIS"
 
 
 def _hint(sources: Sources | None) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from airlens.figures.text import clean
 
-_UNSAFE = {char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
+_UNSAFE = str.maketrans({char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"})
 
 
 def script_json(value: Any) -> str:
@@ -26,7 +26,7 @@ def script_json(value: Any) -> str:
         ValueError: NaN or infinity, which JSON has not.
     """
     text = clean(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
-    return text.translate(str.maketrans(_UNSAFE))
+    return text.translate(_UNSAFE)
 
 
 def packed_json(value: Any) -> str:

@@ -71,6 +71,7 @@ def _directive(dotted: str) -> str:
 def _page(room: str, names: list[str]) -> str:
     module = sys.modules.get(f"airlens.{room}")
     about = _ROOT_TEXT if room == CORE else (inspect.getdoc(module) or "") if module else ""
+    about = about.split("\nMay import:")[0]
     if room in ("figures", "errors"):
         about = first_sentence(about)
     heading = room.replace("_", " ").capitalize()

@@ -116,12 +116,13 @@ def files_table(rooms: Mapping[str, Room]) -> str:
         room = rooms[name]
         users = sorted(n for n, other in rooms.items() if name in other.imports)
         parts.append(f"### {name}\n")
+        parts.append(f"{_cell(room.about)}\n")
         parts.append(
             f"{len(room.modules)} files, {room.lines:,} lines. Imports: {_list(room.imports)}. "
             f"Imported by: {_list(users)}.\n"
         )
         parts.append("| file | lines | what it is |\n|---|--:|---|")
-        for module in room.modules:
+        for module in room.in_reading_order():
             path = module.path.relative_to(ROOT)
             parts.append(f"| `{path}` | {module.lines} | {_cell(module.about)} |")
         parts.append("")

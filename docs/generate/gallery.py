@@ -29,11 +29,11 @@ LINES = 3  # of a long cell, the last ones are shown
 
 # The pages, by what a figure is about; the module of `airlens.figures` it lives in decides.
 PAGES = {
-    "heads": ("Heads", ["heads", "attention", "needle", "trust", "emergence"]),
+    "heads": ("Heads", ["heads", "attention", "needle", "agreement", "emergence"]),
     "ablation": ("Ablation", ["ablation", "tokens", "speed"]),
-    "traces": ("Traces and steps", ["trace", "html", "steps"]),
+    "traces": ("Traces and steps", ["trace", "html", "steps", "sources", "arcs"]),
     "selection": ("Selection and training", ["selection", "corpus", "study"]),
-    "validity": ("What the score reacts to", ["validity"]),
+    "validity": ("What the score reacts to", ["validity", "source_truth"]),
 }
 OTHER = "selection"
 
@@ -61,14 +61,25 @@ THROUGH = {
 FROM_RUN = {
     "step_heatmap": (
         'result = al.Influence.load("docs/gallery_run")\nal.figures.step_heatmap(result.steps)',
-        lambda run: al.figures.step_heatmap(run.steps),
+        lambda: al.figures.step_heatmap(al.Influence.load(RUN).steps),
     ),
     "domain_counts": (
+        'result = al.Influence.load("docs/gallery_run")\n'
         'chosen = al.select(result.samples, by="ais", top=0.3, within=None)\n'
         "al.figures.domain_counts(chosen.samples)",
-        lambda run: al.figures.domain_counts(
-            al.select(run.samples, by="ais", top=0.3, within=None).samples
+        lambda: al.figures.domain_counts(
+            al.select(al.Influence.load(RUN).samples, by="ais", top=0.3, within=None).samples
         ),
+    ),
+    "step_sources": (
+        'found = al.Sources.load("docs/gallery_run/sources")\n'
+        'al.figures.step_sources(found.pairs, "copies", found.units)',
+        lambda: al.figures.step_sources(_sources().pairs, "copies", _sources().units),
+    ),
+    "source_arcs": (
+        'found = al.Sources.load("docs/gallery_run/sources")\n'
+        "al.figures.source_arcs(found.pairs, found.units)",
+        lambda: al.figures.source_arcs(_sources().pairs, _sources().units),
     ),
 }
 
@@ -86,6 +97,10 @@ class Example:
     code: str
     html: str
     source: str
+
+
+def _sources() -> al.Sources:
+    return al.Sources.load(RUN / "sources")
 
 
 def figure_names() -> list[str]:
@@ -126,9 +141,8 @@ def examples() -> dict[str, Example]:
                 code = THROUGH[name][1] if name in through else last_lines(source)
                 link = f"[{heading}](../notebooks/{path.name})"
                 found[name], length[name] = Example(code, html, f"From {link}."), size
-    run = al.Influence.load(RUN)
     for name, (code, draw) in FROM_RUN.items():
-        html = _live(draw(run).to_json(), name)
+        html = _live(draw().to_json(), name)
         found[name] = Example(
             code, html, "From `docs/gallery_run`, a small run on the default model."
         )

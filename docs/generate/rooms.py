@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,12 +24,26 @@ def room_of(module: str) -> str:
 
 @dataclass
 class Module:
-    """One file: its dotted name, its number of lines, and the first sentence of its docstring."""
+    """One file.
+
+    Attributes:
+        name: dotted.
+        path: of the file.
+        lines: how many it has.
+        doc: its docstring.
+        needs: the files of its own room that it imports, by dotted name.
+    """
 
     name: str
     path: Path
     lines: int
-    about: str
+    doc: str
+    needs: set[str] = field(default_factory=set)
+
+    @property
+    def about(self) -> str:
+        """The first sentence of its docstring."""
+        return first_sentence(self.doc)
 
 
 @dataclass
@@ -44,6 +59,29 @@ class Room:
         """Lines of all its files."""
         return sum(module.lines for module in self.modules)
 
+    @property
+    def about(self) -> str:
+        """What its `__init__` says it is; what imports what is drawn from the imports instead."""
+        own = (
+            [m.doc for m in self.modules if m.path.name == "__init__.py"]
+            if self.name != CORE
+            else []
+        )
+        text = own[0] if own else ""
+        return re.split(r"\n(?=May import:)", text)[0].strip()
+
+    def in_reading_order(self) -> list[Module]:
+        """Its files, each after those of its own that it imports."""
+        left = {module.name: module for module in self.modules}
+        order: list[Module] = []
+        while left:
+            ready = [m for m in left.values() if not (m.needs & set(left)) - {m.name}]
+            first = min(
+                ready or left.values(), key=lambda m: (m.path.name != "__init__.py", m.name)
+            )
+            order.append(left.pop(first.name))
+        return order
+
 
 def read_rooms() -> dict[str, Room]:
     """Every room, with the arrows between them; imports for type checkers only do not count."""
@@ -51,11 +89,13 @@ def read_rooms() -> dict[str, Room]:
     rooms: dict[str, Room] = {}
     for name in sorted(graph.modules):
         room = rooms.setdefault(room_of(name), Room(room_of(name)))
-        room.modules.append(read_module(name))
+        module = read_module(name)
+        room.modules.append(module)
         # The root's own `__init__` names everything and imports it when it is used.
         if name != "airlens":
-            found = {room_of(other) for other in graph.find_modules_directly_imported_by(name)}
-            room.imports |= found - {room.name}
+            imported = graph.find_modules_directly_imported_by(name)
+            module.needs = {other for other in imported if room_of(other) == room.name}
+            room.imports |= {room_of(other) for other in imported} - {room.name}
     return rooms
 
 
@@ -79,4 +119,4 @@ def read_module(name: str) -> Module:
     doc = ast.get_docstring(ast.parse(source))
     if not doc:
         raise ValueError(f"{path} has no docstring")
-    return Module(name, path, source.count("\n"), first_sentence(doc))
+    return Module(name, path, source.count("\n"), doc)

@@ -57,7 +57,7 @@ function render({ model, el }) {
     lowest = Math.min(0, units[0]);
     pitch = Math.min(26, TALL / units.length);
     const height = TOP + pitch * units.length + GAP + BOTTOM, show = get("show");
-    const axis = Math.round(show === "both" ? width / 2 : width - 34);
+    const axis = Math.round(show === "both" ? width / 2 : width - 46);
     svg = shape("svg", { width, height, tabindex: 0, role: "application", "aria-label": `Sources of each step, ${get("measure")}. Up and down go from step to step.` });
     svg.dataset.lmSuppressShortcuts = "true";
     svg.style.display = "block";

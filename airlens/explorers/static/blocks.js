@@ -2,6 +2,13 @@
 // its margin, in blocks that hold their words only while they are in view.
 const BLOCK = 400; // pieces of text in one block, so that a response that is one step stays quick
 
+// The background of a piece with this value.
+function tint(value, get) {
+  if (value === null || value === undefined) return "";
+  const [cool, warm] = get("colours"), share = Math.min(1, Math.abs(value) / (get("bound") || 1)) * 0.62;
+  return share < 0.01 ? "" : rgba(get("signed") && value > 0 ? warm : cool, share);
+}
+
 function drawBar(parent, value, share, colour) {
   const row = element("span", "bar", parent);
   element("span", "", row, value);

@@ -32,16 +32,9 @@ function render({ model, el }) {
   let lit = new Map(); // the weight of each piece that is lit
   let cursor = -1, pinned = -1, count = 0, lowest = 0;
 
-  function tint(value) {
-    if (value === null || value === undefined) return "";
-    const [cool, warm] = get("colours");
-    const share = Math.min(1, Math.abs(value) / (get("bound") || 1)) * 0.62;
-    return share < 0.01 ? "" : rgba(get("signed") && value > 0 ? warm : cool, share);
-  }
-
   function dress(span, i) {
     const weight = lit.get(i);
-    span.style.background = tint(get("values")[i]);
+    span.style.background = tint(get("values")[i], get);
     span.className = `${search.classOf(i)}${i === cursor ? " now" : ""}${weight === undefined ? "" : " lit"}`;
     span.style.boxShadow = weight === undefined ? "" : `0 0 0 2px ${rgba(get("colours")[1], 0.4 + 0.6 * Math.min(1, weight))}`;
   }
@@ -109,8 +102,9 @@ function render({ model, el }) {
     links.replaceChildren();
     links.hidden = !get("pairs").length;
     if (links.hidden || current < 0) return;
-    const what = control ? `${get("measure")} of random heads` : `${get("measure")}; random heads in brackets`;
-    element("span", "faint", links, found.length ? `${name} from (${what}):` : `${name}: no source above the threshold`);
+    const what = control ? "random heads" : "in brackets: random heads";
+    const said = element("span", "faint", links, found.length ? `${name} from (${what}):` : `${name}: no source above the threshold`);
+    said.title = get("measure");
     for (const { unit, value, other } of found) {
       const text = `${unitName(unit, lowest)}: ${short(value)}${control ? "" : ` (${short(other)})`}`;
       button("chip", links, text, `${text}; show it`).dataset.unit = unit;
@@ -125,6 +119,7 @@ function render({ model, el }) {
       const value = strength.get(unit);
       row.classList.toggle("current", unit === current && unit >= 0); // no step is -1, a unit of the prompt is
       row.classList.toggle("from", value !== undefined);
+      row.classList.toggle("chosen", unit === get("focus")[1]);
       row.style.outlineColor = value === undefined ? "" : rgba(colour, 0.25 + (0.75 * value) / found[0].value);
       if (badge) badge.textContent = value === undefined ? "" : `\u2192 ${short(value)}`;
     }
@@ -204,7 +199,7 @@ function render({ model, el }) {
   const end = listen(model, {
     version: drawAll, values: () => { blocks.dressAll(); drawKey(); }, label: drawKey, events: readEvents, current: onCurrent,
     "pairs threshold strongest show measure": mark,
-    focus: () => { if (get("focus").length) pinned = -1; rest(); },
+    focus: () => { if (get("focus").length) pinned = -1; rest(); mark(); },
   });
   drawAll();
   return () => { blocks.end(); end(); root.remove(); };

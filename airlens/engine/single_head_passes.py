@@ -10,10 +10,10 @@ import torch
 
 from airlens.heads import Head
 
-from .attention import Plan
-from .model import FastModel
+from .fast_losses import row_losses, scored_rows
+from .fast_model import FastModel
+from .packed_attention import Plan
 from .packing import Pack, to_device
-from .score import row_losses, scored_rows
 
 if TYPE_CHECKING:
     from airlens.ablation import MeanZ, Mode

@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .style import COLOURS, DOMAIN_CYCLE, SEQUENTIAL, figure, floats, need, no_data
+from .style import (
+    COLOURS,
+    DARK_INK,
+    DOMAIN_CYCLE,
+    TEXT_SEQUENTIAL,
+    figure,
+    floats,
+    need,
+    no_data,
+)
 from .text import number, plotly_text
 
 _INTERVAL = "rgba(128,134,142,0.6)"
@@ -88,7 +97,8 @@ def agreement_figure(
         y=labels,
         text=[[number(v) if np.isfinite(v) else "" for v in row] for row in grid],
         texttemplate="%{text}",
-        colorscale=SEQUENTIAL,
+        textfont={"color": DARK_INK},
+        colorscale=TEXT_SEQUENTIAL,
         zmin=0,
         zmax=1,
         hovertemplate="%{y} and %{x}: %{z:.3f}<extra></extra>",

@@ -15,8 +15,8 @@ import torch
 
 from airlens.ablation import Ablation, mean_z
 
-from .attention import Call, Plan
-from .model import FastModel, fast_model
+from .fast_model import FastModel, fast_model
+from .packed_attention import Call, Plan
 from .packing import Pack, Segment, pack, to_device
 
 if TYPE_CHECKING:
