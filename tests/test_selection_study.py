@@ -106,6 +106,30 @@ SIZES: dict[str, Any] = {
 }
 
 
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_run_that_is_over_keeps_no_model(bf16: bool) -> None:
+    """Whatever else a process keeps, the trained weights can be freed."""
+    import gc
+    import weakref
+
+    from explore_tiny import tiny_parts
+
+    from airlens.trace import Trace
+    from airlens.training.train import TrainSettings, fine_tune
+
+    traces = [Trace(str(i), "a", "b c d") for i in range(2)]
+    gone = []
+    for _ in range(2):
+        model, tokenizer = tiny_parts()
+        settings = TrainSettings(n_batches=1, bf16=bf16, cpu=True)
+        options: dict[str, Any] = {"tokenizer": tokenizer, "template": "plain", "progress": False}
+        result = fine_tune(model, traces, settings=settings, **options)
+        gone.append(weakref.ref(result.model))
+        del model, result
+    gc.collect()
+    assert [ref() is None for ref in gone] == [True, True]
+
+
 def test_costs_by_hand() -> None:
     setting = replace(SETTINGS["gsm8k-20"], seeds=1, epochs=2)
     table = costs.cost_table(setting, **SIZES, device="h100").set_index("stage")
@@ -134,6 +158,7 @@ def test_costs_say_what_does_not_fit() -> None:
 
 
 def test_precision_is_measured_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "ROWS", 4)
     assert precision.bf16_is_faster("cpu") in (True, False)
     clock = iter([0.0, 1.0, 1.0, 1.5])  # fp32 takes 1, bf16 0.5
     monkeypatch.setattr(precision.time, "process_time", lambda: next(clock))

@@ -94,6 +94,8 @@ def results_table(runs: pd.DataFrame) -> pd.DataFrame:
     for arm, group in runs.groupby("arm", sort=False):
         for part in PARTS:
             right, nll, tokens = (_matrix(group, part, c) for c in ("correct", "nll", "tokens"))
+            if not right.size:
+                continue  # none of this part was asked
             accuracy, loss = right.mean(axis=1), nll.sum(axis=1) / tokens.sum(axis=1)
             row: dict[str, Any] = {"arm": arm, "part": part, "n_runs": len(group)}
             for name, values in (("accuracy", accuracy), ("nll", loss)):

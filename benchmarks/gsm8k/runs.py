@@ -1,7 +1,8 @@
 """The runs of the GSM8K study, each in a process of its own.
 
-In one process memory grew by half a gigabyte a run, although every model was freed: see
-``data/README.md``. A process gives everything back, whatever held it.
+In one process memory grew by half a gigabyte a run. The models of finished runs are freed (tested),
+so it is most likely freed memory that the C library does not give back; a process gives back all.
+Every row holds its process' peak.
 """
 
 from __future__ import annotations
