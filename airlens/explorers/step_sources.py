@@ -90,7 +90,7 @@ class StepSources:
 
     def layout(self) -> list[Any]:
         """The row of choices, and the text with its arcs; the map stands elsewhere."""
-        self.arcs.layout = {"width": "clamp(84px, 15%, 180px)", "flex": "0 0 auto"}
+        self.arcs.layout = {"width": "clamp(100px, 15%, 180px)", "flex": "0 0 auto"}
         self.text.layout = {"flex": "1 1 0", "min_width": "0"}
         beside = {"display": "flex", "align_items": "flex-start"}
         choices = (self.measure, self.threshold, self.strongest, self.show, self.knock)
