@@ -39,7 +39,7 @@ PAGES = {
 }
 OTHER = "selection"
 
-# Figures of results that may not be measured yet: left out until a notebook or the results are there.
+# Figures of results that may not be measured yet: left out until a notebook or a result has them.
 WAITING = {"source_truth", "arm_differences", "composition_map"}
 
 # Figures that a notebook shows through something else: the cell that has the picture, and the lines
