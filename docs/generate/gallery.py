@@ -39,6 +39,9 @@ PAGES = {
 }
 OTHER = "selection"
 
+# Figures of results that may not be measured yet: left out until a notebook or a result has them.
+WAITING = {"source_truth", "arm_differences", "composition_map"}
+
 # Figures that a notebook shows through something else: the cell that has the picture, and the lines
 # that draw the same from its data.
 THROUGH = {
@@ -106,11 +109,8 @@ def _sources() -> al.Sources:
 
 
 def figure_names() -> list[str]:
-    """What `al.figures` draws; left out are helpers, and what has no results to draw yet."""
-    waiting = set() if TRUTH.exists() else {"source_truth"}
-    return [
-        n for n in al.figures.__all__ if "DataFrame" not in str(_returns(n)) and n not in waiting
-    ]
+    """What `al.figures` draws; helpers that return tables are left out."""
+    return [n for n in al.figures.__all__ if "DataFrame" not in str(_returns(n))]
 
 
 def _returns(name: str) -> object:
@@ -194,7 +194,7 @@ def page_of(name: str) -> str:
 
 def _section(name: str, example: Example | None) -> str:
     about = first_sentence(inspect.getdoc(getattr(al.figures, name))).replace("``", "`")
-    about = re.sub(r"^Return (\w)", lambda m: m[1].upper(), about)
+    about = re.sub(r"^Return (\S)", lambda m: m[1].upper(), about)
     about = about.replace("<", "&lt;")
     head = f"## {name}\n\n{about} {{py:func}}`airlens.figures.{name}`\n"
     if example is None:
@@ -206,7 +206,7 @@ def _section(name: str, example: Example | None) -> str:
 def write(folder: Path) -> None:
     """Write the pages, and put plotly.js beside them."""
     shown = examples()
-    names = figure_names()
+    names = [name for name in figure_names() if name in shown or name not in WAITING]
     cards = []
     for page, (heading, _) in PAGES.items():
         own = [n for n in names if page_of(n) == page]
