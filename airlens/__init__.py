@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .analysis.ablation_curves import ablation_curves as ablation_curves
     from .analysis.agreement import agreement as agreement
     from .analysis.agreement import stability as stability
+    from .analysis.compare_models import Comparison as Comparison
+    from .analysis.compare_models import compare_models as compare_models
     from .analysis.confounds import confound_table as confound_table
     from .analysis.head_influence import HeadInfluence as HeadInfluence
     from .analysis.head_influence import head_influence as head_influence
@@ -83,6 +85,8 @@ _HOME = {
     "AblationLab": "explorers.ablation_lab",
     "data_path": "bundled",
     "fast_allocator": "compute",
+    "compare_models": "analysis.compare_models",
+    "Comparison": "analysis.compare_models",
     "confound_table": "analysis.confounds",
     "Corpus": "corpus",
     "residualise": "derived",

