@@ -122,6 +122,22 @@ def test_figures_of_needles_and_generations() -> None:
     fig = needle_grid_figure(grid)
     assert [list(trace.z[0]) for trace in fig.data] == [[1.0, 0.5], [0.0, 0.25]]
 
+    summary = pd.DataFrame(
+        {
+            "condition": ["base", "top"] * 2,
+            "length": [128, 128, 256, 256],
+            "depth": [np.nan] * 4,
+            "found": [1.0, 0.0, 0.5, 0.25],
+            "lo": [0.6, 0.0, 0.2, 0.1],
+            "hi": [1.0, 0.4, 0.8, 0.6],
+            "n": [6] * 4,
+        }
+    )
+    fig = needle_grid_figure(grid, summary)
+    lines = [list(trace.y) for trace in fig.data if trace.type == "scatter"]
+    assert lines == [[1.0, 0.5], [0.0, 0.25]]
+    assert "6 answers" in fig.data[-1].hovertext[0]
+
     said = pd.DataFrame(
         {
             "condition": ["base"] * 3 + ["top"] * 3,

@@ -37,8 +37,8 @@ from airlens.validity.heuristics import overlap
 from airlens.validity.planted import validate
 
 from .confounds import confound_table
-from .mirror import needle_recall
 from .model_claims import comparison_claims
+from .needles import needle_recall
 from .statistics import N_BOOT, interval
 
 if TYPE_CHECKING:
