@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .ablation import mean_z as mean_z
     from .analysis.ablation_curves import ablation_curves as ablation_curves
     from .analysis.agreement import agreement as agreement
+    from .analysis.agreement import rank_table as rank_table
     from .analysis.agreement import stability as stability
     from .analysis.compare_models import Comparison as Comparison
     from .analysis.compare_models import compare_models as compare_models
@@ -137,6 +138,7 @@ _HOME = {
     "TrainSettings": "training.train",
     "agreement": "analysis.agreement",
     "stability": "analysis.agreement",
+    "rank_table": "analysis.agreement",
     "ablation_curves": "analysis.ablation_curves",
     "mirror_table": "analysis.mirror",
     "validate": "validity.planted",

@@ -13,10 +13,10 @@ from pathlib import Path
 import pandas as pd
 
 import airlens as al
-from airlens.analysis.needles import needle_grid, needle_recall, needle_summary
+from airlens.analysis.needles import needle_grid, needle_summary
 from airlens.cache import write_tables
 from airlens.encode import resolve_template
-from airlens.heads import TOP_SHARE
+from airlens.heads import TOP_SHARE, HeadSet
 from airlens.provenance import provenance
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,7 +56,7 @@ def main() -> None:
             probes = al.needle_probes(
                 model.tokenizer, args.needles, (length,), DEPTHS, args.seed, template=template
             )
-            frame = _base(model, probes, args.resume / f"base-{template}-{probes.hash}.csv")
+            frame = needle_grid(model, HeadSet(()), probes, resume=args.resume, progress=False)
             frame.insert(0, "template", template)
             frames.append(frame)
             print(template, length, f"base finds {frame['found'].mean():.2f}", flush=True)
@@ -83,17 +83,6 @@ def main() -> None:
     )  # fmt: skip
     tables = {"answers": grid, "summary": needle_summary(grid)}
     print(write_tables(args.out, tables, note))
-
-
-def _base(model: object, probes: al.ProbeSet, path: Path) -> pd.DataFrame:
-    """Answers of the model as it is, kept in ``path``."""
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        needle_recall(model, probes).to_csv(path, index=False)  # type: ignore[arg-type]
-    frame = pd.read_csv(path, keep_default_na=False)
-    frame.insert(0, "condition", "base")
-    frame.insert(1, "draw", 0)
-    return frame
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ def test_figures_show_what_they_are_given() -> None:
         }
     )
     fig = detector_curves(curves)
-    assert [trace.name for trace in fig.data] == ["a", "b", "random"]
+    assert [trace.name for trace in fig.data if trace.name] == ["a", "b", "random"]
     assert "of a hurt most" in fig.layout.title.text
 
 

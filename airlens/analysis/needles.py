@@ -51,7 +51,7 @@ def needle_grid(
 
     Args:
         model: the bridge.
-        heads: the critical heads.
+        heads: the critical heads; an empty set: only the model as it is.
         probes: from :func:`~airlens.detectors.needle_probes.needle_probes`.
         mode: ablation mode.
         draws: of random heads from any layer.
@@ -88,7 +88,12 @@ def needle_grid(
 def conditions(
     model: TransformerBridge, heads: HeadSet, draws: int, seed: int, *, layer_matched: int = 0
 ) -> list[tuple[str, int, HeadSet]]:
-    """(condition, draw, heads to ablate): base, top, disjoint random draws, layer-matched ones."""
+    """(condition, draw, heads to ablate): base, top, disjoint random draws, layer-matched ones.
+
+    Without heads there is only base.
+    """
+    if not len(heads):
+        return [("base", 0, heads)]
     shape = (int(model.cfg.n_layers), int(model.cfg.n_heads))
     found = [("base", 0, HeadSet(())), ("top", 0, heads)]
     for name, count, same in (

@@ -26,7 +26,13 @@ from .steps import ais_by_label, head_step_heatmap, step_heatmap
 from .study import step_weight_bars, study_forest
 from .tokens import next_token_bars
 from .trace import step_bars, token_strip
-from .trust import agreement_figure, detector_curves, mirror_figure, stability_figure
+from .trust import (
+    agreement_figure,
+    detector_curves,
+    mirror_figure,
+    rank_figure,
+    stability_figure,
+)
 from .validity import (
     auroc_forest,
     correlation_strip,
@@ -60,6 +66,7 @@ __all__ = [
     "models_side_by_side",
     "needle_grid_figure",
     "next_token_bars",
+    "rank_figure",
     "sample_map",
     "score_ranking",
     "selection_scatter",
