@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-
 from plotly.subplots import make_subplots
 
 from .style import COLOURS, DOMAIN_CYCLE, SEQUENTIAL, error_bars, figure, floats, need, no_data
