@@ -29,9 +29,9 @@ VOCAB = 1200
 SMALL = CompareSize(
     share=0.2,
     probes=2,
-    probe_tokens=900,
+    probe_tokens=1200,
     copy_probes=2,
-    copy_tokens=800,
+    copy_tokens=1100,
     draws=2,
     needles=1,
     needle_lengths=(128,),
@@ -53,7 +53,7 @@ def models() -> list[Any]:
     for kind, layers in (("llama", 3), ("qwen3", 2)):
         torch.manual_seed(layers)
         config = tiny_config(
-            kind, vocab_size=VOCAB, num_hidden_layers=layers, max_position_embeddings=1024
+            kind, vocab_size=VOCAB, num_hidden_layers=layers, max_position_embeddings=2048
         )
         config._name_or_path = f"tiny-{kind}"
         hf = AutoModelForCausalLM.from_config(config)
@@ -207,7 +207,7 @@ def test_a_claim_holds_fails_differs_or_is_undecided() -> None:
     assert claims["verdict"].tolist() == [
         "holds on all", "undecided", "differs", "fails on all", "differs",
     ]  # fmt: skip
-    assert "AIS ranks real steps above restated" in claims.index
+    assert "AIS ranks real steps above restated steps" in claims.index
     assert "b -0.15 [-0.2, -0.1], n = 9: holds" in claims["evidence"].iloc[0]
     assert "rises further" in claims.index[2]
 
@@ -227,9 +227,9 @@ def test_figures(compared: Comparison) -> None:
 def test_figures_escape_names_and_say_what_is_missing(compared: Comparison) -> None:
     named = compared.table.replace({"model": {"tiny-llama": "<b>x</b>"}})
     for fig in (models_bars(named), models_forest(named, "AUROC")):
-        assert "<b>x</b>" not in fig.to_json()
+        assert "<b>x</b>" not in str(fig.to_dict())
     heads = compared.heads.replace({"model": {"tiny-llama": "<b>x</b>"}})
-    assert "<b>x</b>" not in models_side_by_side(heads).to_json()
+    assert "<b>x</b>" not in str(models_side_by_side(heads).to_dict())
     assert models_bars(compared.table, "no such").layout.annotations
     assert models_forest(compared.table, "no such").layout.annotations
     assert models_side_by_side(compared.heads.iloc[:0]).layout.annotations

@@ -115,7 +115,10 @@ class Comparison:
         """
         folder = Path(folder)
         try:
-            frames = [pd.read_csv(folder / f"{n}.csv") for n in ("table", "heads", "claims")]
+            # A hash of digits alone is no number.
+            text = {"model": str, "weights": str, "run": str}
+            names = ("table", "heads", "claims")
+            frames = [pd.read_csv(folder / f"{name}.csv", dtype=text) for name in names]
             note = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise DataError(f"not a saved comparison ({error})", file=str(folder)) from error
@@ -153,7 +156,9 @@ def compare_models(
     items = list(load_traces(data_path("traces.jsonl")) if traces is None else traces)
     settings = {**asdict(size), "mode": mode, "seed": seed}
     settings["traces"] = fingerprint({t.id: [t.prompt, t.response] for t in items})
-    tables, heads, runs = [], [], {}
+    tables: list[pd.DataFrame] = []
+    heads: list[pd.DataFrame] = []
+    runs: dict[str, Any] = {}
     for given in models:
         model = load_model(given) if isinstance(given, (str, Path)) else given
         job = _Job(model, items, size, mode, seed, settings, resume, progress, say)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from airlens.ablation import ablated, mean_z
-from airlens.cache import atomic_file
+from airlens.cache import atomic_write_text
 from airlens.detectors.greedy_decoding import MIN_RECALL, greedy
 from airlens.heads import HeadSet, random_heads
 from airlens.probes import ProbeSet
@@ -70,15 +71,14 @@ def needle_grid(
     for condition, draw, ablate in tqdm(sets, desc="needles", disable=not progress):
         asked = {"model": model_info(model), "heads": ablate.names(), "probes": probes.hash}
         key = fingerprint({**asked, "mode": mode if len(ablate) else None})
-        path = None if resume is None else Path(resume) / f"{condition}-{draw}-{key}.csv"
+        path = None if resume is None else Path(resume) / f"{condition}-{draw}-{key}.json"
         if path is not None and path.is_file():
-            found = pd.read_csv(path, keep_default_na=False)
+            found = pd.DataFrame(json.loads(path.read_text(encoding="utf-8")))
         else:
             with ablated(model, ablate, mode, means=means):
                 found = needle_recall(model, probes)
             if path is not None:
-                with atomic_file(path) as temporary:
-                    found.to_csv(temporary, index=False)
+                atomic_write_text(path, json.dumps(found.to_dict("records"), ensure_ascii=False))
         found.insert(0, "condition", condition)
         found.insert(1, "draw", draw)
         frames.append(found)
