@@ -174,8 +174,8 @@ def test_losses_of_a_domain_are_means_over_tokens(models: list[Any]) -> None:
     rows = {(r["measure"], r["heads"]): r for r in loss_rows(result)}
     tokens = result.tokens
     code = tokens[tokens["id"].str.startswith("code")]
-    assert rows["NLL, code", "base"]["value"] == pytest.approx(code["loss_base"].mean(), rel=1e-5)
-    assert rows["NLL, code", "top"]["value"] == pytest.approx(code["loss_ref"].mean(), rel=1e-5)
+    assert rows["NLL, code", "base"]["value"] == pytest.approx(code["nll_base"].mean(), rel=1e-5)
+    assert rows["NLL, code", "top"]["value"] == pytest.approx(code["nll_ref"].mean(), rel=1e-5)
     assert rows["NLL, code", "layer-matched"]["draws"] == 2
 
 
