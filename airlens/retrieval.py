@@ -16,11 +16,10 @@ import torch
 from tqdm.auto import tqdm
 
 from .ablation import active_ablation
-from .engine import Engine, choose_engine
-from .engine.retrieval import read_probes
 from .heads import HeadScores
 from .probes import Probe, ProbeSet, Span
 from .provenance import provenance
+from .token_losses import Engine, fast_engine
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -59,10 +58,11 @@ def retrieval_scores(
         Scores in [0, 1], and the copy accuracy of the same passes.
     """
     samples = np.zeros((len(probes), model.cfg.n_layers, model.cfg.n_heads), dtype=np.float32)
-    chosen = choose_engine(model, engine)
+    chosen = fast_engine("choose")(model, engine)
     with tqdm(total=len(probes), desc="retrieval scores", disable=not progress) as bar:
         if chosen == "fast":
-            predicted = read_probes(model, probes.probes, scores=samples, on_progress=bar.update)
+            read = fast_engine("probes")
+            predicted = read(model, probes.probes, scores=samples, on_progress=bar.update)
         else:
             predicted = []
             for i, probe in enumerate(probes):
@@ -127,8 +127,11 @@ def all_predictions(
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """:func:`answer_predictions` of each probe, by the engine that can."""
     ablation = active_ablation(model)
-    if choose_engine(model, engine, ablation=ablation) == "fast":
-        return read_probes(model, probes, ablation=ablation)
+    if fast_engine("choose")(model, engine, ablation=ablation) == "fast":
+        found: list[tuple[torch.Tensor, torch.Tensor]] = fast_engine("probes")(
+            model, probes, ablation=ablation
+        )
+        return found
     return [answer_predictions(model, probe) for probe in probes]
 
 

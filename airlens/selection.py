@@ -2,32 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 
-from .derived import residualise
 from .errors import ConfigError, DataError
 from .provenance import provenance
+from .registry import Registry
 
-# What a selector ranks by, higher is kept. "ais_control" is AIS with random heads.
-SELECTORS: dict[str, tuple[str, int]] = {
-    "ais": ("ais", 1),
-    "delta": ("delta", 1),
-    "ais_control": ("ais_control", 1),
-    "length": ("n_tokens", 1),
-    "shortest": ("n_tokens", -1),
-    "loss": ("loss_base", 1),
-    "loss_low": ("loss_base", -1),
-    "entropy": ("entropy", 1),
-    "ifd": ("ifd", 1),
-}
+
+@dataclass(frozen=True)
+class Ranked:
+    """A selector that ranks by a column: by its highest values (sign 1) or its lowest (-1)."""
+
+    column: str
+    sign: int
+
+    def __call__(self, samples: pd.DataFrame) -> pd.Series:
+        """The value of each sample; higher is kept."""
+        return samples[self.column].astype(float) * self.sign
+
+
+Selector: TypeAlias = Callable[[pd.DataFrame], pd.Series]
+
+# From samples to the value that each is ranked by, higher is kept; with those that were registered
+# (:mod:`airlens.registry`). "ais_control" is AIS with random heads.
+SELECTORS: Registry[Selector] = Registry(
+    "selector",
+    "airlens.selectors",
+    {
+        "ais": Ranked("ais", 1),
+        "delta": Ranked("delta", 1),
+        "ais_control": Ranked("ais_control", 1),
+        "length": Ranked("n_tokens", 1),
+        "shortest": Ranked("n_tokens", -1),
+        "loss": Ranked("loss_base", 1),
+        "loss_low": Ranked("loss_base", -1),
+        "entropy": Ranked("entropy", 1),
+        "ifd": Ranked("ifd", 1),
+    },
+)
 TOP = 0.2  # AttentionInfluence §4.2: the top 20 % of each domain
-RANDOM_SEEDS = 3  # ours: what is compared with random is compared with several draws
 LENGTH_BINS = 10  # length-matched: the same share of each tenth of the lengths
 
 
@@ -76,7 +94,8 @@ def select(
     Args:
         samples: ``Influence.samples``, or any frame with ``id`` and the column ranked by.
         by: ``ais``, ``delta``, ``random``, ``length``, ``shortest``, ``loss``, ``loss_low``,
-            ``entropy``, ``ifd``, ``ais_control``, or the name of any numeric column (highest kept).
+            ``entropy``, ``ifd``, ``ais_control``, one that was registered, or the name of any
+            numeric column (highest kept).
         top: a share of each group (float) or a count of each group (int).
         within: rank within the groups of this column; None: over all.
         seed: of ``random``.
@@ -88,7 +107,7 @@ def select(
         min_loss: samples with a base loss under this many nats a token are not chosen: a ratio to
             next to nothing says little.
         residual_on: rank by what these columns leave of the score, e.g. ``("loss_base",)``
-            (:func:`airlens.derived.residualise`).
+            (:func:`residualise`).
 
     Rows whose value is NaN (below the loss floor, empty) are ranked last and never selected.
 
@@ -135,7 +154,7 @@ def _constant(frame: pd.DataFrame) -> pd.Series:
 
 def _column(samples: pd.DataFrame, name: str) -> pd.Series:
     if name not in samples:
-        raise DataError("no such column", field=name)
+        raise DataError(f"no such column; there are: {', '.join(map(str, samples))}", field=name)
     return samples[name]
 
 
@@ -234,63 +253,101 @@ def selector_values(samples: pd.DataFrame, by: str, seed: int = 0) -> pd.Series:
         ids = samples["id"].sort_values(kind="stable").index
         drawn = np.random.default_rng(seed).random(len(samples))
         return pd.Series(drawn, index=ids).reindex(samples.index)
-    column, sign = SELECTORS.get(by, (by, 1))
+    selector = SELECTORS[by] if by in SELECTORS else Ranked(by, 1)
+    if not isinstance(selector, Ranked):
+        return _made_by(selector, by, samples)
+    column = selector.column
     if by == "ifd" and column not in samples:
         raise ConfigError("by='ifd': these samples were scored without it; score with --ifd")
     if column not in samples or not pd.api.types.is_numeric_dtype(samples[column]):
         known = ", ".join(["random", *SELECTORS])
         raise ConfigError(f"by={by!r}: use {known}, or a numeric column of the samples")
-    return samples[column].astype(float) * sign
+    return selector(samples)
 
 
-def choices(
-    samples: pd.DataFrame,
-    by: str,
-    top: float | int = TOP,
-    *,
-    within: str | None = "domain",
-    seed: int = 0,
-) -> list[Selection]:
-    """The choice of a selector, for comparisons: one, of ``random`` one for each of some seeds."""
-    seeds = range(seed, seed + RANDOM_SEEDS) if by == "random" else [seed]
-    return [select(samples, by, top, within=within, seed=each) for each in seeds]
+def _made_by(selector: Selector, by: str, samples: pd.DataFrame) -> pd.Series:
+    """The values of a registered selector.
 
-
-def spread(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean, lowest and highest of several draws; one value has no range (NaN)."""
-    mean = float(np.mean(values)) if len(values) else float("nan")
-    if len(values) < 2:
-        return mean, float("nan"), float("nan")
-    return mean, float(min(values)), float(max(values))
-
-
-def overlap(
-    samples: pd.DataFrame,
-    selectors: Sequence[str] = ("ais", "random", "length", "loss", "entropy", "ais_control"),
-    tops: Sequence[float] = (TOP,),
-    *,
-    within: str | None = "domain",
-    seed: int = 0,
-) -> pd.DataFrame:
-    """How much the choices of selectors have in common: columns a, b, top, jaccard, lo, hi.
-
-    With ``random`` the Jaccard is the mean over its draws, lo and hi their range; random with
-    itself is one draw against another. A selector with itself is 1.
+    Raises:
+        ConfigError: it gave no number for each sample.
     """
-    rows = []
-    for top in tops:
-        chosen = {
-            by: [set(c.ids) for c in choices(samples, by, top, within=within, seed=seed)]
-            for by in selectors
-        }
-        for name in selectors:
-            draws = [_jaccard(a, b) for a, b in combinations(chosen[name], 2)]
-            rows.append((name, name, top, *spread(draws or [1.0])))
-        for a, b in combinations(selectors, 2):
-            shares = spread([_jaccard(one, two) for one in chosen[a] for two in chosen[b]])
-            rows += [(a, b, top, *shares), (b, a, top, *shares)]
-    return pd.DataFrame(rows, columns=["a", "b", "top", "jaccard", "lo", "hi"])
+    values = pd.Series(selector(samples))
+    fits = len(values) == len(samples) and values.index.equals(samples.index)
+    if not fits or not pd.api.types.is_numeric_dtype(values):
+        raise ConfigError(
+            f"selector {by!r} gave no numeric Series with the index of its {len(samples)} samples"
+        )
+    return values.astype(float)
 
 
-def _jaccard(a: set[str], b: set[str]) -> float:
-    return len(a & b) / len(a | b) if a | b else float("nan")
+def column_of(by: str) -> str:
+    """The column that a selector ranks by; of one that ranks by no column, its own name."""
+    own = SELECTORS.own.get(by)
+    return own.column if isinstance(own, Ranked) else by
+
+
+def usable_with(samples: pd.DataFrame) -> list[str]:
+    """The selectors that can rank these samples: their column is there, or they need none."""
+    own = [name for name in SELECTORS.own if column_of(name) in samples]
+    return ["random", *own, *(name for name in SELECTORS if name not in SELECTORS.own)]
+
+
+def residualise(
+    samples: pd.DataFrame,
+    on: Sequence[str] = ("loss_base",),
+    *,
+    score: str = "ais",
+    within: str | None = None,
+) -> pd.DataFrame:
+    """The samples (or steps) with a column ``<score>_residual``.
+
+    The residual of a linear fit of the score's ranks on the ranks of ``on``, in ranks; what is left
+    has no linear rank correlation with them. Ranks, because AIS is a ratio with a long tail.
+
+    Args:
+        samples: with the columns named.
+        on: what is taken out.
+        score: from what.
+        within: fit within the groups of this column; None: one fit.
+
+    Raises:
+        DataError: a column is missing.
+        ConfigError: nothing to take out.
+    """
+    for name in (score, *on, *([within] if within else [])):
+        _column(samples, name)
+    if not on:
+        raise ConfigError("on=() takes nothing out; name a column such as 'loss_base'")
+    values = np.full(len(samples), np.nan)
+    for where in _groups(samples, within):
+        part = samples.iloc[where]
+        columns = [part[name].to_numpy(np.float64) for name in (score, *on)]
+        values[where] = rank_residual(columns[0], columns[1:])
+    return samples.assign(**{f"{score}_residual": values})
+
+
+def rank_residual(values: np.ndarray, on: Sequence[np.ndarray]) -> np.ndarray:
+    """What is left of the ranks of ``values`` after a linear fit on the ranks of ``on``.
+
+    NaN where any of them is; the residual has mean 0.
+    """
+    from scipy.stats import rankdata
+
+    ok = np.isfinite(values)
+    for other in on:
+        ok &= np.isfinite(other)
+    left = np.full(len(values), np.nan)
+    if ok.sum():
+        design = np.stack([np.ones(int(ok.sum())), *(rankdata(other[ok]) for other in on)], axis=1)
+        target = rankdata(values[ok])
+        fit, *_ = np.linalg.lstsq(design, target, rcond=None)
+        left[ok] = target - design @ fit
+    return left
+
+
+def _groups(frame: pd.DataFrame, within: str | None) -> list[np.ndarray]:
+    """Row numbers of each group."""
+    if within is None:
+        return [np.arange(len(frame))]
+    codes = frame[within].fillna("").astype("category").cat.codes.to_numpy()
+    return [np.flatnonzero(codes == code) for code in np.unique(codes)]

@@ -1,36 +1,42 @@
 """Attention Influence Score of tokens, steps and samples (AIR; AttentionInfluence eq. 5).
 
-AIS = (L_ref - L_base) / L_base, with L the mean token NLL in nats of the base model and of the
-reference model, which is the base model with its retrieval heads ablated. Of single tokens only the
-difference is given: their ratio explodes where the base model is certain.
+    AIS = (L_ref - L_base) / L_base
+
+L is the mean token NLL, in nats, of the base model and of the reference model, which is the base
+model with its retrieval heads ablated. Beside each AIS stands the same for random heads. Of single
+tokens only the difference is given: their ratio explodes where the base model is certain.
+
+Columns (losses in nats a token):
+
+- tokens: id, step, pos, token_id, token, start, end, nll_base, nll_ref, delta, entropy,
+  nll_control, delta_control
+- steps: id, domain, step, label, text, n_tokens, loss_base, loss_ref, delta, ais, entropy,
+  loss_control, delta_control, ais_control, ais_control_std, below_floor
+- samples: id, domain, n_tokens, n_prompt_tokens, n_left_out, n_steps, then as steps
+- controls: id, draw, loss_control, ais_control
+
+``delta`` is ref - base, ``ais`` is delta / base; the columns with ``control`` are means over draws
+of random heads (``ais_control_std`` their standard deviation), NaN without controls.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
-from . import ais
-from .ablation import DEFAULT_MODE, as_head_set, mean_z
-from .cache import atomic_file, atomic_write_text
-from .compute import Precision, check_precision, matmul_precision
-from .encode import EncodedTrace, Long, Template, Window, encode_traces, resolve_template, windows
-from .engine import Engine, choose_engine
-from .engine.score import score_fast
+from .ablation import DEFAULT_MODE, MeanZ, Mode, as_head_set, mean_z
+from .encode import EncodedTrace, Long, Template, encode_traces, resolve_template
 from .errors import ConfigError, DataError
+from .files import load_tables, save_tables
 from .heads import HeadSet, random_heads
 from .provenance import provenance
-from .token_losses import WindowLoss, score_windows
-from .trace import Step, Trace
-from .types import MeanZ, Mode
+from .token_losses import Engine, Precision, fast_engine, trace_losses
+from .trace import Trace
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -38,13 +44,32 @@ if TYPE_CHECKING:
 CONTROLS = 3  # ours: draws of random heads beside every score
 TABLES = ("tokens", "steps", "samples", "controls")
 
+# Ours: under this base loss (nats a token) the text is as good as known to the model, and a ratio
+# to it says nothing.
+FLOOR = 0.01
+
+TOKEN_COLUMNS = [
+    *("id", "step", "pos", "token_id", "token", "start", "end"),
+    *("nll_base", "nll_ref", "delta", "entropy", "nll_control", "delta_control"),
+]
+_LOSSES = [
+    *("loss_base", "loss_ref", "delta", "ais", "entropy"),
+    *("loss_control", "delta_control", "ais_control", "ais_control_std", "below_floor"),
+]
+STEP_COLUMNS = ["id", "domain", "step", "label", "text", "n_tokens", *_LOSSES]
+SAMPLE_COLUMNS = [
+    *("id", "domain", "n_tokens", "n_prompt_tokens", "n_left_out", "n_steps"),
+    *_LOSSES,
+]
+CONTROL_COLUMNS = ["id", "draw", "loss_control", "ais_control"]
+
 
 @dataclass(frozen=True)
 class Influence:
     """What ablating the heads does to every token, step and sample, as tidy tables.
 
     All losses are mean token NLL in nats; ``ref`` is the ablated model, ``control`` the mean over
-    draws of random heads. See the column lists in :mod:`airlens.ais`.
+    draws of random heads. See the column lists of this module.
 
     Attributes:
         tokens: one row a response token.
@@ -62,13 +87,8 @@ class Influence:
 
     def save(self, folder: str | Path) -> Path:
         """Write the tables as Parquet and the provenance as JSON into ``folder``."""
-        folder = Path(folder)
-        for name in TABLES:
-            with atomic_file(folder / f"{name}.parquet") as temporary:
-                getattr(self, name).to_parquet(temporary, index=False)
-        text = json.dumps(self.provenance, ensure_ascii=False, indent=1)
-        atomic_write_text(folder / "provenance.json", text)
-        return folder
+        tables = {name: getattr(self, name) for name in TABLES}
+        return save_tables(folder, tables, self.provenance)
 
     @classmethod
     def load(cls, folder: str | Path) -> Influence:
@@ -77,12 +97,7 @@ class Influence:
         Raises:
             DataError: a file is missing or unreadable.
         """
-        folder = Path(folder)
-        try:
-            tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
-            note = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DataError(f"not a saved influence ({error})", file=str(folder)) from error
+        tables, note = load_tables(folder, TABLES, "a saved influence")
         return cls(**tables, provenance=note)
 
 
@@ -98,7 +113,7 @@ def influence(
     scope: Literal["response", "document"] = "response",
     template: Template = "auto",
     long: Long = "stride",
-    floor: float = ais.FLOOR,
+    floor: float = FLOOR,
     means: MeanZ | None = None,
     max_tokens_per_batch: int | None = None,
     engine: Engine = "auto",
@@ -140,16 +155,20 @@ def influence(
     if mode == "mean" and means is None and len(heads):
         means = mean_z(model)
     encoded = encode_traces(model.tokenizer, items, template)
-    chosen = choose_engine(model, engine)
-    check_precision(precision, chosen)
-    score = partial(
-        score_fast if chosen == "fast" else score_windows,
-        mode=mode,
+    chosen = fast_engine("choose")(model, engine, mode=mode)
+    found = trace_losses(
+        model,
+        encoded,
+        [heads, *draws],
+        mode,
+        long=long,
+        progress=progress,
         means=means,
         max_tokens_per_batch=max_tokens_per_batch,
+        engine=chosen,
+        precision=precision,
     )
-    with matmul_precision(precision, next(model.original_model.parameters()).device):
-        losses = _score(model, encoded, [heads, *draws], score, long, progress)
+    losses = [TraceLoss(x.base, x.entropy, x.ablated[0], x.ablated[1:]) for x in found]
     note = provenance(
         model,
         heads=heads.names(),
@@ -167,8 +186,7 @@ def influence(
         precision=precision,
         n_traces=len(items),
     )
-    tables = ais.tables(encoded, losses, floor)
-    return Influence(*tables, provenance=note)
+    return Influence(*tables(encoded, losses, floor), provenance=note)
 
 
 def control_sets(
@@ -199,47 +217,140 @@ def _prepare(traces: list[Trace], scope: str) -> list[Trace]:
         if trace.id in seen:
             raise DataError(f"two traces have the id {trace.id!r}", field="id")
         seen.add(trace.id)
-    return [as_document(t) for t in traces] if scope == "document" else traces
+    return [t.as_document() for t in traces] if scope == "document" else traces
 
 
-def as_document(trace: Trace) -> Trace:
-    """Prompt and response as one text without a prompt; the prompt becomes the first step."""
-    if not trace.prompt:
-        return trace
-    head = trace.prompt + "\n"
-    first = Step(head, 0, len(head), "prompt")
-    rest = ais.steps_of(trace)
-    moved = tuple(replace(s, start=s.start + len(head), end=s.end + len(head)) for s in rest)
-    return replace(trace, prompt="", response=head + trace.response, steps=(first, *moved))
+@dataclass(frozen=True)
+class TraceLoss:
+    """NLL in nats of the n response tokens of one trace; NaN where a token was not scored.
+
+    Attributes:
+        base: fp32 [n].
+        entropy: fp32 [n], of the base model.
+        ref: fp32 [n], critical heads ablated.
+        controls: fp32 [draws, n], random heads ablated.
+    """
+
+    base: np.ndarray
+    entropy: np.ndarray
+    ref: np.ndarray
+    controls: np.ndarray
 
 
-def _score(
-    model: TransformerBridge,
-    encoded: Sequence[EncodedTrace],
-    head_sets: Sequence[HeadSet],
-    score: Callable[..., list[WindowLoss]],
-    long: Long,
-    progress: bool,
-) -> list[ais.TraceLoss]:
-    parts = [windows(e, int(model.cfg.n_ctx), long) for e in encoded]
-    flat: list[Window] = [w for part in parts for w in part]
-    total = sum(len(w.tokens) for w in flat)
-    with tqdm(total=total, unit="tok", desc="influence", disable=not progress) as bar:
-        found = iter(score(model, flat, head_sets, on_progress=bar.update))
-    joined = []
-    for e, part in zip(encoded, parts, strict=True):
-        joined.append(_join(e, part, [next(found) for _ in part], len(head_sets)))
-    return joined
+Tables = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]
 
 
-def _join(
-    encoded: EncodedTrace, part: Sequence[Window], losses: Sequence[WindowLoss], n_sets: int
-) -> ais.TraceLoss:
-    """Windows of one trace put together; what no window scored stays NaN."""
-    n = encoded.n_response
-    base, entropy = np.full(n, np.nan, "f4"), np.full(n, np.nan, "f4")
-    others = np.full((n_sets, n), np.nan, "f4")
-    for window, loss in zip(part, losses, strict=True):
-        where = slice(window.position, window.position + window.n_scored)
-        base[where], entropy[where], others[:, where] = loss.base, loss.entropy, loss.ablated
-    return ais.TraceLoss(base, entropy, others[0], others[1:])
+def tables(
+    encoded: Sequence[EncodedTrace], losses: Sequence[TraceLoss], floor: float = FLOOR
+) -> Tables:
+    """(tokens, steps, samples, controls) of all traces, in the order given."""
+    steps: list[dict[str, Any]] = []
+    samples: list[dict[str, Any]] = []
+    controls: list[dict[str, Any]] = []
+    for e, loss in zip(encoded, losses, strict=True):
+        steps += _step_rows(e, loss, floor)
+        samples.append(_sample_row(e, loss, floor))
+        controls += _control_rows(e, loss, floor)
+    return (
+        _token_table(encoded, losses),
+        pd.DataFrame(steps, columns=STEP_COLUMNS),
+        pd.DataFrame(samples, columns=SAMPLE_COLUMNS),
+        pd.DataFrame(controls, columns=CONTROL_COLUMNS),
+    )
+
+
+def _token_table(encoded: Sequence[EncodedTrace], losses: Sequence[TraceLoss]) -> pd.DataFrame:
+    """All tokens in one table, made at once: a frame a trace costs more than a small model."""
+    if not encoded:
+        return pd.DataFrame(columns=TOKEN_COLUMNS)
+    counts = [e.n_response for e in encoded]
+    texts = [e.trace.response[a:b] for e in encoded for a, b in e.offsets.tolist()]
+    base, ref, entropy = (
+        np.concatenate([getattr(loss, name) for loss in losses])
+        for name in ("base", "ref", "entropy")
+    )
+    control = np.concatenate([_mean(loss.controls) for loss in losses])
+    offsets = np.concatenate([e.offsets for e in encoded])
+    ids = [e.tokens[e.response_start :] for e in encoded]
+    return pd.DataFrame(
+        {
+            "id": pd.Series([e.trace.id for e in encoded]).repeat(counts).to_numpy(),
+            "step": np.concatenate([e.step for e in encoded]),
+            "pos": np.concatenate([np.arange(n) for n in counts]),
+            "token_id": np.concatenate([np.asarray(row, dtype=np.int64) for row in ids]),
+            "token": pd.Series(texts, dtype=object),
+            "start": offsets[:, 0],
+            "end": offsets[:, 1],
+            "nll_base": base,
+            "nll_ref": ref,
+            "delta": ref - base,
+            "entropy": entropy,
+            "nll_control": control,
+            "delta_control": control - base,
+        },
+        columns=TOKEN_COLUMNS,
+    )
+
+
+def _step_rows(e: EncodedTrace, loss: TraceLoss, floor: float) -> Iterable[dict[str, Any]]:
+    for index, step in enumerate(e.trace.whole_steps()):
+        row = {"id": e.trace.id, "domain": e.trace.domain, "step": index, "label": step.label}
+        yield {**row, "text": step.text, **summary(loss, e.step == index, floor)}
+
+
+def _sample_row(e: EncodedTrace, loss: TraceLoss, floor: float) -> dict[str, Any]:
+    everything = np.ones(e.n_response, dtype=bool)
+    return {
+        "id": e.trace.id,
+        "domain": e.trace.domain,
+        "n_prompt_tokens": e.response_start,
+        "n_left_out": int(np.isnan(loss.base).sum()),
+        "n_steps": len(e.trace.whole_steps()),
+        **summary(loss, everything, floor),
+    }
+
+
+def _control_rows(e: EncodedTrace, loss: TraceLoss, floor: float) -> Iterable[dict[str, Any]]:
+    base = _mean_of(loss.base)
+    for draw, control in enumerate(loss.controls):
+        value = _mean_of(control)
+        ais = (value - base) / base if base >= floor else np.nan
+        yield {"id": e.trace.id, "draw": draw, "loss_control": value, "ais_control": ais}
+
+
+def summary(loss: TraceLoss, where: np.ndarray, floor: float) -> dict[str, Any]:
+    """Token count and losses of the tokens in the mask ``where`` (bool [n]).
+
+    Means are taken in float64, so that step sums add up to the sample's.
+    """
+    base = _mean_of(loss.base[where])
+    ref = _mean_of(loss.ref[where])
+    draws = np.asarray([_mean_of(row[where]) for row in loss.controls])
+    usable = base >= floor
+    ratios = (draws - base) / base if usable else np.full(len(draws), np.nan)
+    return {
+        "n_tokens": int((~np.isnan(loss.base[where])).sum()),
+        "loss_base": base,
+        "loss_ref": ref,
+        "delta": ref - base,
+        "ais": (ref - base) / base if usable else np.nan,
+        "entropy": _mean_of(loss.entropy[where]),
+        "loss_control": _mean_of(draws),
+        "delta_control": _mean_of(draws) - base,
+        "ais_control": _mean_of(ratios),
+        "ais_control_std": float(np.std(ratios)) if len(ratios) else np.nan,
+        "below_floor": bool(base < floor),
+    }
+
+
+def _mean_of(values: np.ndarray) -> float:
+    """Mean in float64 of what is not NaN; NaN if nothing is."""
+    known = values[values == values].astype(np.float64)
+    return float(np.add.reduce(known) / len(known)) if len(known) else float("nan")
+
+
+def _mean(rows: np.ndarray) -> np.ndarray:
+    """Mean over draws of [draws, n]; NaN [n] without draws."""
+    if not len(rows):
+        return np.full(rows.shape[1], np.nan, np.float32)
+    return np.asarray(rows.mean(axis=0, dtype=np.float64), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Cut a response into steps: by paragraph, line, sentence or pattern, or where given texts stand.
+"""Cut a response into steps: by paragraph, line, sentence or pattern.
 
 Every function here puts every character of the response into exactly one step. A separator
 belongs to the step before it, whitespace at the very start to the first step.
@@ -7,12 +7,11 @@ belongs to the step before it, whitespace at the very start to the first step.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import accumulate
-from typing import NamedTuple, TypeAlias
 
 from .errors import ConfigError
+from .registry import Registry
 
 
 @dataclass(frozen=True)
@@ -32,11 +31,8 @@ class Step:
     label: str | None = None
 
 
-# Cuts a response into steps; `split_steps` is one.
+# Cuts a response into steps that join to it; `split_steps` is one.
 Splitter = Callable[[str], tuple[Step, ...]]
-
-
-HOW = ("auto", "paragraph", "line", "sentence", "regex")
 
 # The separators run up to the last newline, so that an indentation stays with its own line.
 _PARAGRAPH = re.compile(r"\n\s*\n")
@@ -48,7 +44,6 @@ _CLOSERS = r"[\"'”’»›)\]}*_`]*"
 _WIDE = r"[。！？｡।؟]+[」』”’）】》\"')\]]*"
 _MARK = re.compile(rf"(?P<mark>[.!?…]+){_CLOSERS}|(?P<wide>{_WIDE})|(?P<newline>\n\s*)")
 _SPACE = re.compile(r"\s*")
-_WORD = re.compile(r"\S+")
 # The word that a full stop ends: letters, with full stops inside it as in "e.g".
 _LAST_WORD = re.compile(r"(?:[^\W\d_]+\.)*[^\W\d_]+\Z")
 _WORD_BEFORE = re.compile(r"(\S+)\s+\Z")
@@ -86,8 +81,8 @@ def split_steps(
     Args:
         response: any text.
         how: "paragraph" (at blank lines), "line", "sentence", "regex" (a step ends where
-            ``pattern`` ends), or "auto": the coarsest of the first three that the response has
-            (see `auto_how`).
+            ``pattern`` ends), "auto": the coarsest of the first three that the response has
+            (see `auto_how`), or one that was registered (:mod:`airlens.registry`).
         pattern: for "regex". A pattern that matches nothing but a place, such as
             ``(?=Step \d)``, cuts there.
 
@@ -96,19 +91,41 @@ def split_steps(
         Empty only for an empty response.
 
     Raises:
-        ConfigError: an unknown ``how``, or a pattern that is missing, superfluous or malformed.
+        ConfigError: an unknown ``how``, a pattern that is missing, superfluous or malformed, or a
+            registered splitter whose steps do not join to the response.
     """
-    if how not in HOW:
-        raise ConfigError(f"unknown splitter {how!r}: choose one of {', '.join(HOW)}")
     if (how == "regex") != (pattern is not None):
         raise ConfigError("a pattern is given with how='regex', and only then")
-    if how == "auto":
-        how = auto_how(response)
-    if how == "sentence":
-        return cut_at(response, _sentence_starts(response))
     if how == "regex":
         return cut_at(response, _ends(_compile(pattern), response))
-    return cut_at(response, _ends(_PARAGRAPH if how == "paragraph" else _LINE, response))
+    steps = tuple(SPLITTERS.find(how, also=("regex",))(response))
+    if how not in SPLITTERS.own and "".join(step.text for step in steps) != response:
+        raise ConfigError(f"the steps of splitter {how!r} do not join to the response; see cut_at")
+    return steps
+
+
+def _auto(response: str) -> tuple[Step, ...]:
+    return SPLITTERS.own[auto_how(response)](response)
+
+
+def _paragraphs(response: str) -> tuple[Step, ...]:
+    return cut_at(response, _ends(_PARAGRAPH, response))
+
+
+def _lines(response: str) -> tuple[Step, ...]:
+    return cut_at(response, _ends(_LINE, response))
+
+
+def _sentences(response: str) -> tuple[Step, ...]:
+    return cut_at(response, _sentence_starts(response))
+
+
+# "regex", which needs a pattern, is known to `split_steps` alone.
+SPLITTERS: Registry[Splitter] = Registry(
+    "splitter",
+    "airlens.splitters",
+    {"auto": _auto, "paragraph": _paragraphs, "line": _lines, "sentence": _sentences},
+)
 
 
 def auto_how(response: str) -> str:
@@ -214,104 +231,3 @@ def _opens_sentence(char: str) -> bool:
 def _is_list_marker(response: str, last: int, end: int) -> bool:
     """Whether the sentence so far is but the number of a list item."""
     return end - last <= _MARKER_LENGTH and bool(_LIST_MARKER.match(response[last:end]))
-
-
-# A linked list, newest first: ((index of the text, its first character), the list before).
-_Placed: TypeAlias = "tuple[tuple[int, int], _Placed] | None"
-
-
-class _Chain(NamedTuple):
-    """Given texts placed so far: where the last one ends, and which they are."""
-
-    end: int
-    placed: _Placed
-
-
-# Alignments kept that have found fewer texts than the best one: enough to give up as many texts
-# that were found too far ahead.
-_BEAM = 16
-
-
-def align_steps(
-    response: str, texts: Sequence[str], labels: Sequence[str | None] | None = None
-) -> tuple[tuple[Step, ...], list[int]]:
-    """Find given step texts in a response, in their order.
-
-    A text is found verbatim, or where it differs in whitespace only. Among the ways to place the
-    texts one that places the most is taken, so that a text found too far ahead does not hide those
-    between. A text that is not found is reported and not guessed.
-
-    Args:
-        response: the text that the steps were taken from.
-        texts: one per step.
-        labels: one per text, for the steps.
-
-    Returns:
-        The steps, one per text found, and the indices of the texts not found. What stands between
-        two found texts goes to the step of the first, what stands before them all to the first
-        step. Where no text is found the whole response is one step without a label.
-
-    Raises:
-        ConfigError: not as many labels as texts.
-    """
-    if labels is not None and len(labels) != len(texts):
-        raise ConfigError(f"{len(labels)} labels for {len(texts)} texts")
-    if all(texts) and "".join(texts) == response:
-        starts = list(accumulate(map(len, texts), initial=0))[:-1]
-        placed = list(range(len(texts)))
-    else:
-        spans = _place(response, texts)
-        placed = [index for index, _ in spans]
-        starts = [0, *(start for _, start in spans[1:])]
-    if not placed:
-        return cut_at(response, ()), list(range(len(texts)))
-    ends = [*starts[1:], len(response)]
-    steps = tuple(
-        Step(response[a:b], a, b, labels[index] if labels is not None else None)
-        for index, a, b in zip(placed, starts, ends, strict=True)
-    )
-    return steps, sorted(set(range(len(texts))) - set(placed))
-
-
-def _place(response: str, texts: Sequence[str]) -> list[tuple[int, int]]:
-    """(index, start) of each text placed, in order.
-
-    For each number of texts placed, the chain that ends first is kept: whatever a later end allows
-    an earlier one allows too. The search runs in the text with each whitespace made one blank.
-    """
-    squeezed, origin = _squeeze(response)
-    chains = {0: _Chain(0, None)}
-    for index, text in enumerate(texts):
-        words = " ".join(text.split())
-        for count in sorted(chains, reverse=True) if words else ():
-            if count < max(chains) - _BEAM:
-                del chains[count]
-                continue
-            start = squeezed.find(words, chains[count].end)
-            rival = chains.get(count + 1)
-            if start >= 0 and (rival is None or start + len(words) < rival.end):
-                placed = ((index, origin[start]), chains[count].placed)
-                chains[count + 1] = _Chain(start + len(words), placed)
-    return _unroll(chains[max(chains)].placed)
-
-
-def _squeeze(text: str) -> tuple[str, list[int]]:
-    """``text`` with each run of whitespace made one blank, and where each character came from."""
-    squeezed: list[str] = []
-    origin: list[int] = []
-    for match in _WORD.finditer(text):
-        if squeezed:
-            squeezed.append(" ")
-            origin.append(match.start() - 1)
-        squeezed.append(match.group())
-        origin.extend(range(match.start(), match.end()))
-    return "".join(squeezed), origin
-
-
-def _unroll(placed: _Placed) -> list[tuple[int, int]]:
-    """The linked list in order, first placed first."""
-    spans = []
-    while placed is not None:
-        span, placed = placed
-        spans.append(span)
-    return spans[::-1]

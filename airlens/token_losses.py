@@ -1,25 +1,39 @@
-"""NLL of base and ablated model at given tokens: the work under :func:`airlens.influence`.
+"""NLL of every token of a text, under the model as it is and under each ablation of heads.
 
-This is the reference engine, on TransformerLens hooks: one plain pass, then one pass for each head
-set.
+NLL of token t = -log p(x_t | x_<t), in nats. The reference engine, here, runs TransformerLens
+hooks: one pass of the unchanged model, then one pass for each head set. The fast engine
+(:mod:`airlens.engine`) gives the same numbers in one forked pass and is taken where it can run.
 """
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
+from tqdm.auto import tqdm
 
-from .ablation import ablated
-from .encode import Window
+from .ablation import MeanZ, Mode, ablated
+from .encode import EncodedTrace, Long, Window, windows
+from .errors import ConfigError
 from .heads import HeadSet
-from .types import MeanZ, Mode
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
+
+Engine: TypeAlias = Literal["auto", "hooks", "fast"]
+Precision: TypeAlias = Literal["full", "bf16"]
+
+# Functions of the fast engine, by what the core asks of it. They are named rather than imported, so
+# that the core stands without an engine.
+FAST_ENGINE = {
+    "choose": "airlens.engine:choose_engine",
+    "token_losses": "airlens.engine.fast_losses:score_fast",
+    "probes": "airlens.engine.fast_probes:read_probes",
+}
 
 # Rows of logits turned to fp32 log-probabilities at once: 512 rows of a 150k vocabulary are 300 MB.
 CHUNK = 512
@@ -27,7 +41,7 @@ CHUNK = 512
 
 @dataclass(frozen=True)
 class WindowLoss:
-    """NLL in nats of the scored tokens of one window, n of them.
+    """NLL in nats of the n scored tokens of a window, or of the n response tokens of a trace.
 
     Attributes:
         base: fp32 [n], the model as it is.
@@ -40,33 +54,114 @@ class WindowLoss:
     ablated: np.ndarray
 
 
+def fast_engine(name: str) -> Callable[..., Any]:
+    """A function of the fast engine, a key of `FAST_ENGINE`; imported when first asked for."""
+    function: Callable[..., Any] = pkgutil.resolve_name(FAST_ENGINE[name])
+    return function
+
+
+def token_losses(
+    model: TransformerBridge,
+    items: Sequence[Window],
+    head_sets: Sequence[HeadSet],
+    mode: Mode | Sequence[Mode],
+    *,
+    means: MeanZ | None = None,
+    max_tokens_per_batch: int | None = None,
+    engine: Engine = "auto",
+    precision: Precision = "full",
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> list[WindowLoss]:
+    """NLL of every scored token under the model and under each ablation, by the engine asked for.
+
+    Args:
+        model: the bridge.
+        items: windows, in any order; results come back in the same order.
+        head_sets: what to ablate, one after the other; S of them.
+        mode: ablation mode, or one for each head set.
+        means: for ``mean``.
+        max_tokens_per_batch: bounds memory; each engine has a default of its own.
+        engine: ``hooks``, ``fast``, or ``auto``: the fast one where it can run.
+        precision: ``bf16`` rounds the factors of matrix products (fast engine only).
+        on_progress: called with the number of tokens done.
+
+    Raises:
+        ConfigError: an unknown engine or precision, or one that cannot run here.
+    """
+    chosen = fast_engine("choose")(model, engine, mode=mode)
+    if precision not in get_args(Precision):
+        raise ConfigError(f"precision={precision!r}: use one of {', '.join(get_args(Precision))}")
+    options: dict[str, Any] = {
+        "means": means,
+        "max_tokens_per_batch": max_tokens_per_batch,
+        "on_progress": on_progress,
+    }
+    if chosen == "fast":
+        run = fast_engine("token_losses")
+        found: list[WindowLoss] = run(model, items, head_sets, mode, precision=precision, **options)
+        return found
+    if precision != "full":
+        raise ConfigError(f"precision={precision!r} needs the fast engine, which does not run here")
+    return score_windows(model, items, head_sets, mode, **options)
+
+
+def trace_losses(
+    model: TransformerBridge,
+    encoded: Sequence[EncodedTrace],
+    head_sets: Sequence[HeadSet],
+    mode: Mode,
+    *,
+    long: Long = "stride",
+    progress: bool = True,
+    **options: Any,
+) -> list[WindowLoss]:
+    """NLL of all n response tokens of each trace; NaN where no window scored a token.
+
+    Arguments are those of :func:`token_losses`, ``long`` those of :func:`~airlens.encode.windows`.
+    """
+    parts = [windows(e, int(model.cfg.n_ctx), long) for e in encoded]
+    flat = [window for part in parts for window in part]
+    total = sum(len(w.tokens) for w in flat)
+    with tqdm(total=total, unit="tok", desc="influence", disable=not progress) as bar:
+        found = iter(token_losses(model, flat, head_sets, mode, on_progress=bar.update, **options))
+    joined = []
+    for e, part in zip(encoded, parts, strict=True):
+        joined.append(_join(e.n_response, part, [next(found) for _ in part], len(head_sets)))
+    return joined
+
+
+def _join(n: int, part: Sequence[Window], losses: Sequence[WindowLoss], n_sets: int) -> WindowLoss:
+    """The windows of one trace put together."""
+    base, entropy = np.full(n, np.nan, "f4"), np.full(n, np.nan, "f4")
+    others = np.full((n_sets, n), np.nan, "f4")
+    for window, loss in zip(part, losses, strict=True):
+        where = slice(window.position, window.position + window.n_scored)
+        base[where], entropy[where], others[:, where] = loss.base, loss.entropy, loss.ablated
+    return WindowLoss(base, entropy, others)
+
+
 def score_windows(
     model: TransformerBridge,
     items: Sequence[Window],
     head_sets: Sequence[HeadSet],
-    mode: Mode,
+    mode: Mode | Sequence[Mode],
     *,
     means: MeanZ | None = None,
     max_tokens_per_batch: int | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> list[WindowLoss]:
-    """NLL of every scored token under the base model and under each ablation.
+    """What :func:`token_losses` gives, by TransformerLens hooks: the reference engine.
 
-    Args:
-        model: the bridge.
-        items: windows, in any order; results come back in the same order.
-        head_sets: what to ablate, one after the other.
-        mode: ablation mode.
-        means: for ``mean``.
-        max_tokens_per_batch: padded tokens of a batch; default: one window at a time on CPU (which
-            is faster there), 16,384 on an accelerator.
-        on_progress: called with the number of tokens done.
+    ``max_tokens_per_batch`` counts the padded tokens of a batch. By default one window runs at a
+    time on CPU (which is faster there), 16,384 tokens on an accelerator.
     """
+    modes = [mode] * len(head_sets) if isinstance(mode, str) else mode
     results: list[WindowLoss | None] = [None] * len(items)
     budget = max_tokens_per_batch or (0 if str(model.cfg.device) == "cpu" else 16_384)
     for batch in batches([len(w.tokens) for w in items], budget):
         chosen = [items[i] for i in batch]
-        for i, loss in zip(batch, _score_batch(model, chosen, head_sets, mode, means), strict=True):
+        losses = _score_batch(model, chosen, head_sets, modes, means)
+        for i, loss in zip(batch, losses, strict=True):
             results[i] = loss
         on_progress(sum(len(w.tokens) for w in chosen))
     return [r for r in results if r is not None]
@@ -89,13 +184,13 @@ def _score_batch(
     model: TransformerBridge,
     items: Sequence[Window],
     head_sets: Sequence[HeadSet],
-    mode: Mode,
+    modes: Sequence[Mode],
     means: MeanZ | None,
 ) -> list[WindowLoss]:
     tokens = pad_right([w.tokens for w in items]).to(model.cfg.device)
     base = _losses(model, tokens, items, entropy=True)
     others = []
-    for heads in head_sets:
+    for heads, mode in zip(head_sets, modes, strict=True):
         with ablated(model, heads, mode, means=means):
             others.append([nll for nll, _ in _losses(model, tokens, items, entropy=False)])
     found = []

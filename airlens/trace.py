@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .cache import atomic_file
 from .errors import ConfigError, DataError
+from .files import atomic_file
 from .steps import Splitter as Splitter
 from .steps import Step as Step
 from .steps import split_steps
@@ -61,14 +61,29 @@ class Trace:
         """The same trace, its response split anew.
 
         Args:
-            splitter: "auto", "paragraph", "line" or "sentence", or a function from a response to
-                its steps.
+            splitter: "auto", "paragraph", "line", "sentence", a registered name, or a function from
+                a response to its steps.
 
         What ``meta`` held per step is left out, as it belonged to the former steps.
         """
         cut = splitter if callable(splitter) else lambda text: split_steps(text, splitter)
         meta = {key: value for key, value in self.meta.items() if key not in PER_STEP_META}
         return replace(self, steps=cut(self.response), meta=meta)
+
+    def whole_steps(self) -> tuple[Step, ...]:
+        """The steps; a response that was not split is one step, an empty one has none."""
+        whole = (Step(self.response, 0, len(self.response)),) if self.response else ()
+        return self.steps or whole
+
+    def as_document(self) -> Trace:
+        """Prompt and response as one text without a prompt; the prompt becomes the first step."""
+        if not self.prompt:
+            return self
+        head = self.prompt + "\n"
+        n = len(head)
+        moved = (replace(s, start=s.start + n, end=s.end + n) for s in self.whole_steps())
+        steps = (Step(head, 0, n, "prompt"), *moved)
+        return replace(self, prompt="", response=head + self.response, steps=steps)
 
     def to_json(self) -> dict[str, Any]:
         """The trace as an object for ``json.dumps``; `from_json` reads it back."""

@@ -14,8 +14,8 @@ from pathlib import Path
 import pandas as pd
 
 import airlens as al
-from airlens.cache import write_tables
 from airlens.detectors import DETECTORS, detect
+from airlens.files import write_tables
 from airlens.heads import HeadScores
 from airlens.provenance import provenance
 

@@ -60,7 +60,7 @@ class Times:
 def long_trace(tokenizer: Any) -> Any:
     """Bundled traces one after the other, cut after TOKENS tokens of response."""
     import airlens as al
-    from airlens.bundled import data_path
+    from airlens.files import data_path
 
     text = ""
     for trace in al.load_traces(data_path("traces.jsonl"), limit=40):

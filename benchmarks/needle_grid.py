@@ -14,8 +14,8 @@ import pandas as pd
 
 import airlens as al
 from airlens.analysis.needles import needle_grid, needle_summary
-from airlens.cache import write_tables
 from airlens.encode import resolve_template
+from airlens.files import write_tables
 from airlens.heads import TOP_SHARE, HeadSet
 from airlens.provenance import provenance
 

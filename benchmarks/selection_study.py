@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from airlens.bundled import data_path
 from airlens.encode import Template, encode_trace
+from airlens.files import data_path
 from airlens.model import load_hf, load_model
 from airlens.probes import key_value_probes
 from airlens.provenance import fingerprint, provenance

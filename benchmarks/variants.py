@@ -10,7 +10,7 @@ import torch
 
 from airlens.ablation import ablated
 from airlens.encode import Window
-from airlens.engine.model import share
+from airlens.engine.fast_model import share
 from airlens.heads import HeadSet
 from airlens.probes import Probe
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from airlens import notebooks as nb
 from airlens.cli import app as commands
 from airlens.errors import ConfigError
+from airlens.explorers import notebook_files as nb
 from airlens.explorers import served_app as app
 
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import airlens as al
-from airlens import ais, encode
-from airlens.ais import TOKEN_COLUMNS, TraceLoss, tables
+from airlens import encode
 from airlens.encode import EncodedTrace, encode_trace, encode_traces
+from airlens.step_influence import TOKEN_COLUMNS, TraceLoss, tables
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 CHAT = "{% for m in messages %}<s>{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}A: "
@@ -67,4 +67,4 @@ def test_the_token_table_is_that_of_each_trace(tokenizer: Any, draws: int) -> No
     want = pd.concat(map(one_table, encoded, losses), ignore_index=True)
     pd.testing.assert_frame_equal(found, want, check_dtype=False, rtol=0, atol=0)
     assert str(found["nll_base"].dtype) == "float32"
-    assert list(tables([], [])[0]) == list(ais.TOKEN_COLUMNS)
+    assert list(tables([], [])[0]) == list(TOKEN_COLUMNS)

@@ -73,12 +73,15 @@ def test_the_slider_changes_the_set_and_the_ablation_figure(seen: bp.Watched) ->
 def test_a_step_and_then_a_head_recolour_the_text(seen: bp.Watched) -> None:
     page = seen.page
     text = show(page, ".airlens-text")
-    expect(text.locator(".side")).to_have_count(3)
+    side = text.locator(".step:not(.prompt) .side")
+    expect(side).to_have_count(3)
+    expect(text.locator(".step.prompt")).to_have_text("prompt 1Add.")
     # A step's last newline is marked, and opens no line of its own.
-    expect(text.locator(".text").first).to_have_text("First 2 + 2 = 4.\u23ce")
-    assert text.locator(".text").first.evaluate("text => text.textContent.includes('\\n')") is False
-    text.locator(".side").nth(1).click()
-    grid = page.locator(".airlens-grid").nth(1)
+    first = text.locator(".step:not(.prompt) .text").first
+    expect(first).to_have_text("First 2 + 2 = 4.\u23ce")
+    assert first.evaluate("text => text.textContent.includes('\\n')") is False
+    side.nth(1).click()
+    grid = page.locator(".airlens-grid").nth(2)
     grid.locator("rect.cell").first.wait_for()
     expect(text.locator(".step.current")).to_have_count(1)
     spans = "[...document.querySelectorAll('.airlens-text [data-i]')]"
@@ -87,6 +90,29 @@ def test_a_step_and_then_a_head_recolour_the_text(seen: bp.Watched) -> None:
     grid.locator("rect.cell").nth(1).click()
     text.locator(".key", has_text=re.compile(r"L\dH\d alone")).wait_for()
     assert page.evaluate(colours) != before
+
+
+def test_a_step_shows_its_sources_and_keys_stay_in_the_text(seen: bp.Watched) -> None:
+    page = seen.page
+    show(page, ".airlens-arcs svg")
+    text = show(page, ".airlens-text")
+    text.locator(".step[data-step='2'] .side").click()
+    matrix = page.locator(".airlens-grid").nth(1)
+    expect(matrix.locator(".outlines .line")).to_have_count(1)
+    expect(text.locator(".links")).to_contain_text("step 2")
+    # Neither moves JupyterLab to another cell.
+    text.locator(".scroll").focus()
+    for key, step in (("k", 1), ("ArrowUp", 0), ("j", 1)):
+        page.keyboard.press(key)
+        expect(text.locator(".step.current")).to_have_attribute("data-step", str(step))
+    page.keyboard.press("/")
+    page.keyboard.type("answer")
+    expect(text.locator(".search .faint")).to_have_text("1 of 1")
+    expect(text.locator(".hit").first).to_be_visible()
+    page.keyboard.press("Escape")
+    matrix.locator("rect.cell[data-index='9']").click()  # step 2 from step 0
+    expect(text.locator(".step.current")).to_have_attribute("data-step", "2")
+    expect(matrix.locator(".readout")).to_contain_text("by step 2 from step 0")
 
 
 def test_a_token_shows_what_else_was_likely(seen: bp.Watched) -> None:
@@ -102,7 +128,7 @@ def test_a_token_shows_what_else_was_likely(seen: bp.Watched) -> None:
 
 def test_a_point_is_reached_by_key_and_shows_its_trace(seen: bp.Watched) -> None:
     page = seen.page
-    show(page, ".airlens canvas").focus()
+    show(page, ".airlens-scatter canvas").focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator(".airlens-scatter .readout")).to_contain_text("plain")
     page.keyboard.press("Enter")
@@ -112,7 +138,7 @@ def test_a_point_is_reached_by_key_and_shows_its_trace(seen: bp.Watched) -> None
 
 def test_a_loop_round_the_points_narrows_the_table(seen: bp.Watched) -> None:
     page = seen.page
-    box = show(page, ".airlens canvas").bounding_box()
+    box = show(page, ".airlens-scatter canvas").bounding_box()
     assert box is not None
     x, y, w, h = (box[name] for name in ("x", "y", "width", "height"))
     said = page.locator(".airlens-table .faint")
@@ -124,7 +150,7 @@ def test_a_loop_round_the_points_narrows_the_table(seen: bp.Watched) -> None:
         page.mouse.move(x + corner[0] * w, y + corner[1] * h)
     page.mouse.up()
     expect(said).to_have_text("1 of 2 rows")
-    page.locator(".airlens canvas").focus()
+    page.locator(".airlens-scatter canvas").focus()
     page.keyboard.press("Escape")
     expect(said).to_have_text("2 of 2 rows")
 
@@ -161,21 +187,25 @@ def test_it_fits_the_page(seen: bp.Watched, theme: str, size: tuple[int, int]) -
     page = seen.page
     bp.set_theme(page, theme)
     bp.resize(page, *size)
-    figures = [f".airlens-{name}" for name in ("grid", "curve", "text", "next-tokens", "table")]
-    for name in [*figures, ".airlens canvas"]:
+    figures = [
+        f".airlens-{name}" for name in ("grid", "curve", "arcs", "text", "next-tokens", "table")
+    ]
+    for name in [*figures, ".airlens-scatter canvas"]:
         show(page, name)
         bp.screenshot(page, f"lab-{theme}-{size[0]}-{name.strip('.').replace(' ', '-')}")
         box = page.locator(name).first.bounding_box()
         assert box is not None
         assert box["x"] + box["width"] <= size[0] + 1
-    wide = """() => [...document.querySelectorAll('.airlens-figure .main-svg, .airlens canvas')]
-        .filter(part => part.getBoundingClientRect().right >
-            part.closest('.jp-OutputArea').getBoundingClientRect().right + 1).length"""
+    wide = """() => {
+        const parts = document.querySelectorAll('.airlens-figure .main-svg, .airlens canvas');
+        return [...parts].filter(part => part.getBoundingClientRect().right >
+            part.closest('.jp-OutputArea').getBoundingClientRect().right + 1).length;
+    }"""
     assert page.evaluate(wide) == 0
     low = "() => [...document.querySelectorAll('.airlens-figure')].map(f => f.clientHeight)"
     assert min(page.evaluate(low)) > 150  # a figure that lost its height is not to be seen
     # A canvas that was not drawn at its size would be stretched.
-    sharp = """() => [...document.querySelectorAll('.airlens canvas')]
+    sharp = """() => [...document.querySelectorAll('.airlens-scatter canvas')]
         .every(c => c.width === Math.floor(c.clientWidth * devicePixelRatio))"""
     page.wait_for_function(sharp)
 

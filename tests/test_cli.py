@@ -11,7 +11,7 @@ from conftest import tiny_config, word_tokenizer
 from typer.testing import CliRunner
 
 from airlens import cli
-from airlens.errors import DataError
+from airlens.errors import ConfigError, DataError
 
 runner = CliRunner()
 COMMANDS = sorted(command.name or "" for command in cli.app.registered_commands)
@@ -103,3 +103,23 @@ def test_demo_on_a_tiny_model(folder: Path, tmp_path: Path) -> None:
     page = out.read_text(encoding="utf-8")
     assert page.count("plotly.js v") >= 1
     assert 'src="http' not in page and "<link" not in page
+    shared = tmp_path / "page.html"
+    assert summary["page"] == str(shared)
+    assert 'id="trace-3"' in shared.read_text(encoding="utf-8")
+
+
+def test_demo_names_two_files(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "page.html"
+    with pytest.raises(ConfigError, match="--page"):
+        run("demo", "--model", folder, "--out", out)
+
+
+def test_page_of_a_tiny_model(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "page.html"
+    small = ("--model", folder, "-n", 2, "--heads", "L1H2, L2H0", "--controls", 1, "--quiet")
+    result = run("page", *small, "--knockout", "--single-heads", "--title", "Two & two", "-o", out)
+    assert result.exit_code == 0 and str(out) in result.stdout
+    text = out.read_text(encoding="utf-8")
+    assert "<title>Two &amp; two</title>" in text
+    assert 'id="trace-1"' in text and 'id="trace-2"' not in text
+    assert 'value="knockout"' in text and 'id="alone"' in text and 'id="map"' not in text

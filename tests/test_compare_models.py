@@ -12,7 +12,9 @@ import torch
 from conftest import tiny_config, word_tokenizer
 
 import airlens as al
-from airlens.analysis.compare_models import (
+from airlens.errors import ConfigError, DataError
+from airlens.figures import models_bars, models_forest, models_side_by_side
+from airlens.paper.compare_models import (
     COLUMNS,
     CompareSize,
     Comparison,
@@ -20,9 +22,7 @@ from airlens.analysis.compare_models import (
     group_rows,
     loss_rows,
 )
-from airlens.analysis.model_claims import comparison_claims
-from airlens.errors import ConfigError, DataError
-from airlens.figures import models_bars, models_forest, models_side_by_side
+from airlens.paper.model_claims import comparison_claims
 from airlens.retrieval import copy_accuracy
 
 VOCAB = 1200
@@ -115,12 +115,12 @@ def test_a_stopped_comparison_goes_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("airlens.analysis.compare_models.influence", stop)
+        patch.setattr("airlens.paper.compare_models.influence", stop)
         with pytest.raises(KeyboardInterrupt):
             al.compare_models(models[:1], traces, **options)
     with monkeypatch.context() as patch:  # what was done is not done again
-        patch.setattr("airlens.analysis.compare_models.retrieval_scores", stop)
-        patch.setattr("airlens.analysis.compare_models.needle_recall", stop)
+        patch.setattr("airlens.paper.compare_models.retrieval_scores", stop)
+        patch.setattr("airlens.paper.compare_models.needle_recall", stop)
         found = al.compare_models(models[:1], traces, **options)
     expected = compared.table[compared.table["model"] == "tiny-llama"].reset_index(drop=True)
     pd.testing.assert_frame_equal(found.table, expected)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from tiny_zoo import tiny
 
-from airlens.compute import matmul_precision
+from airlens.engine.process_settings import matmul_precision
 from airlens.errors import ConfigError
 from airlens.step_influence import influence
 from airlens.trace import Trace

@@ -11,9 +11,8 @@ from scipy.stats import spearmanr
 
 from airlens.analysis.confounds import confound_table
 from airlens.analysis.statistics import mean_interval, partial_spearman, spearman, spearman_interval
-from airlens.derived import residualise
 from airlens.errors import ConfigError, DataError
-from airlens.selection import select
+from airlens.selection import residualise, select
 from airlens.steps import split_steps
 from airlens.trace import Trace
 from airlens.validity.heuristics import add_heuristics

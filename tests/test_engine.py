@@ -16,9 +16,9 @@ import airlens as al
 from airlens.ablation import ablated
 from airlens.encode import Window
 from airlens.engine import choose_engine
-from airlens.engine.model import fast_model
+from airlens.engine.fast_losses import score_fast
+from airlens.engine.fast_model import fast_model
 from airlens.engine.packing import common_prefix, pack
-from airlens.engine.score import score_fast
 from airlens.errors import ConfigError
 from airlens.heads import HeadSet
 from airlens.step_influence import influence

@@ -234,8 +234,8 @@ def test_a_trace_is_scored_and_coloured(trace_view: al.TraceExplorer) -> None:
     trace = trace_view.trace
     wanted = al.influence(trace_view.model, trace, "L0H1, L1H2", controls=1, progress=False)
     pd.testing.assert_frame_equal(trace_view.frame("tokens"), wanted.tokens)
-    assert "".join(trace_view.text.texts) == trace.response
-    assert len(trace_view.text.sides) == 3
+    assert "".join(trace_view.text.texts) == trace.prompt + trace.response
+    assert [side["step"] for side in trace_view.text.sides] == [-1, 0, 1, 2]
     assert trace_view.figure("steps").data
     assert trace_view.figure("tokens").data
 
@@ -248,7 +248,9 @@ def test_a_step_then_a_head_recolours(trace_view: al.TraceExplorer) -> None:
     name = trace_view.map.rows[1]
     trace_view.map.picked = [len(trace_view.map.cols), 0, 1]
     alone = trace_view.frame("head_tokens").query("name == @name")["delta"]
-    np.testing.assert_allclose(trace_view.text.values, alone, rtol=1e-5)
+    prompt = trace_view.text.steps.count(-1)
+    np.testing.assert_allclose(trace_view.text.values[prompt:], alone, rtol=1e-5)
+    assert trace_view.text.values[:prompt] == [None] * prompt
     assert name in trace_view.text.label
     assert trace_view.figure("heads").data
     trace_view.all_heads.click()

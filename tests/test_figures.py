@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
+from airlens.analysis.statistics import spearman
 from airlens.errors import DataError
 from airlens.figures import style as figstyle
 from airlens.figures import text as figtext
@@ -19,7 +20,6 @@ from airlens.figures.selection import (
     domain_counts,
     selection_scatter,
     selector_overlap,
-    spearman,
 )
 from airlens.figures.steps import ais_by_label, head_step_heatmap, step_heatmap
 from airlens.figures.trace import step_bars, token_strip

@@ -14,9 +14,9 @@ from conftest import tiny_config
 
 import airlens as al
 from airlens import model
-from airlens.cache import atomic_dir, atomic_file
 from airlens.cli.install_checks import check_model, hugging_face_logits
 from airlens.errors import ModelError
+from airlens.files import atomic_dir, atomic_file
 from airlens.model import DEFAULT_MODEL, absolute_name
 
 TOKENS = torch.tensor([[5, 17, 99, 23, 42, 7, 88]])

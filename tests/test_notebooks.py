@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from explore_tiny import save_tiny
 
-from airlens import notebooks as nb
 from airlens.errors import ConfigError, DataError
+from tools import run_notebooks as nb
 
 ALL = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.ipynb"))
 

@@ -12,8 +12,8 @@ from tiny_zoo import tokenizer as tokenizer_of
 
 import airlens as al
 from airlens.analysis.head_influence import HeadInfluence, head_influence
-from airlens.engine import per_head as per_head_run
-from airlens.engine.model import named_tensors
+from airlens.engine import single_head_passes as per_head_run
+from airlens.engine.fast_model import named_tensors
 from airlens.errors import ConfigError, DataError
 from airlens.heads import Head
 from airlens.step_influence import influence

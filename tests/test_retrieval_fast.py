@@ -12,7 +12,7 @@ from tiny_zoo import WINDOW, tiny
 
 from airlens.ablation import ablated
 from airlens.engine import choose_engine
-from airlens.engine.retrieval import most_attended
+from airlens.engine.fast_probes import most_attended
 from airlens.errors import ConfigError
 from airlens.probes import Probe, ProbeSet
 from airlens.retrieval import copy_accuracy, retrieval_scores

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airlens.analysis.selection_overlap import overlap
 from airlens.errors import ConfigError, DataError
-from airlens.selection import SELECTORS, overlap, select
+from airlens.selection import SELECTORS, select
 
 
 def frame(n: int = 10, seed: int = 0) -> pd.DataFrame:
@@ -24,7 +25,7 @@ def frame(n: int = 10, seed: int = 0) -> pd.DataFrame:
 
 @pytest.mark.parametrize("by", sorted(SELECTORS))
 def test_the_highest_are_kept(by: str) -> None:
-    column, sign = SELECTORS[by]
+    column, sign = SELECTORS[by].column, SELECTORS[by].sign
     samples = frame()
     chosen = select(samples, by, 3, within=None)
     expected = (samples[column] * sign).sort_values(ascending=False).index[:3]

@@ -16,8 +16,8 @@ from tiny_zoo import ARCHITECTURES, WINDOW, tiny
 import airlens as al
 from airlens.encode import Window, encode_trace
 from airlens.engine import choose_engine
-from airlens.engine.attention import Plan, _packed
-from airlens.engine.model import fast_model
+from airlens.engine.fast_model import fast_model
+from airlens.engine.packed_attention import Plan, _packed
 from airlens.engine.packing import Segment
 from airlens.errors import AblationError, ConfigError, DataError
 from airlens.heads import Head, HeadSet

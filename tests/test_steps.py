@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airlens.errors import ConfigError
-from airlens.steps import align_steps, auto_how, split_steps
+from airlens.reading.align_steps import align_steps
+from airlens.steps import auto_how, split_steps
 from airlens.trace import Step, Trace
 
 HOW = ("auto", "paragraph", "line", "sentence")

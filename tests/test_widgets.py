@@ -16,7 +16,9 @@ import airlens as al
 from airlens.errors import ConfigError
 from airlens.explorers.base import put_figure
 from airlens.explorers.jobs import Worker
-from airlens.explorers.js import STATIC, DataTable, GridMap, TraceText, step_sides
+from airlens.explorers.js import DataTable, GridMap, TraceText
+from airlens.explorers.scripts import PARTS, STATIC, script
+from airlens.explorers.traits import step_sides
 from airlens.figures.style import no_data
 
 
@@ -120,6 +122,17 @@ def test_scripts_are_small_and_ask_no_server() -> None:
             assert word not in text, (file, word)
         addresses = text.replace("http://www.w3.org/2000/svg", "")
         assert "http" not in addresses, file
+
+
+def test_every_view_is_one_module_of_all_its_files() -> None:
+    assert {part for parts in PARTS.values() for part in parts} == {
+        file.stem for file in STATIC.glob("*.js")
+    }
+    for view in PARTS:
+        assert (
+            script(view).count("export ") == script(view).count("export default { render };") == 1
+        )
+        assert "import " not in script(view)
 
 
 def test_a_map_has_no_nan_in_its_json() -> None:

@@ -12,14 +12,13 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from airlens.ablation import ablated, mean_z
+from airlens.ablation import Mode, ablated, mean_z
 from airlens.errors import HeadError
 from airlens.heads import HeadScores, HeadSet, count_heads, random_heads, rename
 from airlens.probes import ProbeSet
 from airlens.retrieval import copy_accuracy
 from airlens.step_influence import influence
 from airlens.trace import Trace
-from airlens.types import Mode
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

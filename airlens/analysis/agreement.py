@@ -15,17 +15,13 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from airlens.errors import ConfigError, DataError
-from airlens.heads import TOP_SHARE, HeadScores, HeadSet, count_heads
+from airlens.heads import TOP_SHARE, HeadScores, count_heads
+
+from .statistics import jaccard
 
 FLOOR = 0.05
 """Heads under this share of the best score, in both rankings compared, are left out of rank
 correlations (ours): most heads score near 0, and their order is noise."""
-
-
-def jaccard(a: HeadSet, b: HeadSet) -> float:
-    """Heads in both sets over heads in either; 1 for two empty sets."""
-    either = set(a) | set(b)
-    return len(set(a) & set(b)) / len(either) if either else 1.0
 
 
 def rank_correlation(

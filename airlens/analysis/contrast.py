@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from airlens.errors import DataError
-from airlens.selection import SELECTORS, TOP, Selection, choices, select, selector_values, spread
+from airlens.selection import SELECTORS, TOP, Selection, column_of, select, selector_values
 
 from .confounds import confound_table
+from .selection_overlap import choices, spread
 
 # AttentionInfluence's Table 4 compares the words that stand out in what two selectors chose.
 N_WORDS = 100
@@ -24,8 +25,8 @@ def usable_selectors(samples: pd.DataFrame) -> list[str]:
     """The selectors whose column is there and has values, ``random`` included."""
     found = [
         name
-        for name, (column, _) in SELECTORS.items()
-        if column in samples and samples[column].notna().any()
+        for name in SELECTORS.own
+        if column_of(name) in samples and samples[column_of(name)].notna().any()
     ]
     return [*found, "random"]
 
@@ -50,7 +51,7 @@ def correlations(
 
     Columns: column, scope ("overall" or "within <column>"), rho, lo, hi, n.
     """
-    others = [name for name in columns if name != SELECTORS.get(by, (by,))[0]]
+    others = [name for name in columns if name != column_of(by)]
     table = confound_table(
         samples.assign(selector=selector_values(samples, by, seed)),
         scores=["selector"],

@@ -18,26 +18,25 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from airlens.ablation import DEFAULT_MODE, MODES, mean_z
-from airlens.cache import atomic_file, atomic_write_text
+from airlens.ablation import DEFAULT_MODE, MeanZ, Mode, mean_z
 from airlens.encode import EncodedTrace, Long, Template, encode_trace, resolve_template, windows
 from airlens.engine import Engine, choose_engine
-from airlens.engine.model import fast_model
+from airlens.engine.fast_losses import CPU_TOKENS, GPU_TOKENS
+from airlens.engine.fast_model import fast_model
 from airlens.engine.packing import pack
-from airlens.engine.per_head import attribution_row, exact_row
-from airlens.engine.score import CPU_TOKENS, GPU_TOKENS
+from airlens.engine.single_head_passes import attribution_row, exact_row
 from airlens.errors import ConfigError, DataError
+from airlens.files import atomic_file, atomic_write_text
 from airlens.heads import Head, HeadSet
 from airlens.provenance import fingerprint, provenance
 from airlens.token_losses import score_windows
 from airlens.trace import Trace
-from airlens.types import MeanZ, Mode
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
     from airlens.encode import Window
-    from airlens.types import HeadArray
+    from airlens.heads import HeadArray
 
 Method: TypeAlias = Literal["exact", "attribution", "screened"]
 
@@ -157,9 +156,7 @@ def head_influence(
     """
     if method not in get_args(Method):
         raise ConfigError(f"method={method!r}: use one of {', '.join(get_args(Method))}")
-    if mode not in MODES:
-        raise ConfigError(f"mode={mode!r}: use one of {', '.join(MODES)}")
-    chosen = choose_engine(model, engine)
+    chosen = choose_engine(model, engine, mode=mode)
     if chosen == "hooks" and method != "exact":
         raise ConfigError(f"method={method!r} needs the fast engine, which cannot run here")
     items = [traces] if isinstance(traces, Trace) else list(traces)

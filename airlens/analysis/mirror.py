@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from tqdm.auto import tqdm
 
-from airlens.ablation import ablated, mean_z
+from airlens.ablation import MeanZ, Mode, ablated, mean_z
 from airlens.heads import HeadSet
 from airlens.probes import ProbeSet
 from airlens.retrieval import copy_accuracy
 from airlens.trace import Trace
-from airlens.types import MeanZ, Mode
 
 from .ablation_curves import DRAWS, trace_nll
 from .needles import conditions, needle_recall

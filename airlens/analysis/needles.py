@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from tqdm.auto import tqdm
 
-from airlens.ablation import ablated, mean_z
-from airlens.cache import atomic_write_text
+from airlens.ablation import Mode, ablated, mean_z
 from airlens.detectors.greedy_decoding import MIN_RECALL, greedy
+from airlens.files import atomic_write_text
 from airlens.heads import HeadSet, random_heads
 from airlens.probes import ProbeSet
 from airlens.provenance import fingerprint, model_info
-from airlens.types import Mode
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from airlens.selection import rank_residual
+
 Array = NDArray[np.float64]
 N_BOOT = 1000
 GROUPS = 3  # ours: fewest groups whose resampling gives an interval
 LEAST = 5  # ours: with fewer values a correlation is NaN
+
+
+def jaccard(a: Iterable[Hashable], b: Iterable[Hashable], *, empty: float = 1.0) -> float:
+    """Size of the intersection over size of the union; ``empty`` where both sets are.
+
+    >>> jaccard("abc", "bcd")
+    0.5
+    """
+    one, other = set(a), set(b)
+    return len(one & other) / len(one | other) if one or other else empty
 
 
 def ranks(values: Array) -> Array:
@@ -36,23 +48,6 @@ def spearman(x: Array, y: Array, least: int = 3) -> float:
     if both.sum() < least:
         return float("nan")
     return float(pearson(ranks(x[both]), ranks(y[both])))
-
-
-def rank_residual(values: Array, on: Sequence[Array]) -> Array:
-    """What is left of the ranks of ``values`` after a linear fit on the ranks of ``on``.
-
-    NaN where any of them is; the residual has mean 0.
-    """
-    ok = np.isfinite(values)
-    for other in on:
-        ok &= np.isfinite(other)
-    left = np.full(len(values), np.nan)
-    if ok.sum():
-        design = np.stack([np.ones(int(ok.sum())), *(ranks(other[ok]) for other in on)], axis=1)
-        target = ranks(values[ok])
-        fit, *_ = np.linalg.lstsq(design, target, rcond=None)
-        left[ok] = target - design @ fit
-    return left
 
 
 def partial_spearman(x: Array, y: Array, given: Sequence[Array]) -> float:

@@ -1,4 +1,9 @@
-"""The command line: ``airlens COMMAND --help``. Each command is a file of its own."""
+"""The command line: ``airlens COMMAND --help``. Each command is a file of its own.
+
+A command reads its options, calls the library, and prints what comes back.
+May import: everything, when a command runs; ``airlens --help`` imports nothing heavy.
+Imported by: nothing.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +23,7 @@ from . import evaluate as cli_evaluate
 from . import export as cli_export
 from . import figures as cli_figures
 from . import heads as cli_heads
+from . import page as cli_page
 from . import report as cli_report
 from . import score as cli_score
 from . import select as cli_select
@@ -41,6 +47,7 @@ app.command("status")(cli_status.status)
 app.command("select")(cli_select.select)
 app.command("export")(cli_export.export)
 app.command("report")(cli_report.report)
+app.command("page")(cli_page.page)
 app.command("train")(cli_train.train)
 app.command("evaluate")(cli_evaluate.evaluate)
 app.command("app")(cli_app.app)

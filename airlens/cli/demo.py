@@ -7,48 +7,62 @@ from typing import Annotated
 
 import typer
 
-from .options import AsJson, Device, Dtype, Model, Quiet, Seed, echo_json
+from .options import AsJson, Device, Dtype, Mode, Model, Quiet, Seed, TracesPerDomain, echo_json
 
 
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="The report.")] = Path(
         "reports/demo.html"
     ),
+    page: Annotated[
+        Path | None,
+        typer.Option(help="The interactive page (default: page.html beside the report)."),
+    ] = None,
     model: Model = "smollm2-135m",
-    traces: Annotated[int, typer.Option(min=1, help="Traces scored in each domain.")] = 16,
-    mode: Annotated[str, typer.Option(help="uniform, zero or mean.")] = "uniform",
+    traces: TracesPerDomain = 16,
+    mode: Mode = "uniform",
     seed: Seed = 0,
     device: Device = None,
     dtype: Dtype = "float32",
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run AIR end to end on bundled traces and write one HTML report (minutes on a CPU)."""
+    """Run AIR end to end on bundled traces: a report, and a page to click in (minutes on a CPU)."""
+    from airlens.errors import ConfigError
     from airlens.model import load_model
     from airlens.reports.demo_page import demo_report
-    from airlens.reports.demo_results import DemoSize, run_demo
+    from airlens.reports.demo_results import DemoSize, demo_sources, run_demo
+    from airlens.webpage import page as write_page
+
+    page = page or out.with_name("page.html")
+    if page.resolve() == out.resolve():
+        raise ConfigError(f"report and page cannot both be {out}: name one with --out or --page")
 
     def say(text: str) -> None:
         if not (json or quiet):
             typer.echo(text, err=True)
 
-    say(f"0/4 loading {model}")
+    say(f"0/5 loading {model}")
     bridge = load_model(model, device=device, dtype=dtype)
     result = run_demo(
         bridge,
         size=DemoSize(traces_per_domain=traces),
-        mode=mode,  # type: ignore[arg-type]
+        mode=mode,
         seed=seed,
         progress=not (quiet or json),
         say=say,
     )
     demo_report(result).write(out)
+    say("5/5 reading from where the heads fetch, and writing the page")
+    some, found = demo_sources(bridge, result, seed=seed, progress=not (quiet or json))
+    write_page(result.influence, found, some, result.scores, page)
     summary = result.summary()
     if json:
-        echo_json({**summary, "report": str(out), "provenance": result.provenance})
+        files = {"report": str(out), "page": str(page)}
+        echo_json({**summary, **files, "provenance": result.provenance})
         return
     width = max(map(len, summary))
     for name, value in summary.items():
-        shown = f"{value:.3f}" if isinstance(value, float) else str(value)
-        typer.echo(f"  {name:<{width}}  {shown}")
-    typer.echo(f"report: {out.resolve()}")
+        text = f"{value:.3f}" if isinstance(value, float) else str(value)
+        typer.echo(f"  {name:<{width}}  {text}")
+    typer.echo(f"report: {out.resolve()}\npage to click in: {page.resolve()}")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import AsJson, Dtype, Model, Quiet, Seed, echo_json
+from .options import AsJson, Device, Dtype, Model, Quiet, Seed, Template, echo_json
 
 
 def evaluate(
@@ -27,13 +27,11 @@ def evaluate(
         typer.Option("--lm-eval", help="Also these lm-eval tasks (needs lm-eval and a hub)."),
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Solutions at a time.")] = 16,
-    template: Annotated[str, typer.Option(help="chat, plain or auto.")] = "auto",
+    template: Template = "auto",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the tables, problem by problem.")
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, … (default: CUDA if there)")
-    ] = None,
+    device: Device = None,
     dtype: Dtype = "float32",
     seed: Seed = 0,
     json: AsJson = False,
@@ -95,7 +93,7 @@ def evaluate(
 def _save(folder: Path, tables: dict[str, Any], record: dict[str, Any]) -> None:
     import json
 
-    from airlens.cache import atomic_file, atomic_write_text
+    from airlens.files import atomic_file, atomic_write_text
 
     for name, table in tables.items():
         with atomic_file(folder / f"{name}.parquet") as temporary:

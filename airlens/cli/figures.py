@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from .options import AsJson, Device, Dtype, Model, Quiet, Seed, echo_json
+from .options import (
+    AsJson,
+    Device,
+    Dtype,
+    MaxTokens,
+    Mode,
+    Model,
+    Quiet,
+    Seed,
+    TracesPerDomain,
+    echo_json,
+)
 
 
 def figures(
@@ -17,9 +28,9 @@ def figures(
     model: Model = "smollm2-135m",
     formats: Annotated[str, typer.Option(help="Of png, svg, pdf.")] = "png,svg,pdf",
     probes: Annotated[int, typer.Option(min=1, help="Probes that find the heads.")] = 12,
-    max_tokens: Annotated[int, typer.Option(help="Longest probe, in tokens.")] = 840,
-    traces: Annotated[int, typer.Option(min=1, help="Traces scored in each domain.")] = 16,
-    mode: Annotated[str, typer.Option(help="uniform, zero or mean.")] = "uniform",
+    max_tokens: MaxTokens = 840,
+    traces: TracesPerDomain = 16,
+    mode: Mode = "uniform",
     tiny_steps: Annotated[
         int, typer.Option(min=1, help="Training of the tiny transformer whose heads emerge.")
     ] = 1500,
@@ -38,8 +49,8 @@ def figures(
     (`pip install 'airlens[export]'`) and a Chromium. Some ten minutes on a CPU.
     """
     from airlens.analysis.emergence import TinySettings
-    from airlens.cache import atomic_write_text
     from airlens.figures.files import check_export, save_figures
+    from airlens.files import atomic_write_text
     from airlens.model import load_model
     from airlens.paper.measurements import PaperSize, measure_paper, thirds
     from airlens.paper.reproductions import captions, make_figures, study_runs
@@ -57,7 +68,7 @@ def figures(
     data = measure_paper(
         bridge,
         size=PaperSize(demo, thirds(max_tokens), tiny=TinySettings(steps=tiny_steps)),
-        mode=mode,  # type: ignore[arg-type]
+        mode=mode,
         seed=seed,
         runs=runs,
         progress=not (quiet or json),

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from .options import AsJson, Device, Dtype, Model, Out, Quiet, Seed, echo_json
+from .options import AsJson, Device, Dtype, MaxTokens, Model, Out, Quiet, Seed, echo_json
 
 
 def heads(
     model: Model = "smollm2-135m",
     probes: Annotated[int, typer.Option("--probes", "-n", min=1, help="Number of probes.")] = 12,
-    max_tokens: Annotated[int, typer.Option(help="Longest probe, in tokens.")] = 840,
+    max_tokens: MaxTokens = 840,
     top: Annotated[float, typer.Option(help="Share of heads that are critical.")] = 0.05,
     detector: Annotated[
         str,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from airlens.cache import cache_dir
 from airlens.encode import encode_trace, windows
+from airlens.files import cache_dir
 from airlens.probes import key_value_probes
 from airlens.provenance import model_info, versions
 from airlens.retrieval import copy_accuracy

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from airlens.heads import HeadSet
 
 Model = Annotated[
     str,
@@ -31,6 +34,23 @@ AsJson = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write the result.")]
+Mode = Annotated[str, typer.Option("--mode", help="uniform, zero or mean.")]
+Template = Annotated[str, typer.Option("--template", help="auto, chat or plain.")]
+MaxTokens = Annotated[int, typer.Option("--max-tokens", help="Longest probe, in tokens.")]
+TracesPerDomain = Annotated[
+    int, typer.Option("--traces", min=1, help="Traces scored in each domain.")
+]
+Within = Annotated[str, typer.Option("--within", help="Rank within: domain, or none.")]
+ScoredFolder = Annotated[Path, typer.Argument(help="A folder written by `airlens score`.")]
+
+
+def read_heads(text: str) -> HeadSet:
+    """The critical heads of a file that `airlens heads` wrote, or heads by name."""
+    from airlens.heads import HeadSet, load_heads
+
+    if text.endswith(".json") or Path(text).exists():
+        return load_heads(text)
+    return HeadSet.parse(text)
 
 
 def echo_json(record: dict[str, Any]) -> None:

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import AsJson, Device, Quiet, Seed, echo_json
+from .options import AsJson, Device, Quiet, ScoredFolder, Seed, Within, echo_json
 
 if TYPE_CHECKING:
     from airlens.corpus.run_folder import RunFolder
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="A folder written by `airlens score`.")],
+    folder: ScoredFolder,
     by: Annotated[str, typer.Option(help="The selector that is looked at.")] = "ais",
     top: Annotated[float, typer.Option(help="Share that is kept.")] = 0.2,
-    within: Annotated[str, typer.Option(help="Rank within: domain, or none.")] = "domain",
+    within: Within = "domain",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The page.")] = None,
     embed: Annotated[
         bool, typer.Option("--map/--no-map", help="Draw the map of samples (loads the model).")

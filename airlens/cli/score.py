@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import AsJson, Device, Dtype, Model, Quiet, Seed, echo_json
+from .options import (
+    AsJson,
+    Device,
+    Dtype,
+    Mode,
+    Model,
+    Quiet,
+    Seed,
+    Template,
+    echo_json,
+    read_heads,
+)
 
 if TYPE_CHECKING:
     from airlens.corpus import Corpus
@@ -30,7 +41,7 @@ def score(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for parts, rejects, run.json.")],
     engine: Annotated[str, typer.Option(help="local or ray.")] = "local",
     scope: Annotated[str, typer.Option(help="response (AIR) or document.")] = "response",
-    mode: Annotated[str, typer.Option(help="uniform, zero or mean.")] = "uniform",
+    mode: Mode = "uniform",
     controls: Annotated[int, typer.Option(min=0, help="Draws of random heads beside.")] = 1,
     ifd: Annotated[bool, typer.Option("--ifd", help="Score responses without prompt too.")] = False,
     on_error: Annotated[str, typer.Option(help="A bad row: skip or raise.")] = "skip",
@@ -55,7 +66,7 @@ def score(
     stream: Annotated[
         bool, typer.Option("--stream", help="Don't download a hub set.", rich_help_panel=_DATA)
     ] = False,
-    template: Annotated[str, typer.Option(help="auto, chat or plain.")] = "auto",
+    template: Template = "auto",
     long: Annotated[str, typer.Option(help="Over-long rows: stride or cut.")] = "stride",
     part_rows: Annotated[int, typer.Option(min=1, help="Rows a part.")] = 256,
     max_tokens_per_batch: Annotated[int | None, typer.Option(min=1)] = None,
@@ -81,7 +92,7 @@ def score(
     )
     corpus = Corpus(data, columns, split, config, splitter, limit, stream or None, scope)
     settings = Settings(
-        mode=mode,  # type: ignore[arg-type]
+        mode=mode,
         controls=controls,
         seed=seed,
         scope=scope,  # type: ignore[arg-type]
@@ -130,15 +141,6 @@ def _run(
     # a report may be made in another folder than the scores
     options["model_source"] = absolute_name(model["name"])
     return score_corpus(load_model(**model), corpus, heads, out, settings=settings, **options)
-
-
-def read_heads(text: str) -> HeadSet:
-    """The critical heads of a file, or heads by name."""
-    from airlens.heads import HeadSet, load_heads
-
-    if text.endswith(".json") or Path(text).exists():
-        return load_heads(text)
-    return HeadSet.parse(text)
 
 
 def _say(result: RunResult) -> None:

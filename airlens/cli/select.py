@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import AsJson, Seed, echo_json
+from .options import AsJson, ScoredFolder, Seed, Within, echo_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def select(
-    folder: Annotated[Path, typer.Argument(help="A folder written by `airlens score`.")],
+    folder: ScoredFolder,
     by: Annotated[
         str, typer.Option(help="ais, delta, random, length, shortest, loss, …, or a column.")
     ] = "ais",
@@ -26,7 +26,7 @@ def select(
     tokens: Annotated[
         int | None, typer.Option(min=1, help="Budget: keep so many response tokens in all.")
     ] = None,
-    within: Annotated[str, typer.Option(help="Rank within: domain, or none.")] = "domain",
+    within: Within = "domain",
     quota: Annotated[
         list[str] | None, typer.Option(help="DOMAIN=SHARE or DOMAIN=COUNT; may be repeated.")
     ] = None,

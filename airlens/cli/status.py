@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from .options import AsJson, echo_json
+from .options import AsJson, ScoredFolder, echo_json
 
 
 def status(
-    folder: Annotated[Path, typer.Argument(help="A folder written by `airlens score`.")],
+    folder: ScoredFolder,
     json: AsJson = False,
 ) -> None:
     """Say how far a run is: rows, speed, time left, rejects. Reading it disturbs nothing."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import AsJson, Model, Quiet, Seed, echo_json
+from .options import AsJson, Model, Quiet, Seed, Template, echo_json
 
 
 def train(
@@ -48,7 +48,7 @@ def train(
     lora: Annotated[int | None, typer.Option(help="Rank of LoRA; default: all weights.")] = None,
     bf16: Annotated[bool, typer.Option(help="bf16 mixed precision.")] = False,
     save_steps: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None,
-    template: Annotated[str, typer.Option(help="chat, plain or auto.")] = "auto",
+    template: Template = "auto",
     cpu: Annotated[bool, typer.Option(help="Use the CPU even where there is a GPU.")] = False,
     seed: Seed = 0,
     json: AsJson = False,

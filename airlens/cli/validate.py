@@ -63,8 +63,8 @@ def validate(
     With --out FOLDER tables and measurements are kept there, and the same command goes on where it
     was stopped.
     """
-    from airlens.bundled import data_path
     from airlens.errors import ConfigError
+    from airlens.files import data_path
     from airlens.model import load_model
     from airlens.reading.load import load_traces
 

@@ -1,4 +1,10 @@
-"""A corpus as a stream of rows to be scored: read once, every row checked, nothing held."""
+"""A corpus of any size: streamed, scored in parts that survive a crash, and exported.
+
+This file reads the corpus: once, every row checked, nothing held. `run` scores it into the folder
+that `run_folder` keeps, `score_part` is the work on one part, `export` writes what was selected.
+May import: the core, reading, engine, analysis.
+Imported by: explorers, reports, cli.
+"""
 
 from __future__ import annotations
 

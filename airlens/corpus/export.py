@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from airlens.cache import atomic_dir, atomic_file, atomic_write_text
 from airlens.errors import ConfigError, DataError
+from airlens.files import atomic_dir, atomic_file, atomic_write_text
 from airlens.selection import Selection
 
 from .run_folder import RunFolder

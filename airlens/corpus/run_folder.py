@@ -20,8 +20,8 @@ import pyarrow as pa
 from filelock import FileLock, Timeout
 from pyarrow import parquet as pq
 
-from airlens.cache import atomic_file, atomic_write_text
 from airlens.errors import DataError, RunError
+from airlens.files import atomic_file, atomic_write_text
 
 PARTS = "parts"
 SIDES = ("rows", "steps", "tokens", "controls")

@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import pandas as pd
 
-from airlens import ais
-from airlens.ablation import DEFAULT_MODE
+from airlens.ablation import DEFAULT_MODE, MODES, Mode
 from airlens.encode import Long, Template, resolve_template
-from airlens.engine.score import out_of_memory
+from airlens.engine.fast_losses import out_of_memory
 from airlens.errors import ConfigError, RunError
 from airlens.heads import HeadSet
 from airlens.provenance import fingerprint, model_info
-from airlens.step_influence import Influence, control_sets, influence
+from airlens.step_influence import FLOOR, Influence, control_sets, influence
 from airlens.trace import Trace
-from airlens.types import Mode
 
 from . import Row
 
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
 
 Control: TypeAlias = Literal["same_layers", "random"]
 Scope: TypeAlias = Literal["response", "document"]
-_CHOICES = {"mode": Mode, "control": Control, "scope": Scope, "template": Template, "long": Long}
+_CHOICES = {"control": Control, "scope": Scope, "template": Template, "long": Long}
 
 # Ours: the first batch size tried when memory ran out at an engine's own default.
 FIRST_BUDGET = 16_384
@@ -49,10 +47,11 @@ class Settings:
     scope: Scope = "response"
     template: Template = "auto"
     long: Long = "stride"
-    floor: float = ais.FLOOR
+    floor: float = FLOOR
     ifd: bool = False
 
     def __post_init__(self) -> None:
+        MODES.find(self.mode)
         for name, kind in _CHOICES.items():
             if getattr(self, name) not in get_args(kind):
                 names = ", ".join(get_args(kind))

@@ -1,14 +1,22 @@
-"""Every head detector under one name: what the command line and the figures choose from."""
+"""Every head detector under one name: what the command line and the figures choose from.
+
+A detector takes a model and probes and returns `HeadScores`. The probes beyond the key-value ones
+of the core are here too, and head scores that others published.
+May import: the core, reading, engine.
+Imported by: analysis, explorers, paper, cli.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airlens.errors import ConfigError
 from airlens.heads import HeadScores
 from airlens.probes import ProbeSet
+from airlens.registry import Registry
 from airlens.retrieval import copied, retrieval_scores
 
 from .attention_scores import LayerView, Reader, attention_scores
@@ -24,6 +32,7 @@ if TYPE_CHECKING:
     import torch
     from transformer_lens.model_bridge import TransformerBridge
 
+# (model, probes, *, progress, …) -> HeadScores
 Detector = Callable[..., HeadScores]
 
 
@@ -64,7 +73,7 @@ def induction_scores(
     return attention_scores(model, probes, {"induction": induction}, progress=progress)["induction"]
 
 
-DETECTORS: dict[str, Detector] = {
+_OWN: dict[str, Detector] = {
     "retrieval": retrieval_scores,
     "retrieval_greedy": retrieval_greedy,
     "qrhead": qrhead,
@@ -74,7 +83,9 @@ DETECTORS: dict[str, Detector] = {
     "attribution": attribution,
     "causal": causal,
 }
-"""Name and function of each: (model, probes, *, progress, …) -> HeadScores."""
+
+DETECTORS: Registry[Detector] = Registry("detector", "airlens.detectors", _OWN)
+"""Name and function of each, with those that were registered (:mod:`airlens.registry`)."""
 
 DESCRIPTIONS: dict[str, str] = {
     "retrieval": "copies answer tokens out of the needle, teacher-forced (Wu et al., AIR)",
@@ -101,16 +112,17 @@ def detect(
     Args:
         model: the bridge.
         probes: what the heads are watched on.
-        detector: a key of :data:`DETECTORS`.
+        detector: a key of :data:`DETECTORS`: one of ours, or one that was registered.
         progress: show a progress bar.
         options: the detector's own, such as ``mode`` of ``causal``.
 
     Raises:
         ConfigError: no detector has that name.
     """
-    if detector not in DETECTORS:
-        raise ConfigError(f"detector {detector!r}: use one of {', '.join(DETECTORS)}")
-    return DETECTORS[detector](model, probes, progress=progress, **options)
+    found = DETECTORS.find(detector)(model, probes, progress=progress, **options)
+    if not isinstance(found, HeadScores):
+        raise ConfigError(f"detector {detector!r} returned a {type(found).__name__}, no HeadScores")
+    return found if found.detector == detector else replace(found, detector=detector)
 
 
 def detect_all(
@@ -123,8 +135,7 @@ def detect_all(
     """Scores of several detectors on the same probes; those that read attention share a pass."""
     names = list(dict.fromkeys(detectors))
     for name in names:
-        if name not in DETECTORS:
-            raise ConfigError(f"detector {name!r}: use one of {', '.join(DETECTORS)}")
+        DETECTORS.find(name)
     shared = {name: READERS[name] for name in names if name in READERS}
     found = attention_scores(model, probes, shared, progress=progress) if shared else {}
     for name in names:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -18,10 +18,12 @@ from tqdm.auto import tqdm
 from airlens.heads import HeadScores
 from airlens.probes import Probe, ProbeSet
 from airlens.provenance import provenance
-from airlens.types import PerHead
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
+
+PerHead: TypeAlias = Float[torch.Tensor, " H"]
+"""One number for each of a layer's H query heads."""
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,11 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from airlens.ablation import DEFAULT_MODE, attention_of, mean_z
+from airlens.ablation import DEFAULT_MODE, MeanZ, Mode, attention_of, mean_z
 from airlens.errors import AblationError, ConfigError
 from airlens.heads import HeadScores
 from airlens.probes import Probe, ProbeSet
 from airlens.provenance import provenance
-from airlens.types import MeanZ, Mode
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from airlens.ablation import DEFAULT_MODE, ablated, as_head_set, mean_z
+from airlens.ablation import DEFAULT_MODE, MeanZ, Mode, ablated, as_head_set, mean_z
 from airlens.heads import Head, HeadScores, HeadSet
 from airlens.probes import ProbeSet
 from airlens.provenance import provenance
 from airlens.retrieval import all_predictions
-from airlens.types import MeanZ, Mode
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

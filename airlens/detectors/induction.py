@@ -15,9 +15,8 @@ import torch
 
 from airlens.errors import ConfigError
 from airlens.probes import Probe, ProbeSet, bos_tokens
-from airlens.types import PerHead
 
-from .attention_scores import LayerView
+from .attention_scores import LayerView, PerHead
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from jaxtyping import Float
 
-from airlens.types import PerHead
-
-from .attention_scores import LayerView
+from .attention_scores import LayerView, PerHead
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from airlens.bundled import sentences
 from airlens.encode import Template, resolve_template
 from airlens.errors import ConfigError
+from airlens.files import sentences
 from airlens.probes import Probe, ProbeSet, bos_tokens
 from airlens.provenance import fingerprint
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from airlens.bundled import sentences
 from airlens.errors import ConfigError
+from airlens.files import sentences
 
 _CODE_NAMES = ("total", "price", "count", "items", "rows", "width", "offset", "index", "score")
 _CODE = (

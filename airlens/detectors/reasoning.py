@@ -6,9 +6,7 @@ rule: any of the |N| strongest positions counts, with its weight, whatever token
 
 from __future__ import annotations
 
-from airlens.types import PerHead
-
-from .attention_scores import LayerView
+from .attention_scores import LayerView, PerHead
 
 
 def retrieval_reasoning(view: LayerView) -> PerHead:

@@ -1,34 +1,38 @@
-"""Which engine does the work: TransformerLens hooks, or the fast one on the model underneath.
+"""The fast engine: the same numbers as the hooks, in one forked pass over packed sequences.
 
-The hooks are the reference and work wherever the bridge does. The fast engine is taken where it is
-known to give the same numbers: on first use it is held against the hooks on a few tokens of random
-text.
+The hooks are the reference and run wherever the bridge does. `choose_engine` takes the fast engine
+where it is known to give the same numbers: on first use it is checked against the hooks on a few
+tokens of random text.
+May import: the core.
+Imported by: step_sources, analysis, corpus, validity, explorers; the core asks for it by name.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import torch
 
-from airlens.ablation import Ablation, is_ablation_hook
+from airlens.ablation import MODES, Ablation, Mode, is_ablation_hook
 from airlens.encode import Window
 from airlens.errors import ConfigError
 from airlens.heads import Head, HeadSet
+from airlens.token_losses import Engine as Engine
 from airlens.token_losses import score_windows
 
-from .attention import Unsupported
-from .model import fast_model
-from .score import score_fast
+from .fast_losses import score_fast
+from .fast_model import fast_model
+from .packed_attention import Unsupported
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 log = logging.getLogger(__name__)
 
-Engine: TypeAlias = Literal["auto", "hooks", "fast"]
+FAST_MODES = ("uniform", "zero", "mean")
 
 # Largest difference, nats, between the engines on the text of the check. Ours; in low precision the
 # order of summation alone moves a loss that far.
@@ -37,20 +41,33 @@ LOW_TOLERANCE = 0.2
 
 
 def choose_engine(
-    model: TransformerBridge, engine: Engine, *, ablation: Ablation | None = None
+    model: TransformerBridge,
+    engine: Engine,
+    *,
+    ablation: Ablation | None = None,
+    mode: Mode | Sequence[Mode] | None = None,
 ) -> Literal["hooks", "fast"]:
     """The engine that will run: what was asked for, or with ``auto`` the fast one where it can.
 
-    ``ablation``: what an ablation around the caller does, where the caller hands it to the engine.
+    Args:
+        model: the bridge.
+        engine: what was asked for.
+        ablation: what an ablation around the caller does, where the caller hands it to the engine.
+        mode: the ablation mode, or several, that the engine is to run.
 
     Raises:
         ConfigError: an unknown engine, or ``fast`` where it cannot run; the message says why.
     """
     if engine not in get_args(Engine):
         raise ConfigError(f"engine={engine!r}: use one of {', '.join(get_args(Engine))}")
+    modes = [mode] if isinstance(mode, str) else list(mode or ())
+    for name in dict.fromkeys(modes):
+        MODES.find(name)
     if engine == "hooks":
         return "hooks"
-    reason = why_not_fast(model, ablation)
+    modes += [ablation[1]] if ablation is not None else []
+    foreign = [name for name in modes if name not in FAST_MODES]
+    reason = f"mode {foreign[0]!r} runs on hooks only" if foreign else why_not_fast(model, ablation)
     if not reason:
         return "fast"
     if engine == "fast":

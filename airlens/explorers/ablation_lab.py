@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as w
 import pandas as pd
 
-from airlens.ablation import DEFAULT_MODE, MODES, as_head_set
+from airlens.ablation import DEFAULT_MODE, MODES, Mode, as_head_set
 from airlens.encode import Template
 from airlens.errors import ConfigError
 from airlens.figures.tokens import next_token_bars
 from airlens.heads import HeadSet
-from airlens.types import Mode
 
 from .base import columns, figure_output, put_figure, row, title
 from .continuation import Comparison, compare, encode_prompt, next_tokens

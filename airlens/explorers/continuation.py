@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import torch
 
-from airlens.ablation import DEFAULT_MODE, ablated
+from airlens.ablation import DEFAULT_MODE, Mode, ablated
 from airlens.detectors.answer_attention import token_texts
 from airlens.encode import Template, prompt_text, resolve_template
 from airlens.errors import ConfigError
 from airlens.heads import HeadSet
 from airlens.trace import Trace
-from airlens.types import Mode
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

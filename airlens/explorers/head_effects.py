@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pandas as pd
 
-from airlens.ablation import MODES, ablated
+from airlens.ablation import MODES, Mode, ablated
 from airlens.heads import HeadScores, HeadSet, random_heads
 from airlens.probes import ProbeSet
 from airlens.retrieval import CopyResult, copy_accuracy
-from airlens.types import Mode
 
 from .continuation import Comparison, compare
 

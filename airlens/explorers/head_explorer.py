@@ -8,23 +8,22 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as w
 import pandas as pd
 
-from airlens.ablation import DEFAULT_MODE, MODES, as_head_set
+from airlens.ablation import DEFAULT_MODE, MODES, Mode, as_head_set
 from airlens.detectors import DETECTORS, detect
 from airlens.detectors.answer_attention import AnswerAttention, answer_attention
 from airlens.errors import ConfigError
 from airlens.figures.ablation import ablation_curve
 from airlens.figures.attention import answer_attention_map
 from airlens.figures.heads import head_map
-from airlens.figures.text import number
 from airlens.heads import Head, HeadScores, HeadSet, parse_head
 from airlens.probes import ProbeSet
-from airlens.types import Mode
 
 from .base import columns, figure_output, put_figure, row, title
 from .head_effects import HeadEffects, Measured
 from .head_html import copied_html, effect_html, probe_scores_html, texts_html
 from .jobs import Worker, guarded
 from .js import GridMap
+from .traits import head_traits
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -71,9 +70,9 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
             raise ConfigError("HeadExplorer needs scores and at least one probe")
         self.model, self.probes, self._scores = model, probes, many
         self._offered = [*many, *(name for name in detectors if name not in many)]
-        unknown = [n for n in self._offered if n not in many and n not in DETECTORS]
-        if unknown:
-            raise ConfigError(f"detector {unknown[0]!r}: use one of {', '.join(DETECTORS)}")
+        for name in self._offered:
+            if name not in many:
+                DETECTORS.find(name)
         self._name = next(iter(many))
         measured_on = probes.subset(range(min(measured, len(probes))))
         self._effects = HeadEffects(model, measured_on, new_tokens)
@@ -117,7 +116,7 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
             max=max(1, round(MOST * self.scores_now().scores.size)),
             layout={"width": "min(97%, 560px)"},
         )  # fmt: skip
-        self.map = GridMap(row_title="layer", col_title="head")
+        self.map = GridMap()
         self.pattern, self.curve = figure_output("pattern"), figure_output("curve")
         self.copied, self.written = w.HTML(), w.HTML()
         self.detector.observe(self._on_detector, "value")
@@ -227,21 +226,7 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
     # What is shown -----------------------------------------------------------------------------
 
     def _draw_map(self) -> None:
-        scores = self.scores_now()
-        frame = scores.to_frame().sort_values(["layer", "head"])
-        notes = [
-            f"{r.name}   {scores.detector} score {number(r.score)}   95 % interval "
-            f"{number(r.lo)} to {number(r.hi)}   rank {r.rank} of {len(frame)}"
-            for r in frame.set_index("name", drop=False).itertuples(index=False)
-        ]
-        self.map.title = f"{scores.detector} score"
-        self.map.signed = bool((scores.scores < 0).any())
-        self.map.fill(
-            scores.scores,
-            [str(i) for i in range(scores.n_layers)],
-            [str(i) for i in range(scores.n_heads)],
-            notes,
-        )
+        self.map.draw(head_traits(self.scores_now()))
         self._mark()
 
     def _mark(self) -> None:

@@ -10,12 +10,13 @@ from typing import Any
 import ipywidgets as w
 import pandas as pd
 
+from airlens.analysis.selection_overlap import overlap
 from airlens.corpus.export import export, kind_of, manifest_path, with_texts, write_chosen
 from airlens.errors import ConfigError
 from airlens.figures.selection import domain_counts, selection_scatter, selector_overlap
 from airlens.figures.style import floats
 from airlens.figures.text import label, percent, shorten
-from airlens.selection import SELECTORS, Selection, overlap, select
+from airlens.selection import Selection, select, usable_with
 from airlens.step_influence import Influence
 from airlens.trace import Trace
 
@@ -66,11 +67,10 @@ class SelectionExplorer(w.VBox):  # type: ignore[misc]
 
     def _controls(self, by: str, top: float) -> None:
         axes = [(label(c), c) for c in AXES if c in self.samples]
-        names = [n for n, (c, _) in SELECTORS.items() if c in self.samples]
         within = [("each domain", "domain")] if "domain" in self.samples else []
         self.x = w.Dropdown(options=axes, description="across")
         self.y = w.Dropdown(options=axes, description="up", value=by if by in AXES else axes[0][1])
-        self.by = w.Dropdown(options=["random", *names], value=by, description="rank by")
+        self.by = w.Dropdown(options=usable_with(self.samples), value=by, description="rank by")
         self.within = w.Dropdown(options=[*within, ("all", None)], description="within")
         self.top = w.FloatSlider(
             description="keep", value=top, min=0.01, max=1, step=0.01, readout_format=".0%",
@@ -210,7 +210,7 @@ class SelectionExplorer(w.VBox):  # type: ignore[misc]
             return self.selection.samples.iloc[list(self.points.lasso)]
         if what == "overlap":
             names = ("ais", "random", "length", "loss", "entropy", "ais_control")
-            usable = [n for n in names if n == "random" or SELECTORS[n][0] in self.samples]
+            usable = [n for n in names if n in usable_with(self.samples)]
             return overlap(self.samples, usable, (float(self.top.value),), within=self.within.value)
         raise ConfigError(f"frame({what!r}): use samples, chosen, lasso, overlap")
 

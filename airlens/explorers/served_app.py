@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from airlens.errors import ConfigError
-from airlens.notebooks import read, with_parameters, write
+
+from .notebook_files import read, with_parameters, write
 
 HERE = Path(__file__).resolve().parent
 PACKAGE = HERE.parent

@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from airlens.ablation import DEFAULT_MODE, as_head_set, mean_z
+from airlens.ablation import DEFAULT_MODE, Mode, as_head_set, mean_z
 from airlens.encode import Template, Window, encode_trace, windows
 from airlens.engine import choose_engine
-from airlens.engine.model import fast_model
+from airlens.engine.fast_model import fast_model
 from airlens.engine.packing import pack
-from airlens.engine.per_head import attribution_row
-from airlens.engine.score import score_fast
+from airlens.engine.single_head_passes import attribution_row
 from airlens.errors import ConfigError
 from airlens.heads import Head, HeadSet
-from airlens.token_losses import score_windows
+from airlens.token_losses import token_losses
 from airlens.trace import Trace
-from airlens.types import Mode
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -43,13 +41,12 @@ def single_heads(
     encoded = encode_trace(model.tokenizer, trace, template)
     n = encoded.n_response
     parts = windows(encoded, int(model.cfg.n_ctx))
-    score = score_fast if choose_engine(model, "auto") == "fast" else score_windows
     longest = max((len(part.tokens) for part in parts), default=1)
     together = max(1, TOKENS // longest - 1)
     deltas = np.full((len(heads), n), np.nan, dtype=np.float32)
     for first in range(0, len(heads), together):
         sets = [HeadSet((head,)) for head in heads.heads[first : first + together]]
-        for part, loss in zip(parts, score(model, parts, sets, mode), strict=True):
+        for part, loss in zip(parts, token_losses(model, parts, sets, mode), strict=True):
             where = slice(part.position, part.position + part.n_scored)
             deltas[first : first + len(sets), where] = loss.ablated - loss.base
     frames = [
@@ -79,12 +76,12 @@ def step_attribution(
 ) -> np.ndarray:
     """Estimate, fp32 [L, H], of the rise of a step's summed NLL (nats) by ablating each head alone.
 
-    One backward pass for all heads, see :func:`airlens.engine.per_head.attribution_row`.
+    One backward pass for all heads, see :func:`airlens.engine.single_head_passes.attribution_row`.
 
     Raises:
         ConfigError: the step has no token, or the fast engine cannot run on this model.
     """
-    choose_engine(model, "fast")
+    choose_engine(model, "fast", mode=mode)
     encoded = encode_trace(model.tokenizer, trace, template)
     inside = np.flatnonzero(encoded.step == step) + encoded.response_start
     inside = inside[inside > 0]  # nothing before the first token of all predicts it

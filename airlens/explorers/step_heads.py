@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as w
 import pandas as pd
 
+from airlens.ablation import Mode
 from airlens.encode import Template
-from airlens.figures.text import number
 from airlens.heads import HeadSet
 from airlens.trace import Trace
-from airlens.types import Mode
 
 from .jobs import Worker
 from .js import GridMap
 from .single_heads import by_step, heads_of_step
+from .traits import step_head_traits
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -44,7 +44,7 @@ class StepHeads:
         self.most, self.kept = most, kept
         self._found: dict[Key, pd.DataFrame] = {}
         self._shown: Key = ()
-        self.map = GridMap(row_title="", col_title="step", signed=True, upward=False)
+        self.map = GridMap()
         self.of = w.Dropdown(
             options=OF,
             description="a step",
@@ -97,21 +97,8 @@ class StepHeads:
         rows = self.steps()
         if rows.empty:
             return
-        grid = rows.pivot(index="name", columns="step", values="delta")
-        step = self.map.column
-        grid = grid.reindex(columns=range(max(int(rows["step"].max()), step) + 1))
-        grid = grid.loc[grid[step].abs().sort_values(ascending=False, kind="stable").index]
-        notes = [
-            f"{name}, step {i}: Δ NLL {number(value)} nats a token"
-            for name, line in zip(grid.index, grid.to_numpy(), strict=True)
-            for i, value in enumerate(line)
-        ]
-        what = "Δ loss of each step, each head ablated alone"
-        self.map.title = f"{what}; most moved at step {step} first"
         self.map.hint = "Click a head to colour the text by what it alone changes."
-        self.map.current = -1
-        names = [str(name) for name in grid.index]
-        self.map.fill(grid.to_numpy(), names, [str(c) for c in grid.columns], notes)
+        self.map.draw(step_head_traits(rows, self.map.column))
 
 
 def keep(store: dict[Key, Any], key: Key, value: Any, most: int) -> None:

@@ -1,4 +1,4 @@
-"""Look into a trace: coloured text, steps in the margin, and which heads carry a step."""
+"""Look into a trace: coloured text, which heads carry a step, and where it fetches from."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as w
 import pandas as pd
 
-from airlens.ablation import DEFAULT_MODE, MODES, as_head_set
+from airlens.ablation import DEFAULT_MODE, MODES, Mode, as_head_set
 from airlens.encode import Template
 from airlens.errors import ConfigError
 from airlens.figures.html import trace_html
@@ -17,31 +17,26 @@ from airlens.figures.text import shorten
 from airlens.figures.trace import step_bars, token_strip
 from airlens.heads import HeadSet
 from airlens.step_influence import Influence, influence
+from airlens.step_sources import sources
 from airlens.trace import Trace
-from airlens.types import Mode
 
 from .base import row, title
 from .jobs import Worker, guarded
 from .js import TraceText
 from .single_heads import single_heads
 from .step_heads import Key, SingleHeads, StepHeads, keep
+from .step_sources import MeasureSources, StepSources
+from .trace_picker import TracePicker
+from .traits import COLOURS_BY
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-COLOURS_BY = [
-    ("Δ NLL", "delta"),
-    ("AIS of the step", "ais"),
-    ("base NLL", "nll_base"),
-    ("entropy", "entropy"),
-    ("Δ NLL, random heads", "delta_control"),
-]
-SPLITTERS = ["as given", "auto", "paragraph", "line", "sentence"]
 KEPT = 8  # scored traces kept in memory
 
 
 class TraceExplorer(w.VBox):  # type: ignore[misc]
-    """Read a trace coloured by what the heads carry; click a step, then a head.
+    """Read a trace coloured by what the heads carry; click a step for its heads and its sources.
 
     Args:
         model: the bridge.
@@ -54,6 +49,8 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         measure_heads: what measures each head alone, called as
             ``measure_heads(model, trace, heads, mode=…, template=…)``; it returns the columns of
             :func:`airlens.explorers.single_heads.single_heads`, which is the default.
+        measure_sources: what measures where steps fetch from, called like
+            :func:`airlens.step_sources.sources`, which is the default.
 
     ``frame(what)`` and ``figure(what)`` give the data and the static form of each view.
     """
@@ -69,6 +66,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         most: int = 12,
         template: Template = "auto",
         measure_heads: SingleHeads = single_heads,
+        measure_sources: MeasureSources = sources,
     ) -> None:
         self.traces: list[Trace] = [traces] if isinstance(traces, Trace) else list(traces)
         if not self.traces:
@@ -79,31 +77,29 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         self._found: dict[Key, Influence] = {}
         self.head: str | None = None
         self.worker = Worker(model)
+        self.text = TraceText(
+            hint="Point at a token for its numbers and where it is copied from; click a step."
+        )
         self.alone = StepHeads(model, self.worker, measure_heads, most, KEPT)
         self.map = self.alone.map
+        self.sources = StepSources(model, self.text, controls, measure_sources, KEPT)
+        self.choice = TracePicker(self.traces, self._on_trace)
+        self.trace_picker, self.splitter = self.choice.picker, self.choice.splitter
+        self.prompt, self.response = self.choice.prompt, self.choice.response
+        self.add = self.choice.add
         self._make_controls(mode)
         super().__init__(self._layout(), layout={"width": "100%"})
         self._score()
 
     def _make_controls(self, mode: Mode) -> None:
         wide = {"width": "min(97%, 900px)"}
-        self.trace_picker = w.Dropdown(options=self._names(), description="trace", layout=wide)
-        self.splitter = w.Dropdown(options=SPLITTERS, description="steps")
         self.mode = w.Dropdown(options=list(MODES), value=mode, description="ablation")
         self.colour = w.Dropdown(options=COLOURS_BY, description="colour")
         self.set_text = w.Text(
             description="heads", value=str(self.heads), continuous_update=False, layout=wide
         )
-        self.prompt = w.Textarea(description="prompt", rows=2, layout=wide)
-        self.response = w.Textarea(description="response", rows=6, layout=wide)
-        self.add = w.Button(description="score this trace")
         self.all_heads = w.Button(description="colour by all heads again")
         self.all_heads.layout = {"width": "200px", "display": "none"}
-        self.text = TraceText(
-            hint="Point at a token for its numbers; click a step to see which heads carry it."
-        )
-        self.trace_picker.observe(self._on_trace, "value")
-        self.splitter.observe(self._on_trace, "value")
         self.mode.observe(self._on_trace, "value")
         self.set_text.observe(self._on_heads, "value")
         self.alone.of.observe(self._on_which, "value")
@@ -112,25 +108,20 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         self.all_heads.on_click(self._on_all)
         self.text.on_pick(self._on_step)
         self.map.on_pick(self._on_cell)
+        self.sources.arcs.on_pick(self._on_step)
+        self.sources.map.on_pick(self._on_pair)
 
     def _layout(self) -> list[Any]:
-        paste = w.Accordion([w.VBox([self.prompt, self.response, self.add])], titles=["paste one"])
-        paste.selected_index = None
         aid = "Orange: harder to predict without the heads; blue: easier."
+        for half in (self.sources.map, self.map):
+            half.layout = {"flex": "1 1 400px", "min_width": "0"}
         return [
             title("A trace", aid, self.worker),
-            row(self.trace_picker, self.splitter),
-            paste,
+            *self.choice.layout(),
             row(self.set_text),
             row(self.colour, self.mode, self.alone.of, self.all_heads),
-            self.text,
-            self.map,
-        ]
-
-    def _names(self) -> list[tuple[str, int]]:
-        return [
-            (f"{shorten(t.id, 30)}: {shorten(t.prompt or t.response, 60)}", i)
-            for i, t in enumerate(self.traces)
+            *self.sources.layout(),
+            row(self.sources.map, self.map),
         ]
 
     # What was asked for ------------------------------------------------------------------------
@@ -158,20 +149,20 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
 
     @guarded("worker")
     def _on_add(self, _: Any) -> None:
-        if not self.response.value.strip():
-            raise ConfigError("paste a response to score")
-        ids = {t.id for t in self.traces}
-        name = next(f"pasted {i}" for i in range(1, len(ids) + 2) if f"pasted {i}" not in ids)
-        trace = Trace(name, self.prompt.value, self.response.value).with_steps("auto")
-        self.traces.append(trace)
-        chosen = len(self.traces) - 1
-        self.trace_picker.options = self._names()
-        self.trace_picker.value = chosen
+        self.choice.add_pasted()
 
     @guarded("worker")
     def _on_step(self, step: int) -> None:
-        self.text.current = self.map.column = step
+        self.map.column = step
+        self.sources.choose(step)
+        self.sources.ask_again()
         self._ask()
+
+    @guarded("worker")
+    def _on_pair(self, index: int, _: int) -> None:
+        if pair := self.sources.cell(index):
+            self.map.column = pair[0]
+            self.sources.choose(*pair)
 
     @guarded("worker")
     def _on_which(self, _: Any) -> None:
@@ -184,7 +175,8 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
     def _on_cell(self, index: int, _: int) -> None:
         name, step = self.map.rows[index // len(self.map.cols)], index % len(self.map.cols)
         self.map.current, self.head = index, str(name)
-        self.text.current = self.map.column = step
+        self.map.column = step
+        self.sources.choose(step)
         self._recolour()
 
     # Measuring ---------------------------------------------------------------------------------
@@ -192,12 +184,10 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
     @property
     def trace(self) -> Trace:
         """The trace chosen, split as chosen."""
-        trace: Trace = self.traces[self.trace_picker.value]
-        how = self.splitter.value
-        return trace if how == "as given" else trace.with_steps(how)
+        return self.choice.trace
 
     def _key(self, *more: Any) -> Key:
-        return (self.trace_picker.value, self.splitter.value, self.mode.value, *more)
+        return (*self.choice.key, self.mode.value, *more)
 
     @property
     def result(self) -> Influence | None:
@@ -209,6 +199,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         if self.result is not None:
             self._show()
             return
+        self.sources.worker.stop()  # or this would wait for what nobody looks at any more
         trace, heads, mode = self.trace, self.heads, self.mode.value
         key = self._key(str(heads))
 
@@ -234,9 +225,12 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
             return
         random = ", random heads in grey" if self._controls else ""
         self.text.legend = f"margin: AIS of the step{random}; ablation: {self.mode.value}"
-        self.text.fill(found.tokens, found.steps, self.trace.response)
+        trace = self.trace
+        prompt = self.sources.prompt_of(trace, self._template)
+        self.text.fill(found.tokens, found.steps, trace.response, *prompt)
         self.alone.clear()
         self._recolour()
+        self.sources.ask(trace, self.heads, self._template, (*self.choice.key, str(self.heads)))
 
     def _recolour(self) -> None:
         found = self.result
@@ -257,27 +251,45 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
     # The data and the static form --------------------------------------------------------------
 
     def frame(self, what: str = "tokens") -> pd.DataFrame:
-        """The data behind a view: "tokens", "steps", "samples", "controls", "heads" (each head
-        alone, by step) or "head_tokens"; empty where it was not measured yet.
+        """The data behind a view; empty where it was not measured yet.
+
+        Args:
+            what: "tokens", "steps", "samples", "controls"; "heads" (each head alone, by step),
+                "head_tokens"; "sources" (pairs of a step and a source), "events" (copied tokens),
+                "units" (of prompt and response).
 
         Raises:
             ConfigError: another name.
         """
+        if what in ("sources", "events", "units"):
+            return self.sources.frame("pairs" if what == "sources" else what)
         if what in ("heads", "head_tokens"):
             return self.alone.steps() if what == "heads" else self.alone.tokens()
         if what not in ("tokens", "steps", "samples", "controls"):
-            raise ConfigError(f"frame({what!r}): use tokens, steps, samples, controls, heads")
+            names = "tokens, steps, samples, controls, heads, head_tokens, sources, events, units"
+            raise ConfigError(f"frame({what!r}): use one of {names}")
         table: pd.DataFrame = getattr(self.result, what) if self.result else pd.DataFrame()
         return table
 
     def figure(self, what: str = "steps") -> Any:
-        """The static form of a view: "steps", "tokens" or "heads", as a Plotly figure."""
-        views: dict[str, Callable[[pd.DataFrame], Any]] = {
-            "steps": step_bars, "tokens": token_strip, "heads": head_step_heatmap,
-        }  # fmt: skip
+        """The static form of a view, as a Plotly figure.
+
+        Args:
+            what: "steps", "tokens", "heads", "sources" (map of steps and sources) or "arcs".
+
+        Raises:
+            ConfigError: another name.
+        """
+        views: dict[str, Callable[[], Any]] = {
+            "steps": lambda: step_bars(self.frame("steps")),
+            "tokens": lambda: token_strip(self.frame("tokens")),
+            "heads": lambda: head_step_heatmap(self.frame("heads")),
+            "sources": self.sources.figure,
+            "arcs": self.sources.arcs_figure,
+        }
         if what not in views:
             raise ConfigError(f"figure({what!r}): use {', '.join(views)}")
-        return views[what](self.frame(what))
+        return views[what]()
 
     def html(self) -> str:
         """The static form of the text, as an HTML fragment."""

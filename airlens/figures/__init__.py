@@ -1,12 +1,27 @@
 """All figures under one name: ``al.figures.head_map(scores.to_frame())``.
 
 Each takes a tidy DataFrame and returns a Plotly figure; none knows a model. The functions live in
-the modules of this package.
+the modules of this package. Those that were registered (:mod:`airlens.registry`) are here too.
+May import: of the core, errors, files and registry.
+Imported by: explorers, reports, paper, cli.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+from airlens.registry import Registry
+
 from .ablation import ablation_curve
+from .agreement import (
+    agreement_figure,
+    detector_curves,
+    mirror_figure,
+    rank_figure,
+    stability_figure,
+)
+from .arcs import source_arcs
 from .attention import answer_attention_map
 from .corpus import (
     cluster_bars,
@@ -21,18 +36,12 @@ from .html import trace_html
 from .models import models_bars, models_forest, models_side_by_side
 from .needle import generations_figure, needle_grid_figure
 from .selection import ais_by_domain, domain_counts, selection_scatter, selector_overlap
+from .sources import step_sources
 from .speed import speed_bars, speed_frame
 from .steps import ais_by_label, head_step_heatmap, step_heatmap
 from .study import step_weight_bars, study_forest
 from .tokens import next_token_bars
 from .trace import step_bars, token_strip
-from .trust import (
-    agreement_figure,
-    detector_curves,
-    mirror_figure,
-    rank_figure,
-    stability_figure,
-)
 from .validity import (
     auroc_forest,
     correlation_strip,
@@ -71,14 +80,32 @@ __all__ = [
     "score_ranking",
     "selection_scatter",
     "selector_overlap",
+    "source_arcs",
     "speed_bars",
     "speed_frame",
     "stability_figure",
     "step_bars",
     "step_heatmap",
+    "step_sources",
     "step_weight_bars",
     "study_forest",
     "token_strip",
     "trace_html",
     "word_overlap_map",
 ]
+
+# By name, with those that were registered: (frame, *, title=None) -> Plotly figure.
+FIGURES: Registry[Callable[..., Any]] = Registry(
+    "figure", "airlens.figures", {name: globals()[name] for name in __all__}
+)
+
+
+def __getattr__(name: str) -> Any:
+    # The modules of this package come here too while they are being imported.
+    if not name.startswith("_") and "FIGURES" in globals() and name in FIGURES:
+        return FIGURES[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *FIGURES})

@@ -10,8 +10,6 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from airlens.analysis.statistics import spearman
-
 from .steps import by_group, row_dicts
 from .style import (
     COLOURS,
@@ -65,7 +63,9 @@ def selection_scatter(
     both = np.isfinite(xs) & np.isfinite(ys)
     if not both.any():
         return no_data(title or "Selection", f"no sample has a value in both {x} and {y}")
-    chosen, rho = _selected(frame), spearman(xs, ys)
+    chosen = _selected(frame)
+    both_ways = pd.DataFrame({"x": xs, "y": ys}).corr("spearman", min_periods=3)
+    rho = float(both_ways.to_numpy()[0, 1])
     head = f"{SHORT.get(y, y)} against {SHORT.get(x, x)}: Spearman ρ = {number(rho, 2)}"
     aid = f"{int(both.sum())} samples"
     aid += "" if both.all() else f", {int((~both).sum())} without a value"

@@ -32,7 +32,18 @@ STEP_LABELS = {
     "n_steps": "steps",
     "copy_accuracy": "copy accuracy (share of answer tokens)",
     "nll": "answer NLL (nats per token)",
+    "copies": "copies (share of the step's tokens)",
+    "attention": "attention mass (share)",
+    "attention_per_token": "attention per token of the source",
+    "knockout": "Δ loss without the source (nats per token)",
 }
+MEASURES = {
+    "copies": "share of tokens copied",
+    "attention": "attention",
+    "attention_per_token": "attention per source token",
+    "knockout": "Δ loss without it",
+}
+"""What a measure of sources is called in a sentence."""
 SHORT = {
     "ais": "AIS",
     "delta": "Δ loss",
@@ -151,4 +162,4 @@ def label(column: str, *, token: bool = False) -> str:
 
 def is_signed(column: str) -> bool:
     """Return whether a column has a meaningful 0 in the middle (Δ, AIS)."""
-    return column.startswith(("delta", "ais", "influence"))
+    return column.startswith(("delta", "ais", "influence", "knockout"))

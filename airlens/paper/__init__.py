@@ -1,1 +1,7 @@
-"""The papers' figures at our scale, made without a notebook."""
+"""The figures and tables of the papers, reproduced at the scale of a small model.
+
+`measurements` measures everything once, `reproductions` draws it, `captions` says in sentences
+filled from the tables what it shows.
+May import: everything but explorers and cli.
+Imported by: cli.
+"""

@@ -19,16 +19,16 @@ from airlens.analysis.contrast import (
 )
 from airlens.analysis.emergence import Emergence, TinySettings, emergence
 from airlens.analysis.needles import needle_grid
+from airlens.analysis.selection_overlap import overlap
 from airlens.detectors.needle_probes import DEPTHS, LENGTHS, needle_probes
 from airlens.heads import TOP_SHARE
 from airlens.reports.demo_results import DemoResult, DemoSize, run_demo
 from airlens.reports.sample_views import map_frame
-from airlens.selection import overlap
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-    from airlens.types import Mode
+    from airlens.ablation import Mode
 
 # The rivals that a selection by AIS is compared with.
 SELECTORS = ("ais", "random", "length", "loss", "loss_low", "entropy", "ais_control")

@@ -15,9 +15,9 @@ import pandas as pd
 
 from airlens import figures
 from airlens.analysis.mirror import mirror_summary
-from airlens.bundled import data_path
 from airlens.errors import ConfigError
 from airlens.figures.style import no_data
+from airlens.files import data_path
 from airlens.training.study import STUDY_FILE, read_runs, study_table
 
 from . import captions as paper_text

@@ -1,1 +1,7 @@
-"""Reading: traces, data sets and model files, from disk and from the Hugging Face hub."""
+"""Reading of files: traces and data sets in any layout, and models, from disk or from the hub.
+
+`load` makes traces of records; `columns` knows which columns hold what; `records` and
+`record_files` open the files; `model_files` and `gguf_model` find a model's.
+May import: the core.
+Imported by: everything that opens somebody's data; the core asks for `model_files` by name.
+"""

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from airlens.cache import atomic_dir, cache_dir
 from airlens.errors import ModelError
+from airlens.files import atomic_dir, cache_dir
 
 log = logging.getLogger(__name__)
 

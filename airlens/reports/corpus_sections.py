@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from airlens.analysis import contrast
+from airlens.analysis.selection_overlap import RANDOM_SEEDS, overlap
 from airlens.corpus.run_folder import RunFolder
 from airlens.figures.corpus import (
     NAMES,
@@ -24,7 +25,7 @@ from airlens.figures.selection import (
     selector_overlap,
 )
 from airlens.figures.text import SHORT, number, percent
-from airlens.selection import RANDOM_SEEDS, Selection, overlap, select
+from airlens.selection import Selection, select
 
 from .html_page import Report
 from .sample_views import map_frame, step_html

@@ -11,20 +11,22 @@ import pandas as pd
 
 from airlens.ablation import DEFAULT_MODE
 from airlens.analysis.ablation_curves import ablation_curves
-from airlens.bundled import data_path
+from airlens.analysis.selection_overlap import overlap
+from airlens.files import data_path
 from airlens.heads import TOP_SHARE, HeadScores
 from airlens.probes import key_value_probes
 from airlens.provenance import provenance
 from airlens.reading.load import load_traces
 from airlens.retrieval import retrieval_scores
-from airlens.selection import Selection, overlap, select
+from airlens.selection import Selection, select
 from airlens.step_influence import Influence, influence
+from airlens.step_sources import Sources, sources
 from airlens.trace import Trace
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-    from airlens.types import Mode
+    from airlens.ablation import Mode
 
 SELECTORS = ("ais", "random", "length", "loss", "entropy", "ais_control")
 
@@ -40,6 +42,7 @@ class DemoSize:
     draws: int = 5
     traces_per_domain: int = 16
     controls: int = 2
+    shown_per_domain: int = 3
 
 
 @dataclass(frozen=True)
@@ -95,11 +98,11 @@ def run_demo(
     """
     size = size or DemoSize()
     tokenizer = model.tokenizer
-    say(f"1/4 scoring every head on {size.probes} key-value probes")
+    say(f"1/5 scoring every head on {size.probes} key-value probes")
     probes = key_value_probes(tokenizer, size.probes, size.probe_tokens, seed)
     scores = retrieval_scores(model, probes, progress=progress)
     top = scores.top(TOP_SHARE)
-    say("2/4 ablating the top heads, and random ones, on fresh probes")
+    say("2/5 ablating the top heads, and random ones, on fresh probes")
     fresh = key_value_probes(tokenizer, size.curve_probes, size.curve_tokens, seed + 1)
     ks = sorted({1, 2, 4, 8, len(top)} & set(range(1, len(top) + 1)))
     curve = ablation_curves(
@@ -107,20 +110,44 @@ def run_demo(
         seed=seed, groups=("top", "random"), progress=progress,
     )  # fmt: skip
     traces = _some_traces(size.traces_per_domain)
-    say(f"3/4 scoring every token, step and sample of {len(traces)} traces")
+    say(f"3/5 scoring every token, step and sample of {len(traces)} traces")
     result = influence(
         model, traces, top, mode=mode, controls=size.controls, seed=seed, progress=progress
     )
-    say("4/4 selecting, and writing the report")
+    say("4/5 selecting, and writing the report")
     chosen = select(result.samples, "ais", 0.2, within="domain", seed=seed)
     shared = overlap(result.samples, SELECTORS, (0.2,), within="domain", seed=seed)
     note = provenance(model, mode=mode, seed=seed, size=vars(size), heads=top.names())
     return DemoResult(scores, curve, traces, result, chosen, shared, note)
 
 
-def _some_traces(per_domain: int) -> list[Trace]:
-    """The first bundled traces of each domain."""
+def demo_sources(
+    model: TransformerBridge,
+    result: DemoResult,
+    *,
+    per_domain: int = DemoSize.shown_per_domain,
+    controls: int = DemoSize.controls,
+    seed: int = 0,
+    progress: bool = True,
+) -> tuple[list[Trace], Sources]:
+    """The first traces of each domain, and from where the retrieval heads fetch their steps.
+
+    Copies and attention only: one pass for both.
+    """
+    shown = _first(result.traces, per_domain)
+    heads = result.scores.top(TOP_SHARE)
+    options: dict[str, Any] = {"controls": controls, "seed": seed, "progress": progress}
+    return shown, sources(model, shown, heads, **options)
+
+
+def _first(traces: list[Trace], per_domain: int) -> list[Trace]:
+    """The first traces of each domain."""
     groups: dict[str, list[Trace]] = defaultdict(list)
-    for trace in load_traces(data_path("traces.jsonl")):
+    for trace in traces:
         groups[trace.domain].append(trace)
     return [trace for group in groups.values() for trace in group[:per_domain]]
+
+
+def _some_traces(per_domain: int) -> list[Trace]:
+    """The first bundled traces of each domain."""
+    return _first(load_traces(data_path("traces.jsonl")), per_domain)

@@ -18,9 +18,9 @@ from typing import Any
 import pandas as pd
 from plotly.offline import get_plotlyjs
 
-from airlens.cache import atomic_file
 from airlens.figures.style import CONFIG
 from airlens.figures.text import clean, known, number
+from airlens.files import atomic_file
 
 from .html_page_assets import CSS, SCRIPT
 

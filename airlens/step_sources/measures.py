@@ -18,7 +18,6 @@ What counts as a source, and the attention sink reported apart, is ours: see
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,10 +28,10 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from airlens.ablation import as_head_set
-from airlens.cache import atomic_file, atomic_write_text
 from airlens.encode import Long, Template, encode_traces, resolve_template, windows
 from airlens.engine import Engine, choose_engine
 from airlens.errors import ConfigError, DataError
+from airlens.files import load_tables, save_tables
 from airlens.heads import Head, HeadSet
 from airlens.provenance import provenance
 from airlens.step_influence import CONTROLS, control_sets
@@ -89,13 +88,8 @@ class Sources:
 
     def save(self, folder: str | Path) -> Path:
         """Write the tables as Parquet and the provenance as JSON into ``folder``."""
-        folder = Path(folder)
-        for name in TABLES:
-            with atomic_file(folder / f"{name}.parquet") as temporary:
-                getattr(self, name).to_parquet(temporary, index=False)
-        text = json.dumps(self.provenance, ensure_ascii=False, indent=1)
-        atomic_write_text(folder / "provenance.json", text)
-        return folder
+        tables = {name: getattr(self, name) for name in TABLES}
+        return save_tables(folder, tables, self.provenance)
 
     @classmethod
     def load(cls, folder: str | Path) -> Sources:
@@ -104,12 +98,7 @@ class Sources:
         Raises:
             DataError: a file is missing or unreadable.
         """
-        folder = Path(folder)
-        try:
-            tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
-            note = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DataError(f"not saved sources ({error})", file=str(folder)) from error
+        tables, note = load_tables(folder, TABLES, "saved sources")
         return cls(**tables, provenance=note)
 
 

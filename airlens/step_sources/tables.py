@@ -9,7 +9,6 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from airlens.ais import steps_of
 from airlens.heads import HeadSet
 
 from .hook_reading import Reading
@@ -234,7 +233,7 @@ def step_rows(read: Read, measures: Sequence[str]) -> pd.DataFrame:
     columns: dict[str, object] = {
         "id": units.encoded.trace.id,
         "step": step,
-        "label": [s.label for s in steps_of(units.encoded.trace)],
+        "label": [s.label for s in units.encoded.trace.whole_steps()],
         "n_tokens": read.n_scored,
     }
     scored = read.n_scored > 0

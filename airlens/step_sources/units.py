@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from airlens.ais import steps_of
 from airlens.encode import EncodedTrace, Window
 from airlens.steps import split_steps
 
@@ -44,7 +43,7 @@ class Units:
     @property
     def n_steps(self) -> int:
         """Number of steps, S."""
-        return len(steps_of(self.encoded.trace))
+        return len(self.encoded.trace.whole_steps())
 
     @property
     def n_groups(self) -> int:
@@ -127,7 +126,7 @@ def unit_table(units: Units) -> pd.DataFrame:
     rows: list[tuple[str, str | None, str, int, int, int]] = []
     for number, (start, end) in enumerate(units.prompt):
         rows.append(("prompt", None, encoded.prefix[start:end], start, end, 2 + number))
-    for number, step in enumerate(steps_of(trace)):
+    for number, step in enumerate(trace.whole_steps()):
         group = 2 + len(units.prompt) + number
         rows.append(("step", step.label, step.text, step.start, step.end, group))
     table = []

@@ -1,1 +1,7 @@
-"""Fine-tuning on what was selected, and what it brought."""
+"""Fine-tuning on what was selected, with a loss weight for each step, and what it brings.
+
+`train` runs it, `step_weights` makes the weights, `evaluate` measures NLL and accuracy on held-out
+problems, `study` compares the arms of an experiment.
+May import: the core, reading, analysis. Needs the extra ``train``.
+Imported by: paper, cli.
+"""

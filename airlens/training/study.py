@@ -16,8 +16,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from airlens.cache import atomic_file
 from airlens.errors import ConfigError, DataError
+from airlens.files import atomic_file
 from airlens.selection import select
 
 from .evaluate import paired_difference, per_token

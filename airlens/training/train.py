@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from airlens.cache import atomic_write_text
 from airlens.encode import Template
 from airlens.errors import AirlensError, ConfigError, DataError
+from airlens.files import atomic_write_text
 from airlens.model import load_hf
 from airlens.provenance import fingerprint, provenance
 from airlens.trace import Trace

@@ -1,8 +1,11 @@
-"""Does a score rank real steps above planted ones, and does it add to what is known for free?
+"""Whether a score means what it claims: benchmarks with known answers, and simple rivals.
 
-AUROC is the probability that a real step has the higher value of two steps drawn at random, ties
-half. Its interval is the 2.5 and 97.5 % quantile over bootstrap samples of the source traces, both
-steps of a trace drawn together. 0.5 is no signal; under 0.5 planted steps are ranked higher.
+AUROC is the probability that a real step has the higher value of two steps drawn at random, one
+real and one planted, ties half. Its interval is the 2.5 and 97.5 % quantile over bootstrap samples
+of the source traces, both steps of a trace drawn together. 0.5 is no signal; under 0.5 planted
+steps are ranked higher.
+May import: the core, reading, engine, analysis.
+Imported by: cli.
 """
 
 from __future__ import annotations
@@ -13,9 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from airlens.ais import FLOOR
 from airlens.analysis.statistics import N_BOOT, interval
 from airlens.errors import DataError
+from airlens.step_influence import FLOOR
 
 from .benchmark import Measured
 from .heuristics import HEURISTICS

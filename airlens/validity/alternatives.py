@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from airlens.ablation import MeanZ, Mode
 from airlens.encode import Template, Window, encode_trace
 from airlens.engine import Engine, choose_engine
-from airlens.engine.score import score_fast
 from airlens.heads import HeadSet
-from airlens.token_losses import WindowLoss, score_windows
+from airlens.token_losses import WindowLoss, token_losses
 from airlens.trace import Trace
-from airlens.types import MeanZ, Mode
 
 from .planting import put
 
@@ -62,23 +61,17 @@ def score_all(
         means: for ``mean``.
         engine: see :mod:`airlens.engine`.
     """
-    if choose_engine(model, engine) == "fast":
-        return score_fast(
-            model, windows, head_sets, modes, means=means, max_tokens_per_batch=BATCH_TOKENS
-        )
-    each = [modes] * len(head_sets) if isinstance(modes, str) else list(modes)
-    rows: list[list[np.ndarray]] = [[np.zeros(0)] * len(head_sets) for _ in windows]
-    base = score_windows(model, windows, [], "zero")
-    for mode in dict.fromkeys(each):
-        chosen = [i for i, own in enumerate(each) if own == mode]
-        found = score_windows(model, windows, [head_sets[i] for i in chosen], mode, means=means)
-        for row, loss in zip(rows, found, strict=True):
-            for i, ablated in zip(chosen, loss.ablated, strict=True):
-                row[i] = ablated
-    return [
-        WindowLoss(loss.base, loss.entropy, np.stack(row) if row else np.zeros((0, len(loss.base))))
-        for loss, row in zip(base, rows, strict=True)
-    ]
+    chosen = choose_engine(model, engine, mode=modes)
+    budget = BATCH_TOKENS if chosen == "fast" else None
+    return token_losses(
+        model,
+        windows,
+        head_sets,
+        modes,
+        means=means,
+        engine=chosen,
+        max_tokens_per_batch=budget,
+    )
 
 
 def loss_in_place(

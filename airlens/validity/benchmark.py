@@ -22,13 +22,12 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from airlens.ablation import MODES, mean_z
+from airlens.ablation import MODES, Mode, mean_z
 from airlens.encode import Template
 from airlens.errors import ConfigError, DataError
 from airlens.heads import HeadSet, random_heads
 from airlens.provenance import fingerprint, provenance
 from airlens.trace import Trace
-from airlens.types import Mode
 
 from .alternatives import score_all, step_window
 from .attention_received import attention_received
@@ -98,8 +97,8 @@ def measure_planted(
     """
     traces = list(planted)
     groups = head_groups(model, heads, draws, seed)
-    if bad := [mode for mode in modes if mode not in MODES]:
-        raise ConfigError(f"mode={bad[0]!r}: use one of {', '.join(MODES)}")
+    for mode in modes:
+        MODES.find(mode)
     settings = {
         "heads": heads.names(),
         "modes": list(modes),

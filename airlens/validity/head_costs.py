@@ -14,12 +14,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from airlens.ablation import DEFAULT_MODE, as_head_set, mean_z
+from airlens.ablation import DEFAULT_MODE, Mode, as_head_set, mean_z
 from airlens.encode import EncodedTrace, Template, encode_trace, windows
 from airlens.heads import Head, HeadSet
 from airlens.token_losses import WindowLoss
 from airlens.trace import Trace
-from airlens.types import Mode
 
 from .alternatives import score_all
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from airlens.bundled import sentences
 from airlens.errors import ConfigError, DataError
+from airlens.files import sentences
 from airlens.trace import Step, Trace
 
 from .planting_texts import (
@@ -104,7 +104,8 @@ def plant(
         n: how many traces to plant in, drawn with the seed; None: all.
         seed: decides everything; the same traces, kinds and seed give the same set.
         place: the distractor stands ``instead`` of the real step or ``after`` it.
-        loss_of: for the loss-matched kinds, see :func:`airlens.branches.loss_in_place`.
+        loss_of: for the loss-matched kinds, see
+            :func:`airlens.validity.alternatives.loss_in_place`.
 
     Returns:
         Planted traces, ids ``source/kind``, grouped by source. A kind that cannot be made from a

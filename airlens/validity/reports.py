@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from airlens.ablation import Mode
 from airlens.analysis.confounds import confound_table
-from airlens.cache import write_tables
+from airlens.files import write_tables
 from airlens.heads import HeadSet
 from airlens.provenance import provenance
 from airlens.step_influence import Influence
 from airlens.trace import Trace
-from airlens.types import Mode
 
 from .claims import confound_claims, head_claims, labelled_claims
 from .head_costs import idle_heads, leave_one_out

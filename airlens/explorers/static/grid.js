@@ -1,154 +1,192 @@
-// A map of cells that can be clicked or walked with the arrow keys: layers x heads, heads x steps.
-const SVG = "http://www.w3.org/2000/svg";
+// A map of cells that can be clicked or walked with the arrow keys: layers x heads, heads x steps,
+// steps x sources. Needs dom.js before it (../scripts.py).
+//
+// Reads: rows, cols (names), values (row by row; with `at`, of these cells only), notes or `said`
+//   (what is said of a cell; {row}, {col}, {value} and {control} are filled in), told (more about
+//   the current cell), controls (as values) and show ("control" shows them instead), marked (cells), current (cell), column, row
+//   (outlined), bound, signed, colours, upward, title, hint, row_title, col_title.
+// Reports: picked [index, toggle, n], with index = row * number of columns + column.
+const DENSE = 3000; // cells; more are drawn as one picture
 
-function make(tag, attributes, parent) {
-  const node = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  if (parent) parent.appendChild(node);
-  return node;
-}
-
-// Label so few columns that their names do not touch.
-function every(room) {
-  return [1, 2, 5, 10, 20, 50, 100, 200].find((step) => step * room >= 22) ?? 500;
+// Label so few rows or columns that their names do not touch.
+function every(room, size) {
+  return [1, 2, 5, 10, 20, 50, 100, 200].find((step) => step * room >= size) ?? 500;
 }
 
 function render({ model, el }) {
-  const root = document.createElement("div");
-  root.className = "airlens airlens-grid";
-  const heading = document.createElement("div");
-  heading.className = "key";
-  const holder = document.createElement("div");
-  const readout = document.createElement("div");
-  readout.className = "readout";
-  readout.setAttribute("aria-live", "polite");
-  root.append(heading, holder, readout);
-  el.appendChild(root);
-
-  let cells = [];
-  let svg = null;
-  let cursor = 0;
-  let count = 0;
   const get = (name) => model.get(name);
+  const root = element("div", "airlens airlens-grid", el);
+  const heading = element("div", "key", root);
+  const holder = element("div", "holder", root);
+  const readout = element("div", "readout", root);
+  readout.setAttribute("aria-live", "polite");
+  let svg = null, picture = null, cells = [], cursor = 0, count = 0;
+  let size = { left: 0, w: 1, h: 1, rows: 0, cols: 0, width: 1, height: 1 };
+  let values = [], controls = [];
 
-  const paint = (value) => {
-    const [cool, warm] = get("colours");
-    if (value === null || value === undefined) return ["none", 0];
-    const share = Math.min(1, Math.abs(value) / (get("bound") || 1));
-    const signed = get("signed");
-    return [signed && value > 0 ? warm : cool, 0.06 + 0.94 * (signed ? share : Math.max(0, Math.min(1, value / (get("bound") || 1))))];
-  };
-
-  function describe(index) {
-    readout.textContent = index >= 0 && index < cells.length ? get("notes")[index] ?? "" : get("hint");
+  // By cell, also where only some cells are given.
+  function spread(list) {
+    const at = get("at");
+    if (!at.length) return list;
+    const all = new Array(size.rows * size.cols).fill(null);
+    at.forEach((cell, n) => { all[cell] = list[n]; });
+    return all;
   }
 
+  function paint(value) {
+    const [cool, warm, grey] = get("colours"), signed = get("signed");
+    if (value === null || value === undefined) return [cool, 0];
+    const share = Math.min(1, (signed ? Math.abs(value) : Math.max(0, value)) / (get("bound") || 1));
+    if (get("show") === "control") return [grey, 0.06 + 0.94 * share];
+    return [signed && value > 0 ? warm : cool, 0.06 + 0.94 * share];
+  }
+
+  function describe(index) {
+    if (!(index >= 0 && index < size.rows * size.cols)) { readout.textContent = get("hint"); return; }
+    const row = get("rows")[Math.floor(index / size.cols)], col = get("cols")[index % size.cols];
+    const parts = { row, col, value: short(values[index], 3), control: short(controls[index], 3) };
+    const said = values[index] === null || values[index] === undefined ? "" : get("said").replace(/\{(\w+)\}/g, (_, name) => parts[name]);
+    const told = index === get("current") && get("told") ? `\n${get("told")}` : "";
+    readout.textContent = (get("notes")[index] ?? said) + told;
+  }
+
+  const box = (index) => {
+    const row = Math.floor(index / size.cols);
+    return { x: size.left + (index % size.cols) * size.w, y: (get("upward") ? size.rows - 1 - row : row) * size.h + 2 };
+  };
+
   function recolour() {
-    const values = get("values");
-    const marked = new Set(get("marked"));
-    const current = get("current");
-    const column = get("column");
-    const width = get("cols").length;
-    const top = cells.length > 0 ? svg.querySelector(".outlines") : null;
-    if (!top) return;
-    top.replaceChildren();
+    if (!svg) return;
+    values = spread(get("values"));
+    controls = spread(get("controls"));
+    const shown = get("show") === "control" ? controls : values;
+    if (picture) {
+      const pen = picture.getContext("2d"), image = pen.createImageData(size.cols, size.rows);
+      for (let index = 0; index < size.rows * size.cols; index++) {
+        const [colour, opacity] = paint(shown[index]), row = Math.floor(index / size.cols);
+        const to = 4 * ((get("upward") ? size.rows - 1 - row : row) * size.cols + (index % size.cols));
+        [1, 3, 5].forEach((from, k) => { image.data[to + k] = parseInt(colour.slice(from, from + 2), 16); });
+        image.data[to + 3] = Math.round(255 * opacity);
+      }
+      pen.putImageData(image, 0, 0);
+    }
     cells.forEach((cell, index) => {
-      const [colour, opacity] = paint(values[index]);
-      cell.setAttribute("fill", colour === "none" ? "transparent" : colour);
+      const [colour, opacity] = paint(shown[index]);
+      cell.setAttribute("fill", opacity ? colour : "transparent");
       cell.setAttribute("fill-opacity", opacity.toFixed(3));
-      const box = { x: +cell.getAttribute("x"), y: +cell.getAttribute("y"),
-        w: +cell.getAttribute("width"), h: +cell.getAttribute("height") };
-      const outline = (stroke, size) => make("rect", { x: box.x, y: box.y, width: box.w,
-        height: box.h, fill: "none", stroke, "stroke-width": size, "pointer-events": "none" }, top);
-      if (marked.has(index)) outline(get("colours")[1], 2).setAttribute("class", "marked");
-      if (column >= 0 && index % width === column) outline("currentColor", 1);
-      if (index === current) outline("currentColor", 3).setAttribute("class", "now");
     });
+    outline();
+  }
+
+  function outline() {
+    if (!svg) return;
+    const top = svg.querySelector(".outlines"), { left, w, h, rows, cols } = size;
+    const frame = (x, y, width, height, stroke, thick, className = "") => shape("rect", { x: x + 0.75, y: y + 0.75, width: width - 1.5,
+      height: height - 1.5, fill: "none", stroke, "stroke-width": thick, "pointer-events": "none", class: className }, top);
+    const thin = h < 6 ? 0.5 : 1; // of a line round a row or column
+    const one = (index, ...look) => frame(box(index).x, box(index).y, w, h, ...look);
+    top.replaceChildren();
+    for (const index of get("marked")) if (index < rows * cols) one(index, get("colours")[1], 2, "marked");
+    if (get("column") >= 0 && get("column") < cols) frame(left + get("column") * w, 2, w, rows * h, "currentColor", thin, "line");
+    if (get("row") >= 0 && get("row") < rows) frame(left, box(get("row") * cols).y, cols * w, h, "currentColor", thin, "line");
+    if (get("current") >= 0 && get("current") < rows * cols) one(get("current"), "currentColor", 3 * thin, "now");
+  }
+
+  function measure(rows, cols) {
+    const dense = rows.length * cols.length > DENSE;
+    const left = 16 + 7 * Math.max(...rows.map((name) => name.length)) + (get("row_title") ? 14 : 0);
+    const room = Math.max(200, Math.min(620, (root.clientWidth || 620) - left - 8)); // narrow: smaller cells, not smaller words
+    const w = dense ? Math.max(2, room / cols.length) : Math.max(7, Math.min(34, Math.floor(room / cols.length)));
+    const h = dense ? Math.max(2, 460 / rows.length) : Math.max(9, Math.min(19, Math.floor(460 / rows.length)));
+    size = { left, w, h, rows: rows.length, cols: cols.length, width: left + w * cols.length + 8, height: h * rows.length + 36 };
+    return dense;
   }
 
   function draw() {
-    const rows = get("rows");
-    const cols = get("cols");
+    const rows = get("rows"), cols = get("cols");
     holder.replaceChildren();
     heading.textContent = get("title");
     root.dataset.columns = cols.length;
     cells = [];
+    svg = picture = null;
+    size.rows = size.cols = 0;
     if (!rows.length || !cols.length) { describe(-1); return; }
-    const left = 16 + 7 * Math.max(...rows.map((name) => name.length)) + (get("row_title") ? 14 : 0);
-    const w = Math.max(7, Math.min(34, Math.floor(620 / cols.length)));
-    const h = Math.max(9, Math.min(19, Math.floor(460 / rows.length)));
-    const size = [left + w * cols.length + 8, h * rows.length + 36];
-    svg = make("svg", { viewBox: `0 0 ${size[0]} ${size[1]}`, tabindex: 0, role: "application",
+    const dense = measure(rows, cols), { left, w, h, width, height } = size;
+    const percent = (part, whole) => `${(100 * part) / whole}%`;
+    holder.style.width = `min(100%, ${width}px)`;
+    if (dense) {
+      picture = element("canvas", "cells", holder);
+      picture.width = cols.length;
+      picture.height = rows.length;
+      Object.assign(picture.style, { left: percent(left, width), top: percent(2, height), width: percent(w * cols.length, width), height: percent(h * rows.length, height) });
+    }
+    svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, tabindex: 0, role: "application",
       "aria-label": `${get("title")}. Arrow keys move, Enter picks, Space adds or removes.` });
-    svg.style.width = `min(100%, ${size[0]}px)`;
-    const at = (row) => (get("upward") ? rows.length - 1 - row : row) * h + 2;
-    const some = Math.ceil(13 / h);
-    const few = every(w);
+    svg.dataset.lmSuppressShortcuts = "true";
+    svg.style.width = "100%";
+    const some = every(h, 13), few = every(w, 22);
     rows.forEach((name, row) => {
-      if (row % some === 0) make("text", { x: left - 6, y: at(row) + h / 2 + 4, "text-anchor": "end", class: "row" }, svg).textContent = name;
-      cols.forEach((_, col) => {
-        const cell = make("rect", { class: "cell", x: left + col * w + 0.75, y: at(row) + 0.75,
+      const { y } = box(row * cols.length);
+      if (row % some === 0) shape("text", { x: left - 6, y: y + h / 2 + 4, "text-anchor": "end", class: "row" }, svg).textContent = name;
+      if (!dense) cols.forEach((_, col) => {
+        cells[row * cols.length + col] = shape("rect", { class: "cell", x: left + col * w + 0.75, y: y + 0.75,
           width: w - 1.5, height: h - 1.5, rx: 1, "data-index": row * cols.length + col }, svg);
-        cells[row * cols.length + col] = cell;
       });
     });
+    const from = Math.max(0, cols.indexOf("0")) % few; // round numbers, also after columns that have none
     cols.forEach((name, col) => {
-      if (col % few === 0) make("text", { x: left + (col + 0.5) * w, y: h * rows.length + 16, "text-anchor": "middle" }, svg).textContent = name;
+      if (col % few === from) shape("text", { x: left + (col + 0.5) * w, y: h * rows.length + 16, "text-anchor": "middle" }, svg).textContent = name;
     });
-    make("text", { x: left + (cols.length * w) / 2, y: size[1] - 3, "text-anchor": "middle" }, svg).textContent = get("col_title");
+    shape("text", { x: left + (cols.length * w) / 2, y: height - 3, "text-anchor": "middle" }, svg).textContent = get("col_title");
     const middle = (rows.length * h) / 2;
-    make("text", { x: 10, y: middle, "text-anchor": "middle", transform: `rotate(-90 10 ${middle})` }, svg).textContent = get("row_title");
-    make("g", { class: "outlines" }, svg);
+    shape("text", { x: 10, y: middle, "text-anchor": "middle", transform: `rotate(-90 10 ${middle})` }, svg).textContent = get("row_title");
+    shape("g", { class: "outlines" }, svg);
     holder.appendChild(svg);
     recolour();
     describe(get("current"));
   }
 
   function pick(index, toggle) {
-    if (!(index >= 0 && index < cells.length)) return;
+    if (!(index >= 0 && index < size.rows * size.cols)) return;
     cursor = index;
     describe(index);
     model.set("picked", [index, toggle ? 1 : 0, ++count]);
     model.save_changes();
   }
 
-  const indexOf = (event) => {
-    const value = event.target.getAttribute && event.target.getAttribute("data-index");
-    return value === null || value === undefined ? -1 : Number(value);
-  };
-  const onClick = (event) => pick(indexOf(event), event.shiftKey);
-  const onMove = (event) => { const index = indexOf(event); if (index >= 0) describe(index); };
-  const onLeave = () => describe(get("current"));
-  const onKey = (event) => {
-    const width = get("cols").length;
-    const up = get("upward") ? width : -width;
+  function indexOf(event) {
+    if (!svg) return -1;
+    const frame = svg.getBoundingClientRect(), scale = size.width / frame.width;
+    const col = Math.floor(((event.clientX - frame.left) * scale - size.left) / size.w);
+    const line = Math.floor(((event.clientY - frame.top) * scale - 2) / size.h);
+    if (col < 0 || col >= size.cols || line < 0 || line >= size.rows) return -1;
+    return (get("upward") ? size.rows - 1 - line : line) * size.cols + col;
+  }
+
+  function onKey(event) {
+    const up = get("upward") ? size.cols : -size.cols;
     const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: up, ArrowDown: -up }[event.key];
-    if (step !== undefined && cells[cursor + step]) { cursor += step; describe(cursor); }
+    const next = cursor + (step ?? 0);
+    if (step !== undefined) { if (next >= 0 && next < size.rows * size.cols) { cursor = next; describe(cursor); } }
     else if (event.key === "Enter") pick(cursor, false);
     else if (event.key === " ") pick(cursor, true);
     else return;
     event.preventDefault();
     event.stopPropagation();
-  };
-  holder.addEventListener("click", onClick);
-  holder.addEventListener("mousemove", onMove);
-  holder.addEventListener("mouseleave", onLeave);
+  }
+
+  holder.addEventListener("click", (event) => pick(indexOf(event), event.shiftKey));
+  holder.addEventListener("mousemove", (event) => { const index = indexOf(event); if (index >= 0) describe(index); });
+  holder.addEventListener("mouseleave", () => describe(get("current")));
   holder.addEventListener("keydown", onKey);
-  const shape = ["rows", "cols", "title", "upward"];
-  const look = ["values", "marked", "current", "column", "bound", "signed", "colours"];
-  for (const name of shape) model.on(`change:${name}`, draw);
-  for (const name of look) model.on(`change:${name}`, recolour);
-  const onCurrent = () => { cursor = Math.max(0, get("current")); describe(get("current")); };
-  model.on("change:current", onCurrent);
-  model.on("change:notes", onCurrent);
-  model.on("change:hint", onCurrent);
+  const end = listen(model, {
+    "rows cols title upward": draw,
+    "values controls at show bound signed colours": recolour,
+    "marked column row current": outline,
+    "current notes said told hint": () => { cursor = Math.max(0, get("current")); describe(get("current")); },
+  });
   draw();
-  return () => {
-    for (const name of shape) model.off(`change:${name}`, draw);
-    for (const name of look) model.off(`change:${name}`, recolour);
-    for (const name of ["current", "notes", "hint"]) model.off(`change:${name}`, onCurrent);
-    root.remove();
-  };
+  return () => { end(); root.remove(); };
 }
 
 export default { render };

@@ -1,199 +1,206 @@
-// A trace as coloured text, its steps in the margin. Only the steps in view are in the page.
-const BLOCK = 400; // pieces of text in one block, so that a response that is one step stays quick
-
-function element(tag, className, parent, text) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  if (text !== undefined) node.textContent = text;
-  if (parent) parent.appendChild(node);
-  return node;
-}
-
-function rgba(hex, alpha) {
-  const part = (i) => parseInt(hex.slice(i, i + 2), 16);
-  return `rgba(${part(1)},${part(3)},${part(5)},${alpha.toFixed(2)})`;
-}
+// A trace as coloured text, its units in the margin. Only the blocks in view are in the page.
+// Needs dom.js, units.js, search.js and blocks.js before it (../scripts.py).
+//
+// Reads, of the text: texts, steps (the unit of each piece; units of the prompt are negative),
+//   values, notes, sides (of units: step, name, aria, value, share, control, control_share, lower,
+//   note), label, shown, ends, bound, signed, colours, legend, empty, hint. `version` is set last
+//   and draws all of it anew.
+// Reads, of the sources: events [[piece], [source piece], [index in heads], [weight]], heads;
+//   pairs [[step], [source unit], [value], [value of random heads]], measure (what a value is),
+//   threshold, strongest (sources a step), show ("critical", "control" or "both"); current (step);
+//   focus: [], or [step, source unit] whose copied tokens are lit.
+// Reports: picked [step, n] when somebody picks a step; sets current at once. told: what is copied
+//   between the two of focus, in words.
+const LISTED = 12; // copied tokens named in the line under the text
 
 function render({ model, el }) {
+  const get = (name) => model.get(name);
   const root = element("div", "airlens airlens-text", el);
   const key = element("div", "key", root);
+  const scale = element("span", "scale", key);
+  const search = makeSearch(key, { changed: () => blocks.dressAll(), show: (piece) => blocks.goTo(piece) });
+  const links = element("div", "links", root);
   const scroll = element("div", "scroll", root);
+  scroll.tabIndex = 0;
+  scroll.setAttribute("role", "group");
+  scroll.setAttribute("aria-label", "The trace. j, k: next, previous step; left, right: token by token; /: search; n: next match.");
+  scroll.dataset.lmSuppressShortcuts = "true"; // or the notebook takes these keys
   const readout = element("div", "readout", root);
   readout.setAttribute("aria-live", "polite");
-  const get = (name) => model.get(name);
-  let blocks = [];
-  let ending = [];
-  let count = 0;
+  const blocks = makeBlocks(scroll, dress);
+  let copies = new Map(); // of a piece: [source piece, head, weight] of each event
+  let lit = new Map(); // the weight of each piece that is lit
+  let cursor = -1, pinned = -1, count = 0, lowest = 0;
 
-  function tint(value) {
-    if (value === null || value === undefined) return "";
-    const [cool, warm] = get("colours");
-    const share = Math.min(1, Math.abs(value) / (get("bound") || 1)) * 0.62;
-    return share < 0.01 ? "" : rgba(get("signed") && value > 0 ? warm : cool, share);
+  function dress(span, i) {
+    const weight = lit.get(i);
+    span.style.background = tint(get("values")[i], get);
+    span.className = `${search.classOf(i)}${i === cursor ? " now" : ""}${weight === undefined ? "" : " lit"}`;
+    span.style.boxShadow = weight === undefined ? "" : `0 0 0 2px ${rgba(get("colours")[1], 0.4 + 0.6 * Math.min(1, weight))}`;
   }
 
   function drawKey() {
     const [cool, warm] = get("colours");
-    key.replaceChildren();
+    scale.replaceChildren();
     if (!get("texts").length) return;
     const [low, high] = get("ends");
-    const scale = element("span", "", key, `${get("label")}: ${low}`);
-    const ramp = element("i", "ramp", scale);
+    const line = element("span", "", scale, `${get("label")}: ${low}`);
+    const ramp = element("i", "ramp", line);
     ramp.style.background = get("signed")
       ? `linear-gradient(90deg, ${rgba(cool, 0.62)}, transparent, ${rgba(warm, 0.62)})`
       : `linear-gradient(90deg, transparent, ${rgba(cool, 0.62)})`;
-    element("span", "", scale, high);
-    element("span", "faint", key, get("legend"));
+    element("span", "", line, high);
+    element("span", "faint", scale, get("legend"));
   }
 
-  function fill(block) {
-    if (block.filled) return;
-    const texts = get("texts");
-    const values = get("values");
-    for (let i = block.from; i < block.to; i++) {
-      const span = document.createElement("span");
-      span.dataset.i = i;
-      span.style.background = tint(values[i]);
-      // The newlines that end a step are marked, but open no empty lines.
-      const body = ending[i] ? texts[i].replace(/\n+$/, "") : texts[i];
-      body.split("\n").forEach((line, number) => {
-        if (number) { element("i", "nl", span, "\u23ce"); span.append("\n"); }
-        span.append(line);
-      });
-      for (let k = body.length; k < texts[i].length; k++) element("i", "nl", span, "\u23ce");
-      block.text.appendChild(span);
+  // Sources: of a token, of a step, and what is copied from one unit ----------------------------
+
+  function light(next) {
+    const before = lit;
+    lit = next;
+    for (const i of [...before.keys(), ...lit.keys()]) blocks.dress(i);
+  }
+
+  function moveCursor(i) {
+    const before = cursor;
+    cursor = i;
+    blocks.dress(before);
+    blocks.dress(i);
+  }
+
+  function pointAt(i) {
+    const events = copies.get(i) ?? [], texts = get("texts"), steps = get("steps"), value = get("values")[i];
+    moveCursor(i);
+    light(new Map(events.map(([from, , weight]) => [from, weight])));
+    const from = events.map(([piece, head, weight]) => `${get("heads")[head]} ${short(weight)} from ${quote(texts[piece])} in ${unitName(steps[piece], lowest)}`);
+    const shown = get("shown") && value !== null && value !== undefined ? `  ${get("shown")} ${short(value, 3)}` : "";
+    readout.textContent = `${get("notes")[i] ?? ""}${shown}${from.length ? `\ncopied by ${from.join(", ")}` : ""}`;
+  }
+
+  // What is said and lit while nothing is pointed at.
+  function rest() {
+    if (pinned >= 0) { pointAt(pinned); return; }
+    moveCursor(-1);
+    const [step, unit] = get("focus"), texts = get("texts"), steps = get("steps"), next = new Map(), words = [];
+    for (const [i, events] of step === undefined ? [] : copies) for (const [from, head, weight] of events) {
+      if (steps[i] !== step || steps[from] !== unit) continue;
+      next.set(i, weight).set(from, weight);
+      words.push(`${quote(texts[i])} (${get("heads")[head]} ${short(weight)})`);
     }
-    block.text.style.minHeight = "";
-    block.filled = true;
+    light(next);
+    const more = words.length > LISTED ? `, and ${words.length - LISTED} more` : "";
+    const pair = step === undefined ? "" : `${unitName(step, lowest)} from ${unitName(unit, lowest)}`;
+    const told = !pair ? "" : words.length ? `Copied by ${pair}: ${words.slice(0, LISTED).join(", ")}${more}` : `Nothing is copied by ${pair}.`;
+    readout.textContent = told || (texts.length ? get("hint") : "");
+    if (get("told") === told) return;
+    model.set("told", told);
+    model.save_changes();
   }
 
-  function clear(block) {
-    if (!block.filled) return;
-    block.text.style.minHeight = `${block.text.offsetHeight}px`;
-    block.text.replaceChildren();
-    block.filled = false;
-  }
-
-  const watcher = new IntersectionObserver((entries) => {
-    for (const entry of entries) {
-      const block = blocks[Number(entry.target.dataset.block)];
-      if (block) (entry.isIntersecting ? fill : clear)(block);
+  function drawLinks(found) {
+    const current = get("current"), control = get("show") === "control", name = unitName(current, lowest);
+    links.replaceChildren();
+    links.hidden = !get("pairs").length;
+    if (links.hidden || current < 0) return;
+    const what = control ? `${get("measure")} of random heads` : `${get("measure")}; random heads in brackets`;
+    element("span", "faint", links, found.length ? `${name} from (${what}):` : `${name}: no source above the threshold`);
+    for (const { unit, value, other } of found) {
+      const text = `${unitName(unit, lowest)}: ${short(value)}${control ? "" : ` (${short(other)})`}`;
+      button("chip", links, text, `${text}; show it`).dataset.unit = unit;
     }
-  }, { root: scroll, rootMargin: "300px" });
-
-  function bar(parent, value, share, colour) {
-    const row = element("span", "bar", parent);
-    element("span", "", row, value);
-    const line = element("i", "", row);
-    line.style.width = `${Math.round(100 * share)}%`;
-    line.style.background = colour;
-  }
-
-  function drawSide(side, parent) {
-    const button = element("button", "side", parent);
-    button.type = "button";
-    button.dataset.step = side.step;
-    button.setAttribute("aria-label", side.aria);
-    button.title = side.aria;
-    const of = element("span", "of", button);
-    element("b", "", of, String(side.step));
-    if (side.name) of.append(` ${side.name}`);
-    const bars = element("span", "", button);
-    const [cool, warm, grey] = get("colours");
-    if (side.value) bar(bars, side.value, side.share, side.lower ? cool : warm);
-    if (side.control) bar(bars, side.control, side.control_share, grey);
-    if (side.note) element("span", "faint", bars, side.note);
-  }
-
-  // Whether nothing but newlines follows a piece in its step.
-  function endings(texts, steps) {
-    const found = new Array(texts.length);
-    for (let i = texts.length - 1; i >= 0; i--) {
-      const last = i + 1 === texts.length || steps[i + 1] !== steps[i];
-      found[i] = last || (found[i + 1] && /^\n*$/.test(texts[i + 1]));
-    }
-    return found;
-  }
-
-  function draw() {
-    watcher.disconnect();
-    scroll.replaceChildren();
-    blocks = [];
-    drawKey();
-    readout.textContent = get("texts").length ? get("hint") : "";
-    const texts = get("texts");
-    const steps = get("steps");
-    ending = endings(texts, steps);
-    const sides = new Map(get("sides").map((side) => [side.step, side]));
-    if (!texts.length) element("div", "faint", scroll, get("empty"));
-    let start = 0;
-    for (let i = 1; i <= texts.length; i++) {
-      const same = i < texts.length && steps[i] === steps[start];
-      if (same && i - start < BLOCK) continue;
-      const first = start === 0 || steps[start] !== steps[start - 1];
-      const row = element("div", "step", scroll);
-      row.dataset.step = steps[start];
-      row.dataset.block = blocks.length;
-      if (first && sides.has(steps[start])) drawSide(sides.get(steps[start]), row);
-      else element("div", "", row);
-      const text = element("div", "text", row);
-      text.dir = "auto";
-      let letters = 0;
-      for (let j = start; j < i; j++) letters += texts[j].length;
-      text.style.minHeight = `${Math.ceil(letters / 90) * 24}px`;
-      blocks.push({ row, text, from: start, to: i, filled: false });
-      start = i;
-    }
-    blocks.slice(0, 8).forEach(fill);
-    blocks.forEach((block) => watcher.observe(block.row));
-    mark();
-  }
-
-  function recolour() {
-    const values = get("values");
-    for (const block of blocks) {
-      if (!block.filled) continue;
-      for (const span of block.text.children) span.style.background = tint(values[span.dataset.i]);
-    }
-    drawKey();
   }
 
   function mark() {
-    const current = get("current");
-    for (const block of blocks) block.row.classList.toggle("current", Number(block.row.dataset.step) === current);
+    const current = get("current"), control = get("show") === "control", colour = get("colours")[control ? 2 : 1];
+    const found = strongest(get("pairs"), { threshold: get("threshold"), most: get("strongest"), control }).get(current) ?? [];
+    const strength = new Map(found.map(({ unit, value }) => [unit, value]));
+    for (const { row, unit, badge } of blocks.all()) {
+      const value = strength.get(unit);
+      row.classList.toggle("current", unit === current && unit >= 0); // no step is -1, a unit of the prompt is
+      row.classList.toggle("from", value !== undefined);
+      row.style.outlineColor = value === undefined ? "" : rgba(colour, 0.25 + (0.75 * value) / found[0].value);
+      if (badge) badge.textContent = value === undefined ? "" : `\u2192 ${short(value)}`;
+    }
+    drawLinks(found);
   }
+
+  function readEvents() {
+    const [pieces = [], from = [], heads = [], weights = []] = get("events");
+    copies = new Map();
+    pieces.forEach((piece, n) => {
+      if (!copies.has(piece)) copies.set(piece, []);
+      copies.get(piece).push([from[n], heads[n], weights[n]]);
+    });
+    rest();
+  }
+
+  // What somebody does --------------------------------------------------------------------------
+
+  function pick(step) {
+    if (!(step >= 0)) return;
+    model.set("current", step);
+    model.set("picked", [step, ++count]);
+    model.save_changes();
+  }
+
+  const pieceOf = (event) => Number(event.target.closest("[data-i]")?.dataset.i ?? -1);
 
   function onClick(event) {
     const row = event.target.closest(".step");
     if (!row) return;
-    model.set("picked", [Number(row.dataset.step), ++count]);
-    model.save_changes();
+    pinned = pieceOf(event);
+    rest();
+    pick(Number(row.dataset.step));
   }
 
-  function onMove(event) {
-    const span = event.target.closest("[data-i]");
-    if (!span) return;
-    const value = get("values")[span.dataset.i];
-    const shown = get("shown") && value !== null ? `  ${get("shown")} ${Number(value.toPrecision(3))}` : "";
-    readout.textContent = `${get("notes")[span.dataset.i] ?? ""}${shown}`;
+  function onKey(event) {
+    const steps = get("steps"), { key: name } = event;
+    const way = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1 }[name], along = { ArrowRight: 1, ArrowLeft: -1 }[name];
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (way) {
+      const next = get("current") < 0 ? Math.max(0, steps[0]) : get("current") + way;
+      if (steps.includes(next)) { pick(next); blocks.goTo(-1, next); }
+    } else if (along) {
+      const i = pinned < 0 ? steps.indexOf(Math.max(get("current"), steps[0])) : pinned + along;
+      if (i >= 0 && i < steps.length) { pinned = i; rest(); blocks.goTo(i); }
+    } else if (name === "/") search.focus();
+    else if (name === "n" || name === "N") search.next(name === "n" ? 1 : -1);
+    else if (name === "Enter" && pinned >= 0 && event.target === scroll) pick(steps[pinned]);
+    else if (name === "Escape") { pinned = -1; rest(); }
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  function onCurrent() {
+    mark();
+    if (get("current") >= 0) blocks.goTo(-1, get("current"), true);
+  }
+
+  function drawAll() {
+    const texts = get("texts"), steps = get("steps");
+    lit = new Map(); cursor = pinned = -1;
+    lowest = Math.min(0, steps[0] ?? 0);
+    drawKey();
+    blocks.draw(texts, steps, get("sides"), get("colours"));
+    if (!texts.length) element("div", "faint", scroll, get("empty"));
+    search.load(texts);
+    readEvents();
+    mark();
   }
 
   scroll.addEventListener("click", onClick);
-  scroll.addEventListener("mouseover", onMove);
-  // "version" is set last, when all that describes a new trace has arrived.
-  model.on("change:version", draw);
-  model.on("change:values", recolour);
-  model.on("change:label", drawKey);
-  model.on("change:current", mark);
-  draw();
-  return () => {
-    watcher.disconnect();
-    model.off("change:version", draw);
-    model.off("change:values", recolour);
-    model.off("change:label", drawKey);
-    model.off("change:current", mark);
-    root.remove();
-  };
+  scroll.addEventListener("keydown", onKey);
+  scroll.addEventListener("mouseover", (event) => { if (pieceOf(event) >= 0) pointAt(pieceOf(event)); });
+  scroll.addEventListener("mouseleave", rest);
+  links.addEventListener("click", (event) => { if (event.target.dataset.unit) blocks.goTo(-1, Number(event.target.dataset.unit)); });
+  const end = listen(model, {
+    version: drawAll, values: () => { blocks.dressAll(); drawKey(); }, label: drawKey, events: readEvents, current: onCurrent,
+    "pairs threshold strongest show measure": mark,
+    focus: () => { if (get("focus").length) pinned = -1; rest(); },
+  });
+  drawAll();
+  return () => { blocks.end(); end(); root.remove(); };
 }
 
 export default { render };

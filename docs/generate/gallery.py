@@ -1,0 +1,220 @@
+"""The gallery: each figure of `al.figures`, live, with the lines that make it.
+
+A figure is taken from the committed outputs of the notebook that draws it, so that picture and code
+belong together and no model is run. Those that no notebook draws are drawn from `gallery_run/`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import plotly
+import plotly.graph_objects as go
+import plotly.io as pio
+
+import airlens as al
+from airlens.figures.style import CONFIG
+
+from . import first_sentence, write_if_new
+from .notebooks import paths, title
+
+RUN = Path(__file__).parents[1] / "gallery_run"
+LINES = 3  # of a long cell, the last ones are shown
+
+# The pages, by what a figure is about; the module of `airlens.figures` it lives in decides.
+PAGES = {
+    "heads": ("Heads", ["heads", "attention", "needle", "trust", "emergence"]),
+    "ablation": ("Ablation", ["ablation", "tokens", "speed"]),
+    "traces": ("Traces and steps", ["trace", "html", "steps", "sources", "arcs"]),
+    "selection": ("Selection and training", ["selection", "corpus", "study"]),
+    "validity": ("What the score reacts to", ["validity"]),
+}
+OTHER = "selection"
+
+# Figures that a notebook shows through something else: the cell that has the picture, and the lines
+# that draw the same from its data.
+THROUGH = {
+    "emergence_map": (
+        'made["emergence"]',
+        "from airlens.analysis.emergence import TinySettings, emergence\n"
+        "grown = emergence(TinySettings())\n"
+        "al.figures.emergence_map(grown.heads)",
+    ),
+    "answer_attention_map": (
+        'head_view.figure("attention")',
+        "head_view = al.HeadExplorer(lm, scores, probes, heads)\n"
+        'head_view.figure("attention")\n'
+        '# the same: al.figures.answer_attention_map(head_view.frame("attention"))',
+    ),
+    "next_token_bars": (
+        "lab.figure()",
+        "lab = al.AblationLab(lm, heads)\nlab.figure()  # al.figures.next_token_bars(...)",
+    ),
+}
+# Figures drawn here, from the saved run.
+FROM_RUN = {
+    "step_heatmap": (
+        'result = al.Influence.load("docs/gallery_run")\nal.figures.step_heatmap(result.steps)',
+        lambda: al.figures.step_heatmap(al.Influence.load(RUN).steps),
+    ),
+    "domain_counts": (
+        'result = al.Influence.load("docs/gallery_run")\n'
+        'chosen = al.select(result.samples, by="ais", top=0.3, within=None)\n'
+        "al.figures.domain_counts(chosen.samples)",
+        lambda: al.figures.domain_counts(
+            al.select(al.Influence.load(RUN).samples, by="ais", top=0.3, within=None).samples
+        ),
+    ),
+    "step_sources": (
+        'found = al.Sources.load("docs/gallery_run/sources")\n'
+        'al.figures.step_sources(found.pairs, "copies", found.units)',
+        lambda: al.figures.step_sources(_sources().pairs, "copies", _sources().units),
+    ),
+    "source_arcs": (
+        'found = al.Sources.load("docs/gallery_run/sources")\n'
+        "al.figures.source_arcs(found.pairs, found.units)",
+        lambda: al.figures.source_arcs(_sources().pairs, _sources().units),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Example:
+    """A picture and the code that makes it.
+
+    Attributes:
+        code: the last lines of a cell.
+        html: the picture.
+        source: where it comes from, in Markdown.
+    """
+
+    code: str
+    html: str
+    source: str
+
+
+def _sources() -> al.Sources:
+    return al.Sources.load(RUN / "sources")
+
+
+def figure_names() -> list[str]:
+    """What `al.figures` draws; helpers that return tables are left out."""
+    return [n for n in al.figures.__all__ if "DataFrame" not in str(_returns(n))]
+
+
+def _returns(name: str) -> object:
+    return inspect.signature(getattr(al.figures, name)).return_annotation
+
+
+def cells() -> Iterator[tuple[Path, str, str, dict]]:
+    """(notebook, its title, source, output data) of every code cell with a picture."""
+    for path in paths():
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        heading = title(notebook)
+        for cell in notebook["cells"]:
+            for output in cell.get("outputs", []):
+                data = output.get("data", {})
+                if "application/vnd.plotly.v1+json" in data or "text/html" in data:
+                    yield path, heading, "".join(cell["source"]), data
+
+
+def examples() -> dict[str, Example]:
+    """An example of every figure that there is one of; the shortest cell wins."""
+    found: dict[str, Example] = {}
+    length: dict[str, int] = {}
+    for path, heading, source, data in cells():
+        called = re.findall(r"figures\.(\w+)\(", source)
+        through = [n for n, (text, _) in THROUGH.items() if source.strip().endswith(text)]
+        # The outermost call of the last line made the picture.
+        for name in [*called[:1], *through]:
+            size = source.count("\n")
+            if name not in figure_names() or (name in length and length[name] <= size):
+                continue
+            html = _html(name, data)
+            if html:
+                code = THROUGH[name][1] if name in through else last_lines(source)
+                link = f"[{heading}](../notebooks/{path.name})"
+                found[name], length[name] = Example(code, html, f"From {link}."), size
+    for name, (code, draw) in FROM_RUN.items():
+        html = _live(draw().to_json(), name)
+        found[name] = Example(
+            code, html, "From `docs/gallery_run`, a small run on the default model."
+        )
+    return found
+
+
+def last_lines(source: str) -> str:
+    """The last lines of a cell, without the tail of a call that began before them."""
+    lines = source.strip().splitlines()
+    start = max(0, len(lines) - LINES)
+    while start > 0 and (lines[start][0] in " )]}" or not lines[start].strip()):
+        start -= 1
+    return "\n".join(lines[start:])
+
+
+def _html(name: str, data: dict) -> str:
+    if "application/vnd.plotly.v1+json" in data:
+        return _live(json.dumps(data["application/vnd.plotly.v1+json"]), name)
+    if name == "trace_html":
+        return f'<div class="plot-page">{"".join(data["text/html"])}</div>'
+    return ""
+
+
+def _live(text: str, name: str) -> str:
+    """A Plotly figure as HTML; plotly.js is loaded once, by the page."""
+    record = json.loads(text)
+    fig = go.Figure(pio.from_json(json.dumps({k: record[k] for k in ("data", "layout")})))
+    html = pio.to_html(
+        fig, full_html=False, include_plotlyjs=False, config=CONFIG, div_id=f"plot-{name}"
+    )
+    return f'<div class="plot">{html}</div>'
+
+
+def page_of(name: str) -> str:
+    """The page of a figure."""
+    module = getattr(al.figures, name).__module__.rsplit(".", 1)[-1]
+    return next((page for page, (_, mods) in PAGES.items() if module in mods), OTHER)
+
+
+def _section(name: str, example: Example | None) -> str:
+    about = first_sentence(inspect.getdoc(getattr(al.figures, name))).replace("``", "`")
+    about = re.sub(r"^Return (\w)", lambda m: m[1].upper(), about)
+    about = about.replace("<", "&lt;")
+    head = f"## {name}\n\n{about} {{py:func}}`airlens.figures.{name}`\n"
+    if example is None:
+        raise ValueError(f"no notebook shows al.figures.{name}: draw it in one, or in gallery.py")
+    code = f"```python\n{example.code}\n```\n"
+    return f"{head}\n{code}\n```{{raw}} html\n{example.html}\n```\n\n{example.source}\n"
+
+
+def write(folder: Path) -> None:
+    """Write the pages, and put plotly.js beside them."""
+    shown = examples()
+    names = figure_names()
+    cards = []
+    for page, (heading, _) in PAGES.items():
+        own = [n for n in names if page_of(n) == page]
+        script = '```{raw} html\n<script src="../_static/plotly.min.js"></script>\n```\n'
+        text = [f"# {heading}\n", script, *(_section(n, shown.get(n)) for n in own)]
+        write_if_new(folder / "gallery" / f"{page}.md", "\n".join(text))
+        links = ", ".join(f"[{n}]({page}.md#{n.replace('_', '-')})" for n in own)
+        cards.append(f"**[{heading}]({page}.md)**\n: {links}\n")
+    toc = "\n".join(PAGES)
+    intro = (
+        "# Gallery\n\nEvery figure of `al.figures`: it takes a table and returns a Plotly figure "
+        "(`fig.show()`, `fig.write_html(...)`, or print with "
+        "`airlens.figures.files.save_figures`). They read on light and dark pages. The pictures "
+        "are those of the committed notebooks: a small run on SmolLM2-135M.\n"
+    )
+    text = "\n".join([intro, *cards, f"```{{toctree}}\n:hidden:\n\n{toc}\n```\n"])
+    write_if_new(folder / "gallery" / "index.md", text)
+    script = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+    target = folder / "_static" / "plotly.min.js"
+    if not target.exists() or target.stat().st_size != script.stat().st_size:
+        shutil.copyfile(script, target)

@@ -1,0 +1,122 @@
+"""Which part of the package a module belongs to, and what imports what."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grimp
+
+from . import ROOT, first_sentence
+
+CORE = "core"
+
+
+def room_of(module: str) -> str:
+    """`airlens.figures.heads` lies in `figures`; a module at the root is part of the core."""
+    parts = module.split(".")
+    package = ROOT / "airlens" / parts[1] if len(parts) > 1 else ROOT / "airlens"
+    return parts[1] if len(parts) > 1 and package.is_dir() else CORE
+
+
+@dataclass
+class Module:
+    """One file.
+
+    Attributes:
+        name: dotted.
+        path: of the file.
+        lines: how many it has.
+        doc: its docstring.
+        needs: the files of its own room that it imports, by dotted name.
+    """
+
+    name: str
+    path: Path
+    lines: int
+    doc: str
+    needs: set[str] = field(default_factory=set)
+
+    @property
+    def about(self) -> str:
+        """The first sentence of its docstring."""
+        return first_sentence(self.doc)
+
+
+@dataclass
+class Room:
+    """A part of the package, with the other parts that it imports."""
+
+    name: str
+    modules: list[Module] = field(default_factory=list)
+    imports: set[str] = field(default_factory=set)
+
+    @property
+    def lines(self) -> int:
+        """Lines of all its files."""
+        return sum(module.lines for module in self.modules)
+
+    @property
+    def about(self) -> str:
+        """What its `__init__` says it is; what imports what is drawn from the imports instead."""
+        own = (
+            [m.doc for m in self.modules if m.path.name == "__init__.py"]
+            if self.name != CORE
+            else []
+        )
+        text = own[0] if own else ""
+        return re.split(r"\n(?=May import:)", text)[0].strip()
+
+    def in_reading_order(self) -> list[Module]:
+        """Its files, each after those of its own that it imports."""
+        left = {module.name: module for module in self.modules}
+        order: list[Module] = []
+        while left:
+            ready = [m for m in left.values() if not (m.needs & set(left)) - {m.name}]
+            first = min(
+                ready or left.values(), key=lambda m: (m.path.name != "__init__.py", m.name)
+            )
+            order.append(left.pop(first.name))
+        return order
+
+
+def read_rooms() -> dict[str, Room]:
+    """Every room, with the arrows between them; imports for type checkers only do not count."""
+    graph = grimp.build_graph("airlens", exclude_type_checking_imports=True, cache_dir=None)
+    rooms: dict[str, Room] = {}
+    for name in sorted(graph.modules):
+        room = rooms.setdefault(room_of(name), Room(room_of(name)))
+        module = read_module(name)
+        room.modules.append(module)
+        # The root's own `__init__` names everything and imports it when it is used.
+        if name != "airlens":
+            imported = graph.find_modules_directly_imported_by(name)
+            module.needs = {other for other in imported if room_of(other) == room.name}
+            room.imports |= {room_of(other) for other in imported} - {room.name}
+    return rooms
+
+
+def wrong_way(rooms: Mapping[str, Room]) -> list[str]:
+    """`core → engine` for everything around it that the core imports: there should be nothing."""
+    core = rooms.get(CORE, Room(CORE))
+    found = [f"{CORE} → {name}" for name in sorted(core.imports)]
+    core.imports = set()
+    return found
+
+
+def read_module(name: str) -> Module:
+    """The file of a dotted name.
+
+    Raises:
+        ValueError: it has no docstring.
+    """
+    base = ROOT.joinpath(*name.split("."))
+    path = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
+    source = path.read_text(encoding="utf-8")
+    doc = ast.get_docstring(ast.parse(source))
+    if not doc:
+        raise ValueError(f"{path} has no docstring")
+    return Module(name, path, source.count("\n"), doc)

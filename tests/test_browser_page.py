@@ -1,0 +1,260 @@
+"""The shared page opened from disk: a click, the address, dark, paper, and nothing that runs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("playwright")
+import browser_pages as bp
+import browser_server as bs
+import pandas as pd
+from page_data import measured
+
+import airlens as al
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(bs.find_chromium() is None, reason="there is no Chromium"),
+]
+WATCH = """window.violations = [];
+addEventListener("securitypolicyviolation", (event) => violations.push(event.violatedDirective));"""
+CHIPS = ".airlens-text .chip"
+
+
+@dataclass
+class Seen:
+    """A page, and everything it did that a page from disk has no business to do."""
+
+    page: Any
+    address: str
+    wrong: list[str] = field(default_factory=list)
+
+    def open(self, fragment: str = "") -> None:
+        self.page.goto("about:blank")
+        self.page.goto(self.address + fragment)
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until what was asked for is shown."""
+        self.page.locator("html[data-shown]").wait_for(state="attached")
+        self.page.evaluate("() => new Promise((done) => setTimeout(done, 60))")
+
+    def fragment(self) -> str:
+        return str(self.page.evaluate("() => location.hash"))
+
+    def current(self) -> str | None:
+        row = self.page.locator(".airlens-text .step.current")
+        return row.first.get_attribute("data-step") if row.count() else None
+
+    def check(self) -> None:
+        assert self.page.evaluate("() => window.violations") == []
+        assert self.page.evaluate("() => window.pwned === undefined")
+        assert self.page.locator("img, iframe, object, embed").count() == 0
+        assert self.wrong == []
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = measured()
+    rows = [("plain", f"L{k}H0", step, 0.1 * k - 0.1) for k in range(3) for step in range(3)]
+    alone = pd.DataFrame(rows, columns=["id", "name", "step", "delta"])
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    return al.page(path=path, step_heads=alone, **made)
+
+
+@contextlib.contextmanager
+def opened(
+    path: Path, width: int = 1280, height: int = 800, scheme: str = "light"
+) -> Iterator[Seen]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=bs.find_chromium(), args=bs.ARGUMENTS)
+        page = browser.new_page(
+            viewport={"width": width, "height": height},
+            color_scheme=scheme,  # type: ignore[arg-type]
+        )
+        page.add_init_script(WATCH)
+        seen = Seen(page, path.as_uri())
+
+        def asked(request: Any) -> None:
+            if request.url.partition("#")[0] not in (seen.address, "about:blank", "data:,"):
+                seen.wrong.append(f"request {request.url}")
+
+        def said(message: Any) -> None:
+            if message.type in ("error", "warning"):
+                seen.wrong.append(f"console {message.text}")
+
+        def dialog(found: Any) -> None:
+            seen.wrong.append(f"dialog {found.message}")
+            found.dismiss()
+
+        page.on("request", asked)
+        page.on("console", said)
+        page.on("dialog", dialog)
+        page.on("pageerror", lambda error: seen.wrong.append(f"error {error}"))
+        try:
+            yield seen
+        finally:
+            browser.close()
+
+
+@pytest.mark.parametrize(("width", "height", "scheme"), [(1280, 800, "light"), (800, 1000, "dark")])
+def test_a_page_from_disk_answers_clicks_and_asks_for_nothing(
+    written: Path, width: int, height: int, scheme: str
+) -> None:
+    with opened(written, width, height, scheme) as seen:
+        seen.open()
+        page = seen.page
+        assert page.locator("#map rect.cell").count() == 12
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+        paper = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+        assert (sum(map(int, paper[4:-1].split(","))) < 200) == (scheme == "dark")
+        bp.screenshot(page, f"page-{scheme}-{width}")
+        found = []
+        for step in ("1", "2"):
+            page.locator(f".airlens-text .side[data-step='{step}']").click()
+            seen.settle()
+            assert seen.current() == step
+            assert f"step={step}" in seen.fragment()
+            found.append(page.locator(".airlens-text .links").inner_text())
+        assert found[0] != found[1] and "step 2" in found[1]
+        for trace in ("2", "3", "1"):  # two of them hostile through and through
+            page.locator("#traces button").nth(int(trace) - 1).click()
+            page.locator(f"html[data-shown='{trace}']").wait_for(state="attached")
+        page.locator("#table tbody tr").nth(1).click()
+        page.locator("html[data-shown='2']").wait_for(state="attached")
+        assert page.locator(".airlens-text .text", has_text="<img").count() > 0
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+        seen.check()
+
+
+def test_the_address_restores_what_was_shown(written: Path) -> None:
+    state = "#trace=1&step=2&source=1&colour=nll_base&measure=attention&show=both"
+    with opened(written) as seen:
+        seen.open(state)
+        page = seen.page
+        assert seen.current() == "2"
+        assert [page.locator(f"#{i}").input_value() for i in ("colour", "measure", "show")] == [
+            "nll_base", "attention", "both",
+        ]  # fmt: skip
+        assert "base NLL" in page.locator(".airlens-text .scale").inner_text()
+        assert page.locator("#matrix .now").count() == 1
+        assert seen.fragment() == state
+        # Somebody pastes another address over it.
+        page.evaluate("() => { location.hash = '#trace=2&step=1'; }")
+        page.locator("html[data-shown='2']").wait_for(state="attached")
+        assert seen.current() == "1"
+        assert page.locator("#measure").input_value() == "copies"
+        page.locator("#colour").select_option("entropy")
+        seen.settle()
+        assert seen.fragment() == "#trace=2&step=1&colour=entropy"
+        seen.check()
+
+
+def test_the_policy_holds(written: Path) -> None:
+    put = """(text) => {
+        const node = document.createElement(text.startsWith("window") ? "script" : "style");
+        node.textContent = text;
+        document.body.appendChild(node);
+        document.body.setAttribute("style", "opacity: 0");
+    }"""
+    with opened(written) as seen:
+        seen.open()
+        seen.page.evaluate(put, "window.pwned = 1")
+        seen.page.evaluate(put, "body { opacity: 0 }")
+        assert seen.page.evaluate("() => window.pwned === undefined")
+        assert seen.page.evaluate("() => getComputedStyle(document.body).opacity") == "1"
+        assert len(seen.page.evaluate("() => window.violations")) >= 3
+
+
+@pytest.mark.parametrize(
+    "fragment",
+    [
+        "#trace=99&step=77",
+        "#trace=<img src=x onerror=alert(1)>&colour=__proto__",
+        "#%",
+        "#step=1e9",
+    ],
+)
+def test_an_address_that_means_nothing_shows_the_first_trace(written: Path, fragment: str) -> None:
+    with opened(written) as seen:
+        seen.open(fragment)
+        assert seen.page.locator("html").get_attribute("data-shown") == "1"
+        assert seen.current() is None
+        seen.check()
+
+
+def test_matrix_arcs_and_maps_lead_to_the_text(written: Path) -> None:
+    with opened(written) as seen:
+        seen.open("#trace=1&measure=attention")
+        page = seen.page
+        wide = page.locator("#matrix .airlens-grid").get_attribute("data-columns")
+        prompt = int(wide or 0) - 3  # the trace has three steps
+        page.locator(f"#matrix rect.cell[data-index='{2 * int(wide or 0) + prompt}']").click()
+        seen.settle()
+        assert "step=2&source=0" in seen.fragment()
+        assert seen.current() == "2"
+        page.locator("#arcs [data-unit='1']").click(force=True)
+        seen.settle()
+        assert seen.current() == "1" and "source" not in seen.fragment()
+        page.locator("#alone rect.cell[data-index='5']").click()
+        seen.settle()
+        assert seen.current() == "2"
+        seen.check()
+
+
+def test_one_head_or_all(written: Path) -> None:
+    with opened(written) as seen:
+        seen.open("#trace=1&step=2&source=0")
+        page, lit = seen.page, ".airlens-text .lit"
+        everyone = page.locator(lit).count()
+        assert everyone > 0
+        counts = []
+        for layer, head in ((0, 1), (1, 2), (2, 0)):
+            page.locator(f"#map rect.cell[data-index='{4 * layer + head}']").click()
+            seen.settle()
+            counts.append(page.locator(lit).count())
+        page.locator("#map rect.cell[data-index='8']").click()  # the same once more: all heads
+        seen.settle()
+        assert page.locator(lit).count() == everyone
+        assert max(counts) <= everyone <= sum(counts)
+        page.locator("#map rect.cell[data-index='3']").click()  # none of the ablated heads
+        seen.settle()
+        assert page.locator(lit).count() == everyone
+        seen.check()
+
+
+def test_the_threshold_leaves_out_weak_sources_and_keys_move_it(written: Path) -> None:
+    with opened(written) as seen:
+        seen.open("#trace=1&step=2&measure=attention")
+        page = seen.page
+        page.locator("#threshold").focus()
+        page.keyboard.press("Home")
+        seen.settle()
+        every = page.locator(CHIPS).count()
+        page.keyboard.press("End")
+        seen.settle()
+        assert page.locator(CHIPS).count() < every
+        seen.check()
+
+
+def test_on_paper_all_of_the_text_is_there(written: Path) -> None:
+    with opened(written) as seen:
+        seen.open("#trace=1&step=1")
+        page = seen.page
+        page.emulate_media(media="print")
+        page.evaluate("() => window.dispatchEvent(new Event('beforeprint'))")
+        text = page.locator("#text").inner_text()
+        assert "So Anna and Ben have" in text and "How many pears?" in text
+        assert not page.locator("#colour").is_visible()
+        scroll = page.locator("#text .scroll")
+        assert scroll.evaluate("(node) => node.scrollHeight <= node.clientHeight + 1")
+        seen.check()

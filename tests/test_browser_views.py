@@ -1,0 +1,275 @@
+"""The views of a trace in a page without Python, under a strict policy, in a real browser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("playwright")
+import browser_pages as bp
+import browser_server as bs
+from explore_tiny import HOSTILE
+from fake_sources import Tables, fake_sources, long_trace
+from playwright.sync_api import Locator, expect
+from views_page import write_page
+
+import airlens as al
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(bs.find_chromium() is None, reason="there is no Chromium"),
+]
+PROMPT = ["There are 12 apples and 7 pears. ", "How many? "]
+RESPONSE = "We have 12 apples. \nThen 7 pears. \nSo 12 plus 7 makes 19."
+
+
+@pytest.fixture(scope="module")
+def seen() -> Iterator[bp.Watched]:
+    with bp.open_page() as seen:
+        expect.set_options(timeout=20_000)
+        seen.page.route("file://**", lambda route: route.continue_())
+        yield seen
+        assert seen.errors == []
+        assert seen.away == []
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Tables]:
+    tables = fake_sources(al.Trace("a", "".join(PROMPT), RESPONSE).with_steps("line"), PROMPT)
+    return write_page(tmp_path_factory.mktemp("short") / "page.html", tables, RESPONSE), tables
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Tables]:
+    trace, prompt = long_trace()
+    tables = fake_sources(trace, prompt)
+    assert len(tables.influence) > 3800
+    path = tmp_path_factory.mktemp("long") / "page.html"
+    return write_page(path, tables, trace.response), tables
+
+
+def opened(seen: bp.Watched, page: tuple[Path, Tables]) -> Any:
+    seen.page.goto(page[0].as_uri())
+    seen.page.locator("#text .step").first.wait_for()
+    return seen.page
+
+
+def row(page: Any, unit: int) -> Locator:
+    found: Locator = page.locator(f"#text .step[data-step='{unit}']")
+    return found
+
+
+def strength(row: Locator) -> float:
+    """Opacity of a source's outline."""
+    colour = row.evaluate("row => row.style.outlineColor")
+    parts = re.findall(r"[\d.]+", colour)
+    return float(parts[3]) if len(parts) == 4 else float(bool(parts))
+
+
+def test_a_step_that_is_clicked_shows_its_sources(
+    seen: bp.Watched, short: tuple[Path, Tables]
+) -> None:
+    page = opened(seen, short)
+    assert page.locator("#text .step.from").count() == 0
+    row(page, 2).locator(".side").click()
+    expect(row(page, 2)).to_have_class(re.compile("current"))
+    of_step = short[1].pairs.query("step == 2").set_index("source")["copies"]
+    for unit, value in of_step.items():
+        assert (strength(row(page, int(str(unit)))) > 0) == (value > 0)
+    best = int(of_step.idxmax())
+    assert strength(row(page, best)) == 1
+    expect(page.locator("#text .links .chip")).to_have_count(int((of_step > 0).sum()))
+    # The same in the arcs and in the map.
+    assert page.locator("#arcs .arc.now:not(.control)").count() == int((of_step > 0).sum())
+    expect(page.locator("#arcs .readout")).to_contain_text("step 2: from")
+    assert page.evaluate("() => [matrix.get('row'), arcs.get('current')]") == [2, 2]
+    expect(page.locator("#matrix .outlines .line")).to_have_count(1)
+
+
+def test_a_token_that_is_pointed_at_lights_up_what_it_is_copied_from(
+    seen: bp.Watched, short: tuple[Path, Tables]
+) -> None:
+    page = opened(seen, short)
+    token = row(page, 2).locator("[data-i]", has_text="12")
+    token.hover()
+    lit = page.locator("#text .lit")
+    expect(lit).to_have_count(1)
+    assert lit.inner_text().strip() == "12"
+    event = short[1].events.query("step == 2 and token.str.strip() == '12'").iloc[0]
+    assert lit.evaluate("s => +s.closest('.step').dataset.step") == event["source"]
+    said = f"copied by {event['head']} {float(f'{event.weight:.2g}'):g} from “12”"
+    expect(page.locator("#text .readout")).to_contain_text(said)
+    page.locator("#matrix .key").hover()
+    expect(lit).to_have_count(0)
+    # The keyboard reaches a token too.
+    row(page, 2).locator(".side").click()
+    page.locator("#text .scroll").focus()
+    for _ in range(2):
+        page.keyboard.press("ArrowRight")
+    expect(page.locator("#text .now")).to_contain_text("12")
+    expect(lit).to_have_count(1)
+
+
+def test_a_cell_shows_both_steps_and_the_copied_tokens(
+    seen: bp.Watched, short: tuple[Path, Tables]
+) -> None:
+    page = opened(seen, short)
+    page.locator("#matrix rect.cell[data-index='5']").click()  # step 1 from p1
+    expect(row(page, 1)).to_have_class(re.compile("current"))
+    copied = short[1].events.query("step == 1 and source == -2")
+    told = page.locator("#matrix .readout")
+    expect(told).to_contain_text("Copied by step 1 from prompt 1")
+    for word in copied["token"]:
+        expect(told).to_contain_text(f"“{word.strip()}”")
+    expect(page.locator("#text .lit")).to_have_count(2 * len(copied))
+    expect(page.locator("#matrix .outlines .now")).to_have_count(1)
+    page.locator("#matrix rect.cell[data-index='3']").click()  # above the diagonal
+    expect(row(page, 1)).to_have_class(re.compile("current"))
+
+
+def test_threshold_number_and_control_are_kept_to(
+    seen: bp.Watched, short: tuple[Path, Tables]
+) -> None:
+    page = opened(seen, short)
+    row(page, 2).locator(".side").click()
+    chips = page.locator("#text .links .chip")
+    many = chips.count()
+    assert many > 1
+    page.evaluate("() => text.set('strongest', 1)")
+    expect(chips).to_have_count(1)
+    best = page.evaluate("() => Math.max(...text.get('pairs')[2])")
+    page.evaluate(
+        "value => { text.set('strongest', 9); text.set('threshold', value); }", best + 0.01
+    )
+    expect(chips).to_have_count(0)
+    expect(page.locator("#text .links")).to_contain_text("no source above the threshold")
+    page.evaluate("() => { text.set('threshold', 0); text.set('show', 'control'); }")
+    controls = short[1].pairs.query("step == 2 and copies_control > 0")
+    expect(chips).to_have_count(len(controls))
+
+
+def test_search_finds_words_across_tokens(seen: bp.Watched, short: tuple[Path, Tables]) -> None:
+    page = opened(seen, short)
+    page.locator("#text .scroll").focus()
+    page.keyboard.press("/")
+    box = page.locator("#text .search input")
+    expect(box).to_be_focused()
+    page.keyboard.type("7 PEARS")
+    said = page.locator("#text .search .faint")
+    expect(said).to_have_text("1 of 2")
+    expect(page.locator("#text .hit")).to_have_count(4)
+    expect(page.locator("#text .at")).to_have_count(2)
+    assert page.locator("#text .at").first.evaluate("s => s.closest('.step').dataset.step") == "-2"
+    page.keyboard.press("Enter")
+    expect(said).to_have_text("2 of 2")
+    assert page.locator("#text .at").first.evaluate("s => s.closest('.step').dataset.step") == "1"
+    page.get_by_role("button", name="next match").click()
+    expect(said).to_have_text("1 of 2")
+    box.fill("absent")
+    expect(said).to_have_text("no match")
+    box.press("Escape")
+    expect(page.locator("#text .hit")).to_have_count(0)
+
+
+def test_keys_go_from_step_to_step(seen: bp.Watched, short: tuple[Path, Tables]) -> None:
+    page = opened(seen, short)
+    page.locator("#text .scroll").focus()
+    for key, step in (("j", 0), ("ArrowDown", 1), ("j", 2), ("j", 2), ("k", 1), ("ArrowUp", 0)):
+        page.keyboard.press(key)
+        assert page.evaluate("() => text.get('current')") == step
+        expect(row(page, step)).to_have_class(re.compile("current"))
+    page.locator("#arcs svg").focus()
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate("() => [text.get('current'), text.get('picked')[0]]") == [1, 0]
+    expect(row(page, 1)).to_have_class(re.compile("current"))
+
+
+def test_hostile_text_stays_text(seen: bp.Watched, tmp_path: Path) -> None:
+    trace = al.Trace(HOSTILE, HOSTILE, f"{HOSTILE}\n{HOSTILE}").with_steps("line")
+    labelled = tuple(al.Step(s.text, s.start, s.end, HOSTILE) for s in trace.steps)
+    trace = al.Trace(HOSTILE, HOSTILE, trace.response, "", labelled)
+    tables = fake_sources(trace, [HOSTILE])
+    page = opened(seen, (write_page(tmp_path / "page.html", tables, trace.response), tables))
+    row(page, 1).locator(".side").click()
+    row(page, 1).locator("[data-i]").nth(2).hover()
+    expect(page.locator("#text")).to_contain_text("onerror")
+    page.locator("#matrix rect.cell[data-index='4']").click()
+    expect(page.locator("#matrix .readout")).to_contain_text("Copied by step 1")
+    assert page.evaluate("() => window.pwned === undefined")
+    assert page.locator("img, #text script, #matrix script, #arcs script").count() == 0
+    assert not seen.dialogs
+
+
+def test_a_long_trace_answers_at_once(seen: bp.Watched, long: tuple[Path, Tables]) -> None:
+    page = opened(seen, long)
+    drawn = "() => document.querySelectorAll('#text [data-i]').length"
+    assert 0 < page.evaluate(drawn) < 1500
+    assert page.locator("#matrix rect.cell").count() == 0  # one picture
+    assert page.locator("#matrix canvas").count() == 1
+    best = long[1].pairs.loc[long[1].pairs["copies"].idxmax()]
+    step, source = int(best["step"]), int(best["source"])
+    # In the page: from the click to the next frame.
+    spent = page.evaluate(
+        """async (step) => {
+            const begun = performance.now();
+            document.querySelector(`#text .step[data-step='${step}'] .side`).click();
+            await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+            return performance.now() - begun;
+        }""",
+        step,
+    )
+    assert spent < 1000
+    assert strength(row(page, source)) == 1
+    page.wait_for_function(
+        "step => document.querySelector(`.step[data-step='${step}'] [data-i]`)", arg=step
+    )
+    spent = page.evaluate(
+        """async (step) => {
+            const row = document.querySelector(`#text .step[data-step='${step}']`);
+            const spans = [...row.querySelectorAll("[data-i]")];
+            const begun = performance.now();
+            for (const span of spans) {
+                span.dispatchEvent(new MouseEvent('mouseover', { bubbles: true }));
+                await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+            }
+            return (performance.now() - begun) / spans.length;
+        }""",
+        step,
+    )
+    assert spent < 1000
+    page.locator("#text .search input").fill(f"({step}).")
+    expect(page.locator("#text .search .faint")).to_have_text("1 of 1")
+    # A cell is found by its place in the picture.
+    units = page.evaluate("() => units.length")
+    page.locator("#matrix svg").scroll_into_view_if_needed()
+    box = page.locator("#matrix canvas").bounding_box()
+    assert box is not None
+    x = box["x"] + box["width"] * (source + 10 + 0.5) / units
+    y = box["y"] + box["height"] * (step + 0.5) / 150
+    page.mouse.click(x, y)
+    assert page.evaluate("() => text.get('focus')") == [step, source]
+    expect(page.locator("#matrix .readout")).to_contain_text(f"Copied by step {step}")
+    assert page.evaluate(drawn) < 1500
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [(1280, 800), (800, 1000)])
+def test_the_views_fit_the_page(
+    seen: bp.Watched, long: tuple[Path, Tables], scheme: Any, size: tuple[int, int]
+) -> None:
+    seen.page.emulate_media(color_scheme=scheme)
+    seen.page.set_viewport_size({"width": size[0], "height": size[1]})
+    page = opened(seen, long)
+    row(page, 3).locator(".side").click()
+    bp.screenshot(page, f"views-{scheme}-{size[0]}")
+    for name in ("#arcs svg", "#text .scroll", "#matrix svg"):
+        box = page.locator(name).bounding_box()
+        assert box is not None
+        assert box["width"] > 100
+        assert box["x"] + box["width"] <= size[0] + 1
+    wide = "() => document.documentElement.scrollWidth <= window.innerWidth"
+    assert page.evaluate(wide)

@@ -1,0 +1,85 @@
+"""Figures of where steps fetch from."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from explore_tiny import HOSTILE
+from fake_sources import Tables, fake_sources, long_trace
+
+import airlens as al
+from airlens.errors import DataError
+from airlens.figures.arcs import source_arcs
+from airlens.figures.sources import places, step_sources, unit_names
+
+
+@pytest.fixture(scope="module")
+def tables() -> Tables:
+    trace, prompt = long_trace(steps=12, words=9)
+    return fake_sources(trace, prompt[:3])
+
+
+def test_the_map_is_the_table(tables: Tables) -> None:
+    fig = step_sources(tables.pairs, "attention", tables.units)
+    assert len(fig.data) == 2
+    for panel, column in zip(fig.data, ("attention", "attention_control"), strict=True):
+        grid = np.array(panel.z, dtype=float)
+        assert grid.shape == (12, 15)
+        assert np.isnan(grid[np.triu_indices(12, 0)[0], 3 + np.triu_indices(12, 0)[1]]).all()
+        for row in tables.pairs.sample(20, random_state=0).to_dict("records"):
+            assert grid[row["step"], row["source"] + 3] == pytest.approx(row[column])
+    assert fig.data[0].zmax == fig.data[1].zmax
+    best = tables.pairs.loc[tables.pairs["attention"].idxmax()]
+    assert f"step {best['step']} from step {best['source']}" in fig.layout.title.text
+
+
+def test_without_a_control_there_is_one_map(tables: Tables) -> None:
+    fig = step_sources(tables.pairs.assign(copies_control=np.nan), units=tables.units)
+    assert len(fig.data) == 1
+    assert "random" not in fig.layout.title.text
+
+
+def test_arcs_lead_from_a_step_to_its_sources(tables: Tables) -> None:
+    fig = source_arcs(tables.pairs, tables.units, "attention", top=10)
+    ours = [trace for trace in fig.data if trace.name == "critical heads"]
+    assert len(ours) == 10
+    best = tables.pairs.nlargest(10, "attention")
+    ends = {(round(trace.x[0]) - 3, round(trace.x[-1]) - 3) for trace in ours}
+    assert ends == set(zip(best["source"], best["step"], strict=True))
+    assert all(min(trace.y) >= 0 for trace in ours)
+    control = [trace for trace in fig.data if str(trace.name).startswith("random")]
+    least = best["attention"].min()
+    assert len(control) == min(10, (tables.pairs["attention_control"] >= least).sum()) > 0
+    assert all(max(trace.y) <= 0 for trace in control)
+    one = source_arcs(tables.pairs, tables.units, "attention", step=7)
+    assert {round(t.x[-1]) - 3 for t in one.data if t.name == "critical heads"} == {7}
+
+
+@pytest.mark.parametrize("draw", [step_sources, source_arcs])
+def test_nothing_to_show_is_said(draw: object, tables: Tables) -> None:
+    assert callable(draw)
+    assert draw(pd.DataFrame()).layout.annotations[0].text
+    assert "nobody" in draw(tables.pairs, id="nobody").layout.annotations[0].text
+    assert draw(tables.pairs, value="knockout").layout.annotations[0].text
+    with pytest.raises(DataError, match="needs the column"):
+        draw(tables.pairs.drop(columns="copies"))
+
+
+def test_text_of_a_trace_is_escaped() -> None:
+    trace = al.Trace(HOSTILE, HOSTILE, f"{HOSTILE}\n{HOSTILE}").with_steps("line")
+    tables = fake_sources(trace, [HOSTILE])
+    for fig in (
+        step_sources(tables.pairs, units=tables.units),
+        source_arcs(tables.pairs, tables.units),
+    ):
+        text = fig.to_json()
+        assert "\\u003cimg" not in text and "<img" not in text
+        assert "&lt;img" in text
+
+
+def test_units_are_named_in_the_order_of_the_text() -> None:
+    assert unit_names([-2, -1, 0, 1]) == {-2: "p1", -1: "p2", 0: "0", 1: "1"}
+    assert unit_names([-1, 0], long=True) == {-1: "prompt 1", 0: "step 0"}
+    assert places(15, 20, 3) == list(range(15))
+    assert places(163, 10, 13) == [0, 13, 33, 53, 73, 93, 113, 133, 153]

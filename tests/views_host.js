@@ -1,0 +1,36 @@
+// A host without Python: models with the widgets' API, and what TraceExplorer does after a pick.
+const models = {}, data = JSON.parse(document.getElementById("data").textContent);
+for (const [name, traits] of Object.entries(data)) {
+  const calls = new Map(), of = (what) => calls.get(what) ?? [];
+  models[name] = {
+    get: (trait) => traits[trait],
+    set(trait, value) {
+      if (traits[trait] === value) return;
+      traits[trait] = value;
+      for (const call of of(`change:${trait}`)) call();
+    },
+    on: (what, call) => calls.set(what, [...of(what), call]),
+    off: (what, call) => calls.set(what, of(what).filter((one) => one !== call)),
+    save_changes() {},
+  };
+}
+const { text, arcs, matrix } = models, units = arcs.get("units");
+
+function choose(step, source) {
+  text.set("focus", source === undefined ? [] : [step, source]);
+  for (const model of [text, arcs]) model.set("current", step);
+  matrix.set("row", step);
+  matrix.set("column", source === undefined ? -1 : units.indexOf(source));
+  matrix.set("current", source === undefined ? -1 : step * units.length + units.indexOf(source));
+}
+
+for (const model of [text, arcs]) model.on("change:picked", () => choose(model.get("picked")[0]));
+matrix.on("change:picked", () => {
+  const index = matrix.get("picked")[0], step = Math.floor(index / units.length);
+  const source = units[index % units.length];
+  if (source < step) choose(step, source);
+});
+text.on("change:told", () => matrix.set("told", text.get("told")));
+for (const [name, view] of Object.entries(views)) {
+  view.render({ model: models[name], el: document.getElementById(name) });
+}
