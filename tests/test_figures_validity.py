@@ -12,6 +12,7 @@ from airlens.figures import (
     correlation_strip,
     influence_by_function,
     matched_pairs,
+    source_truth,
 )
 from airlens.figures.style import COLOURS
 
@@ -85,8 +86,55 @@ def test_strip_names_the_strongest_whatever_its_sign_and_greys_the_controls() ->
     assert dots[names.index("AIS")] == COLOURS["ablated"]
 
 
-@pytest.mark.parametrize("make", [auroc_forest, influence_by_function])
+@pytest.mark.parametrize("make", [auroc_forest, influence_by_function, source_truth])
 def test_nothing_to_show_is_said(make: object) -> None:
     assert make(pd.DataFrame()).layout.annotations  # type: ignore[operator]
     with pytest.raises(DataError, match="needs the column"):
         make(pd.DataFrame({"kind": ["a"], "label": ["b"]}))  # type: ignore[operator]
+
+
+def planted_sources() -> pd.DataFrame:
+    rows = [
+        (wording, distance, score, heads, auroc + 0.1 * (wording == "own"))
+        for wording in ("all", "own")
+        for distance, far in (("all", 0.1), ("1", 0.0), ("7–12", 0.2), ("prompt", 0.0))
+        for score, heads, auroc in (
+            ("copies", "top", 0.8 - far),
+            ("copies", "random", 0.55),
+            ("<b>proximity</b>", np.nan, 0.9 - 3 * far),
+        )
+    ]
+    table = pd.DataFrame(rows, columns=["wording", "distance", "score", "heads", "auroc"])
+    table = table.assign(lo=table["auroc"] - 0.05, hi=table["auroc"] + 0.05, chance=0.1)
+    return table.assign(p1=0.4, p1_lo=0.3, p1_hi=0.5)
+
+
+def test_sources_by_distance_have_a_panel_a_measure_and_one_of_controls() -> None:
+    fig = source_truth(planted_sources())
+    lines = {(line.name, tuple(line.y)) for line in fig.data}
+    assert ("critical heads", (0.8, 0.8 - 0.2)) in lines
+    assert ("random heads anywhere", (0.55, 0.55)) in lines
+    assert len(fig.data) == 3
+    assert list(fig.data[0].error_y.array) == pytest.approx([0.05, 0.05])
+    panels = [note.text for note in fig.layout.annotations]
+    assert panels == ["share of tokens copied", "free controls"]
+    headline = fig.layout.title.text.replace("<br>", " ")
+    assert "7–12 steps before: share of tokens copied 0.60" in headline
+    assert "<b>proximity" not in str(fig.to_json())
+    first = source_truth(planted_sources(), "p1")
+    assert [line.y[0] for line in first.data if line.name] == [0.4] * 3
+    assert sum(list(line.y) == pytest.approx([0.1, 0.1]) for line in first.data) == 2
+
+
+def test_labelled_sources_by_how_far_apart() -> None:
+    rows = [
+        (traces, beyond, compared, "copies", "top", 0.9 - beyond / 100)
+        for traces in ("all", "knocked out")
+        for beyond in (0, 3, 8)
+        for compared in ("all pairs", "same step")
+    ]
+    names = ["traces", "beyond", "compared", "score", "heads", "auroc"]
+    table = pd.DataFrame(rows, columns=names)
+    fig = source_truth(table.assign(lo=0.5, hi=1.0))
+    assert [list(line.y) for line in fig.data] == [[0.9, 0.87, 0.82]]
+    assert list(fig.layout.xaxis.ticktext) == ["all", "&gt; 3", "&gt; 8"]

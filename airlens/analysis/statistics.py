@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -94,14 +95,22 @@ def mean_interval(
 
     The interval is NaN with fewer than `GROUPS` groups: resampling so few says nothing.
     """
-    frame = pd.DataFrame({"value": values.to_numpy(), "group": groups.to_numpy()}).dropna()
-    if frame.empty:
+    value = values.to_numpy(np.float64)
+    known = np.isfinite(value)
+    if not known.any():
         return float("nan"), float("nan"), float("nan")
-    sums = frame.groupby("group")["value"].agg(["sum", "size"]).to_numpy(np.float64)
-    n = len(sums)
+    value, mean = value[known], float(value[known].mean())
+    place, names = pd.factorize(groups.to_numpy()[known], sort=True)
+    n = len(names)
     if n < GROUPS:
-        return float(frame["value"].mean()), float("nan"), float("nan")
+        return mean, float("nan"), float("nan")
+    drawn = _drawn(n, n_boot, seed)
+    lo, hi = interval((drawn @ np.bincount(place, value)) / (drawn @ np.bincount(place)))
+    return mean, lo, hi
+
+
+@lru_cache(maxsize=8)
+def _drawn(n: int, n_boot: int, seed: int) -> Array:
+    """How often each of ``n`` groups is in each bootstrap sample, [n_boot, n]."""
     counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_boot)
-    total = counts @ sums
-    lo, hi = interval(total[:, 0] / total[:, 1])
-    return float(frame["value"].mean()), lo, hi
+    return counts.astype(np.float64)

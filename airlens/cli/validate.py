@@ -9,7 +9,7 @@ import typer
 
 from .options import AsJson, Device, Dtype, Model, Out, Quiet, Seed, echo_json
 
-WHAT = ("planted", "labelled", "confounds", "heads")
+WHAT = ("planted", "labelled", "confounds", "heads", "sources")
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,14 +22,16 @@ def validate(
     traces: Annotated[
         str, typer.Option("--traces", "-t", help="Traces: a file, a folder or a hub name.")
     ] = "",
-    what: Annotated[str, typer.Option(help="planted, labelled, confounds or heads.")] = "planted",
+    what: Annotated[
+        str, typer.Option(help="planted, labelled, confounds, heads or sources.")
+    ] = "planted",
     n: Annotated[
         int | None,
         typer.Option(
             "--n",
             min=1,
             help="planted: traces to plant in (40); labelled: the n shortest (all); "
-            "confounds, heads: the first n of each domain (all; 4).",
+            "confounds, heads: the first n of each domain (all; 4); sources: planted traces (216).",
         ),
     ] = None,
     heads: Annotated[
@@ -46,6 +48,12 @@ def validate(
     place: Annotated[str, typer.Option(help="'instead' of the real step or 'after' it.")] = (
         "instead"
     ),
+    knockout: Annotated[
+        int, typer.Option(min=0, help="sources: planted traces in which sources are knocked out.")
+    ] = 0,
+    knockout_labelled: Annotated[
+        int, typer.Option(min=0, help="The same of labelled traces, the shortest ones.")
+    ] = 0,
     model: Model = "smollm2-135m",
     out: Out = None,
     seed: Seed = 0,
@@ -54,11 +62,13 @@ def validate(
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """What does the score react to? Four reports, each with what may be claimed from it.
+    """What does the score react to? Five reports, each with what may be claimed from it.
 
     planted: put distractor steps in traces, and see which scores rank the real steps above them.
     labelled: influence by what a step does, beside known importances. confounds: what the sample
-    score goes along with. heads: which single heads drive the rise in loss.
+    score goes along with. heads: which single heads drive the rise in loss. sources: do the
+    measures of `airlens.sources` find the true sources, planted ones and, in --traces whose steps
+    say what they depend on, labelled ones?
 
     With --out FOLDER tables and measurements are kept there, and the same command goes on where it
     was stopped.
@@ -71,10 +81,12 @@ def validate(
     if what not in WHAT:
         raise ConfigError(f"--what {what}: use one of {', '.join(WHAT)}")
     bridge = load_model(model, device=device, dtype=dtype)
-    loaded = load_traces(traces or data_path("traces.jsonl"))
+    own: Any = [] if what == "sources" else data_path("traces.jsonl")
+    loaded = load_traces(traces or own)
     critical = _heads(bridge, heads, not quiet)
     shared: dict[str, Any] = {"modes": _names(modes), "seed": seed, "folder": out}
     options: dict[str, Any] = {"place": place, "progress": not quiet}
+    both = {"layer-matched": draws, "random": draws_anywhere}
     result: Any
     if what == "planted":
         from airlens.validity.planted import validate as run
@@ -85,9 +97,25 @@ def validate(
             critical,
             n=n or 40,
             kinds=_names(kinds) or None,
-            draws={"layer-matched": draws, "random": draws_anywhere},
+            draws=both,
             **options,
             **shared,
+        )
+    elif what == "sources":
+        from airlens.validity.step_sources.planted import N
+        from airlens.validity.step_sources.report import source_report
+
+        result = source_report(
+            bridge,
+            critical,
+            loaded,
+            n=n or N,
+            knockout=knockout,
+            knockout_labelled=knockout_labelled,
+            draws=both,
+            seed=seed,
+            folder=out,
+            progress=not quiet,
         )
     else:
         from airlens.validity import reports as more
@@ -104,7 +132,11 @@ def validate(
         claims = _records(result.claims)
         echo_json({**tables, "claims": claims, "provenance": result.provenance})
         return
-    lines = planted_lines(result) if what == "planted" else table_lines(result.tables)
+    if what == "planted":
+        lines = planted_lines(result)
+    else:
+        show = source_lines if what == "sources" else table_lines
+        lines = show(result.tables)
     for line in [*lines, *claim_lines(result.claims)]:
         typer.echo(line)
     if out is not None:
@@ -149,6 +181,27 @@ def table_lines(tables: dict[str, pd.DataFrame]) -> list[str]:
     """Tables as text, without those that have a row for every trace."""
     shown = {name: table for name, table in tables.items() if "id" not in table}
     return [line for name, table in shown.items() for line in (f"{name}:", _text(table), "")]
+
+
+def source_lines(tables: dict[str, pd.DataFrame]) -> list[str]:
+    """The tables of the sources' benchmark as text: scores × distances."""
+    lines = []
+    if "planted" in tables:
+        table = tables["planted"].query("wording == 'all'").assign(mode="")
+        shown = table.assign(kind=table["distance"])
+        first = shown.assign(auroc=table["p1"], lo=table["p1_lo"], hi=table["p1_hi"])
+        lines += ["AUROC of the planted source over the other steps before, by distance:"]
+        lines += [_text(_cells(shown)), "", "Precision at 1:", _text(_cells(first)), ""]
+        kinds = tables["distractors"].assign(mode="").rename(columns={"above": "auroc"})
+        lines += ["AUROC of the planted source over its distractors:", _text(_cells(kinds)), ""]
+    if "labelled" in tables:
+        table = tables["labelled"].query("traces == 'all'").assign(mode="")
+        apart = table["beyond"].map("> {} apart, ".format) + table["compared"]
+        lines += ["AUROC of labelled sources, mean over traces:"]
+        lines += [_text(_cells(table.assign(kind=apart))), ""]
+        lines += [f"gain over the controls:\n{_text(tables['gain'])}", ""]
+        lines += [f"labels and steps:\n{_text(tables['alignment'])}"]
+    return lines
 
 
 def claim_lines(claims: pd.DataFrame) -> list[str]:

@@ -36,6 +36,7 @@ from .html import trace_html
 from .models import models_bars, models_forest, models_side_by_side
 from .needle import generations_figure, needle_grid_figure
 from .selection import ais_by_domain, domain_counts, selection_scatter, selector_overlap
+from .source_truth import source_truth
 from .sources import step_sources
 from .speed import speed_bars, speed_frame
 from .steps import ais_by_label, head_step_heatmap, step_heatmap
@@ -81,6 +82,7 @@ __all__ = [
     "selection_scatter",
     "selector_overlap",
     "source_arcs",
+    "source_truth",
     "speed_bars",
     "speed_frame",
     "stability_figure",

@@ -103,7 +103,14 @@ class Sources:
 
 
 class Ask(NamedTuple):
-    """What is measured of each trace."""
+    """What is measured of each trace.
+
+    Attributes:
+        sets: sets of heads whose attention is read, the critical ones first.
+        blocked: sets of heads from which sources are hidden; none for no knockout.
+        screen: as in :func:`sources`.
+        budget: tokens of a pass, None for the engine's own choice.
+    """
 
     sets: list[HeadSet]
     blocked: list[HeadSet]
@@ -174,7 +181,7 @@ def sources(
     chosen = choose_engine(model, engine)
     knockout = "knockout" in measures
     ask = Ask(sets, blocked if knockout else [], screen, max_tokens_per_batch)
-    tables = _tables(_measure(model, units, ask, chosen, long, progress), measures)
+    tables = _tables(read_traces(model, units, ask, chosen, long, progress), measures)
     note = provenance(
         model,
         heads=heads.names(),
@@ -203,7 +210,7 @@ def _unique(traces: list[Trace]) -> list[Trace]:
     return traces
 
 
-def _measure(
+def read_traces(
     model: TransformerBridge,
     units: Sequence[Units],
     ask: Ask,
@@ -211,7 +218,7 @@ def _measure(
     long: Long,
     progress: bool,
 ) -> Iterator[Read]:
-    """What the heads read in each trace, and what a knockout costs."""
+    """What each set of heads reads in each trace, and what a knockout costs it."""
     module: Any = fast_reading if engine == "fast" else hook_reading
     limit = int(model.cfg.n_ctx)
     parts = [[stretch_of(u, w) for w in windows(u.encoded, limit, long)] for u in units]

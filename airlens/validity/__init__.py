@@ -218,20 +218,36 @@ def _column(cell: Cell, sources: Sequence[str], draw: int) -> np.ndarray:
 
 def _held_out(features: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Logit of "real" for each real [S] and planted [S] step, from a model of the other traces."""
+    n = len(features) // 2
+    predicted = held_out(features, np.repeat([1, 0], n), np.tile(np.arange(n), 2), seed)
+    return predicted[:n], predicted[n:]
+
+
+def held_out(
+    features: np.ndarray, label: np.ndarray, group: np.ndarray, seed: int = 0
+) -> np.ndarray:
+    """Logit of a label for each row, from a logistic model of the other groups.
+
+    Args:
+        features: [n, f]; standardised here.
+        label: [n], 0 or 1.
+        group: [n], what a row belongs to: a trace.
+        seed: of how the groups are put together into `FOLDS` folds.
+    """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GroupKFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    n = len(features) // 2
-    label = np.repeat([1, 0], n)
-    group = np.tile(np.random.default_rng(seed).permutation(n), 2)
-    predicted = np.zeros(2 * n)
-    for train, test in GroupKFold(min(FOLDS, n)).split(features, label, group):
+    names, place = np.unique(group, return_inverse=True)
+    shuffled = np.random.default_rng(seed).permutation(len(names))[place]
+    predicted = np.zeros(len(features))
+    folds = GroupKFold(min(FOLDS, len(names)))
+    for train, test in folds.split(features, label, shuffled):
         model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
         model.fit(features[train], label[train])
         predicted[test] = model.decision_function(features[test])
-    return predicted[:n], predicted[n:]
+    return predicted
 
 
 def matching_table(measured: Measured) -> pd.DataFrame:

@@ -102,8 +102,9 @@ function render({ model, el }) {
     links.replaceChildren();
     links.hidden = !get("pairs").length;
     if (links.hidden || current < 0) return;
-    const what = control ? `${get("measure")} of random heads` : `${get("measure")}; random heads in brackets`;
-    element("span", "faint", links, found.length ? `${name} from (${what}):` : `${name}: no source above the threshold`);
+    const what = control ? "random heads" : "in brackets: random heads";
+    const said = element("span", "faint", links, found.length ? `${name} from (${what}):` : `${name}: no source above the threshold`);
+    said.title = get("measure");
     for (const { unit, value, other } of found) {
       const text = `${unitName(unit, lowest)}: ${short(value)}${control ? "" : ` (${short(other)})`}`;
       button("chip", links, text, `${text}; show it`).dataset.unit = unit;

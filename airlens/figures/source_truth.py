@@ -1,0 +1,181 @@
+"""How well measures of sources find the true ones, by how far away these are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .style import (
+    COLOURS,
+    DOMAIN_CYCLE,
+    INK,
+    SYMBOLS,
+    error_bars,
+    figure,
+    floats,
+    legend_room,
+    need,
+    no_data,
+)
+from .text import MEASURES, plotly_text
+
+NAMES = {**MEASURES, "copies_number": "share of the number copied"}
+HEADS = {
+    "top": ("critical heads", COLOURS["ablated"], "circle"),
+    "layer-matched": ("random heads of the same layers", COLOURS["control"], "diamond-open"),
+    "random": ("random heads anywhere", COLOURS["unselected"], "square-open"),
+}
+FREE = "free controls"
+
+
+def source_truth(table: pd.DataFrame, value: str = "auroc", *, title: str | None = None) -> Any:
+    """Return how well each measure finds true sources, one panel a measure, by distance.
+
+    Args:
+        table: of `airlens validate --what sources`: planted sources (wording, distance, score,
+            heads, auroc, lo, hi, p1, p1_lo, p1_hi) or labelled ones (traces, beyond, compared,
+            score, heads, auroc, lo, hi). Of the first the rows of all wordings are shown, of the
+            second those of all traces and pairs.
+        value: `auroc`, or for planted sources `p1`, precision at 1.
+        title: Replaces the headline.
+    """
+    heading = title or "How well true sources are found"
+    if table.empty:
+        return no_data(heading, "no measure of true sources")
+    ends = ("p1_lo", "p1_hi") if value == "p1" else ("lo", "hi")
+    need(table, ("score", "heads", value, *ends), "source_truth")
+    rows, places, axis = _chosen(table)
+    if rows.empty:
+        return no_data(heading, "no measure of true sources at these distances")
+    from plotly.subplots import make_subplots
+
+    panels = [name for name in NAMES if name in set(rows["score"])]
+    panels += [FREE] if (rows["heads"] == "").any() else []
+    across = min(3, len(panels))
+    down = -(-len(panels) // across)
+    what = "precision at 1" if value == "p1" else "AUROC"
+    aid = f"{what}, bar: 95 % interval over traces"
+    aid += "; 0.5 is no signal" if value == "auroc" else "; grey line: chance"
+    base = figure(
+        title or _headline(rows, value, places), aid, height=110 + 235 * down, legend=True
+    )
+    fig = make_subplots(
+        rows=down,
+        cols=across,
+        shared_yaxes=True,
+        horizontal_spacing=0.03,
+        vertical_spacing=0.26 / down,
+        subplot_titles=[plotly_text(NAMES.get(name, name)) for name in panels],
+    )
+    fig.update_layout(base.layout)
+    fig.update_layout(margin_t=base.layout.margin.t + 24)
+    named: set[str] = set()
+    for place, panel in enumerate(panels):
+        spot = {"row": place // across + 1, "col": place % across + 1}
+        for line in _lines(rows, panel, places, (value, *ends)):
+            fig.add_trace({**line, "showlegend": line["name"] not in named}, **spot)
+            named.add(line["name"])
+        if value == "auroc":
+            fig.add_hline(y=0.5, line={"color": INK, "width": 1, "dash": "dot"}, **spot)
+        elif "chance" in rows:
+            chance = rows.groupby("_x")["chance"].mean().reindex(list(places.values()))
+            fig.add_trace(_chance(list(places), chance), **spot)
+    fig.update_yaxes(range=[-0.03, 1.04], tickvals=[0, 0.25, 0.5, 0.75, 1], zeroline=False)
+    fig.update_xaxes(range=[-0.45, len(places) - 0.55], tickvals=list(range(len(places))))
+    fig.update_xaxes(ticktext=[plotly_text(name) for name in places], zeroline=False)
+    fig.update_xaxes(title_text=axis, row=down)
+    fig.update_annotations(font_size=12.5)
+    legend_room(fig)
+    return fig
+
+
+def _chosen(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any], str]:
+    """The rows shown, with their place on the x axis; its ticks and values; its title."""
+    rows = table.assign(heads=table["heads"].fillna(""))
+    if "beyond" in rows:
+        need(rows, ("traces", "compared"), "source_truth")
+        rows = rows[(rows["traces"] == "all") & (rows["compared"] == "all pairs")]
+        ticks = {"all" if b == 0 else f"> {b}": b for b in sorted(set(rows["beyond"]))}
+        return rows.assign(_x=rows["beyond"]), ticks, "steps apart"
+    need(rows, ("wording", "distance"), "source_truth")
+    rows = rows[(rows["wording"] == "all") & ~rows["distance"].isin(["all", "prompt"])]
+    names = dict.fromkeys(rows["distance"].astype(str))
+    return rows.assign(_x=rows["distance"].astype(str)), {n: n for n in names}, "steps before"
+
+
+def _headline(rows: pd.DataFrame, value: str, places: dict[str, Any]) -> str:
+    """What does best where the sources are farthest, and the best of what needs no heads."""
+    far = rows[(rows["_x"] == list(places.values())[-1]) & np.isfinite(floats(rows, value))]
+    parts = []
+    for of, part in (("", far[far["heads"] == "top"]), ("best control ", far[far["heads"] == ""])):
+        if len(part):
+            best = part.iloc[int(np.argmax(floats(part, value)))]
+            name = NAMES.get(best["score"], str(best["score"]).replace("_", " "))
+            parts.append(f"{of}{name} {best[value]:.2f}")
+    where = f"Sources {list(places)[-1]} steps {'apart' if 'beyond' in rows else 'before'}"
+    return f"{where}: {', '.join(parts)}"
+
+
+def _lines(
+    rows: pd.DataFrame, panel: str, places: dict[str, Any], columns: tuple[str, str, str]
+) -> list[dict[str, Any]]:
+    """The lines of a panel: of the critical heads and their controls, or of the free controls."""
+    if panel == FREE:
+        free = rows[rows["heads"] == ""]
+        looks = {
+            (str(score), ""): (
+                str(score).replace("_", " "),
+                DOMAIN_CYCLE[i % len(DOMAIN_CYCLE)],
+                SYMBOLS[i % len(SYMBOLS)],
+            )
+            for i, score in enumerate(dict.fromkeys(free["score"]))
+        }
+    else:
+        looks = {(panel, heads): look for heads, look in HEADS.items()}
+    found = []
+    for shift, ((score, heads), look) in enumerate(looks.items()):
+        part = rows[(rows["score"] == score) & (rows["heads"] == heads)]
+        if len(part):
+            offset = 0.09 * (shift - (len(looks) - 1) / 2)
+            found.append(_line(part, places, columns, look, offset))
+    return found
+
+
+def _line(
+    part: pd.DataFrame,
+    places: dict[str, Any],
+    columns: tuple[str, str, str],
+    look: tuple[str, str, str],
+    offset: float,
+) -> dict[str, Any]:
+    name, colour, symbol = look
+    ordered = part.set_index("_x").reindex(list(places.values()))
+    middle, lo, hi = (floats(ordered, column) for column in columns)
+    spans = [f"{m:.2f} [{a:.2f}, {b:.2f}]" for m, a, b in zip(middle, lo, hi, strict=True)]
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": name,
+        "legendgroup": name,
+        "x": (np.arange(len(places)) + offset).tolist(),
+        "y": middle.tolist(),
+        "error_y": error_bars(middle, lo, hi, thickness=1.2, width=0),
+        "line": {"color": colour, "width": 1.6},
+        "marker": {"color": colour, "symbol": symbol, "size": 7},
+        "hovertext": spans,
+        "hovertemplate": "%{hovertext}<extra>" + plotly_text(name) + "</extra>",
+    }
+
+
+def _chance(names: list[str], chance: pd.Series) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": list(range(len(names))),
+        "y": chance.tolist(),
+        "line": {"color": INK, "width": 1, "dash": "dot"},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
