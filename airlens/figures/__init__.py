@@ -18,9 +18,9 @@ from .agreement import (
     agreement_figure,
     detector_curves,
     mirror_figure,
-    rank_figure,
     stability_figure,
 )
+from .agreement import rank_figure as rank_figure
 from .arcs import source_arcs
 from .attention import answer_attention_map
 from .corpus import (
@@ -33,7 +33,11 @@ from .corpus import (
 from .emergence import emergence_figure, emergence_map
 from .heads import head_map, score_ranking
 from .html import trace_html
-from .models import models_bars, models_forest, models_side_by_side
+
+# Not in the gallery, and so not in `__all__`, before there are results to draw them from.
+from .models import models_bars as models_bars
+from .models import models_forest as models_forest
+from .models import models_side_by_side as models_side_by_side
 from .needle import generations_figure, needle_grid_figure
 from .selection import ais_by_domain, domain_counts, selection_scatter, selector_overlap
 from .source_truth import source_truth
@@ -71,12 +75,8 @@ __all__ = [
     "lengths_by_selector",
     "matched_pairs",
     "mirror_figure",
-    "models_bars",
-    "models_forest",
-    "models_side_by_side",
     "needle_grid_figure",
     "next_token_bars",
-    "rank_figure",
     "sample_map",
     "score_ranking",
     "selection_scatter",
