@@ -1,4 +1,4 @@
-"""airlens: find retrieval heads, ablate them, and measure what each step of a trace owes them.
+"""airlens: find retrieval heads, ablate them, and measure which steps of a trace need them.
 
 >>> import airlens as al
 >>> model = al.load_model("smollm2-135m")                     # doctest: +SKIP

@@ -86,7 +86,7 @@ def load_hf(
 
 
 def absolute_name(name: str | Path) -> str:
-    """What loads the same model from any folder: a path that exists here, made absolute."""
+    """A name that loads the same model from any folder: an existing path is made absolute."""
     path = Path(name).expanduser()
     return str(path.resolve()) if str(name) not in PACKAGED_NAMES and path.exists() else str(name)
 

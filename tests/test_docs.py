@@ -73,6 +73,10 @@ def test_each_figure_has_a_picture_and_the_lines_that_make_it() -> None:
     names = gallery.figure_names()
     assert {"head_map", "step_bars", "trace_html"} <= set(names) and "speed_frame" not in names
     assert set(names) <= set(shown)
+    placed = {module for _, modules in gallery.PAGES.values() for module in modules}
+    every = [*names, "source_truth"]  # which waits for its results
+    modules = {getattr(al.figures, name).__module__.rsplit(".", 1)[-1] for name in every}
+    assert modules == placed
     for name in names:
         made = shown[name].code
         assert name in made or name in gallery.THROUGH

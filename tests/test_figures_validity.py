@@ -136,5 +136,6 @@ def test_labelled_sources_by_how_far_apart() -> None:
     names = ["traces", "beyond", "compared", "score", "heads", "auroc"]
     table = pd.DataFrame(rows, columns=names)
     fig = source_truth(table.assign(lo=0.5, hi=1.0))
-    assert [list(line.y) for line in fig.data] == [[0.9, 0.87, 0.82]]
+    (line,) = fig.data
+    assert list(line.y) == pytest.approx([0.9, 0.87, 0.82])
     assert list(fig.layout.xaxis.ticktext) == ["all", "&gt; 3", "&gt; 8"]

@@ -297,20 +297,15 @@ def test_nothing_is_measured_twice(
 
 def test_the_report_of_planted_and_labelled_traces(llama: Any, tmp_path: Path) -> None:
     options: dict[str, Any] = {"draws": 1, "n_boot": 20, "progress": False, "folder": tmp_path}
-    report = source_report(
-        llama, HEADS, short_traces(), n=2, knockout=1, knockout_labelled=1, **options
-    )
+    options |= {"n": 2, "knockout_labelled": 1}
+    report = source_report(llama, HEADS, short_traces(), **options)
     planted, labelled = report.tables["planted"], report.tables["labelled"]
-    assert {"copies", "attention", "knockout", "copies_number", "proximity"} <= set(
-        planted["score"]
-    )
+    assert {"copies", "attention", "copies_number", "proximity"} <= set(planted["score"])
     assert set(labelled.loc[labelled["score"] == "knockout", "n_traces"]) == {1}
     assert set(labelled["traces"]) == {"all", "knocked out"}
     names = {path.name for path in tmp_path.glob("*")}
     assert {"planted.csv", "labelled.csv", "claims.csv", "gain.csv", "provenance.json"} <= names
-    same = source_report(
-        llama, HEADS, short_traces(), n=2, knockout=1, knockout_labelled=1, **options
-    )
+    same = source_report(llama, HEADS, short_traces(), **options)
     for name, table in report.tables.items():
         pd.testing.assert_frame_equal(table, same.tables[name])
     assert report.claims["claim"].is_unique

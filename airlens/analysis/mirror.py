@@ -1,4 +1,4 @@
-"""What a model can no longer do without its retrieval heads, beside random ones masked alike.
+"""What a model cannot do without its retrieval heads, compared with random heads ablated alike.
 
 The mirror table and the model's own words: base, top heads ablated, random ablated.
 """
@@ -99,7 +99,7 @@ def say(
     max_tokens: int = 60,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """What the model says by itself: base, without ``heads``, and without random ones.
+    """Greedy continuations: base model, ``heads`` ablated, and random heads ablated.
 
     Greedy decoding of the prompt as it is (put a chat template round it before).
 

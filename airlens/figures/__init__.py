@@ -44,7 +44,7 @@ from .source_truth import source_truth
 from .sources import step_sources
 from .speed import speed_bars, speed_frame
 from .steps import ais_by_label, head_step_heatmap, step_heatmap
-from .study import step_weight_bars, study_forest
+from .study import arm_differences, composition_map, step_weight_bars, study_forest
 from .tokens import next_token_bars
 from .trace import step_bars, token_strip
 from .validity import (
@@ -60,8 +60,10 @@ __all__ = [
     "ais_by_domain",
     "ais_by_label",
     "answer_attention_map",
+    "arm_differences",
     "auroc_forest",
     "cluster_bars",
+    "composition_map",
     "correlation_forest",
     "correlation_strip",
     "detector_curves",

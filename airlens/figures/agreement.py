@@ -8,7 +8,17 @@ import numpy as np
 import pandas as pd
 from plotly.subplots import make_subplots
 
-from .style import COLOURS, DOMAIN_CYCLE, SEQUENTIAL, error_bars, figure, floats, need, no_data
+from .style import (
+    COLOURS,
+    DARK_INK,
+    DOMAIN_CYCLE,
+    TEXT_SEQUENTIAL,
+    error_bars,
+    figure,
+    floats,
+    need,
+    no_data,
+)
 from .text import number, plotly_text
 
 PER_ROW = 4
@@ -91,7 +101,8 @@ def agreement_figure(
         y=labels,
         text=[[number(v) if np.isfinite(v) else "" for v in row] for row in grid],
         texttemplate="%{text}",
-        colorscale=SEQUENTIAL,
+        textfont={"color": DARK_INK},
+        colorscale=TEXT_SEQUENTIAL,
         zmin=0,
         zmax=1,
         hovertemplate="%{y} and %{x}: %{z:.3f}<extra></extra>",

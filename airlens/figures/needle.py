@@ -1,4 +1,4 @@
-"""Figures of needles and of what an ablated model says."""
+"""Figures of needle probes and of the answers of an ablated model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from plotly.subplots import make_subplots
 
-from .style import COLOURS, SEQUENTIAL, error_bars, figure, floats, need, no_data
+from .style import COLOURS, DARK_INK, TEXT_SEQUENTIAL, error_bars, figure, floats, need, no_data
 from .text import number, plotly_text, visible
 
 CONDITIONS = {
@@ -87,7 +87,8 @@ def _add_cells(grid: Any, part: pd.DataFrame, col: int, *, last: bool) -> None:
         y=[f"{y:g}" for y in cells.index],
         text=[[number(v) if np.isfinite(v) else "" for v in row] for row in cells.to_numpy()],
         texttemplate="%{text}",
-        colorscale=SEQUENTIAL,
+        textfont={"color": DARK_INK},
+        colorscale=TEXT_SEQUENTIAL,
         zmin=0,
         zmax=1,
         showscale=last,

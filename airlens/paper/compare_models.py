@@ -116,11 +116,13 @@ class Comparison:
             # A hash of digits alone is no number.
             text = {"model": str, "weights": str, "run": str}
             names = ("table", "heads", "claims")
-            frames = [pd.read_csv(folder / f"{name}.csv", dtype=text) for name in names]
+            table, heads, claims = (
+                pd.read_csv(folder / f"{name}.csv", dtype=text) for name in names
+            )
             note = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise DataError(f"not a saved comparison ({error})", file=str(folder)) from error
-        return cls(*frames, provenance=note)
+        return cls(table, heads, claims, provenance=note)
 
 
 def compare_models(

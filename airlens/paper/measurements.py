@@ -1,4 +1,4 @@
-"""What the papers' figures are drawn from: everything measured once, as tables."""
+"""The measurements behind the papers' figures, each made once, as tables."""
 
 from __future__ import annotations
 

@@ -79,6 +79,19 @@ def claims_table(name: str, contains: Sequence[str] = ()) -> str:
     return markdown(table.assign(holds=holds)[["holds", "claim", "evidence"]], left=3)
 
 
+def sources_table(name: str, rows: str, columns: str) -> str:
+    """AUROC of true sources: critical heads, random heads of the same layers, and free controls."""
+    table = pd.read_csv(VALIDITY / "sources" / f"{name}.csv").query(rows)
+    table = table[table["heads"].isin(["top", "layer-matched"]) | table["heads"].isna()].copy()
+    kind = {"top": "", "layer-matched": " *(control)*"}
+    table["score"] = table["score"].str.replace("_", " ") + table["heads"].map(kind).fillna("")
+    table["cell"] = interval(table, "auroc")
+    order = list(dict.fromkeys(table["score"]))
+    wide = table.pivot(index="score", columns=columns, values="cell").fillna("")
+    names = list(dict.fromkeys(table[columns]))
+    return markdown(wide.loc[order, names].reset_index())
+
+
 def confounds_table() -> str:
     """Spearman's ρ of the sample scores with what is known for free."""
     table = pd.read_csv(VALIDITY / "confounds" / "confounds.csv")
@@ -114,6 +127,19 @@ def speed_table() -> str:
     return markdown(shown.drop(columns="ratio").rename(columns={"range": "ratio [range]"}))
 
 
+def sources_parts() -> dict[str, str]:
+    """The parts on true sources; before their results are there, a line that says so."""
+    names = ("sources_planted", "sources_labelled", "sources_claims")
+    if not (VALIDITY / "sources").is_dir():
+        return dict.fromkeys(names, "*Not measured yet (`airlens validate --what sources`).*\n")
+    labelled = sources_table("labelled", "traces == 'all' and compared == 'all pairs'", "beyond")
+    return {
+        "sources_planted": sources_table("planted", "wording == 'all'", "distance"),
+        "sources_labelled": labelled + "\n" + source("sources"),
+        "sources_claims": claims_table("sources"),
+    }
+
+
 def write(folder: Path) -> None:
     """Write each table as a part that `claims.md` includes."""
     parts = {
@@ -124,6 +150,7 @@ def write(folder: Path) -> None:
         "labelled_all": claims_table("labelled"),
         "confounds": confounds_table() + "\n" + source("confounds"),
         "heads_claims": claims_table("heads") + "\n" + source("heads"),
+        **sources_parts(),
         "study": study_tables(),
         "speed": speed_table(),
     }

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import plotly
 import plotly.graph_objects as go
 import plotly.io as pio
@@ -21,19 +22,20 @@ import plotly.io as pio
 import airlens as al
 from airlens.figures.style import CONFIG
 
-from . import first_sentence, write_if_new
+from . import ROOT, first_sentence, write_if_new
 from .notebooks import paths, title
 
 RUN = Path(__file__).parents[1] / "gallery_run"
+TRUTH = ROOT / "data" / "results" / "validity" / "sources" / "planted.csv"
 LINES = 3  # of a long cell, the last ones are shown
 
 # The pages, by what a figure is about; the module of `airlens.figures` it lives in decides.
 PAGES = {
-    "heads": ("Heads", ["heads", "attention", "needle", "trust", "emergence"]),
+    "heads": ("Heads", ["heads", "attention", "needle", "agreement", "emergence"]),
     "ablation": ("Ablation", ["ablation", "tokens", "speed"]),
     "traces": ("Traces and steps", ["trace", "html", "steps", "sources", "arcs"]),
     "selection": ("Selection and training", ["selection", "corpus", "study"]),
-    "validity": ("What the score reacts to", ["validity"]),
+    "validity": ("What the score reacts to", ["validity", "source_truth"]),
 }
 OTHER = "selection"
 
@@ -104,8 +106,11 @@ def _sources() -> al.Sources:
 
 
 def figure_names() -> list[str]:
-    """What `al.figures` draws; helpers that return tables are left out."""
-    return [n for n in al.figures.__all__ if "DataFrame" not in str(_returns(n))]
+    """What `al.figures` draws; left out are helpers, and what has no results to draw yet."""
+    waiting = set() if TRUTH.exists() else {"source_truth"}
+    return [
+        n for n in al.figures.__all__ if "DataFrame" not in str(_returns(n)) and n not in waiting
+    ]
 
 
 def _returns(name: str) -> object:
@@ -146,6 +151,11 @@ def examples() -> dict[str, Example]:
         found[name] = Example(
             code, html, "From `docs/gallery_run`, a small run on the default model."
         )
+    if TRUTH.exists():  # the results of `airlens validate --what sources`
+        fig = al.figures.source_truth(pd.read_csv(TRUTH))
+        code = f'table = pd.read_csv("{TRUTH.relative_to(ROOT)}")\nal.figures.source_truth(table)'
+        source = f"From `{TRUTH.relative_to(ROOT)}`."
+        found["source_truth"] = Example(code, _live(fig.to_json(), "source_truth"), source)
     return found
 
 

@@ -103,7 +103,8 @@ def gain_table(
 ) -> pd.DataFrame:
     """What a score adds to a logistic model of the controls that need no model (`TEXT`).
 
-    Both models are fitted on the other traces (:func:`airlens.validity.held_out`).
+    Both models are fitted on the other traces (:func:`airlens.validity.held_out`). Of random heads
+    the first draw is taken.
 
     Args:
         pairs: with the column true and the columns of `score_columns`; the prompt is left out.
@@ -126,8 +127,10 @@ def gain_table(
         alone = _by_trace(held_out(base, true, group, seed), true, group)
         gains = []
         for c in columns:
+            if not c.heads or c.draw:
+                continue
             value = part[c.name].to_numpy(np.float64)[:, None]
-            if not c.heads or not np.isfinite(value).all():
+            if not np.isfinite(value).all():
                 continue
             both = held_out(np.concatenate([base, value], axis=1), true, group, seed)
             frame = pd.DataFrame({"free": alone, "with": _by_trace(both, true, group)}).dropna()
