@@ -1,4 +1,4 @@
-"""airlens: find retrieval heads, ablate them, and measure what each step of a trace owes them.
+"""airlens: find retrieval heads, ablate them, and measure which steps of a trace need them.
 
 >>> import airlens as al
 >>> model = al.load_model("smollm2-135m")                     # doctest: +SKIP
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .ablation import mean_z as mean_z
     from .analysis.ablation_curves import ablation_curves as ablation_curves
     from .analysis.agreement import agreement as agreement
+    from .analysis.agreement import rank_table as rank_table
     from .analysis.agreement import stability as stability
     from .analysis.confounds import confound_table as confound_table
     from .analysis.head_influence import HeadInfluence as HeadInfluence
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
     from .heads import load_heads as load_heads
     from .heads import random_heads as random_heads
     from .model import load_model as load_model
+    from .paper.compare_models import Comparison as Comparison
+    from .paper.compare_models import compare_models as compare_models
     from .probes import ProbeSet as ProbeSet
     from .probes import key_value_probes as key_value_probes
     from .reading.load import load_traces as load_traces
@@ -89,6 +92,8 @@ _HOME = {
     "AblationLab": "explorers.ablation_lab",
     "data_path": "files",
     "fast_allocator": "engine.process_settings",
+    "compare_models": "paper.compare_models",
+    "Comparison": "paper.compare_models",
     "confound_table": "analysis.confounds",
     "Corpus": "corpus",
     "residualise": "selection",
@@ -143,6 +148,7 @@ _HOME = {
     "TrainSettings": "training.train",
     "agreement": "analysis.agreement",
     "stability": "analysis.agreement",
+    "rank_table": "analysis.agreement",
     "ablation_curves": "analysis.ablation_curves",
     "mirror_table": "analysis.mirror",
     "validate": "validity.planted",

@@ -85,7 +85,7 @@ def resolve_template(tokenizer: PreTrainedTokenizerBase, template: Template) -> 
 
 
 def prompt_text(tokenizer: PreTrainedTokenizerBase, trace: Trace, template: Template) -> str:
-    """Everything that stands before the response.
+    """The text before the response.
 
     ``chat``: the turns of ``trace.meta["messages"]``, or else the prompt as one user turn, under
     the chat template, and the opening of the assistant's turn. ``plain``: the prompt and a newline.
@@ -176,6 +176,12 @@ def windows(encoded: EncodedTrace, n_ctx: int, long: Long = "stride") -> list[Wi
 
     Raises:
         ConfigError: an unknown ``long``.
+
+    >>> trace = Trace("1", "", "abcdef")
+    >>> spans = np.array([[i, i + 1] for i in range(6)])
+    >>> encoded = EncodedTrace(trace, [1, 2, 3, 4, 5, 6], 0, spans, np.zeros(6, int), "", spans)
+    >>> [(w.tokens, w.first) for w in windows(encoded, 4)]
+    [([1, 2, 3, 4], 1), ([3, 4, 5, 6], 2)]
     """
     if long not in ("stride", "cut"):
         raise ConfigError(f"long={long!r}: use 'stride' or 'cut'")

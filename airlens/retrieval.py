@@ -106,6 +106,11 @@ def copied(
     """Where a head copies: bool [H, n], from attention rows [H, n, T] (Wu et al.'s condition).
 
     The position attended to most lies in the needle and holds the target token [n].
+
+    >>> tokens = torch.tensor([7, 8, 9, 8])
+    >>> rows = torch.tensor([[[0.1, 0.8, 0.1, 0.0], [0.6, 0.2, 0.2, 0.0]]])  # one head, two rows
+    >>> copied(rows, tokens, torch.tensor([8, 9]), (1, 3)).tolist()
+    [[True, False]]
     """
     best = rows.argmax(dim=-1)
     return (best >= needle[0]) & (best < needle[1]) & (tokens[best] == target)

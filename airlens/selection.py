@@ -114,6 +114,10 @@ def select(
     Raises:
         ConfigError: an unknown selector or share, or settings that contradict each other.
         DataError: a column is missing.
+
+    >>> samples = pd.DataFrame({"id": ["a", "b", "c"], "domain": "maths", "ais": [0.1, 0.5, 0.3]})
+    >>> select(samples, "ais", 2).ids
+    ['b', 'c']
     """
     if within is not None and within not in samples:
         raise DataError("no such column to select within", field=within)
@@ -327,7 +331,7 @@ def residualise(
 
 
 def rank_residual(values: np.ndarray, on: Sequence[np.ndarray]) -> np.ndarray:
-    """What is left of the ranks of ``values`` after a linear fit on the ranks of ``on``.
+    """Residual of the ranks of ``values`` after a linear fit on the ranks of ``on``.
 
     NaN where any of them is; the residual has mean 0.
     """

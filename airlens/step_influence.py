@@ -66,7 +66,7 @@ CONTROL_COLUMNS = ["id", "draw", "loss_control", "ais_control"]
 
 @dataclass(frozen=True)
 class Influence:
-    """What ablating the heads does to every token, step and sample, as tidy tables.
+    """The effect of ablating the heads on every token, step and sample, as tidy tables.
 
     All losses are mean token NLL in nats; ``ref`` is the ablated model, ``control`` the mean over
     draws of random heads. See the column lists of this module.
@@ -260,7 +260,7 @@ def tables(
 
 
 def _token_table(encoded: Sequence[EncodedTrace], losses: Sequence[TraceLoss]) -> pd.DataFrame:
-    """All tokens in one table, made at once: a frame a trace costs more than a small model."""
+    """All tokens in one table, built at once: a DataFrame per trace would cost more time."""
     if not encoded:
         return pd.DataFrame(columns=TOKEN_COLUMNS)
     counts = [e.n_response for e in encoded]
@@ -322,6 +322,11 @@ def summary(loss: TraceLoss, where: np.ndarray, floor: float) -> dict[str, Any]:
     """Token count and losses of the tokens in the mask ``where`` (bool [n]).
 
     Means are taken in float64, so that step sums add up to the sample's.
+
+    >>> loss = TraceLoss(*(np.array(x) for x in ([1.0, 3.0], [0.5, 0.5], [1.5, 3.5], [[1.0, 4.0]])))
+    >>> found = summary(loss, np.array([True, True]), FLOOR)
+    >>> found["ais"], found["ais_control"]  # (2.5 - 2) / 2, for random heads too
+    (0.25, 0.25)
     """
     base = _mean_of(loss.base[where])
     ref = _mean_of(loss.ref[where])

@@ -93,6 +93,9 @@ def split_steps(
     Raises:
         ConfigError: an unknown ``how``, a pattern that is missing, superfluous or malformed, or a
             registered splitter whose steps do not join to the response.
+
+    >>> [step.text for step in split_steps("Dr. No is 5. So 5! = 120.", "sentence")]
+    ['Dr. No is 5. ', 'So 5! = 120.']
     """
     if (how == "regex") != (pattern is not None):
         raise ConfigError("a pattern is given with how='regex', and only then")

@@ -150,7 +150,7 @@ def score_windows(
     max_tokens_per_batch: int | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> list[WindowLoss]:
-    """What :func:`token_losses` gives, by TransformerLens hooks: the reference engine.
+    """Same as :func:`token_losses`, always by TransformerLens hooks: the reference engine.
 
     ``max_tokens_per_batch`` counts the padded tokens of a batch. By default one window runs at a
     time on CPU (which is faster there), 16,384 tokens on an accelerator.
@@ -168,7 +168,11 @@ def score_windows(
 
 
 def batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Indices in batches of similar length whose padded size is at most ``budget`` tokens."""
+    """Indices in batches of similar length whose padded size is at most ``budget`` tokens.
+
+    >>> batches([3, 9, 4, 5], budget=10)
+    [[1], [3, 2], [0]]
+    """
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     found: list[list[int]] = []
     for i in order:
@@ -226,7 +230,12 @@ def _losses(
 def nll_and_entropy(
     logits: torch.Tensor, target: torch.Tensor, entropy: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """fp32 NLL [n] of ``target`` [n] under ``logits`` [n, V], and entropy [n] (or empty), nats."""
+    """fp32 NLL [n] of ``target`` [n] under ``logits`` [n, V], and entropy [n] (or empty), nats.
+
+    >>> nll, entropy = nll_and_entropy(torch.zeros(1, 4), torch.tensor([2]), True)
+    >>> nll.round(3).tolist() == entropy.round(3).tolist() == [np.float32(np.log(4)).round(3)]
+    True
+    """
     losses, entropies = [], []
     for rows, wanted in zip(logits.split(CHUNK), target.split(CHUNK), strict=True):
         logp = torch.log_softmax(rows.float(), dim=-1)

@@ -58,13 +58,17 @@ class Trace:
         _check_cover(self.steps, self.response)
 
     def with_steps(self, splitter: str | Splitter) -> Trace:
-        """The same trace, its response split anew.
+        r"""The same trace, its response split anew.
 
         Args:
             splitter: "auto", "paragraph", "line", "sentence", a registered name, or a function from
                 a response to its steps.
 
         What ``meta`` held per step is left out, as it belonged to the former steps.
+
+        >>> trace = Trace("1", "2 + 3 * 4?", "3 * 4 = 12.\n2 + 12 = 14.")
+        >>> [step.text for step in trace.with_steps("line").steps]
+        ['3 * 4 = 12.\n', '2 + 12 = 14.']
         """
         cut = splitter if callable(splitter) else lambda text: split_steps(text, splitter)
         meta = {key: value for key, value in self.meta.items() if key not in PER_STEP_META}

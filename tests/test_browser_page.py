@@ -246,6 +246,23 @@ def test_the_threshold_leaves_out_weak_sources_and_keys_move_it(written: Path) -
         seen.check()
 
 
+def test_every_measure_and_colour_can_be_chosen(written: Path) -> None:
+    with opened(written) as seen:
+        seen.open("#trace=1&step=2")
+        page, titles, labels = seen.page, set(), set()
+        for name in ("copies", "attention", "attention_per_token", "knockout"):
+            page.locator("#measure").select_option(name)
+            seen.settle()
+            titles.add(page.locator("#matrix .key").inner_text())
+            assert name == "copies" or f"measure={name}" in seen.fragment()
+        for name in ("delta", "ais", "nll_base", "entropy", "delta_control"):
+            page.locator("#colour").select_option(name)
+            seen.settle()
+            labels.add(page.locator(".airlens-text .scale").inner_text())
+        assert len(titles) == 4 and len(labels) == 5
+        seen.check()
+
+
 def test_on_paper_all_of_the_text_is_there(written: Path) -> None:
     with opened(written) as seen:
         seen.open("#trace=1&step=1")

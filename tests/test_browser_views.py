@@ -120,6 +120,7 @@ def test_a_cell_shows_both_steps_and_the_copied_tokens(
     page = opened(seen, short)
     page.locator("#matrix rect.cell[data-index='5']").click()  # step 1 from p1
     expect(row(page, 1)).to_have_class(re.compile("current"))
+    expect(page.locator("#text .chosen")).to_have_attribute("data-step", "-2")
     copied = short[1].events.query("step == 1 and source == -2")
     told = page.locator("#matrix .readout")
     expect(told).to_contain_text("Copied by step 1 from prompt 1")

@@ -106,7 +106,7 @@ def test_figures_show_what_they_are_given() -> None:
         }
     )
     fig = detector_curves(curves)
-    assert [trace.name for trace in fig.data] == ["a", "b", "random"]
+    assert [trace.name for trace in fig.data if trace.name] == ["a", "b", "random"]
     assert "of a hurt most" in fig.layout.title.text
 
 
@@ -121,6 +121,22 @@ def test_figures_of_needles_and_generations() -> None:
     )
     fig = needle_grid_figure(grid)
     assert [list(trace.z[0]) for trace in fig.data] == [[1.0, 0.5], [0.0, 0.25]]
+
+    summary = pd.DataFrame(
+        {
+            "condition": ["base", "top"] * 2,
+            "length": [128, 128, 256, 256],
+            "depth": [np.nan] * 4,
+            "found": [1.0, 0.0, 0.5, 0.25],
+            "lo": [0.6, 0.0, 0.2, 0.1],
+            "hi": [1.0, 0.4, 0.8, 0.6],
+            "n": [6] * 4,
+        }
+    )
+    fig = needle_grid_figure(grid, summary)
+    lines = [list(trace.y) for trace in fig.data if trace.type == "scatter"]
+    assert lines == [[1.0, 0.5], [0.0, 0.25]]
+    assert "6 answers" in fig.data[-1].hovertext[0]
 
     said = pd.DataFrame(
         {

@@ -223,7 +223,7 @@ def test_a_detector_that_fails_is_told_and_not_chosen(
     assert 'role="alert"' in view.detecting.note.value
     assert "<script" not in view.detecting.note.value
     assert view.detector.value == "retrieval"
-    with pytest.raises(ConfigError, match="detector 'no'"):
+    with pytest.raises(ConfigError, match="detector='no'"):
         al.HeadExplorer(model, scores, probes, detectors=["no"])
 
 

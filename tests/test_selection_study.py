@@ -1,9 +1,12 @@
-"""The study's command on a tiny model: resumable, one row a run, the same run is not made twice."""
+"""The study's command on a tiny model: resumable, one row a run, the same run is not made twice.
+
+And what it would cost, and the choice of precision, which need no run.
+"""
 
 from __future__ import annotations
 
-import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +15,21 @@ import pytest
 from explore_tiny import save_tiny
 
 from airlens.errors import ConfigError
-from airlens.training.study import read_runs, runs_provenance, study_table
+from airlens.training.study import ARMS, read_runs, runs_provenance, study_table
 
-SCRIPT = Path(__file__).resolve().parent.parent / "benchmarks" / "selection_study.py"
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 
-
-@pytest.fixture(scope="module")
-def study() -> Any:
-    spec = importlib.util.spec_from_file_location("selection_study", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+import selection_study as study
+from gsm8k import costs, precision, runs
+from gsm8k.settings import SETTINGS, Setting
 
 
 @pytest.mark.slow
-def test_the_command(study: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AIRLENS_DATA", raising=False)
-    tiny = study.Setting(
+    # Without the new process of each run, which is tested alone.
+    monkeypatch.setattr(runs, "in_own_process", lambda function, *arguments: function(*arguments))
+    tiny = Setting(
         "tiny",
         model=str(save_tiny(tmp_path / "m")),
         pool=8,
@@ -46,6 +44,7 @@ def test_the_command(study: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         template="plain",
         generate=False,
         on_gpu=False,
+        bf16=False,
     )
     monkeypatch.setitem(study.SETTINGS, "tiny", tiny)
     command = ["study", "--setting", "tiny", "--out", str(tmp_path / "runs.parquet")]
@@ -59,17 +58,110 @@ def test_the_command(study: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ]
     monkeypatch.setattr(sys, "argv", command)
     study.main()
-    runs = read_runs(tmp_path / "runs.parquet")
-    assert runs["arm"].tolist() == ["untrained", *(["random"] * 2 + ["AIR + linear weights"]) * 2]
-    assert runs["budget"].tolist() == ["none"] + ["tokens"] * 3 + ["samples"] * 3
-    assert set(runs.loc[runs["budget"] == "samples", "n_samples"]) == {2}
+    found = read_runs(tmp_path / "runs.parquet")
+    # Every arm once with each budget, then what draws at random a second time.
+    order = ["untrained", *["random", "AIR + linear weights"] * 2, *["random"] * 2]
+    assert found["arm"].tolist() == order
+    budgets = ["tokens", "tokens", "samples", "samples", "tokens", "samples"]
+    assert found["budget"].tolist() == ["none", *budgets]
+    assert set(found.loc[found["budget"] == "samples", "n_samples"]) == {2}
     assert runs_provenance(tmp_path / "runs.parquet")["tiny"]["n_pool"] == 8
     # The same samples, the same run.
-    for _, part in runs.groupby(["arm", "seed", "data"]):
+    for _, part in found.groupby(["arm", "seed", "data"]):
         assert part["nll"].nunique() == 1
-    assert len(study_table(runs)) == 5
+    assert len(study_table(found)) == 5
     study.main()
-    pd.testing.assert_frame_equal(read_runs(tmp_path / "runs.parquet"), runs)
+    pd.testing.assert_frame_equal(read_runs(tmp_path / "runs.parquet"), found)
     monkeypatch.setattr(sys, "argv", [*command, "--lr", "1"])
     with pytest.raises(ConfigError, match="another --out"):
         study.main()
+
+
+def test_every_arm_has_one_seed_before_any_has_two() -> None:
+    for setting in SETTINGS.values():
+        order = runs.schedule(setting, list(ARMS))
+        seeds = [seed for _, _, seed in order]
+        assert seeds == sorted(seeds)
+        assert len({(a.name if a else "", b, s) for a, b, s in order}) == len(order)
+    larger = runs.schedule(SETTINGS["gsm8k-20"], list(ARMS))
+    selecting = [arm for arm in ARMS if arm.by]
+    assert len(larger) == 1 + 3 * len(selecting)
+
+
+def test_a_new_process_gives_its_result_and_ends() -> None:
+    import os
+
+    assert runs.in_own_process(os.getpid) != os.getpid()
+    assert runs.in_own_process(divmod, 17, 5) == (3, 2)
+
+
+SIZES: dict[str, Any] = {
+    "n_parameters": 1e9,
+    "n_vocab": 50_000,
+    "d_model": 2048,
+    "n_layers": 20,
+    "pool_tokens": 100_000,
+    "test_tokens": 30_000,
+    "test_problems": 300,
+}
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_run_that_is_over_keeps_no_model(bf16: bool) -> None:
+    """Whatever else a process keeps, the trained weights can be freed."""
+    import gc
+    import weakref
+
+    from explore_tiny import tiny_parts
+
+    from airlens.trace import Trace
+    from airlens.training.train import TrainSettings, fine_tune
+
+    traces = [Trace(str(i), "a", "b c d") for i in range(2)]
+    gone = []
+    for _ in range(2):
+        model, tokenizer = tiny_parts()
+        settings = TrainSettings(n_batches=1, bf16=bf16, cpu=True)
+        options: dict[str, Any] = {"tokenizer": tokenizer, "template": "plain", "progress": False}
+        result = fine_tune(model, traces, settings=settings, **options)
+        gone.append(weakref.ref(result.model))
+        del model, result
+    gc.collect()
+    assert [ref() is None for ref in gone] == [True, True]
+
+
+def test_costs_by_hand() -> None:
+    setting = replace(SETTINGS["gsm8k-20"], seeds=1, epochs=2)
+    table = costs.cost_table(setting, **SIZES, device="h100").set_index("stage")
+    n = len([arm for arm in ARMS if arm.by])
+    assert table["runs"].iloc[0] == n + 1
+    assert table.loc["training", "tokens"] == pytest.approx(2 * n * 0.2 * 100_000)
+    assert table.loc["training", "flops"] == pytest.approx(6e9 * 2 * n * 0.2 * 100_000)
+    assert table.loc["evaluation", "flops"] == pytest.approx(2e9 * (n + 1) * 30_000)
+    assert table.loc["scoring", "tokens"] == 6 * 100_000  # five passes and a control
+    assert table.loc["generation", "tokens"] == 0
+    stages = table.drop("all")
+    assert table.loc["all", "flops"] == pytest.approx(stages["flops"].sum())
+    hours = table.loc["all", "flops"] / (989e12 * costs.REACHED) / 3600
+    assert table.loc["all", "hours"] == pytest.approx(hours)
+    assert table["memory_gb"].iloc[0] > 16  # weights, gradients and moments in fp32
+    assert table["fits"].all()
+
+
+def test_costs_say_what_does_not_fit() -> None:
+    sizes = {**SIZES, "n_parameters": 7e9}
+    assert not costs.cost_table(SETTINGS["gpu"], **sizes, device="h100")["fits"].any()
+    slower, faster = (
+        costs.cost_table(SETTINGS["gpu"], **SIZES, device=d)["hours"] for d in ("a100", "h100")
+    )
+    assert (slower > faster).all()
+
+
+def test_precision_is_measured_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "ROWS", 4)
+    assert precision.bf16_is_faster("cpu") in (True, False)
+    clock = iter([0.0, 1.0, 1.0, 1.5])  # fp32 takes 1, bf16 0.5
+    monkeypatch.setattr(precision.time, "process_time", lambda: next(clock))
+    assert precision.bf16_is_faster("cpu")
+    clock = iter([0.0, 1.0, 1.0, 9.0])
+    assert not precision.bf16_is_faster("cpu")

@@ -11,10 +11,19 @@ import pytest
 
 import airlens as al
 from airlens.analysis.ablation_curves import ablation_curves, curve_sets, trace_nll
-from airlens.analysis.agreement import agreement, jaccard, rank_correlation, recommend, stability
-from airlens.analysis.mirror import mirror_summary, mirror_table, needle_grid, say
+from airlens.analysis.agreement import (
+    agreement,
+    jaccard,
+    rank_correlation,
+    rank_table,
+    recommend,
+    stability,
+)
+from airlens.analysis.mirror import mirror_summary, mirror_table, say
+from airlens.analysis.needles import conditions, needle_grid, needle_summary
 from airlens.detectors.probe_values import CORPORA, value_corpus
 from airlens.errors import ConfigError, DataError
+from airlens.figures import rank_figure
 from airlens.heads import HeadScores, HeadSet
 
 
@@ -152,6 +161,37 @@ def test_trace_nll_sees_the_ablation_around_it(small: dict[str, Any]) -> None:
     assert np.isnan(trace_nll(model, []))
 
 
+def test_ranks_are_those_of_resampled_probes() -> None:
+    """Against resampling written out; a head that leads on every probe keeps its rank."""
+    rng = np.random.default_rng(0)
+    samples = rng.random((6, 2, 3)).astype(np.float32)
+    samples[:, 1, 2] = 2.0
+    one = scores(samples)
+    table = rank_table({"a": one}, top=2, n_boot=400).set_index("name")
+    assert table["rank"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert table.index.tolist() == [str(head) for head in one.ranked()]
+    assert tuple(table.loc["L1H2", ["lo", "hi", "in_top"]]) == (1, 1, 1)
+    drawn = np.random.default_rng(0).multinomial(6, np.full(6, 1 / 6), size=400)
+    places = []
+    for counts in drawn:
+        again = scores(np.repeat(samples, counts, axis=0))
+        places.append([again.ranked().index(h) + 1 for h in one.ranked()])
+    slow = np.quantile(places, [0.025, 0.975], axis=0)
+    np.testing.assert_array_equal(table[["lo", "hi"]].to_numpy().T, slow)
+    assert table["in_top"].tolist() == pytest.approx((np.asarray(places) <= 2).mean(axis=0))
+
+
+def test_heads_that_were_not_asked_about_have_no_rank() -> None:
+    samples = np.arange(12.0, dtype=np.float32).reshape(2, 2, 3)
+    samples[:, 0, 0] = np.nan
+    table = rank_table({"causal": scores(samples)}, top=1)
+    assert len(table) == 5 and "L0H0" not in set(table["name"])
+    assert rank_table({"one": scores(samples[:1])})["lo"].isna().all()
+    fig = rank_figure(table, best=3)
+    assert list(fig.data[0].y) == ["L1H2", "L1H1", "L1H0"]
+    assert rank_figure(table.iloc[:0]).layout.annotations
+
+
 def test_mirror_table_and_needle_grid(small: dict[str, Any]) -> None:
     model, heads = small["model"], small["scores"].top(2)
     texts = {"words NLL": small["text"]}
@@ -166,6 +206,46 @@ def test_mirror_table_and_needle_grid(small: dict[str, Any]) -> None:
     grid = needle_grid(model, heads, small["needles"], progress=False)
     assert grid.groupby("condition").size().to_dict() == {"base": 2, "top": 2, "random": 2}
     assert set(grid["depth"]) == {0, 1} and grid["recall"].between(0, 1).all()
+
+
+def test_a_needle_grid_goes_on_where_it_stopped(
+    small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, heads = small["model"], small["scores"].top(2)
+    options: dict[str, Any] = {"layer_matched": 1, "resume": tmp_path, "progress": False}
+    grid = needle_grid(model, heads, small["needles"], **options)
+    assert list(dict.fromkeys(grid["condition"])) == ["base", "top", "random", "layer-matched"]
+    sets = {name: chosen for name, _, chosen in conditions(model, heads, 1, 0, layer_matched=1)}
+    layers = {name: sorted(h.layer for h in chosen) for name, chosen in sets.items()}
+    assert layers["layer-matched"] == layers["top"] and not set(sets["layer-matched"]) & set(heads)
+
+    def fail(*args: Any) -> None:
+        raise AssertionError("asked again")
+
+    monkeypatch.setattr("airlens.analysis.needles.needle_recall", fail)
+    again = needle_grid(model, heads, small["needles"], **options)
+    pd.testing.assert_frame_equal(again, grid, check_dtype=False)
+    base = needle_grid(model, HeadSet(()), small["needles"], resume=tmp_path, progress=False)
+    assert set(base["condition"]) == {"base"} and len(base) == len(small["needles"])
+    with pytest.raises(AssertionError):  # other heads are another run
+        needle_grid(model, small["scores"].top(3), small["needles"], **options)
+
+
+def test_cells_and_all_depths_are_counted_with_wilson_intervals() -> None:
+    rows = [
+        {"condition": "base", "length": 64, "depth": depth, "found": i < hits}
+        for depth, hits in ((0.0, 6), (1.0, 3))
+        for i in range(6)
+    ]
+    summary = needle_summary(pd.DataFrame(rows))
+    assert summary["found"].tolist() == [1.0, 0.5, 0.75]
+    assert summary["n"].tolist() == [6, 6, 12] and np.isnan(summary["depth"].iloc[-1])
+    # Wilson's score interval written out, Wilson (1927): 6 of 6 does not reach down to 0.5.
+    z, n, p = 1.959964, 12, 0.75
+    middle, half = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    assert summary["lo"].iloc[-1] == pytest.approx((middle - half) / (1 + z * z / n), abs=1e-4)
+    assert summary["hi"].iloc[-1] == pytest.approx((middle + half) / (1 + z * z / n), abs=1e-4)
+    assert 0.5 < summary["lo"].iloc[0] < 1 and summary["hi"].iloc[0] == pytest.approx(1)
 
 
 def test_say_gives_tokens_of_three_models(small: dict[str, Any]) -> None:

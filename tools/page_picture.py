@@ -18,7 +18,7 @@ PICTURE = Path("notebooks/pictures/page.png")
 SHOWN = "#trace=1&step=4&source=-3"  # a step that restates a sentence of the prompt
 DOMAINS = ("arithmetic", "lookup", "code")
 PER_DOMAIN = 2
-SIZE = {"width": 1400, "height": 836}
+SIZE = {"width": 1400, "height": 842}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 

@@ -148,6 +148,54 @@ def recommend(frame: pd.DataFrame, target: float = 0.9) -> str:
     return said if good else f"{said}, under {target:g}: use more probes"
 
 
+def rank_table(
+    scores: Mapping[str, HeadScores],
+    *,
+    top: float | int = TOP_SHARE,
+    n_boot: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Where each detector ranks each head, and how sure of that its probes are.
+
+    Args:
+        scores: by detector, with a score per probe.
+        top: share or number of heads that count as top.
+        n_boot: bootstrap samples of the probes.
+        seed: of the bootstrap.
+
+    Returns:
+        One row a detector and head, best first: detector, layer, head, name, score, rank (1 is
+        best), lo, hi (95 % of the bootstrap samples), in_top (share of the samples in which the
+        head is a top one), n_probes. Heads without a score are left out; with one probe lo, hi
+        and in_top are NaN.
+    """
+    rows = []
+    for detector, one in scores.items():
+        flat = one.samples.reshape(len(one.samples), -1).astype(np.float64)
+        n, count = len(flat), count_heads(top, one.scores.size)
+        weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_boot) / n
+        # NaN (a head that was not asked about) ranks last, as in `HeadScores.ranked`.
+        drawn = _places(np.nan_to_num(weights @ flat, nan=-np.inf)) + 1
+        lo, hi = np.quantile(drawn, [0.025, 0.975], axis=0)
+        often = (drawn <= count).mean(axis=0)
+        for rank, head in enumerate(one.ranked(), start=1):
+            at = head.layer * one.n_heads + head.head
+            if np.isfinite(one.scores[head]):
+                sure = (lo[at], hi[at], often[at]) if n > 1 else (np.nan,) * 3
+                place = (detector, head.layer, head.head, str(head), float(one.scores[head]))
+                rows.append((*place, rank, *sure, n))
+    columns = ["detector", "layer", "head", "name", "score", "rank", "lo", "hi", "in_top"]
+    return pd.DataFrame(rows, columns=[*columns, "n_probes"])
+
+
+def _places(values: NDArray[np.float64]) -> NDArray[np.int_]:
+    """Place of each value in its row, 0 for the largest; ties in their order."""
+    order = np.argsort(-values, axis=1, kind="stable")
+    places = np.empty_like(order)
+    np.put_along_axis(places, order, np.arange(values.shape[1])[None], axis=1)
+    return places
+
+
 def agreement(
     scores: Mapping[str, HeadScores], *, top: float | int = TOP_SHARE, floor: float = FLOOR
 ) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What a score goes along with: length, loss, entropy, overlap with the prompt."""
+"""What a score correlates with: length, loss, entropy, overlap with the prompt."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def confound_table(
 
 
 def _inside(x: np.ndarray, y: np.ndarray, names: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both sides as their rank in their domain, from 0 to 1: what is left without the domains."""
+    """Both sides as ranks within their domain, scaled to [0, 1]: domain differences are removed."""
     left, right = np.full(len(x), np.nan), np.full(len(y), np.nan)
     for name in set(names):
         where = (names == name) & np.isfinite(x) & np.isfinite(y)

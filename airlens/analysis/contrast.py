@@ -1,4 +1,4 @@
-"""What a selection takes, beside what other selectors take: words, lengths, clusters, samples."""
+"""How a selection differs from those of other selectors: words, lengths, clusters, samples."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def correlations(
     within: str | None = "domain",
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Spearman's ρ of a selector with what it might be in disguise, and 95 % bootstrap intervals.
+    """Spearman's ρ of a selector with simple columns such as length, and 95 % bootstrap intervals.
 
     Args:
         samples: one row a sample.

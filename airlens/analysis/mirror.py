@@ -1,6 +1,6 @@
-"""What a model can no longer do without its retrieval heads, beside random ones masked alike.
+"""What a model cannot do without its retrieval heads, compared with random heads ablated alike.
 
-The mirror table, needle grids and the model's own words: base, top heads ablated, random ablated.
+The mirror table and the model's own words: base, top heads ablated, random ablated.
 """
 
 from __future__ import annotations
@@ -12,64 +12,16 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from airlens.ablation import MeanZ, Mode, ablated, mean_z
-from airlens.detectors.greedy_decoding import greedy
-from airlens.heads import HeadSet, random_heads
+from airlens.heads import HeadSet
 from airlens.probes import ProbeSet
 from airlens.retrieval import copy_accuracy
 from airlens.trace import Trace
 
 from .ablation_curves import DRAWS, trace_nll
+from .needles import conditions, needle_recall
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
-
-
-def needle_recall(model: TransformerBridge, probes: ProbeSet) -> pd.DataFrame:
-    """Greedy answers to needle probes: id, length, depth, expected, said, recall (ROUGE-1)."""
-    rows = []
-    for probe in probes:
-        answer = greedy(model, probe)
-        place = {key: probe.meta.get(key) for key in ("length", "depth")}
-        said = {"expected": probe.meta.get("answer"), "said": answer.text, "recall": answer.recall}
-        rows.append({"id": probe.id, **place, **said})
-    return pd.DataFrame(rows)
-
-
-def needle_grid(
-    model: TransformerBridge,
-    heads: HeadSet,
-    probes: ProbeSet,
-    *,
-    mode: Mode = "uniform",
-    draws: int = 1,
-    seed: int = 0,
-    progress: bool = True,
-) -> pd.DataFrame:
-    """:func:`needle_recall` of the model as it is, without ``heads``, and without random ones.
-
-    Returns:
-        The columns of :func:`needle_recall`, after condition (base, top, random) and draw.
-    """
-    frames = []
-    sets = conditions(model, heads, draws, seed)
-    means = mean_z(model) if mode == "mean" else None
-    for condition, draw, ablate in tqdm(sets, desc="needles", disable=not progress):
-        with ablated(model, ablate, mode, means=means):
-            found = needle_recall(model, probes)
-        found.insert(0, "condition", condition)
-        found.insert(1, "draw", draw)
-        frames.append(found)
-    return pd.concat(frames, ignore_index=True)
-
-
-def conditions(
-    model: TransformerBridge, heads: HeadSet, draws: int, seed: int
-) -> list[tuple[str, int, HeadSet]]:
-    """(condition, draw, heads to ablate): base, top, and disjoint random draws from any layer."""
-    shape = (int(model.cfg.n_layers), int(model.cfg.n_heads))
-    drawn = random_heads(shape, heads, draws=draws, seed=seed, same_layers=False)
-    plain = [("base", 0, HeadSet(())), ("top", 0, heads)]
-    return plain + [("random", i, control) for i, control in enumerate(drawn)]
 
 
 def mirror_table(
@@ -147,7 +99,7 @@ def say(
     max_tokens: int = 60,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """What the model says by itself: base, without ``heads``, and without random ones.
+    """Greedy continuations: base model, ``heads`` ablated, and random heads ablated.
 
     Greedy decoding of the prompt as it is (put a chat template round it before).
 

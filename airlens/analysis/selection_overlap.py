@@ -23,7 +23,7 @@ def choices(
     within: str | None = "domain",
     seed: int = 0,
 ) -> list[Selection]:
-    """The choice of a selector, for comparisons: one, of ``random`` one for each of some seeds."""
+    """The selections of a selector, for comparisons: one, or for ``random`` one per seed."""
     seeds = range(seed, seed + RANDOM_SEEDS) if by == "random" else [seed]
     return [select(samples, by, top, within=within, seed=each) for each in seeds]
 

@@ -11,7 +11,9 @@ import typer
 def app(
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="smollm2-135m, a hub id, a folder or a .gguf file."),
+        typer.Option(
+            "--model", "-m", help="smollm2-135m, gemma3-270m, a hub id, a folder or a .gguf file."
+        ),
     ] = None,
     traces: Annotated[
         Path | None, typer.Option(exists=True, help="Your traces; default: the bundled ones.")

@@ -1,4 +1,4 @@
-"""``airlens export``: a selection as what trainers read."""
+"""``airlens export``: write a selection in the formats that trainers read."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ Model = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="smollm2-135m, a hub id, a local folder or a .gguf file.",
+        help="smollm2-135m, gemma3-270m, a hub id, a local folder or a .gguf file.",
         rich_help_panel="Model",
     ),
 ]

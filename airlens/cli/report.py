@@ -1,4 +1,4 @@
-"""``airlens report``: see what a scored folder holds and what a selection of it keeps."""
+"""``airlens report``: one HTML page about a scored folder and a selection from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``airlens score``: score a corpus into a folder, where it can be stopped and gone on with."""
+"""``airlens score``: score a corpus into a folder; a stopped run can be continued."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def score(
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Score a corpus: parts under OUT/parts, one row a sample. Run it again to go on."""
+    """Score a corpus: parts under OUT/parts, one row a sample. Run it again to continue."""
     from airlens.corpus import Corpus
     from airlens.corpus.score_part import Settings
     from airlens.errors import ConfigError

@@ -1,4 +1,4 @@
-"""``airlens status``: where a scoring run stands, also while it goes."""
+"""``airlens status``: progress of a scoring run, also while it is running."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def status(
     folder: ScoredFolder,
     json: AsJson = False,
 ) -> None:
-    """Say how far a run is: rows, speed, time left, rejects. Reading it disturbs nothing."""
+    """Show the progress of a run: rows, speed, time left, rejects. Safe while it is running."""
     from airlens.corpus.run_record import run_status
 
     found = run_status(folder)

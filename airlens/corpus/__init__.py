@@ -118,7 +118,7 @@ def _unusable(row: Row, scope: str) -> Reject | None:
 
 
 def _repeated(row: Row, seen: IdSet, texts: IdSet) -> Reject | None:
-    """What is wrong with a row whose id is in ``seen``; ``texts`` has ids with their texts."""
+    """Why a row whose id was seen before is rejected; ``texts`` maps ids to their texts."""
     trace = row.trace
     text = content_hash(trace.prompt, trace.response)
     known = not texts.add(f"{trace.id} {text}")
@@ -133,7 +133,7 @@ def _repeated(row: Row, seen: IdSet, texts: IdSet) -> Reject | None:
 
 @dataclass
 class Chunk:
-    """A stretch of the corpus: what is to be scored, what cannot be, and how much was read.
+    """Consecutive rows of the corpus: rows to score, rejected rows, and how many were read.
 
     Attributes:
         rows: to be scored.

@@ -46,7 +46,7 @@ def embeddings(
     kept: list[torch.Tensor] = []
 
     class Enough(Exception):
-        """Raised by the hook: what comes after it is not needed."""
+        """Raised by the hook to end the forward pass early."""
 
     def keep(value: torch.Tensor, hook: object) -> None:
         kept.append(value.float().mean(dim=(0, 1)).cpu())

@@ -1,4 +1,4 @@
-"""Write selected samples for other tools, with everything that says how they were chosen."""
+"""Write selected samples for other tools, with a manifest of how they were chosen."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ def write_lines(lines: Iterable[Mapping[str, Any]], path: str | Path) -> Path:
 
 
 def kind_of(out: str | Path) -> str:
-    """The format that a name asks for; a name without one is a folder for `datasets`."""
+    """The format of a file name; a name without a suffix is a folder for `datasets`."""
     return {".jsonl": "jsonl", ".parquet": "parquet"}.get(Path(out).suffix, "datasets")
 
 
 def manifest_path(path: str | Path) -> Path:
-    """Where the manifest of a selection lies."""
+    """Path of the manifest of a selection."""
     return Path(f"{path}.manifest.json")
 
 
@@ -82,7 +82,7 @@ def records(run: RunFolder, selection: Selection) -> Iterator[dict[str, Any]]:
 def with_texts(
     selection: Selection, texts: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[dict[str, Any]]:
-    """One object a chosen sample, best first, with what is known of its text by id."""
+    """One object per chosen sample, best first, joined with its text by id."""
     for row in selection.chosen.to_dict("records"):
         scores = {str(k): plain(v) for k, v in row.items() if k not in _NO_SCORE}
         text = texts.get(str(row["id"]), {})
@@ -117,7 +117,7 @@ def _text_record(row: dict[Any, Any]) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it; what is no number is null."""
+    """A value as JSON can express it; NaN and infinity become null."""
     if hasattr(value, "item"):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):

@@ -138,7 +138,7 @@ def _start(ray: Any, options: dict[str, Any], attempts: int = 3) -> None:
 
 
 def _without_model(scorer: PartScorer) -> dict[str, Any]:
-    """What makes the same scorer again where a model is."""
+    """The arguments that rebuild the scorer on a worker, without the model."""
     return {
         "heads": scorer.heads,
         "settings": scorer.settings,

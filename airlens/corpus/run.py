@@ -1,4 +1,4 @@
-"""Score a corpus of any size into a folder: stop it, break it, run it again, and nothing is lost.
+"""Score a corpus of any size into a folder; an interrupted run continues where it stopped.
 
 Rows are scored part by part. A part is written in one step and never changed; a rerun reads which
 (row id, run fingerprint) are there and scores only the rest. Memory does not grow with the corpus.
@@ -203,7 +203,7 @@ class _Run:
     progress: bool
 
     def go(self, engine: Engine) -> RunResult:
-        """Score what is left; whatever happens, ``run.json`` says it."""
+        """Score the remaining rows; success or failure is recorded in ``run.json``."""
         record = self.record
         record.damaged = self.folder.clean(self.scorer.keep)
         record.expected = estimate_rows(self.corpus)

@@ -51,7 +51,7 @@ class RunFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder; the system lets go of it when the process ends, however it ends.
+        """Lock the folder; the system releases the lock when the process ends, even if killed.
 
         Raises:
             RunError: another run holds it.
@@ -108,7 +108,7 @@ class RunFolder:
                     _write(self.path / side / name, tables[side])
 
     def clean(self, sides: Sequence[str] = ()) -> list[str]:
-        """Remove what a killed run left half-made, and parts that are damaged; names of those.
+        """Remove unfinished files of a killed run, and damaged parts; return the latter.
 
         Args:
             sides: the tables that every part must have beside it.
@@ -129,7 +129,7 @@ class RunFolder:
         return damaged
 
     def read(self, table: str = PARTS, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """All rows of one table, parts in order, columns as far as the table has them.
+        """All rows of one table, parts in order; columns that it lacks are left out.
 
         Raises:
             DataError: no part was written, or one is damaged.
@@ -147,7 +147,7 @@ class RunFolder:
         return any((self.path / table / path.name).exists() for path in self.part_paths())
 
     def iter_table(self, table: str) -> Iterator[pd.DataFrame]:
-        """One table part by part, for those too large to hold."""
+        """One table part by part, for tables larger than memory."""
         for path in self.part_paths():
             if (self.path / table / path.name).exists():
                 yield read_table(self.path / table / path.name).to_pandas()
@@ -234,7 +234,7 @@ class RejectLog:
 
 @contextmanager
 def writing(what: str) -> Iterator[None]:
-    """Say of a write that fails what it was and how to go on.
+    """Turn a failed write into an error that says what failed and how to continue.
 
     Raises:
         RunError: in the place of an `OSError`.

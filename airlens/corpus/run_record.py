@@ -1,4 +1,4 @@
-"""Where a run stands: its counts, and ``run.json``, which `airlens status` reads while it goes."""
+"""Progress of a run: its counts, and ``run.json``, which `airlens status` reads meanwhile."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DETAIL = re.compile(r'[:("]')  # where a reason begins to speak of this one row
 
 @dataclass
 class Counts:
-    """Where a run stands; ``rows`` is what was read, ``done`` what is in the parts by now."""
+    """Progress counts; ``rows`` were read, ``done`` of them are in the parts."""
 
     rows: int = 0
     done: int = 0
@@ -40,7 +40,7 @@ class Counts:
         return self.rejects / max(1, self.rows)
 
     def add_reason(self, reason: str, place: str) -> None:
-        """Count a bad row by what its reason says before the details; the first is an example."""
+        """Count a rejected row by the general part of its reason; keep one example of each."""
         self.rejects += 1
         kind = _DETAIL.split(reason.replace("'", '"'), maxsplit=1)[0].strip()[:60]
         self.reasons[kind] += 1
@@ -55,7 +55,7 @@ class Counts:
 
 @dataclass
 class RunRecord:
-    """What ``run.json`` says.
+    """The content of ``run.json``.
 
     Attributes:
         folder: where it lies.

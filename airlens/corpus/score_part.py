@@ -1,4 +1,4 @@
-"""Score one part of a corpus: what every engine runs, so that all give the same numbers."""
+"""Score one part of a corpus: the same code for a local run and for Ray, hence equal numbers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FIRST_BUDGET = 16_384
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the numbers of a run; see `airlens.step_influence.influence` for each.
+    """Settings that affect the scores of a run; see `airlens.step_influence.influence` for each.
 
     Args:
         ifd: score each response without its prompt too, for IFD = L(y given x) / L(y)

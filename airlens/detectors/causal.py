@@ -1,4 +1,4 @@
-"""Which heads an answer needs: ablate each alone, and see how far the answer's NLL rises.
+"""Causal score: the rise of the answer's NLL when each head alone is ablated.
 
 The one detector that does not look at attention at all. It costs one forward pass for each probe
 and head, so it can be asked about some heads only.

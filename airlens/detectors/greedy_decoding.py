@@ -24,7 +24,7 @@ SLACK = 16
 
 @dataclass(frozen=True)
 class Answered:
-    """What the model said to a probe.
+    """The model's greedy answer to a probe.
 
     Attributes:
         tokens: generated ids, cut before the first line break.

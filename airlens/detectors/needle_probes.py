@@ -187,7 +187,7 @@ def _named(probe: Probe, name: str) -> Probe:
 
 
 class _Frame(NamedTuple):
-    """What stands round the text, as the template has it."""
+    """The tokens of the chat template before and after the text."""
 
     tokenizer: PreTrainedTokenizerBase
     header: list[int]

@@ -47,7 +47,7 @@ def choose_engine(
     ablation: Ablation | None = None,
     mode: Mode | Sequence[Mode] | None = None,
 ) -> Literal["hooks", "fast"]:
-    """The engine that will run: what was asked for, or with ``auto`` the fast one where it can.
+    """The engine that will run: the one asked for, or with ``auto`` the fast one where it can.
 
     Args:
         model: the bridge.
@@ -105,7 +105,7 @@ def _foreign(handle: Any) -> bool:
 
 
 def _disagreement(model: TransformerBridge) -> str:
-    """What is wrong with the fast engine on two short texts; empty if nothing is."""
+    """How the fast engine differs from the hooks on two short texts; empty if it does not."""
     rng = np.random.default_rng(0)
     size = max(4, min(16, int(model.cfg.n_ctx) - 1))
     texts = rng.integers(0, int(model.cfg.d_vocab), (2, size)).tolist()

@@ -1,4 +1,4 @@
-"""NLL of base and ablated model in one forked pass: what :mod:`airlens.token_losses` does, faster.
+"""NLL of base and ablated model in one forked pass; results as :mod:`airlens.token_losses`.
 
 A row holds several sequences without padding. It runs once up to the first ablated layer; from
 there each head set has a batch row of its own, which begins where that set's first head lies. Only
@@ -50,7 +50,7 @@ def score_fast(
     precision: Precision = "full",
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> list[WindowLoss]:
-    """What :func:`airlens.token_losses.token_losses` gives, by the fast engine.
+    """Same as :func:`airlens.token_losses.token_losses`, by the fast engine.
 
     ``max_tokens_per_batch`` bounds tokens times (1 + head sets); when memory runs out it is halved
     and the rest goes on.

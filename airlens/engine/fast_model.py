@@ -88,7 +88,7 @@ class FastModel:
     def residuals(
         self, pack: Pack, plan: Plan, layers: Sequence[int] | None = None
     ) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """What goes into the given layers (default: all), [1, N, d], and the last hidden state.
+        """Residual stream before the layers (default: all), [1, N, d], and the last hidden state.
 
         Layers that were not asked for have an empty tensor in the list.
         """
@@ -218,7 +218,7 @@ def named_tensors(source: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def stamp(source: torch.nn.Module) -> tuple[tuple[int, int], ...]:
-    """Where the weights lie and how often each was written: changes with them."""
+    """Address and version of each weight tensor: changes when a weight does."""
     return tuple((p.data_ptr(), p._version) for p in source.parameters())
 
 

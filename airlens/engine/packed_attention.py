@@ -33,7 +33,7 @@ class Unsupported(ModelError):
 
 @dataclass(frozen=True)
 class Call:
-    """What the attention of one layer was called with, after RoPE and QK-norm.
+    """Inputs of the attention of one layer, after RoPE and QK-norm.
 
     Attributes:
         layer: its index.
@@ -58,7 +58,7 @@ class Call:
 
 @dataclass
 class Plan:
-    """What one forward pass does.
+    """The ablations and callbacks of one forward pass.
 
     Attributes:
         segments: the sequences of the row.
@@ -296,7 +296,7 @@ def _eager(
     softcap: float | None,
     sinks: torch.Tensor | None,
 ) -> torch.Tensor:
-    """What SDPA has no argument for: soft-capped scores, and sinks that take up attention."""
+    """Attention that SDPA cannot express: soft-capped scores, and learned sinks."""
     scores = (q @ k.transpose(-1, -2)) * scaling
     if softcap is not None:
         scores = torch.tanh(scores / softcap) * softcap

@@ -1,4 +1,4 @@
-"""Several sequences in one row without padding, what they begin with in common only once.
+"""Several sequences in one row without padding; a common beginning is stored once.
 
 Sequences are sorted, so that those with the same beginning are neighbours: the second one's rows
 start where it departs from the first. Under a causal mask the shared rows are the same for both.

@@ -1,4 +1,4 @@
-"""Write on from a prompt with and without some heads, and see where the texts part."""
+"""Continue a prompt with and without some heads, and see where the two texts differ."""
 
 from __future__ import annotations
 

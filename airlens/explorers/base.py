@@ -1,4 +1,4 @@
-"""What the explorers share besides their jobs: figures in an output area, headings, columns."""
+"""Layout that the explorers share: figures in an output area, headings, columns."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def figure_output(name: str) -> Any:
 
 
 def put_figure(output: Any, fig: Any) -> None:
-    """Show a figure in an output area, instead of what was there; its headline as text above it.
+    """Show a figure in an output area, replacing its content; the headline as text above it.
 
     Sets the outputs themselves: printing into an area from outside a cell depends on which cell
     the kernel thinks is running. As text the headline wraps where the page is narrow.

@@ -1,4 +1,4 @@
-"""What a model writes, and what it holds likely next, with and without some heads."""
+"""Greedy continuations and next-token probabilities, with and without some heads."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def compare(
     max_new_tokens: int = 32,
     base: Sequence[int] | None = None,
 ) -> Comparison:
-    """Continue ``tokens`` with and without ``heads``; ``base`` is what is known without."""
+    """Continue ``tokens`` with and without ``heads``; ``base``: the one without, if known."""
     first = tuple(base) if base is not None else continuation(model, tokens, max_new_tokens)
     with ablated(model, heads, mode):
         second = continuation(model, tokens, max_new_tokens)
@@ -130,7 +130,7 @@ def next_tokens(
     *,
     k: int = 8,
 ) -> pd.DataFrame:
-    """What the model holds likely at each position of ``written``, with and without the heads.
+    """The most likely tokens at each position of ``written``, with and without the heads.
 
     Both see the same text, ``tokens`` and what was written before the position.
 

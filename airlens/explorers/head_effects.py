@@ -1,4 +1,4 @@
-"""What ablating sets of heads does to copying on a few probes; each set is measured once."""
+"""Effect of ablating sets of heads on copying, on a few probes; each set is measured once."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class HeadEffects:
     def plan(
         self, heads: HeadSet, mode: Mode, scores: HeadScores
     ) -> tuple[Callable[[], Measured], int]:
-        """What is left to measure of ``heads`` and of as many random ones, and how much that is.
+        """Measurements still to be made for ``heads`` and as many random ones, and their number.
 
         The work changes nothing here, so that it may be done in another thread and dropped;
         :meth:`keep` takes its result.
@@ -63,7 +63,7 @@ class HeadEffects:
         return work, (len(todo) + (0 if known else 2)) * len(self.probes)
 
     def keep(self, measured: Measured) -> None:
-        """Take what the planned work found."""
+        """Store the results of the planned work."""
         total = int(self.model.cfg.n_layers) * int(self.model.cfg.n_heads)
         self.rows += [row | {"share": row["k"] / total} for row in measured[0]]
         self.comparison = measured[1]

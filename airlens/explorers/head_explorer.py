@@ -1,4 +1,4 @@
-"""Look into heads: the map of their scores, what each attends to, what switching some off does."""
+"""Explore heads: a map of scores, the attention of each, the effect of ablating some."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ WIDE = {"width": "min(97%, 900px)"}
 
 
 class HeadExplorer(w.VBox):  # type: ignore[misc]
-    """Click a head to see what it attends to and copies; choose a set to see what is lost without.
+    """Click a head to see what it attends to and copies; choose a set to see it ablated.
 
     Args:
         model: the bridge.

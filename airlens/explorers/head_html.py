@@ -1,4 +1,4 @@
-"""Small pieces of HTML for heads: what one copies, its score per probe, what is lost without it."""
+"""Small pieces of HTML for a head: copied tokens, scores per probe, effect of its ablation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work beside the notebook: progress, cancelling, and errors where they are seen.
+"""Background work of a widget: progress, cancelling, and visible errors.
 
 A callback of a widget only starts a job. The job runs in a thread, so that the kernel goes on
 answering; it ends early when it is cancelled, which is seen at every operation of torch.
@@ -33,7 +33,7 @@ class Cancelled(Exception):
 
 
 class Job:
-    """One piece of work: what it does, how far it is, what came of it.
+    """One piece of work: its function, its progress and its result.
 
     ``total`` is how many operations of torch the same work took before, None at the first time.
     """
@@ -167,7 +167,7 @@ class Worker(w.VBox):  # type: ignore[misc]
         self._task = loop.create_task(self._drive(job))
 
     def stop(self) -> None:
-        """Ask the running job to end; what it would have shown is dropped."""
+        """Ask the running job to end; its result is dropped."""
         if self.job is not None and not self.job.settled:
             self.job.stop.set()
 
@@ -208,7 +208,7 @@ class Worker(w.VBox):  # type: ignore[misc]
         self._settle(job)
 
     def _settle(self, job: Job) -> None:
-        """Show what came of a job, once."""
+        """Show the result of a job, once."""
         if job.settled:
             return
         job.settled = True
@@ -233,7 +233,7 @@ class Worker(w.VBox):  # type: ignore[misc]
         self.note.value = f'<span style="opacity:.75">{html.escape(text)}</span>' if text else ""
 
     def fail(self, error: BaseException) -> None:
-        """Show what went wrong."""
+        """Show an error."""
         known = isinstance(error, AirlensError)
         text = str(error) if known else f"{type(error).__name__}: {error}"
         self.note.value = (
@@ -243,7 +243,7 @@ class Worker(w.VBox):  # type: ignore[misc]
 
 
 def _wait_before_cells(worker: Worker) -> None:
-    """Have each cell of a notebook wait until the worker has nothing on the model any more."""
+    """Make each notebook cell wait until the worker no longer uses the model."""
     try:
         from IPython.core.getipython import get_ipython
     except ImportError:

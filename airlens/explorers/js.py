@@ -36,7 +36,7 @@ def _synced(trait: Any) -> Any:
 
 
 class _Own(anywidget.AnyWidget):  # type: ignore[misc]
-    """A widget whose script reports what was picked, as a list that ends in a running number."""
+    """A widget whose script reports clicks as a list that ends in a running number."""
 
     _css = stylesheet()
     picked = _synced(t.List([]))
@@ -44,7 +44,7 @@ class _Own(anywidget.AnyWidget):  # type: ignore[misc]
     colours = _synced(t.List(PALETTE))
 
     def on_pick(self, call: Callable[..., None]) -> None:
-        """Call ``call(index, …)`` for everything that is picked."""
+        """Call ``call(index, …)`` for every click."""
 
         def report(change: Any) -> None:
             if change["new"]:
@@ -94,7 +94,7 @@ class GridMap(_Own):
     def fill(
         self, values: Any, rows: Sequence[str], cols: Sequence[str], notes: Sequence[str]
     ) -> None:
-        """Show ``values`` [rows, cols]; a note is what is said of a cell under the map."""
+        """Show ``values`` [rows, cols]; the note of a cell is the text shown under the map."""
         self.draw(grid_traits(values, rows, cols, notes))
 
 
@@ -182,7 +182,7 @@ class SourceArcs(_Own):
 
 
 class TokenLine(_Own):
-    """A short text token by token, what differs from token ``split`` on marked.
+    """A short text token by token; tokens from ``split`` on are marked as different.
 
     Where ``pickable``, a click or the arrow keys pick a token: ``picked`` is ``[index, n]``.
     """

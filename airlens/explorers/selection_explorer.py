@@ -1,4 +1,4 @@
-"""Look into a selection: which samples a threshold keeps, what they are, and their traces."""
+"""Explore a selection: the samples that a threshold keeps, and their traces."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ def export_selection(
     messages: bool = False,
     source: Mapping[str, Any] | None = None,
 ) -> list[Path]:
-    """Write what was chosen as ``airlens select`` and ``airlens export`` do, manifest beside.
+    """Write the chosen samples as ``airlens select`` and ``airlens export`` do, with a manifest.
 
     Args:
         selection: the selection.

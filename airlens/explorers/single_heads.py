@@ -1,4 +1,4 @@
-"""What each head alone does to the tokens and steps of one trace, exactly."""
+"""Exact effect of ablating each head alone on the tokens and steps of one trace."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class StepSources:
 
     def layout(self) -> list[Any]:
         """The row of choices, and the text with its arcs; the map stands elsewhere."""
-        self.arcs.layout = {"width": "clamp(84px, 15%, 180px)", "flex": "0 0 auto"}
+        self.arcs.layout = {"width": "clamp(100px, 15%, 180px)", "flex": "0 0 auto"}
         self.text.layout = {"flex": "1 1 0", "min_width": "0"}
         beside = {"display": "flex", "align_items": "flex-start"}
         choices = (self.measure, self.threshold, self.strongest, self.show, self.knock)
@@ -100,7 +100,7 @@ class StepSources:
 
     @property
     def result(self) -> Sources | None:
-        """What was measured of the shown trace and heads."""
+        """The sources measured for the shown trace and heads."""
         return self._found.get(self._asked[0]) if self._asked else None
 
     def prompt_of(self, trace: Trace, template: Template) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -118,7 +118,7 @@ class StepSources:
             self._start(AT_ONCE)
 
     def ask_again(self) -> None:
-        """Measure what was asked for and cancelled."""
+        """Measure again what was cancelled."""
         job = self.worker.job
         if self.result is None and self._asked and (job is None or job.settled):
             self._start(AT_ONCE)

@@ -36,7 +36,7 @@ KEPT = 8  # scored traces kept in memory
 
 
 class TraceExplorer(w.VBox):  # type: ignore[misc]
-    """Read a trace coloured by what the heads carry; click a step for its heads and its sources.
+    """A trace coloured by the influence of the heads; click a step for its heads and its sources.
 
     Args:
         model: the bridge.

@@ -1,4 +1,4 @@
-"""What the small widgets show, as plain values: from tables to the traits of ``static/*.js``.
+"""Contents of the small widgets as plain values: from tables to the traits of ``static/*.js``.
 
 The same values fill the widgets in a notebook (:mod:`airlens.explorers.js`) and the page that is
 shared (:mod:`airlens.webpage`). Nothing here knows a widget.
@@ -42,7 +42,7 @@ def plain(values: Any) -> list[float | None]:
 def grid_traits(
     values: Any, rows: Sequence[str], cols: Sequence[str], notes: Sequence[str]
 ) -> Traits:
-    """Cells ``values`` [rows, cols]; a note is what is said of a cell under the map."""
+    """Cells ``values`` [rows, cols]; the note of a cell is the text shown under the map."""
     grid = np.asarray(values, dtype=np.float64)
     return {
         "bound": limit(grid.ravel(), 0.995),
@@ -72,7 +72,7 @@ def head_traits(scores: HeadScores) -> Traits:
 
 
 def step_head_traits(rows: pd.DataFrame, step: int | None = None) -> Traits:
-    """The map of heads and steps: what each head alone, ablated, changes.
+    """The map of heads and steps: the effect of ablating each head alone.
 
     Args:
         rows: one row a head and step: name, step, delta (nats a token).
@@ -149,7 +149,7 @@ def token_traits(name: str, texts: Sequence[str], split: int | None) -> Traits:
 
 
 def step_sides(steps: pd.DataFrame, value: str = "ais") -> list[dict[str, Any]]:
-    """What stands in the margin of each step: its number, label, value and control as bars."""
+    """The margin of each step: its number, label, value and control as bars."""
     rows = row_dicts(steps)
     names = (value, f"{value}_control")
     sizes = [abs(float(r[n])) for r in rows for n in names if known(r.get(n))]

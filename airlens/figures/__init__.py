@@ -14,7 +14,13 @@ from typing import Any
 from airlens.registry import Registry
 
 from .ablation import ablation_curve
-from .agreement import agreement_figure, detector_curves, mirror_figure, stability_figure
+from .agreement import (
+    agreement_figure,
+    detector_curves,
+    mirror_figure,
+    stability_figure,
+)
+from .agreement import rank_figure as rank_figure
 from .arcs import source_arcs
 from .attention import answer_attention_map
 from .corpus import (
@@ -27,13 +33,18 @@ from .corpus import (
 from .emergence import emergence_figure, emergence_map
 from .heads import head_map, score_ranking
 from .html import trace_html
+
+# Not in the gallery, and so not in `__all__`, before there are results to draw them from.
+from .models import models_bars as models_bars
+from .models import models_forest as models_forest
+from .models import models_side_by_side as models_side_by_side
 from .needle import generations_figure, needle_grid_figure
 from .selection import ais_by_domain, domain_counts, selection_scatter, selector_overlap
 from .source_truth import source_truth
 from .sources import step_sources
 from .speed import speed_bars, speed_frame
 from .steps import ais_by_label, head_step_heatmap, step_heatmap
-from .study import step_weight_bars, study_forest
+from .study import arm_differences, composition_map, step_weight_bars, study_forest
 from .tokens import next_token_bars
 from .trace import step_bars, token_strip
 from .validity import (
@@ -49,8 +60,10 @@ __all__ = [
     "ais_by_domain",
     "ais_by_label",
     "answer_attention_map",
+    "arm_differences",
     "auroc_forest",
     "cluster_bars",
+    "composition_map",
     "correlation_forest",
     "correlation_strip",
     "detector_curves",

@@ -1,4 +1,4 @@
-"""What is left of copying as heads are ablated: the critical ones against as many random ones."""
+"""Copy accuracy as heads are ablated: critical heads against as many random ones."""
 
 from __future__ import annotations
 

@@ -6,10 +6,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from plotly.subplots import make_subplots
 
-from .style import COLOURS, DOMAIN_CYCLE, SEQUENTIAL, figure, floats, need, no_data
+from .style import (
+    COLOURS,
+    DARK_INK,
+    DOMAIN_CYCLE,
+    TEXT_SEQUENTIAL,
+    error_bars,
+    figure,
+    floats,
+    need,
+    no_data,
+)
 from .text import number, plotly_text
 
+PER_ROW = 4
+"""Panels of detectors side by side."""
 _INTERVAL = "rgba(128,134,142,0.6)"
 
 
@@ -88,7 +101,8 @@ def agreement_figure(
         y=labels,
         text=[[number(v) if np.isfinite(v) else "" for v in row] for row in grid],
         texttemplate="%{text}",
-        colorscale=SEQUENTIAL,
+        textfont={"color": DARK_INK},
+        colorscale=TEXT_SEQUENTIAL,
         zmin=0,
         zmax=1,
         hovertemplate="%{y} and %{x}: %{z:.3f}<extra></extra>",
@@ -120,7 +134,7 @@ def detector_curves(
     last = top[top["k"] == top["k"].max()].groupby("detector")["value"].mean()
     worst = str(last.idxmin() if y == "copy_accuracy" else last.idxmax())
     head = f"The top {int(top['k'].max())} of {worst} hurt most: {number(float(last[worst]))}"
-    aid = "Ablating each detector’s top heads; grey: random heads, mean of draws"
+    aid = "Ablating each detector’s top heads; grey: random heads, mean, lowest and highest draw"
     fig = figure(title or head, aid, height=400, legend=True)
     for i, (name, part) in enumerate(top.groupby("detector", sort=False)):
         mean = part.groupby("k")["value"].mean()
@@ -132,11 +146,22 @@ def detector_curves(
             line={"color": DOMAIN_CYCLE[i % len(DOMAIN_CYCLE)], "width": 2},
             hovertemplate=f"{plotly_text(name)}, %{{x}} heads: %{{y:.3f}}<extra></extra>",
         )
-    control = rows[rows["heads"] == "random"].groupby("k")["value"].mean()
-    if len(control):
+    draws = rows[rows["heads"] == "random"].groupby("k")["value"].agg(["mean", "min", "max"])
+    if len(draws):
+        places = draws.index.tolist()
         fig.add_scatter(
-            x=control.index.tolist(),
-            y=control.tolist(),
+            x=[*places, *places[::-1]],
+            y=[*draws["min"].tolist(), *draws["max"].tolist()[::-1]],
+            mode="lines",
+            fill="toself",
+            fillcolor="rgba(141,148,156,0.2)",
+            line={"width": 0},
+            showlegend=False,
+            hoverinfo="skip",
+        )
+        fig.add_scatter(
+            x=places,
+            y=draws["mean"].tolist(),
             mode="lines",
             name="random",
             line={"color": COLOURS["control"], "width": 2, "dash": "dash"},
@@ -145,6 +170,59 @@ def detector_curves(
     axis = {"copy_accuracy": "copy accuracy (share of answer tokens)"}
     fig.update_yaxes(title_text=axis.get(y, f"{y} (nats per token)"))
     return fig
+
+
+def rank_figure(table: pd.DataFrame, *, best: int = 10, title: str | None = None) -> Any:
+    """Return each detector's best heads with the interval of their rank, one panel a detector.
+
+    Args:
+        table: From `airlens.analysis.agreement.rank_table`.
+        best: How many heads of each detector.
+        title: Replaces the headline.
+    """
+    need(table, ("detector", "name", "rank", "lo", "hi", "in_top"), "rank_figure")
+    if table.empty:
+        return no_data(title or "Ranks of heads", "no detector has scored a head")
+    names = list(dict.fromkeys(table["detector"].astype(str)))
+    shown = table[table["rank"] <= best]
+    sure = shown[floats(shown, "in_top") >= 0.95].groupby("detector", sort=False).size()
+    head = "Heads in the top in 95 % of the resamples: " + ", ".join(
+        f"{int(sure.get(name, 0))} of {best} by {name}" for name in names
+    )
+    aid = "Rank by detector; dots: all probes, lines: 95 % over resampled probes"
+    rows = -(-len(names) // PER_ROW)
+    layout = figure(title or head, aid, height=60 + rows * (70 + 19 * best)).layout
+    grid = make_subplots(
+        rows=rows,
+        cols=min(PER_ROW, len(names)),
+        subplot_titles=[plotly_text(name) for name in names],
+        horizontal_spacing=0.09,
+        vertical_spacing=0.28 / rows,
+    )
+    grid.update_layout(layout.to_plotly_json())
+    grid.update_layout(margin_t=layout.margin.t + 24, height=layout.height + 24, showlegend=False)
+    grid.update_annotations(font_size=12.5)
+    for i, name in enumerate(names):
+        part = shown[shown["detector"].astype(str) == name].sort_values("rank")
+        rank, lo, hi = (floats(part, column) for column in ("rank", "lo", "hi"))
+        place = {"row": i // PER_ROW + 1, "col": i % PER_ROW + 1}
+        grid.add_scatter(
+            x=rank.tolist(),
+            y=[plotly_text(head) for head in part["name"]],
+            error_x=error_bars(rank, lo, hi, color=_INTERVAL, thickness=1.5, width=0),
+            mode="markers",
+            marker={"color": COLOURS["base"], "size": 7},
+            hovertext=[
+                f"<b>{plotly_text(head)}</b><br>rank {number(r)} [{number(a)}, {number(b)}]"
+                for head, r, a, b in zip(part["name"], rank, lo, hi, strict=True)
+            ],
+            hoverinfo="text",
+            **place,
+        )
+        grid.update_yaxes(autorange="reversed", showgrid=False, **place)
+        grid.update_xaxes(rangemode="tozero", **place)
+        grid.update_xaxes(title_text="rank", row=rows)
+    return grid
 
 
 def mirror_figure(summary: pd.DataFrame, *, title: str | None = None) -> Any:

@@ -61,7 +61,7 @@ class Piece:
 
 
 def _pieces_of_response(rows: list[dict[str, Any]], response: str) -> Iterator[Piece]:
-    """Cut the response at the tokens' character offsets; what no token covers stays uncoloured."""
+    """Cut the response at the tokens' offsets; text that no token covers stays uncoloured."""
     cursor, waiting = 0, list[dict[str, Any]]()
     last: Piece | None = None
     for row in rows:

@@ -80,7 +80,7 @@ def source_truth(table: pd.DataFrame, value: str = "auroc", *, title: str | None
         if value == "auroc":
             fig.add_hline(y=0.5, line={"color": INK, "width": 1, "dash": "dot"}, **spot)
         elif "chance" in rows:
-            chance = rows.groupby("_x")["chance"].mean().reindex(places.values())
+            chance = rows.groupby("_x")["chance"].mean().reindex(list(places.values()))
             fig.add_trace(_chance(list(places), chance), **spot)
     fig.update_yaxes(range=[-0.03, 1.04], tickvals=[0, 0.25, 0.5, 0.75, 1], zeroline=False)
     fig.update_xaxes(range=[-0.45, len(places) - 0.55], tickvals=list(range(len(places))))

@@ -8,7 +8,17 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from .style import COLOURS, DOMAIN_CYCLE, error_bars, figure, floats, need, no_data, whole_axis
+from .style import (
+    COLOURS,
+    DOMAIN_CYCLE,
+    SEQUENTIAL,
+    error_bars,
+    figure,
+    floats,
+    need,
+    no_data,
+    whole_axis,
+)
 from .text import number, plotly_text
 
 BUDGETS = {
@@ -131,4 +141,92 @@ def step_weight_bars(weights: pd.DataFrame, *, title: str | None = None) -> go.F
     fig.add_hline(y=1, line_width=1, line_color=COLOURS["control"])
     whole_axis(fig.update_xaxes, "step", int(weights["step"].max()) + 1)
     fig.update_yaxes(title_text="weight", rangemode="tozero")
+    return fig
+
+
+def arm_differences(table: pd.DataFrame, *, title: str | None = None) -> go.Figure:
+    """How far each arm is from the one it is compared with; filled where that is decided.
+
+    Args:
+        table: :func:`~airlens.training.controlled_study.differences_table`; drawn are the rows that
+            have the commonest value of ``against`` (random selection).
+        title: instead of the headline.
+
+    Bars are 95 % intervals over seeds and problems, each arm alone; a filled dot is decided after
+    Holm's correction over the arms. Without an interval (fewer than two seeds) the dot is open.
+    """
+    need(
+        table, ("arm", "against", "difference", "lo", "hi", "n_seeds", "decided"), "arm_differences"
+    )
+    if table.empty:
+        return no_data(title or "Accuracy after training", "no arm was run beside random selection")
+    against = str(table["against"].mode().iloc[0])
+    rows = table[table["against"] == against].sort_values("difference")
+    is_accuracy = str(rows["measure"].iloc[0]) == "accuracy" if "measure" in rows else True
+    what = "accuracy" if is_accuracy else "NLL (nats a token)"
+    n, least = int(rows["decided"].sum()), int(rows["n_seeds"].min())
+    head = f"{n} of {len(rows)} ways to choose differ from {against} selection in {what}"
+    aid = f"Dot: mean difference to {against}, {least} or more seeds an arm. Bar: 95 % interval "
+    aid += "over seeds and problems. Filled: decided (Holm over the arms)."
+    if np.isfinite(floats(rows, "smallest_seen")).any():
+        seen = float(np.nanmedian(floats(rows, "smallest_seen")))
+        aid += f" Differences from about {number(seen)} on would be seen (80 % power)."
+    fig: Any = figure(title or head, aid, height=max(320, 60 + 25 * len(rows)))
+    values = floats(rows, "difference")
+    fig.add_scatter(
+        x=values,
+        y=[plotly_text(arm) for arm in rows["arm"]],
+        error_x=error_bars(values, floats(rows, "lo"), floats(rows, "hi"), thickness=1.3, width=0),
+        mode="markers",
+        marker={
+            "symbol": ["circle" if done else "circle-open" for done in rows["decided"]],
+            "size": 9,
+            "color": [COLOURS["base"] if done else COLOURS["control"] for done in rows["decided"]],
+        },
+        hovertemplate="%{y}: %{x:.3f}<extra></extra>",
+    )
+    fig.add_vline(x=0, line_width=1, line_color=COLOURS["control"])
+    fig.update_xaxes(title_text=f"difference in {what}")
+    return fig
+
+
+def composition_map(table: pd.DataFrame, *, title: str | None = None) -> go.Figure:
+    """What each arm trained on: the share of its response tokens from each kind of trace.
+
+    Args:
+        table: :func:`~airlens.training.controlled_study.composition_table`.
+        title: instead of the headline.
+    """
+    need(table, ("arm", "kind", "share"), "composition_map")
+    if table.empty:
+        return no_data(title or "What each selector took", "no runs")
+    wide = table.pivot_table(index="arm", columns="kind", values="share", sort=False)
+    first = str(wide.columns[0])
+    wide = wide.sort_values(first)
+    shown = [
+        [f"{100 * value:.0f}" if value > 0 else "" for value in row] for row in wide.to_numpy()
+    ]
+    best = wide.drop(index="pool", errors="ignore")[first].drop(
+        index=[arm for arm in wide.index if str(arm).startswith("oracle")], errors="ignore"
+    )
+    head = "What each selector took from the pool"
+    if len(best):
+        head = f"Most {first} traces are taken by: {best.idxmax()} ({100 * best.max():.0f} %)"
+    aid = (
+        "Percent of the response tokens that an arm trained on, by kind of trace; pool: all traces."
+    )
+    fig: Any = figure(title or head, aid, height=max(340, 130 + 24 * len(wide)), bottom=90)
+    fig.add_heatmap(
+        z=wide.to_numpy(),
+        x=[plotly_text(str(kind)) for kind in wide.columns],
+        y=[plotly_text(str(arm)) for arm in wide.index],
+        text=shown,
+        texttemplate="%{text}",
+        colorscale=SEQUENTIAL,
+        zmin=0,
+        zmax=1,
+        showscale=False,
+        hovertemplate="%{y}, %{x}: %{z:.0%}<extra></extra>",
+    )
+    fig.update_xaxes(tickangle=-30)
     return fig

@@ -1,4 +1,4 @@
-"""Figures of what a score reacts to: AUROC by kind, matched pairs, step functions, correlations."""
+"""Figures of validity: AUROC by kind of distractor, matched pairs, step functions, correlations."""
 
 from __future__ import annotations
 

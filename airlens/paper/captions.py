@@ -1,4 +1,4 @@
-"""What our figures show beside the papers', in sentences filled from the tables.
+"""Captions: our results beside the papers', in sentences filled from the tables.
 
 Where a paper makes a claim, ours begins with whether it agrees; the rule is in the code beside it,
 so that a sentence cannot outlive its numbers. Elsewhere it only says what ours shows.

@@ -1,4 +1,4 @@
-"""What the papers' figures are drawn from: everything measured once, as tables."""
+"""The measurements behind the papers' figures, each made once, as tables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from airlens.analysis.contrast import (
     word_overlap,
 )
 from airlens.analysis.emergence import Emergence, TinySettings, emergence
-from airlens.analysis.mirror import needle_grid
+from airlens.analysis.needles import needle_grid
 from airlens.analysis.selection_overlap import overlap
 from airlens.detectors.needle_probes import DEPTHS, LENGTHS, needle_probes
 from airlens.heads import TOP_SHARE

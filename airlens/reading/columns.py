@@ -38,7 +38,7 @@ class Columns:
 
 @dataclass
 class Draft:
-    """What a record says, before it becomes a trace."""
+    """The fields of a record, before it becomes a trace."""
 
     prompt: str
     response: str

@@ -206,7 +206,7 @@ def _limited(
 
 @dataclass
 class _Builder:
-    """Makes a trace of a record, and remembers what concerns more than one record."""
+    """Makes traces of records; keeps state that spans records, such as ids seen."""
 
     columns: Columns
     cut: Splitter | None  # None: take the steps that are given, else split by the layout
@@ -252,7 +252,7 @@ class _Builder:
     def _steps(
         self, data: Mapping[str, Any], draft: Draft
     ) -> tuple[tuple[Step, ...], dict[str, Any]]:
-        """The steps, and what the data say of them for meta."""
+        """The steps, and their metadata."""
         if self.cut is not None:
             return self.cut(draft.response), {}
         given = steps_of(data, self.columns) if draft.response else None
@@ -289,7 +289,7 @@ def content_hash(prompt: str, response: str) -> str:
 
 
 def _step_meta(given: GivenSteps, unaligned: list[int]) -> dict[str, Any]:
-    """What the data say of each step that was found, in the order of the trace's steps."""
+    """Metadata of each step that was found, in the order of the trace's steps."""
     meta: dict[str, Any] = {"unaligned": unaligned} if unaligned else {}
     missing = set(unaligned)
     placed = [index for index in range(len(given.texts)) if index not in missing]

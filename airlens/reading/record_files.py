@@ -87,7 +87,7 @@ def read_file(path: Path) -> Iterator[Item]:
 
 
 def guarded(items: Iterator[Item], file: str) -> Iterator[Item]:
-    """What cannot be read at all (truncated, another encoding, no permission) ends the file."""
+    """An unreadable rest (truncated, another encoding, no permission) ends the file."""
     from zstandard import ZstdError
 
     broken = (OSError, EOFError, ValueError, RecursionError, csv.Error, zlib.error, ZstdError)

@@ -1,4 +1,4 @@
-"""The report of a scored corpus: what scores look like, what a selection keeps and leaves."""
+"""The report of a scored corpus: its scores, and what a selection keeps and leaves out."""
 
 from __future__ import annotations
 

@@ -180,7 +180,7 @@ class Sections:
         )
 
     def overlaps(self) -> None:
-        """What the choices of all selectors share."""
+        """Overlap of the selections of all selectors."""
         self.page.add_section("Overlap of selectors")
         selectors = contrast.usable_selectors(self.samples)
         tops, options = contrast.TOPS, {"within": self.within, "seed": self.seed}
@@ -191,7 +191,7 @@ class Sections:
             self.page.add_text(_shared_text(table[table["top"] == top].set_index(["a", "b"])))
 
     def words(self, texts: pd.Series) -> None:
-        """What their words share (AttentionInfluence, Table 4)."""
+        """Overlap of their characteristic words (AttentionInfluence, Table 4)."""
         self.page.add_section("Words")
         table = contrast.word_overlap(
             self.drawn, texts, self.by, within=self.within, seed=self.seed
@@ -205,7 +205,7 @@ class Sections:
         )
 
     def map(self, texts: pd.Series, model: TransformerBridge, progress: bool) -> None:
-        """Where the chosen lie among all (AttentionInfluence, Fig. 4 to 6)."""
+        """The chosen samples on the map of all (AttentionInfluence, Fig. 4 to 6)."""
         self.page.add_section("Where the chosen lie")
         few = replace(self.chosen, samples=self.drawn)
         frame = map_frame(few, texts, model, seed=self.seed, progress=progress)

@@ -1,4 +1,4 @@
-"""The demo's page: what was measured, figure by figure, in the order of the method."""
+"""The demo's page: figure by figure, in the order of the method."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def read_attention(
     max_tokens_per_batch: int | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> list[Reading]:
-    """Where the heads look: what :func:`.hook_reading.read_attention` gives, faster."""
+    """Attention of the heads by source; result as :func:`.hook_reading.read_attention`, faster."""
     fast = fast_model(model)
     found: dict[int, Reading] = {}
     for row in pack([s.window.tokens for s in stretches], _budget(fast, max_tokens_per_batch)):
@@ -96,7 +96,7 @@ def knocked_out(
     max_tokens_per_batch: int | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What :func:`airlens.step_sources.hook_reading.knocked_out` gives, faster."""
+    """NLL under knockouts; result as :func:`.hook_reading.knocked_out`, faster."""
     fast = fast_model(model)
     base_row = pack([window.tokens], 0)[0]
     layer = min((h.layer for heads in head_sets for h in heads), default=0)

@@ -119,7 +119,7 @@ def read_attention(
     max_tokens_per_batch: int | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> list[Reading]:
-    """Where the heads look in each stretch. One layer's pattern is in memory at a time."""
+    """Attention of the heads in each stretch. One layer's pattern is in memory at a time."""
     found = []
     for stretch in stretches:
         reader = Reader(stretch, heads)

@@ -41,7 +41,7 @@ Losses = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Read:
-    """All that was read of one trace; G groups of tokens, S steps.
+    """All measurements of one trace; G groups of tokens, S steps.
 
     Attributes:
         units: its units.
@@ -60,7 +60,7 @@ class Read:
     losses: tuple[Losses, ...] = ()
 
     def with_losses(self, groups: Sequence[int], losses: Sequence[Losses]) -> Read:
-        """The same with what knocking the groups out cost."""
+        """The same, with the losses under each knockout."""
         return replace(self, groups=tuple(groups), losses=tuple(losses))
 
     @cached_property
@@ -75,7 +75,7 @@ class Read:
         return np.bincount(self.units.group, minlength=self.units.n_groups)
 
     def rows(self, heads: HeadSet) -> list[int]:
-        """Where a set's heads stand in a reading."""
+        """Indices of a set's heads in a reading."""
         place = {head: i for i, head in enumerate(self.readings[0].heads)}
         return [place[head] for head in heads]
 

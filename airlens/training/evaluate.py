@@ -202,7 +202,7 @@ def reference_answer(trace: Trace) -> str:
 
 
 def final_answer(text: str) -> str | None:
-    r"""What follows the first ``####``, or stands in the last ``\boxed{…}``, or None."""
+    r"""The text after the first ``####``, or inside the last ``\boxed{…}``, or None."""
     match = re.search(r"####[ \t]*([^\n]+)", text)
     if match:
         return match.group(1).strip()

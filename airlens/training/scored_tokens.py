@@ -1,4 +1,4 @@
-"""Are the tokens that are trained on those that were scored?"""
+"""Check that the tokens trained on are the tokens that were scored."""
 
 from __future__ import annotations
 

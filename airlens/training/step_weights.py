@@ -119,7 +119,7 @@ class StepWeights:
 
 
 def _read(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """A table of weights, and what is noted beside it."""
+    """A table of weights and its metadata."""
     if path.suffix == ".csv":
         return pd.read_csv(path, dtype={"id": str}), {"scheme": "file"}
     table = pq.read_table(path)

@@ -19,8 +19,10 @@ import pyarrow.parquet as pq
 from airlens.errors import ConfigError, DataError
 from airlens.files import atomic_file
 from airlens.selection import select
+from airlens.step_influence import Influence
 
 from .evaluate import paired_difference, per_token
+from .step_weights import PREFIX, StepWeights, step_weights
 
 Budget = Literal["tokens", "samples", "all"]
 STUDY_FILE = "results/selection_study.parquet"  # in the folder of bundled data
@@ -72,16 +74,16 @@ ARMS: tuple[Arm, ...] = (
 )
 
 
-def arm_named(name: str) -> Arm:
+def arm_named(name: str, arms: Sequence[Arm] = ARMS) -> Arm:
     """The arm of that name.
 
     Raises:
         ConfigError: there is none.
     """
-    for arm in ARMS:
+    for arm in arms:
         if arm.name == name:
             return arm
-    raise ConfigError(f"no arm {name!r}; there are {', '.join(a.name for a in ARMS)}")
+    raise ConfigError(f"no arm {name!r}; there are {', '.join(a.name for a in arms)}")
 
 
 def choose(
@@ -118,6 +120,29 @@ def choose(
     total = ranked["n_tokens"].cumsum().to_numpy(float)
     count = int(np.argmin(np.abs(total - goal))) + 1
     return list(ranked["id"][:count])
+
+
+def arm_weights(
+    arm: Arm, scores: Influence, seed: int = 0, prefix: int = PREFIX
+) -> StepWeights | None:
+    """Step weights of an arm by the pool's scores; None for plain fine-tuning.
+
+    Args:
+        arm: which.
+        scores: of the pool.
+        seed: of shuffled weights.
+        prefix: tokens that count under the scheme of that name.
+    """
+    if arm.scheme is None:
+        return None
+    return step_weights(
+        scores.steps,
+        arm.scheme,
+        tokens=scores.tokens,
+        prefix=prefix,
+        shuffle=seed if arm.shuffled else None,
+        source=scores.provenance,
+    )
 
 
 def finished(path: str | Path, setting: str, key: str) -> set[tuple[str, str, int]]:
@@ -243,7 +268,7 @@ def _summary(runs: pd.DataFrame, reference: pd.DataFrame) -> dict[str, Any]:
 
 
 def weights_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """What step weights add: the paired difference to the same data without them, and shuffled.
+    """Effect of step weights: paired difference to the same data unweighted, and shuffled.
 
     Returns:
         setting, budget, arm (with step weights), against (the same data plain, or with its weights

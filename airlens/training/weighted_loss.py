@@ -117,6 +117,6 @@ def _bar() -> Any:
         """The Trainer's progress bar without a line for each step."""
 
         def on_log(self, *args: Any, **more: Any) -> None:
-            """Nothing: the losses are in the result."""
+            """Log nothing: the losses are in the result."""
 
     return Bar()

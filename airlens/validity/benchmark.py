@@ -43,7 +43,7 @@ Group = tuple[str, HeadSet, int]
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured on a planted set.
+    """Measurements on a planted set.
 
     Attributes:
         items: one row a scored step.
@@ -125,7 +125,7 @@ def _source(trace: Trace) -> str:
 
 
 def _texts(group: Sequence[Trace]) -> str:
-    """What a measurement on these traces is kept under."""
+    """Key under which a measurement on these traces is stored."""
     return fingerprint({trace.id: [trace.prompt, trace.response] for trace in group})
 
 
@@ -211,7 +211,7 @@ def _mean(values: np.ndarray) -> float:
 
 
 def _open(path: str | Path | None, identity: str) -> dict[str, dict[str, Any]]:
-    """What a former run left in ``path``; a line cut off by an interruption is dropped."""
+    """Results of an earlier run in ``path``; a line cut off by an interruption is dropped."""
     if path is None:
         return {}
     target = Path(path)

@@ -1,4 +1,4 @@
-"""What may be claimed: sentences filled from the tables of a validation, none written by hand.
+"""The claims that a validation supports, as sentences filled from its tables.
 
 Each claim has a rule. It holds if the interval of its number excludes no effect, or, where a score
 should not go with something, if all of the interval is near none; the evidence is the number
@@ -113,7 +113,7 @@ def labelled_claims(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def confound_claims(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Claims about what a sample score goes only weakly with (tables of `confound_report`)."""
+    """Claims on what a sample score correlates with only weakly (tables of `confound_report`)."""
     rows: list[Claim] = []
     table = tables["confounds"]
     for row in table[table["score"].isin(AIR)].to_dict("records"):

@@ -1,4 +1,4 @@
-"""Which heads drive a result: those of the set, one by one, and idle ones outside it.
+"""Which heads drive a result: the heads of a set one by one, and heads outside it.
 
 Uniform attention makes a head output the mean of what it could see. A head that normally rests on
 one position (a sink: entropy near 0, or nearly all attention on the first token) then adds a signal

@@ -1,4 +1,4 @@
-"""Free signals about a step, beside which any score has to show its worth.
+"""Heuristics that need no model; a score is only useful if it adds to them.
 
 loss, entropy (nats a token, base model), length (tokens), position (share of the steps before),
 overlap (share of the step's word pairs that stand in the prompt), and, where it was measured,

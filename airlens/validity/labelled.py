@@ -1,4 +1,4 @@
-"""A step score beside what is known of real steps: their function, and how much they matter.
+"""A step score compared with labels of real steps: their function and their importance.
 
 Importances (Thought Anchors 2506.19143) stand in ``trace.meta["steps"]``: how much the answer
 changes when a sentence is resampled, replaced by one of another meaning (counterfactual), or forced

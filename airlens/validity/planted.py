@@ -33,7 +33,7 @@ TABLES = ("auroc", "auroc_equal_loss", "gain", "matching", "claims")
 
 @dataclass(frozen=True)
 class Validation:
-    """What the benchmark found.
+    """Results of the benchmark.
 
     Attributes:
         auroc: kind, score, mode, heads, auroc, lo, hi, n, paired, draws, pairs; see
@@ -174,6 +174,6 @@ def _planted(
 
 
 def _first(planted: Sequence[Trace], n: int | None) -> list[Trace]:
-    """What was planted in the first ``n`` sources."""
+    """The plantings of the first ``n`` sources."""
     sources = list(dict.fromkeys(str(planted_info(trace)["source"]) for trace in planted))[:n]
     return [trace for trace in planted if planted_info(trace)["source"] in sources]

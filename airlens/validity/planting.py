@@ -58,7 +58,7 @@ LossOf = Callable[[Trace, int, Sequence[str]], Sequence[float]]
 
 @dataclass
 class _Planter:
-    """What all plantings of one call share."""
+    """State shared by all plantings of one call."""
 
     traces: Sequence[Trace]
     tokenizer: PreTrainedTokenizerBase

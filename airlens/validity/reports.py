@@ -104,7 +104,7 @@ def confound_report(
     folder: str | Path | None = None,
     progress: bool = True,
 ) -> Report:
-    """What the sample score goes along with, and what taking loss or length out of it changes.
+    """What the sample score correlates with, and the effect of taking loss or length out of it.
 
     Arguments as for :func:`labelled_report`; ``n`` takes the first ``n`` traces of each domain.
 

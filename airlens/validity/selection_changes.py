@@ -1,4 +1,4 @@
-"""What taking a confound out of a score changes in what is selected."""
+"""How a selection changes when a confound is taken out of the score."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def what_changes(
     top: float = 0.2,
     within: str | None = "domain",
 ) -> pd.DataFrame:
-    """What taking loss or length out of a score changes in what is selected.
+    """How a selection changes when loss or length is taken out of the score.
 
     Args:
         samples: ``Influence.samples``.

@@ -102,8 +102,9 @@ function render({ model, el }) {
     links.replaceChildren();
     links.hidden = !get("pairs").length;
     if (links.hidden || current < 0) return;
-    const what = control ? `${get("measure")} of random heads` : `${get("measure")}; random heads in brackets`;
-    element("span", "faint", links, found.length ? `${name} from (${what}):` : `${name}: no source above the threshold`);
+    const what = control ? "random heads" : "in brackets: random heads";
+    const said = element("span", "faint", links, found.length ? `${name} from (${what}):` : `${name}: no source above the threshold`);
+    said.title = get("measure");
     for (const { unit, value, other } of found) {
       const text = `${unitName(unit, lowest)}: ${short(value)}${control ? "" : ` (${short(other)})`}`;
       button("chip", links, text, `${text}; show it`).dataset.unit = unit;
@@ -118,6 +119,7 @@ function render({ model, el }) {
       const value = strength.get(unit);
       row.classList.toggle("current", unit === current && unit >= 0); // no step is -1, a unit of the prompt is
       row.classList.toggle("from", value !== undefined);
+      row.classList.toggle("chosen", unit === get("focus")[1]);
       row.style.outlineColor = value === undefined ? "" : rgba(colour, 0.25 + (0.75 * value) / found[0].value);
       if (badge) badge.textContent = value === undefined ? "" : `\u2192 ${short(value)}`;
     }
@@ -197,7 +199,7 @@ function render({ model, el }) {
   const end = listen(model, {
     version: drawAll, values: () => { blocks.dressAll(); drawKey(); }, label: drawKey, events: readEvents, current: onCurrent,
     "pairs threshold strongest show measure": mark,
-    focus: () => { if (get("focus").length) pinned = -1; rest(); },
+    focus: () => { if (get("focus").length) pinned = -1; rest(); mark(); },
   });
   drawAll();
   return () => { blocks.end(); end(); root.remove(); };

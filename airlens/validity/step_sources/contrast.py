@@ -38,7 +38,7 @@ def contrast_table(
     for _, part in scores.groupby(list(where), sort=False):
         place = part[list(where)].iloc[0].to_dict()
         means = part.groupby([*unit, *KEY])[value].mean().unstack(KEY)
-        keys: list[tuple[str, str]] = [(str(a), str(b)) for a, b in means.columns]
+        keys: list[tuple[str, str]] = [(str(c[0]), str(c[1])) for c in means.columns]
         rivals = [key for key in keys if key[1] != "top"]
         for own in (key for key in keys if key[1] == "top"):
             for rival in rivals:

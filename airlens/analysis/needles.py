@@ -1,0 +1,133 @@
+"""Is a needle in a haystack found: by the model as it is, and without some of its heads?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+from airlens.ablation import Mode, ablated, mean_z
+from airlens.detectors.greedy_decoding import MIN_RECALL, greedy
+from airlens.files import atomic_write_text
+from airlens.heads import HeadSet, random_heads
+from airlens.probes import ProbeSet
+from airlens.provenance import fingerprint, model_info
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+
+def needle_recall(model: TransformerBridge, probes: ProbeSet) -> pd.DataFrame:
+    """Greedy answers to needle probes: id, length, depth, expected, said, recall (ROUGE-1), found.
+
+    ``found``: the recall is above Wu et al.'s gate, `MIN_RECALL`.
+    """
+    rows = []
+    for probe in probes:
+        answer = greedy(model, probe)
+        place = {key: probe.meta.get(key) for key in ("length", "depth")}
+        said = {"expected": probe.meta.get("answer"), "said": answer.text, "recall": answer.recall}
+        found = answer.recall > MIN_RECALL
+        rows.append({"id": probe.id, **place, **said, "found": found})
+    return pd.DataFrame(rows)
+
+
+def needle_grid(
+    model: TransformerBridge,
+    heads: HeadSet,
+    probes: ProbeSet,
+    *,
+    mode: Mode = "uniform",
+    draws: int = 1,
+    layer_matched: int = 0,
+    seed: int = 0,
+    resume: str | Path | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """:func:`needle_recall` of the model as it is, without ``heads``, and without random ones.
+
+    Args:
+        model: the bridge.
+        heads: the critical heads; an empty set: only the model as it is.
+        probes: from :func:`~airlens.detectors.needle_probes.needle_probes`.
+        mode: ablation mode.
+        draws: of random heads from any layer.
+        layer_matched: draws of random heads from the layers of ``heads``.
+        seed: of the draws.
+        resume: a folder that keeps each finished condition, so that a stopped run goes on.
+        progress: show a progress bar.
+
+    Returns:
+        The columns of :func:`needle_recall`, after condition (base, top, random, layer-matched)
+        and draw.
+    """
+    frames = []
+    sets = conditions(model, heads, draws, seed, layer_matched=layer_matched)
+    means = mean_z(model) if mode == "mean" else None
+    for condition, draw, ablate in tqdm(sets, desc="needles", disable=not progress):
+        asked = {"model": model_info(model), "heads": ablate.names(), "probes": probes.hash}
+        key = fingerprint({**asked, "mode": mode if len(ablate) else None})
+        path = None if resume is None else Path(resume) / f"{condition}-{draw}-{key}.json"
+        if path is not None and path.is_file():
+            found = pd.DataFrame(json.loads(path.read_text(encoding="utf-8")))
+        else:
+            with ablated(model, ablate, mode, means=means):
+                found = needle_recall(model, probes)
+            if path is not None:
+                atomic_write_text(path, json.dumps(found.to_dict("records"), ensure_ascii=False))
+        found.insert(0, "condition", condition)
+        found.insert(1, "draw", draw)
+        frames.append(found)
+    return pd.concat(frames, ignore_index=True)
+
+
+def conditions(
+    model: TransformerBridge, heads: HeadSet, draws: int, seed: int, *, layer_matched: int = 0
+) -> list[tuple[str, int, HeadSet]]:
+    """(condition, draw, heads to ablate): base, top, disjoint random draws, layer-matched ones.
+
+    Without heads there is only base.
+    """
+    if not len(heads):
+        return [("base", 0, heads)]
+    shape = (int(model.cfg.n_layers), int(model.cfg.n_heads))
+    found = [("base", 0, HeadSet(())), ("top", 0, heads)]
+    for name, count, same in (
+        ("random", draws, False),
+        ("layer-matched", layer_matched, True),
+    ):
+        drawn = random_heads(shape, heads, draws=count, seed=seed, same_layers=same)
+        found += [(name, i, control) for i, control in enumerate(drawn)]
+    return found
+
+
+def needle_summary(grid: pd.DataFrame) -> pd.DataFrame:
+    """How often the needle was found in each cell, and over all depths, with Wilson intervals.
+
+    Args:
+        grid: from :func:`needle_grid`; further columns to tell apart, such as ``template``, are
+            kept if they stand before ``condition``.
+
+    Returns:
+        condition, length, depth (NaN: over all depths), found (share), lo, hi (95 %, Wilson), n
+        (answers: needles times draws). The interval takes answers as independent; those of one
+        needle in several draws or depths are alike, so it is rather too narrow for controls.
+    """
+    own = [*grid.columns[: grid.columns.get_loc("condition")], "condition", "length"]
+    rows = []
+    for keys in ([*own, "depth"], own):
+        for cell, part in grid.groupby(keys, sort=False):
+            hits, n = int(part["found"].sum()), len(part)
+            place = dict(zip(keys, cell, strict=True))
+            rows.append({**place, "found": hits / n, **_wilson(hits, n), "n": n})
+    return pd.DataFrame(rows, columns=[*own, "depth", "found", "lo", "hi", "n"])
+
+
+def _wilson(hits: int, n: int) -> dict[str, float]:
+    from scipy.stats import binomtest
+
+    found = binomtest(hits, n).proportion_ci(method="wilson")
+    return {"lo": float(found.low), "hi": float(found.high)}

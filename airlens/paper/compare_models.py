@@ -1,0 +1,440 @@
+"""The same passes on several models, as one tidy table: what holds on one and not on another?
+
+One row a model, measure and set of heads. The sets are ``top`` (the best 5 %, see ``share``),
+``random`` (as many from any layer), ``layer-matched`` (as many from the layers of the top ones),
+``base`` (nothing ablated), ``needle removed`` (the floor of copying), ``all`` (all heads), and the
+differences ``top - random`` and ``top - layer-matched``, taken probe by probe or trace by trace.
+Intervals (95 %) are bootstrapped over units and, of controls, over draws too.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from airlens.ablation import DEFAULT_MODE, Mode, ablated
+from airlens.analysis.confounds import confound_table
+from airlens.analysis.needles import needle_recall
+from airlens.analysis.statistics import N_BOOT, interval
+from airlens.detectors.needle_probes import needle_probes
+from airlens.errors import ConfigError, DataError
+from airlens.files import atomic_file, data_path, write_tables
+from airlens.heads import TOP_SHARE, HeadScores, HeadSet
+from airlens.model import load_model
+from airlens.probes import ProbeSet, key_value_probes
+from airlens.provenance import fingerprint, model_info, provenance
+from airlens.reading.load import load_traces
+from airlens.retrieval import copy_accuracy, retrieval_scores
+from airlens.step_influence import Influence, influence
+from airlens.trace import Trace
+from airlens.validity.benchmark import Group, head_groups
+from airlens.validity.heuristics import overlap
+from airlens.validity.planted import validate
+
+from .model_claims import comparison_claims
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+
+STANDS_OUT = 0.1  # Wu et al. §3: a retrieval head has a score of at least 0.1
+COLUMNS = ["model", "measure", "heads", "value", "lo", "hi", "n", "unit", "draws", "weights", "run"]
+BASE = HeadSet((), "base")
+
+
+@dataclass(frozen=True)
+class CompareSize:
+    """How much is measured of each model; the defaults are passes only.
+
+    Attributes:
+        share: of all heads that count as top.
+        probes, probe_tokens: key-value probes that the heads are found on.
+        copy_probes, copy_tokens: fresh ones for copy accuracy.
+        draws: control sets of each kind, where heads are ablated on probes.
+        needles, needle_lengths, needle_depths: the needle grid; ``needles`` a cell.
+        traces_per_domain: traces whose loss is measured, of each domain.
+        trace_draws: layer-matched control sets on traces.
+        planted: traces to plant steps in.
+        kinds: of planted steps.
+    """
+
+    share: float = TOP_SHARE
+    probes: int = 12
+    probe_tokens: int = 840
+    copy_probes: int = 12
+    copy_tokens: int = 480
+    draws: int = 3
+    needles: int = 2
+    needle_lengths: tuple[int, ...] = (256, 512)
+    needle_depths: tuple[float, ...] = (0.0, 0.5, 1.0)
+    traces_per_domain: int = 12
+    trace_draws: int = 2
+    planted: int = 24
+    kinds: tuple[str, ...] = ("irrelevant", "other", "wrong_result", "wrong_numbers", "restated")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Several models side by side.
+
+    Attributes:
+        table: one row a model, measure and set of heads: model, measure, heads, value, lo, hi, n
+            (units), unit (what was resampled), draws (of the heads), weights (hash of the model's),
+            run (key into ``provenance["runs"]``).
+        heads: one row a model and head: model, layer, head, name, score, lo, hi, rank, top, depth
+            (layer over the last layer, 0 to 1).
+        claims: from :func:`~airlens.paper.model_claims.comparison_claims`.
+        provenance: sizes, versions, and by run the model and its top heads.
+    """
+
+    table: pd.DataFrame
+    heads: pd.DataFrame
+    claims: pd.DataFrame
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the tables as CSV, and the provenance as JSON."""
+        tables = {name: getattr(self, name) for name in ("table", "heads", "claims")}
+        return write_tables(folder, tables, self.provenance)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Comparison:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            DataError: a file is missing or unreadable.
+        """
+        folder = Path(folder)
+        try:
+            # A hash of digits alone is no number.
+            text = {"model": str, "weights": str, "run": str}
+            names = ("table", "heads", "claims")
+            table, heads, claims = (
+                pd.read_csv(folder / f"{name}.csv", dtype=text) for name in names
+            )
+            note = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(f"not a saved comparison ({error})", file=str(folder)) from error
+        return cls(table, heads, claims, provenance=note)
+
+
+def compare_models(
+    models: Sequence[str | Path | TransformerBridge],
+    traces: Sequence[Trace] | None = None,
+    *,
+    size: CompareSize | None = None,
+    mode: Mode = DEFAULT_MODE,
+    seed: int = 0,
+    resume: str | Path | None = None,
+    progress: bool = True,
+    say: Callable[[str], None] = lambda _: None,
+) -> Comparison:
+    """Measure each model in the same way: heads, copying, needles, traces, planted steps.
+
+    Args:
+        models: names for :func:`airlens.load_model`, loaded one at a time, or models.
+        traces: with steps; default: the bundled ones.
+        size: how much to measure.
+        mode: ablation mode.
+        seed: of probes, draws, planting and bootstrap.
+        resume: a folder that keeps each finished part, so that a stopped run goes on.
+        progress: show progress bars.
+        say: told in a line what is being done.
+
+    Raises:
+        ConfigError: no model, or two with the same name.
+        ModelError: a model cannot be loaded.
+    """
+    size = size or CompareSize()
+    items = list(load_traces(data_path("traces.jsonl")) if traces is None else traces)
+    settings = {**asdict(size), "mode": mode, "seed": seed}
+    settings["traces"] = fingerprint({t.id: [t.prompt, t.response] for t in items})
+    tables: list[pd.DataFrame] = []
+    heads: list[pd.DataFrame] = []
+    runs: dict[str, Any] = {}
+    for given in models:
+        model = load_model(given) if isinstance(given, (str, Path)) else given
+        job = _Job(model, items, size, mode, seed, settings, resume, progress, say)
+        if job.name in {str(frame["model"].iloc[0]) for frame in tables}:
+            raise ConfigError(f"two models are called {job.name!r}: nothing could tell them apart")
+        table, found = job.run()
+        tables.append(table)
+        heads.append(found)
+        runs[job.key] = {"model": model_info(model), "heads": job.top.names()}
+        del model, job
+        gc.collect()  # a model is not kept beside the next one
+    if not tables:
+        raise ConfigError("compare_models needs at least one model")
+    whole = pd.concat(tables, ignore_index=True)
+    note = provenance(None, **settings, runs=runs)
+    return Comparison(
+        whole, pd.concat(heads, ignore_index=True), comparison_claims(whole), provenance=note
+    )
+
+
+class _Job:
+    """All parts of one model."""
+
+    def __init__(
+        self,
+        model: TransformerBridge,
+        traces: Sequence[Trace],
+        size: CompareSize,
+        mode: Mode,
+        seed: int,
+        settings: dict[str, Any],
+        resume: str | Path | None,
+        progress: bool,
+        say: Callable[[str], None],
+    ) -> None:
+        self.model, self.traces, self.size, self.mode, self.seed = model, traces, size, mode, seed
+        self.progress, self.say = progress, say
+        info = model_info(model)
+        self.name, self.weights = str(info["name"]), str(info["weights"])
+        self.key = fingerprint({**settings, "model": info})
+        self.folder = None if resume is None else Path(resume)
+        self.scores = self._scores()
+        self.top = self.scores.top(size.share)
+        self.draws = {"random": size.draws, "layer-matched": size.draws}
+
+    def run(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """The rows of the table, and the heads."""
+        parts = {
+            "heads": self._head_rows,
+            "copying": self._copying,
+            "needles": self._needles,
+            "traces": self._on_traces,
+            "planted": self._planted,
+        }
+        rows = pd.concat([self._part(n, make) for n, make in parts.items()], ignore_index=True)
+        rows = rows.assign(model=self.name, weights=self.weights, run=self.key)
+        found = self.scores.to_frame(self.size.share)
+        found.insert(0, "model", self.name)
+        last = max(self.scores.n_layers - 1, 1)
+        return rows[COLUMNS], found.assign(depth=found["layer"] / last)
+
+    def _file(self, part: str, suffix: str) -> Path | None:
+        return self.folder and self.folder / f"{self.name}-{part}-{self.key}{suffix}"
+
+    def _part(self, name: str, make: Callable[[], list[dict[str, Any]]]) -> pd.DataFrame:
+        path = self._file(name, ".csv")
+        if path is not None and path.is_file():
+            return pd.read_csv(path)
+        self.say(f"{self.name}: {name}")
+        frame = pd.DataFrame(make())
+        if path is not None:
+            with atomic_file(path) as temporary:
+                frame.to_csv(temporary, index=False)
+        return frame
+
+    def _scores(self) -> HeadScores:
+        path = self._file("scores", ".json")
+        if path is not None and path.is_file():
+            return HeadScores.load(path)
+        self.say(f"{self.name}: scoring every head")
+        size = self.size
+        probes = key_value_probes(self.model.tokenizer, size.probes, size.probe_tokens, self.seed)
+        scores = retrieval_scores(self.model, probes, progress=self.progress)
+        if path is not None:
+            scores.save(path)
+        return scores
+
+    def _head_rows(self) -> list[dict[str, Any]]:
+        """How many heads retrieve, what the top ones hold, and how deep they lie."""
+        samples, k = self.scores.samples.astype(np.float64), len(self.top)
+        n, depth = len(samples), np.arange(self.scores.n_layers) / max(self.scores.n_layers - 1, 1)
+        where = np.repeat(depth, self.scores.n_heads)
+        flat = samples.reshape(n, -1)
+        drawn = np.random.default_rng(self.seed).multinomial(n, np.full(n, 1 / n), size=N_BOOT) / n
+
+        def best(scores: np.ndarray) -> np.ndarray:
+            return np.argsort(-scores, axis=-1, kind="stable")[..., :k]
+
+        def held(scores: np.ndarray) -> np.ndarray:
+            top = np.take_along_axis(scores, best(scores), axis=-1).sum(axis=-1)
+            return np.asarray(top / np.maximum(scores.sum(axis=-1), 1e-12))
+
+        measures: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+            f"share of heads scoring {STANDS_OUT} or more": lambda s: (s >= STANDS_OUT).mean(-1),
+            "share of the whole score held by the top heads": held,
+            "mean depth of the top heads": lambda s: where[best(s)].mean(axis=-1),
+        }
+        rows = []
+        for measure, of in measures.items():
+            lo, hi = interval(of(drawn @ flat)) if n > 1 else (np.nan, np.nan)
+            value = float(of(flat.mean(axis=0)))
+            heads = "all" if measure.startswith("share of heads") else "top"
+            rows.append(_row(measure, heads, value, lo, hi, n, "probes", 1))
+        return rows
+
+    def _groups(self) -> Iterator[Group]:
+        yield ("base", BASE, 0)
+        yield from head_groups(self.model, self.top, self.draws, self.seed)
+
+    def _by_group(self, measure: Callable[[], np.ndarray]) -> dict[str, np.ndarray]:
+        """[draws, units] of what ``measure`` gives with each group of heads ablated."""
+        found: dict[str, list[np.ndarray]] = {}
+        for group, heads, _ in self._groups():
+            with ablated(self.model, heads, self.mode):
+                found.setdefault(group, []).append(measure())
+        return {group: np.stack(values) for group, values in found.items()}
+
+    def _copying(self) -> list[dict[str, Any]]:
+        size = self.size
+        probes = key_value_probes(
+            self.model.tokenizer, size.copy_probes, size.copy_tokens, self.seed + 1
+        )
+        found = self._by_group(lambda: copy_accuracy(self.model, probes).samples)
+        floor = copy_accuracy(self.model, probes, needle_removed=True).samples
+        rows = group_rows("copy accuracy", found, "probes", seed=self.seed)
+        return rows + group_rows(
+            "copy accuracy", {"needle removed": floor[None]}, "probes", seed=self.seed
+        )
+
+    def _needles(self) -> list[dict[str, Any]]:
+        size = self.size
+        probes: ProbeSet = needle_probes(
+            self.model.tokenizer,
+            size.needles,
+            size.needle_lengths,
+            size.needle_depths,
+            seed=self.seed,
+        )
+        found = self._by_group(lambda: needle_recall(self.model, probes)["recall"].to_numpy(float))
+        return group_rows("needle recall", found, "probes", seed=self.seed)
+
+    def _on_traces(self) -> list[dict[str, Any]]:
+        """Losses of each domain, and what AIS of a trace goes along with."""
+        chosen = first_of_each_domain(self.traces, self.size.traces_per_domain)
+        result = influence(
+            self.model,
+            chosen,
+            self.top,
+            mode=self.mode,
+            controls=self.size.trace_draws,
+            seed=self.seed,
+            progress=self.progress,
+        )
+        rows = loss_rows(result, self.seed)
+        shared = {t.id: overlap(t.response, t.prompt) for t in chosen}
+        samples = result.samples.assign(overlap=result.samples["id"].map(shared))
+        table = confound_table(samples, scores=("ais", "ais_control"), each=False, seed=self.seed)
+        last = table["group"].iloc[-1]  # within domains where there are several
+        for row in table[table["group"] == last].to_dict("records"):
+            heads = "layer-matched" if row["score"] == "ais_control" else "top"
+            name = f"ρ of AIS and {row['against']}, {row['group']}".replace(", all", "")
+            draws = self.size.trace_draws if heads == "layer-matched" else 1
+            found = (row["rho"], row["lo"], row["hi"], row["n"])
+            rows.append(_row(name, heads, *found, "traces", draws))
+        return rows
+
+    def _planted(self) -> list[dict[str, Any]]:
+        """Does AIS rank real steps above planted ones?"""
+        folder = None if self.folder is None else self.folder / f"{self.name}-planted-{self.key}"
+        result = validate(
+            self.model,
+            self.traces,
+            self.top,
+            n=self.size.planted,
+            kinds=self.size.kinds,
+            modes=(self.mode,),
+            draws={"layer-matched": self.size.trace_draws},
+            seed=self.seed,
+            folder=folder,
+            progress=self.progress,
+        )
+        rows = []
+        for name, table in (("", result.auroc), (", equal loss", result.auroc_equal_loss)):
+            for row in table[table["score"].isin(["ais", "loss"])].to_dict("records"):
+                heads = row["heads"] or "base"
+                score = "AIS" if row["score"] == "ais" else "base loss"
+                measure = f"AUROC of real over {row['kind']} steps by {score}{name}"
+                found = (row["auroc"], row["lo"], row["hi"], row["n"])
+                rows.append(_row(measure, heads, *found, "traces", row["draws"]))
+        return rows
+
+
+def first_of_each_domain(traces: Sequence[Trace], n: int) -> list[Trace]:
+    """The first ``n`` traces of every domain, in their order."""
+    count: dict[str, int] = {}
+    chosen = []
+    for trace in traces:
+        count[trace.domain] = count.get(trace.domain, 0) + 1
+        if count[trace.domain] <= n:
+            chosen.append(trace)
+    return chosen
+
+
+def group_rows(
+    measure: str,
+    values: dict[str, np.ndarray],
+    unit: str,
+    *,
+    weights: np.ndarray | None = None,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """A row for every group of heads, and one for what top heads cost beyond each control.
+
+    Args:
+        measure: its name.
+        values: by group, [draws, units].
+        unit: what a unit is.
+        weights: of the units in the mean, such as tokens; default: equal.
+        seed: of the bootstrap.
+    """
+    found = dict(values)
+    if "top" in values:
+        for control in ("random", "layer-matched"):
+            if control in values:
+                found[f"top - {control}"] = values["top"] - values[control]
+    rows = []
+    for group, grid in found.items():
+        size = np.ones(grid.shape[1]) if weights is None else weights
+        value = float((grid @ size).mean() / size.sum())
+        lo, hi = _interval(grid, size, seed)
+        rows.append(_row(measure, group, value, lo, hi, grid.shape[1], unit, len(grid)))
+    return rows
+
+
+def _interval(grid: np.ndarray, size: np.ndarray, seed: int) -> tuple[float, float]:
+    """95 % bootstrap interval of the weighted mean of [draws, units], both drawn anew."""
+    draws, units = grid.shape
+    if units < 2:
+        return float("nan"), float("nan")
+    rng = np.random.default_rng(seed)
+    of_units = rng.multinomial(units, np.full(units, 1 / units), size=N_BOOT) * size
+    of_draws = rng.multinomial(draws, np.full(draws, 1 / draws), size=N_BOOT) / draws
+    sums = np.einsum("bd,du,bu->b", of_draws, grid, of_units, optimize=True)
+    return interval(sums / of_units.sum(axis=1))
+
+
+def loss_rows(result: Influence, seed: int = 0) -> list[dict[str, Any]]:
+    """NLL of the responses (nats a token) of each domain: base, top, layer-matched, differences."""
+    rows: list[dict[str, Any]] = []
+    for domain, part in result.samples.groupby("domain", sort=False):
+        ids = part["id"].tolist()
+        own = result.controls[result.controls["id"].isin(ids)]
+        values = {
+            "base": part["loss_base"].to_numpy(np.float64)[None],
+            "top": part["loss_ref"].to_numpy(np.float64)[None],
+        }
+        if len(own):
+            grid = own.pivot(index="draw", columns="id", values="loss_control")[ids]
+            values["layer-matched"] = grid.to_numpy(np.float64)
+        tokens = part["n_tokens"].to_numpy(np.float64)
+        rows += group_rows(f"NLL, {domain}", values, "traces", weights=tokens, seed=seed)
+    return rows
+
+
+def _row(
+    measure: str, heads: str, value: float, lo: float, hi: float, n: int, unit: str, draws: int
+) -> dict[str, Any]:
+    numbers = {"value": value, "lo": lo, "hi": hi, "n": n}
+    return {"measure": measure, "heads": heads, **numbers, "unit": unit, "draws": draws}

@@ -1,0 +1,89 @@
+"""Every score of a pool that an arm may rank by, computed once and kept in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from airlens.files import atomic_file
+from airlens.heads import HeadScores, HeadSet, random_heads
+from airlens.model import load_hf, load_model
+from airlens.probes import key_value_probes
+from airlens.retrieval import retrieval_scores
+from airlens.step_influence import Influence, influence
+from airlens.trace import Trace
+from airlens.training.evaluate import held_out_nll
+
+from .pool import CLEAN
+
+TOKENS_PER_BATCH = 2048
+
+
+def score_pool(
+    model_name: str, pool: Sequence[Trace], folder: Path, *, probes: int, probe_tokens: int
+) -> Influence:
+    """Influence in uniform mode, its samples with every other score as a column.
+
+    Added: ``ais_mean`` (mean mode), ``ais_random`` (random heads of any layer in place of the
+    retrieval heads), ``ifd``, ``kind``, ``is_clean`` (1 or 0). ``ais_control`` is that of random
+    heads in the same layers. What a stopped call had finished is not computed again.
+
+    Args:
+        model_name: scorer.
+        pool: traces with a kind.
+        folder: of the scores.
+        probes: of the retrieval heads.
+        probe_tokens: longest probe.
+    """
+    model: Any = None
+
+    def bridge() -> Any:
+        nonlocal model
+        model = model if model is not None else load_model(model_name)
+        return model
+
+    path = folder / "heads.json"
+    if not path.exists():
+        texts = key_value_probes(bridge().tokenizer, probes, probe_tokens)
+        retrieval_scores(bridge(), texts).save(path)
+    scores = HeadScores.load(path)
+    heads = scores.top(0.05)
+    [anywhere] = random_heads(
+        (scores.n_layers, scores.n_heads), heads, draws=1, seed=1, same_layers=False
+    )
+    uniform = _kept(folder / "uniform", bridge, pool, heads, mode="uniform", controls=1)
+    mean = _kept(folder / "mean", bridge, pool, heads, mode="mean", controls=0)
+    control = _kept(folder / "random", bridge, pool, anywhere, mode="uniform", controls=0)
+    samples = uniform.samples
+    for name, other in (("ais_mean", mean), ("ais_random", control)):
+        samples[name] = samples["id"].map(other.samples.set_index("id")["ais"])
+    alone = _alone(model_name, pool, folder / "alone.parquet")
+    # IFD (2308.12032): L(y given x) / L(y).
+    samples["ifd"] = samples["loss_base"] / (samples["id"].map(alone["nll"] / alone["n_tokens"]))
+    samples["kind"] = samples["id"].map({t.id: str(t.meta["kind"]) for t in pool})
+    samples["is_clean"] = (samples["kind"] == CLEAN).astype(float)
+    return replace(uniform, samples=samples)
+
+
+def _kept(
+    folder: Path, bridge: Any, pool: Sequence[Trace], heads: HeadSet, **options: Any
+) -> Influence:
+    if not (folder / "provenance.json").exists():  # written last
+        options |= {"template": "plain", "max_tokens_per_batch": TOKENS_PER_BATCH}
+        influence(bridge(), pool, heads, **options).save(folder)
+    return Influence.load(folder)
+
+
+def _alone(model_name: str, pool: Sequence[Trace], path: Path) -> Any:
+    """NLL of the responses without their prompts, by id."""
+    import pandas as pd
+
+    if not path.exists():
+        model, tokenizer = load_hf(model_name)
+        bare = [replace(t, prompt="") for t in pool]
+        found = held_out_nll(model, tokenizer, bare, template="plain", max_tokens_per_batch=2048)
+        with atomic_file(path) as temporary:
+            found.to_parquet(temporary, index=False)
+    return pd.read_parquet(path).set_index("id")

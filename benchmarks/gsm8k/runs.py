@@ -1,0 +1,201 @@
+"""The runs of the GSM8K study, each in a process of its own.
+
+In one process memory grew by half a gigabyte a run. The models of finished runs are freed (tested),
+so it is most likely freed memory that the C library does not give back; a process gives back all.
+Every row holds its process' peak.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from airlens.model import load_hf, load_model
+from airlens.probes import key_value_probes
+from airlens.provenance import fingerprint, provenance
+from airlens.retrieval import retrieval_scores
+from airlens.step_influence import Influence, influence
+from airlens.trace import Trace
+from airlens.training.evaluate import (
+    accuracy,
+    generate_answers,
+    held_out_nll,
+    per_token,
+    score_answers,
+)
+from airlens.training.study import (
+    Arm,
+    append_run,
+    arm_weights,
+    choose,
+    finished,
+    runs_provenance,
+    same_run,
+)
+from airlens.training.train import TrainSettings, fine_tune
+
+from .precision import bf16_is_faster
+from .settings import Setting, problems
+
+Run = tuple[Arm | None, str, int]
+
+
+def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    """The result of a function of a module, called in a new process that then ends."""
+    with multiprocessing.get_context("spawn").Pool(1) as process:
+        return process.apply(function, arguments)
+
+
+def schedule(setting: Setting, arms: list[Arm]) -> list[Run]:
+    """All runs in order: every arm and budget once, then with a second seed, and so on."""
+    runs: list[Run] = [(None, "none", 0)]
+    for seed in range(setting.seeds):
+        for budget in setting.budgets:
+            for arm in arms:
+                repeated = seed == 0 or setting.repeat or arm.seeded
+                if repeated and (arm.by is None) == (budget == "all"):
+                    runs.append((arm, budget, seed))
+    return runs
+
+
+def run_all(setting: Setting, arms: list[Arm], out: Path, work: Path) -> None:
+    """Make the runs that ``out`` lacks, one row each; scores are kept in ``work``."""
+    _, tokenizer = load_hf(setting.model)
+    pool, test = problems(setting, tokenizer)
+    data = {"pool": [t.id for t in pool], "test": [t.id for t in test]}
+    key = setting.key(data)
+    done = finished(out, setting.name, key)
+    # What a stopped study began with goes on, on whatever machine.
+    known = runs_provenance(out).get(setting.name, {}).get("settings", {}).get("bf16")
+    if setting.bf16 is None:
+        bf16 = known if known is not None else bf16_is_faster("cuda" if setting.on_gpu else "cpu")
+        setting = replace(setting, bf16=bf16)
+    folder = work / _score_key(setting, pool)
+    in_own_process(scored, setting, pool, folder)
+    scores = Influence.load(folder / "scores")
+    note = provenance(
+        settings=asdict(setting),
+        scores=scores.provenance,
+        n_pool=len(pool),
+        n_test=len(test),
+        data=fingerprint(data),
+        command=f"python benchmarks/selection_study.py --setting {setting.name}",
+    )
+    for arm, budget, seed in schedule(setting, arms):
+        name = arm.name if arm else "untrained"
+        if (name, budget, seed) in done:
+            continue
+        ids = choose(arm, scores.samples, setting.share, budget, seed) if arm else []  # type: ignore[arg-type]
+        row = same_run(out, setting.name, name, seed, fingerprint({"ids": sorted(ids)}))
+        if row is None:
+            data_of_run = (pool, test, folder / "scores")
+            row = in_own_process(one_run, setting, arm, budget, seed, ids, data_of_run)
+        row |= {"setting": setting.name, "fingerprint": key, "budget": budget}
+        append_run(out, row, note)
+        print(
+            f"{name:32} {budget:8} seed {seed}  NLL {row['nll']:.4f}  {row['seconds']:.0f} s",
+            flush=True,
+        )
+
+
+def scored(setting: Setting, pool: list[Trace], folder: Path) -> None:
+    """Uniform-mode influence of the pool, every other score a column of its samples; saved."""
+    if (folder / "scores" / "provenance.json").exists():  # written last
+        return
+    model = load_model(setting.model)
+    probes = key_value_probes(model.tokenizer, setting.probes, setting.probe_tokens)
+    heads = retrieval_scores(model, probes).top(0.05)
+    options: dict[str, Any] = {
+        "template": setting.template,
+        "max_tokens_per_batch": setting.tokens_per_batch,
+    }
+    uniform = influence(model, pool, heads, mode="uniform", controls=setting.controls, **options)
+    mean = influence(model, pool, heads, mode="mean", controls=0, **options)
+    samples = uniform.samples.merge(
+        mean.samples[["id", "ais"]].rename(columns={"ais": "ais_mean"}), on="id"
+    )
+    # IFD (2308.12032): L(y given x) / L(y).
+    student, tokenizer = load_hf(setting.model)
+    alone = held_out_nll(
+        student, tokenizer, [replace(t, prompt="") for t in pool], template="plain"
+    )
+    samples["ifd"] = samples["loss_base"] / (alone["nll"] / alone["n_tokens"])
+    replace(uniform, samples=samples).save(folder / "scores")
+
+
+def one_run(
+    setting: Setting,
+    arm: Arm | None,
+    budget: str,
+    seed: int,
+    ids: list[str],
+    data: tuple[list[Trace], list[Trace], Path],
+) -> dict[str, Any]:
+    """Train an arm (None: the untrained model) on the pool's ``ids`` and evaluate; a row.
+
+    ``data``: pool, test, and the folder of the pool's scores.
+    """
+    pool, test, folder = data
+    started = time.monotonic()
+    model, tokenizer = load_hf(setting.model)
+    if setting.on_gpu:
+        model = model.to("cuda")
+    row: dict[str, Any] = {"arm": arm.name if arm else "untrained", "budget": budget, "seed": seed}
+    row |= {"n_samples": 0, "n_tokens": 0, "n_labels": 0, "steps": 0, "loss_first": np.nan}
+    row["data"] = fingerprint({"ids": sorted(ids)})
+    if arm is not None:
+        whole = budget == "all"
+        result = fine_tune(
+            model,
+            [t for t in pool if t.id in set(ids)],
+            tokenizer=tokenizer,
+            weights=arm_weights(arm, Influence.load(folder), seed),
+            settings=TrainSettings(
+                lr=setting.lr,
+                epochs=setting.epochs,
+                n_batches=round(setting.steps / setting.share) if whole else setting.steps,
+                seed=seed,
+                bf16=bool(setting.bf16),
+                cpu=not setting.on_gpu,
+            ),
+            template=setting.template,
+            progress=False,
+        )
+        row |= {k: result.provenance[k] for k in ("n_tokens", "n_labels")}
+        row |= {"n_samples": len(ids), "steps": len(result.losses)}
+        row["loss_first"] = float(result.losses["loss"].iloc[0])
+        model = result.model
+    # In the same precision for every arm.
+    with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=bool(setting.bf16)):
+        found = held_out_nll(
+            model,
+            tokenizer,
+            test,
+            template=setting.template,
+            max_tokens_per_batch=setting.tokens_per_batch,
+            progress=False,
+        )
+    row |= per_token(found)
+    row |= {"problem_id": list(found["id"]), "problem_tokens": list(found["n_tokens"])}
+    row |= {"problem_nll": list(found["nll"]), "accuracy": np.nan}
+    if setting.generate:
+        written = generate_answers(
+            model, tokenizer, test, template=setting.template, batch_size=256, progress=False
+        )
+        row["accuracy"] = accuracy(score_answers(written, test))["accuracy"]
+    row["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {**row, "seconds": round(time.monotonic() - started, 1)}
+
+
+def _score_key(setting: Setting, pool: list[Trace]) -> str:
+    """Fingerprint of what decides the scores, and nothing of the training."""
+    names = ("model", "probes", "probe_tokens", "controls", "template")
+    return fingerprint({n: getattr(setting, n) for n in names} | {"pool": [t.id for t in pool]})
