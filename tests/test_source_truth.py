@@ -331,6 +331,7 @@ def test_claims_follow_the_tables(uses: pd.DataFrame) -> None:
     for done in ("found", "put first"):
         assert claims[far.format(done) + ", better than by random heads anywhere"]
         assert claims[far.format(done) + ", better than by every free control"]
+        assert claims[far.format(done) + ", better than by all that needs no critical heads"]
     assert claims[far.format("found")]
     assert claims[far.format("put first") + " more often than by chance"]
     noise = far.format("found").replace("copies", "attention")
