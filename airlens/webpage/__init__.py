@@ -1,6 +1,9 @@
 """One page to share: a trace, its heads and its sources in one interactive HTML file.
 
-It opens from disk, without a network and without Python; see :func:`page`.
+It opens from disk, without a network and without Python; see :func:`page`. `data` turns tables into
+what the views show, `scripts` and `shell` put views and data into the file.
+May import: the core, figures, step_sources, explorers (the views and what fills them).
+Imported by: reports, cli.
 """
 
 from __future__ import annotations
