@@ -155,16 +155,17 @@ def _line(
 ) -> dict[str, Any]:
     name, colour, symbol = look
     ordered = part.set_index("_x").reindex(list(places.values()))
-    middle, lo, hi = (floats(ordered, column) for column in columns)
+    # Rounded: a page or a notebook keeps every digit.
+    middle, lo, hi = (floats(ordered, column).round(4) for column in columns)
     spans = [f"{m:.2f} [{a:.2f}, {b:.2f}]" for m, a, b in zip(middle, lo, hi, strict=True)]
     return {
         "type": "scatter",
         "mode": "lines+markers",
         "name": name,
         "legendgroup": name,
-        "x": (np.arange(len(places)) + offset).tolist(),
+        "x": (np.arange(len(places)) + offset).round(3).tolist(),
         "y": middle.tolist(),
-        "error_y": error_bars(middle, lo, hi, thickness=1.2, width=0),
+        "error_y": _short(error_bars(middle, lo, hi, thickness=1.2, width=0)),
         "line": {"color": colour, "width": 1.6},
         "marker": {"color": colour, "symbol": symbol, "size": 7},
         "hovertext": spans,
@@ -172,12 +173,17 @@ def _line(
     }
 
 
+def _short(bars: dict[str, Any]) -> dict[str, Any]:
+    ends = {name: np.round(bars[name], 4).tolist() for name in ("array", "arrayminus")}
+    return {**bars, **ends}
+
+
 def _chance(names: list[str], chance: pd.Series) -> dict[str, Any]:
     return {
         "type": "scatter",
         "mode": "lines",
         "x": list(range(len(names))),
-        "y": chance.tolist(),
+        "y": chance.round(4).tolist(),
         "line": {"color": INK, "width": 1, "dash": "dot"},
         "hoverinfo": "skip",
         "showlegend": False,
