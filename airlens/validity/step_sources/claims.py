@@ -78,16 +78,22 @@ def _planted(table: pd.DataFrame, contrasts: pd.DataFrame) -> Iterable[Claim]:
 
 
 def _rivals(contrasts: pd.DataFrame, said: str, value: str) -> Iterable[Claim]:
-    """Better than the same score of random heads, and than every control."""
+    """Better than the same score of random heads, than every control, and than all of these."""
     own = contrasts[contrasts["against"] == contrasts["score"]]
     for row in own.to_dict("records"):
         heads = RANDOM.get(row["against_heads"], row["against_heads"])
         yield f"{said}, better than by {heads}", bool(row["lo"] > 0), f"{value} {_difference(row)}"
-    free = contrasts[(contrasts["against_heads"] == "") & contrasts["lo"].notna()]
-    if len(free):
-        near = min(free.to_dict("records"), key=lambda row: float(row["lo"]))
-        evidence = f"{value} {_difference(near)} against {_plain(near['against'])}"
-        yield f"{said}, better than by every free control", bool(near["lo"] > 0), evidence
+    known = contrasts[contrasts["lo"].notna()]
+    for rivals, what in (
+        (known[known["against_heads"] == ""], "every free control"),
+        (known, "all that needs no critical heads"),
+    ):
+        if len(rivals):
+            near = min(rivals.to_dict("records"), key=lambda row: float(row["lo"]))
+            by = RANDOM.get(near["against_heads"])
+            of = _plain(near["against"]) + (f" of {by}" if by else "")
+            evidence = f"{value} {_difference(near)} against {of}"
+            yield f"{said}, better than by {what}", bool(near["lo"] > 0), evidence
 
 
 def _plain(score: str) -> str:

@@ -10,7 +10,7 @@ Controls, of a step and a unit before it:
   and signs, and numbers that stand in the unit
 - source_length: tokens of the unit
 - attention_received: mean attention per token that all other later steps pay to the unit, from
-  random heads anywhere in the model
+  random heads anywhere in the model; where there are none, the mean over the trace
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def _shares(sets: Sequence[Iterable[object]]) -> np.ndarray:
 
 
 def _received(part: pd.DataFrame) -> np.ndarray | None:
-    """Mean over the other later steps; NaN where there are none."""
+    """Mean over the other later steps; where there are none, the mean over the trace."""
     prefix = column("attention_per_token", "random", 0)[:-1]
     own = [name for name in map(str, part) if name.startswith(prefix)]
     if not own:
@@ -143,4 +143,5 @@ def _received(part: pd.DataFrame) -> np.ndarray | None:
     by_source = paid.groupby(part["source"])
     others = by_source.transform("size") - 1
     rest = by_source.transform("sum") - paid
-    return np.asarray((rest / others.where(others > 0)).to_numpy(np.float64))
+    found = rest / others.where(others > 0)
+    return np.asarray(found.fillna(found.mean()).to_numpy(np.float64))
