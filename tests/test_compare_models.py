@@ -19,9 +19,8 @@ from airlens.paper.compare_models import (
     CompareSize,
     Comparison,
     first_of_each_domain,
-    group_rows,
-    loss_rows,
 )
+from airlens.paper.comparison_rows import group_rows, loss_rows
 from airlens.paper.model_claims import comparison_claims
 from airlens.retrieval import copy_accuracy
 

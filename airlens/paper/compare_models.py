@@ -32,12 +32,13 @@ from airlens.probes import ProbeSet, key_value_probes
 from airlens.provenance import fingerprint, model_info, provenance
 from airlens.reading.load import load_traces
 from airlens.retrieval import copy_accuracy, retrieval_scores
-from airlens.step_influence import Influence, influence
+from airlens.step_influence import influence
 from airlens.trace import Trace
 from airlens.validity.benchmark import Group, head_groups
 from airlens.validity.heuristics import overlap
 from airlens.validity.planted import validate
 
+from .comparison_rows import group_rows, loss_rows, measure_row
 from .model_claims import comparison_claims
 
 if TYPE_CHECKING:
@@ -271,7 +272,7 @@ class _Job:
             lo, hi = interval(of(drawn @ flat)) if n > 1 else (np.nan, np.nan)
             value = float(of(flat.mean(axis=0)))
             heads = "all" if measure.startswith("share of heads") else "top"
-            rows.append(_row(measure, heads, value, lo, hi, n, "probes", 1))
+            rows.append(measure_row(measure, heads, value, lo, hi, n, "probes", 1))
         return rows
 
     def _groups(self) -> Iterator[Group]:
@@ -332,7 +333,7 @@ class _Job:
             name = f"ρ of AIS and {row['against']}, {row['group']}".replace(", all", "")
             draws = self.size.trace_draws if heads == "layer-matched" else 1
             found = (row["rho"], row["lo"], row["hi"], row["n"])
-            rows.append(_row(name, heads, *found, "traces", draws))
+            rows.append(measure_row(name, heads, *found, "traces", draws))
         return rows
 
     def _planted(self) -> list[dict[str, Any]]:
@@ -357,7 +358,7 @@ class _Job:
                 score = "AIS" if row["score"] == "ais" else "base loss"
                 measure = f"AUROC of real over {row['kind']} steps by {score}{name}"
                 found = (row["auroc"], row["lo"], row["hi"], row["n"])
-                rows.append(_row(measure, heads, *found, "traces", row["draws"]))
+                rows.append(measure_row(measure, heads, *found, "traces", row["draws"]))
         return rows
 
 
@@ -370,71 +371,3 @@ def first_of_each_domain(traces: Sequence[Trace], n: int) -> list[Trace]:
         if count[trace.domain] <= n:
             chosen.append(trace)
     return chosen
-
-
-def group_rows(
-    measure: str,
-    values: dict[str, np.ndarray],
-    unit: str,
-    *,
-    weights: np.ndarray | None = None,
-    seed: int = 0,
-) -> list[dict[str, Any]]:
-    """A row for every group of heads, and one for what top heads cost beyond each control.
-
-    Args:
-        measure: its name.
-        values: by group, [draws, units].
-        unit: what a unit is.
-        weights: of the units in the mean, such as tokens; default: equal.
-        seed: of the bootstrap.
-    """
-    found = dict(values)
-    if "top" in values:
-        for control in ("random", "layer-matched"):
-            if control in values:
-                found[f"top - {control}"] = values["top"] - values[control]
-    rows = []
-    for group, grid in found.items():
-        size = np.ones(grid.shape[1]) if weights is None else weights
-        value = float((grid @ size).mean() / size.sum())
-        lo, hi = _interval(grid, size, seed)
-        rows.append(_row(measure, group, value, lo, hi, grid.shape[1], unit, len(grid)))
-    return rows
-
-
-def _interval(grid: np.ndarray, size: np.ndarray, seed: int) -> tuple[float, float]:
-    """95 % bootstrap interval of the weighted mean of [draws, units], both drawn anew."""
-    draws, units = grid.shape
-    if units < 2:
-        return float("nan"), float("nan")
-    rng = np.random.default_rng(seed)
-    of_units = rng.multinomial(units, np.full(units, 1 / units), size=N_BOOT) * size
-    of_draws = rng.multinomial(draws, np.full(draws, 1 / draws), size=N_BOOT) / draws
-    sums = np.einsum("bd,du,bu->b", of_draws, grid, of_units, optimize=True)
-    return interval(sums / of_units.sum(axis=1))
-
-
-def loss_rows(result: Influence, seed: int = 0) -> list[dict[str, Any]]:
-    """NLL of the responses (nats a token) of each domain: base, top, layer-matched, differences."""
-    rows: list[dict[str, Any]] = []
-    for domain, part in result.samples.groupby("domain", sort=False):
-        ids = part["id"].tolist()
-        own = result.controls[result.controls["id"].isin(ids)]
-        values = {
-            "base": part["loss_base"].to_numpy(np.float64)[None],
-            "top": part["loss_ref"].to_numpy(np.float64)[None],
-        }
-        if len(own):
-            grid = own.pivot(index="draw", columns="id", values="loss_control")[ids]
-            values["layer-matched"] = grid.to_numpy(np.float64)
-        tokens = part["n_tokens"].to_numpy(np.float64)
-        rows += group_rows(f"NLL, {domain}", values, "traces", weights=tokens, seed=seed)
-    return rows
-
-
-def _row(
-    measure: str, heads: str, value: float, lo: float, hi: float, n: int, unit: str, draws: int
-) -> dict[str, Any]:
-    numbers = {"value": value, "lo": lo, "hi": hi, "n": n}
-    return {"measure": measure, "heads": heads, **numbers, "unit": unit, "draws": draws}
