@@ -60,9 +60,7 @@ def write_tables(
     for name, table in tables.items():
         with atomic_file(folder / f"{name}.csv") as temporary:
             table.to_csv(temporary, index=False, float_format="%.6g")
-    text = json.dumps(provenance, ensure_ascii=False, indent=1)
-    atomic_write_text(folder / "provenance.json", text + "\n")
-    return folder
+    return _write_provenance(folder, provenance)
 
 
 def save_tables(
@@ -73,8 +71,12 @@ def save_tables(
     for name, table in tables.items():
         with atomic_file(folder / f"{name}.parquet") as temporary:
             table.to_parquet(temporary, index=False)
+    return _write_provenance(folder, provenance)
+
+
+def _write_provenance(folder: Path, provenance: Mapping[str, Any]) -> Path:
     text = json.dumps(provenance, ensure_ascii=False, indent=1)
-    atomic_write_text(folder / "provenance.json", text)
+    atomic_write_text(folder / "provenance.json", text + "\n")
     return folder
 
 

@@ -31,12 +31,12 @@ import pandas as pd
 
 from .ablation import DEFAULT_MODE, MeanZ, Mode, as_head_set, mean_z
 from .encode import EncodedTrace, Long, Template, encode_traces, resolve_template
-from .errors import ConfigError, DataError
+from .errors import ConfigError
 from .files import load_tables, save_tables
 from .heads import HeadSet, random_heads
 from .provenance import provenance
 from .token_losses import Engine, Precision, fast_engine, trace_losses
-from .trace import Trace
+from .trace import Trace, check_ids
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -212,11 +212,7 @@ def control_sets(
 def _prepare(traces: list[Trace], scope: str) -> list[Trace]:
     if scope not in ("response", "document"):
         raise ConfigError(f"scope={scope!r}: use 'response' or 'document'")
-    seen: set[str] = set()
-    for trace in traces:
-        if trace.id in seen:
-            raise DataError(f"two traces have the id {trace.id!r}", field="id")
-        seen.add(trace.id)
+    check_ids(traces)
     return [t.as_document() for t in traces] if scope == "document" else traces
 
 

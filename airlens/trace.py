@@ -123,6 +123,19 @@ class Trace:
         )
 
 
+def check_ids(traces: Iterable[Trace]) -> None:
+    """Raise unless every trace has an id of its own.
+
+    Raises:
+        DataError: two traces have the same id; names it.
+    """
+    seen: set[str] = set()
+    for trace in traces:
+        if trace.id in seen:
+            raise DataError(f"two traces have the id {trace.id!r}", field="id")
+        seen.add(trace.id)
+
+
 def save_traces(traces: Iterable[Trace], path: str | Path) -> Path:
     """Write traces as JSON lines, for `airlens.reading.load.load_traces` to read.
 

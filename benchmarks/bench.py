@@ -287,7 +287,7 @@ def child(size: int, what: str) -> None:
 
     def run(tokens: int) -> None:
         if what == "sources":
-            bench_sources.extra_memory(model, tokens)
+            bench_sources.extra_memory(model, HEADS, tokens)
             return
         probes = al.key_value_probes(model.tokenizer, n=1, max_tokens=tokens, seed=3, shots=1)
         al.retrieval_scores(model, probes, engine="fast", progress=False)

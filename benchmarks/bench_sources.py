@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from timing import interleaved, table
+
 import airlens as al
 from airlens.encode import encode_trace, windows
 from airlens.heads import HeadSet
 from airlens.step_sources import fast_reading, hook_reading
-from airlens.step_sources.units import stretch_of, units_of
+from airlens.step_sources.units import span_of, stretch_of, units_of
 
 SOURCES = 30  # steps knocked out
 
@@ -28,8 +30,6 @@ def long_trace(model: Any, traces: Sequence[Any], tokens: int) -> al.Trace:
 
 def reading(b: Any) -> None:
     """Copies and attention at 2k tokens: one pass with a hook on every pattern, or ours."""
-    from timing import interleaved, table
-
     trace = long_trace(b.model, b.traces, 400 if b.small else 2048)
     options = {"controls": 1, "progress": False}
     run = partial(al.sources, b.model, trace, b.heads, **options)
@@ -46,8 +46,6 @@ def reading(b: Any) -> None:
 
 def knockout(b: Any) -> None:
     """Thirty source steps knocked out, critical heads only: full hooked passes, or ours."""
-    from timing import interleaved, table
-
     trace = long_trace(b.model, b.traces, 200 if b.small else 1024)
     encoded = encode_trace(b.model.tokenizer, trace, "auto")
     units = units_of(encoded)
@@ -56,7 +54,7 @@ def knockout(b: Any) -> None:
     own = 2 + len(units.prompt)
     n = 4 if b.small else SOURCES
     chosen = [own + round(i * (units.n_steps - 2) / (n - 1)) for i in range(n)]
-    spans = [(int((group == g).argmax()), int((group == g).nonzero()[0][-1]) + 1) for g in chosen]
+    spans = [span for g in chosen if (span := span_of(group, g))]
     sets = [HeadSet(tuple(b.heads))]
     slow, quick = f"{n} hooked passes", "airlens"
     times, out = interleaved(
@@ -71,14 +69,11 @@ def knockout(b: Any) -> None:
     b.agree(out[slow][1], out[quick][1])
 
 
-def extra_memory(model: Any, size: int) -> None:
+def extra_memory(model: Any, heads: str, size: int) -> None:
     """What the child process measures: all three measures on a trace of so many tokens."""
     traces = list(al.load_traces(al.data_path("traces.jsonl"), limit=40))
     trace = long_trace(model, traces, size)
     measures: Any = ("copies", "attention", "knockout")
     al.sources(
-        model, trace, HEADS, measures=measures, controls=1, screen=2, progress=False, engine="fast"
+        model, trace, heads, measures=measures, controls=1, screen=2, progress=False, engine="fast"
     )
-
-
-HEADS = "L18H6 L17H3 L20H6 L18H7 L17H4 L23H2 L23H7 L23H8 L21H8 L22H7 L23H1 L17H5 L20H8 L24H4"

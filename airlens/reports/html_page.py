@@ -6,8 +6,6 @@ page forbids it, and lets no script run but the page's own two). Text from data 
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import html
 import json
 import re
@@ -21,6 +19,7 @@ from plotly.offline import get_plotlyjs
 from airlens.figures.style import CONFIG
 from airlens.figures.text import clean, known, number
 from airlens.files import atomic_file
+from airlens.webpage.shell import source_hash
 
 from .html_page_assets import CSS, SCRIPT
 
@@ -41,11 +40,6 @@ def inline(text: str) -> str:
     for pattern, markup in _INLINE:
         escaped = pattern.sub(markup, escaped)
     return escaped
-
-
-def _hash(script: str) -> str:
-    digest = hashlib.sha256(script.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
 class Report:
@@ -159,7 +153,7 @@ class Report:
         config = json.dumps(CONFIG)
         script = SCRIPT.replace("__CONFIG__", config)
         scripts = [text for text in (library, script) if text]
-        allowed = " ".join(map(_hash, scripts))
+        allowed = " ".join(map(source_hash, scripts))
         policy = (
             f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
             "img-src data: blob:; font-src data:; base-uri 'none'; form-action 'none'"

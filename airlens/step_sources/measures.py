@@ -23,23 +23,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
-import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
 from airlens.ablation import as_head_set
 from airlens.encode import Long, Template, encode_traces, resolve_template, windows
 from airlens.engine import Engine, choose_engine
-from airlens.errors import ConfigError, DataError
+from airlens.errors import ConfigError
 from airlens.files import load_tables, save_tables
 from airlens.heads import Head, HeadSet
 from airlens.provenance import provenance
 from airlens.step_influence import CONTROLS, control_sets
-from airlens.trace import Trace
+from airlens.trace import Trace, check_ids
 
 from . import fast_reading, hook_reading
 from .tables import COLUMNS, Read, event_rows, pair_rows, step_rows
-from .units import Stretch, Units, stretch_of, token_table, unit_table, units_of
+from .units import Stretch, Units, span_of, stretch_of, token_table, unit_table, units_of
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -169,7 +168,8 @@ def sources(
     heads.check(*shape)
     if not len(heads):
         raise ConfigError("sources needs at least one head: use e.g. scores.top(0.05)")
-    items = _unique([traces] if isinstance(traces, Trace) else list(traces))
+    items = [traces] if isinstance(traces, Trace) else list(traces)
+    check_ids(items)
     draws = control_sets(shape, heads, controls, control, seed)
     sets = [heads, *draws]
     blocked = sets
@@ -199,15 +199,6 @@ def sources(
         n_traces=len(items),
     )
     return Sources(**tables, provenance=note)
-
-
-def _unique(traces: list[Trace]) -> list[Trace]:
-    seen: set[str] = set()
-    for trace in traces:
-        if trace.id in seen:
-            raise DataError(f"two traces have the id {trace.id!r}", field="id")
-        seen.add(trace.id)
-    return traces
 
 
 def read_traces(
@@ -263,8 +254,7 @@ def read_traces(
 
 def _span(stretch: Stretch, group: int) -> tuple[int, int]:
     """Positions of a group in a window; an empty span where it has none there."""
-    where = np.flatnonzero(stretch.group == group)
-    return (int(where[0]), int(where[-1]) + 1) if len(where) else (len(stretch.group),) * 2
+    return span_of(stretch.group, group) or (len(stretch.group),) * 2
 
 
 def _tables(reads: Iterable[Read], measures: Sequence[str]) -> dict[str, pd.DataFrame]:

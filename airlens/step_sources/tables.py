@@ -93,15 +93,25 @@ class Read:
         return mean
 
     @cached_property
+    def copied_groups(self) -> list[np.ndarray]:
+        """The group that each head copies each token from, int [h, m] a window; -1 for none."""
+        found = []
+        for stretch, reading in zip(self.stretches, self.readings, strict=True):
+            tokens = np.asarray(stretch.window.tokens)
+            same = tokens[reading.best] == tokens[stretch.window.first :]
+            found.append(np.where(same, stretch.group[reading.best], -1))
+        return found
+
+    @cached_property
     def copies(self) -> np.ndarray:
         """Share of a step's tokens that a head of a set copies from a group, fp64 [sets, S, G]."""
         shape = (len(self.sets), self.units.n_steps, self.units.n_groups)
         total = np.zeros(shape)
-        for stretch, reading in zip(self.stretches, self.readings, strict=True):
-            copied = copied_groups(stretch, reading)
+        for stretch, copied in zip(self.stretches, self.copied_groups, strict=True):
             for i, heads in enumerate(self.sets):
-                for group in range(TEMPLATE + 1, shape[2]):
-                    hit = (copied[self.rows(heads)] == group).any(axis=0)
+                of_set = copied[self.rows(heads)]
+                for group in np.unique(of_set[of_set > TEMPLATE]):
+                    hit = (of_set == group).any(axis=0)
                     total[i, :, group] += np.bincount(stretch.step[hit], minlength=shape[1])
         share: np.ndarray = total / np.maximum(self.n_scored, 1)[None, :, None]
         return share
@@ -111,8 +121,7 @@ class Read:
         """Share of a step's tokens copied from units before it, and from itself, [sets, S] each."""
         found = np.zeros((2, len(self.sets), self.units.n_steps))
         own = 2 + len(self.units.prompt)
-        for stretch, reading in zip(self.stretches, self.readings, strict=True):
-            copied = copied_groups(stretch, reading)
+        for stretch, copied in zip(self.stretches, self.copied_groups, strict=True):
             mine = copied == own + stretch.step
             for i, heads in enumerate(self.sets):
                 rows = self.rows(heads)
@@ -167,13 +176,6 @@ class Read:
                     np.add.at(total[i, :, group], stretch.step, rises[i, j])
         share: np.ndarray = total / np.maximum(self.n_scored, 1)[None, :, None]
         return share
-
-
-def copied_groups(stretch: Stretch, reading: Reading) -> np.ndarray:
-    """The group that each head copies each token from, int [h, m]; -1 where it copies nothing."""
-    tokens = np.asarray(stretch.window.tokens)
-    same = tokens[reading.best] == tokens[stretch.window.first :]
-    return np.where(same, stretch.group[reading.best], -1)
 
 
 def _control(values: np.ndarray) -> np.ndarray:
@@ -248,9 +250,10 @@ def event_rows(read: Read) -> pd.DataFrame:
     encoded = read.units.encoded
     text = encoded.prefix + encoded.trace.response
     parts = []
-    for stretch, reading in zip(read.stretches, read.readings, strict=True):
+    windows = zip(read.stretches, read.readings, read.copied_groups, strict=True)
+    for stretch, reading, copied in windows:
         rows = read.rows(read.sets[0])
-        group = copied_groups(stretch, reading)[rows]
+        group = copied[rows]
         place, token = np.nonzero(group > TEMPLATE)
         at = reading.best[rows][place, token] + stretch.offset
         index = token + stretch.offset + stretch.window.first

@@ -56,8 +56,7 @@ class Units:
 
     def span(self, group: int) -> tuple[int, int]:
         """First token of a group, and one past its last; the tokens of a unit are contiguous."""
-        where = np.flatnonzero(self.group == group)
-        return (int(where[0]), int(where[-1]) + 1) if len(where) else (0, 0)
+        return span_of(self.group, group) or (0, 0)
 
 
 @dataclass(frozen=True)
@@ -79,6 +78,12 @@ class Stretch:
     step: np.ndarray
     n_groups: int
     n_steps: int
+
+
+def span_of(groups: np.ndarray, group: int) -> tuple[int, int] | None:
+    """First place of a group in ``groups``, int [n], and one past its last; None without any."""
+    where = np.flatnonzero(groups == group)
+    return (int(where[0]), int(where[-1]) + 1) if len(where) else None
 
 
 def units_of(encoded: EncodedTrace) -> Units:

@@ -25,14 +25,16 @@ def script_json(value: Any) -> str:
     Raises:
         ValueError: NaN or infinity, which JSON has not.
     """
-    text = clean(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
-    return text.translate(_UNSAFE)
+    return _compact(value).translate(_UNSAFE)
 
 
 def packed_json(value: Any) -> str:
     """JSON, deflated (zlib) and in base64: a fifth of the size for the numbers of a long trace."""
-    text = clean(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
-    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+    return base64.b64encode(zlib.compress(_compact(value).encode(), 9)).decode()
+
+
+def _compact(value: Any) -> str:
+    return clean(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
 
 
 def source_hash(text: str) -> str:

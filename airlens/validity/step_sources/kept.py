@@ -20,7 +20,7 @@ from airlens.engine import choose_engine
 from airlens.files import atomic_file
 from airlens.provenance import fingerprint, model_info
 from airlens.step_sources.measures import Ask, read_traces
-from airlens.step_sources.tables import Read, copied_groups
+from airlens.step_sources.tables import Read
 from airlens.step_sources.units import TEMPLATE, units_of
 from airlens.trace import Trace
 from airlens.validity.benchmark import Group
@@ -182,10 +182,10 @@ def _number_copies(read: Read) -> np.ndarray:
         start = offset + trace.steps[number].start + at
         inside = (spans[:, 0] < start + len(known["number"])) & (spans[:, 1] > start)
         hits, total = np.zeros(found[:, number].shape), 0
-        for stretch, reading in zip(read.stretches, read.readings, strict=True):
+        for stretch, groups in zip(read.stretches, read.copied_groups, strict=True):
             first = stretch.offset + stretch.window.first
             chosen = inside[first : first + stretch.window.n_scored]
-            copied = copied_groups(stretch, reading)[:, chosen]
+            copied = groups[:, chosen]
             total += int(chosen.sum())
             for i, heads in enumerate(read.sets):
                 rows = copied[read.rows(heads)]
