@@ -120,6 +120,8 @@ def test_sources_by_distance_have_a_panel_a_measure_and_one_of_controls() -> Non
     assert panels == ["share of tokens copied", "free controls"]
     headline = fig.layout.title.text.replace("<br>", " ")
     assert "7–12 steps before: share of tokens copied 0.60" in headline
+    assert "random heads 0.55" in headline
+    assert "best free control" in headline
     assert "<b>proximity" not in str(fig.to_json())
     first = source_truth(planted_sources(), "p1")
     assert [line.y[0] for line in first.data if line.name] == [0.4] * 3

@@ -109,16 +109,28 @@ def _chosen(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any], str]:
 
 
 def _headline(rows: pd.DataFrame, value: str, places: dict[str, Any]) -> str:
-    """What does best where the sources are farthest, and the best of what needs no heads."""
+    """The best measure where the sources are farthest, its random heads, and the best free control.
+
+    The random heads are those of the same layers, or from anywhere if there are no others.
+    """
     far = rows[(rows["_x"] == list(places.values())[-1]) & np.isfinite(floats(rows, value))]
+    top, free = far[far["heads"] == "top"], far[far["heads"] == ""]
     parts = []
-    for of, part in (("", far[far["heads"] == "top"]), ("best control ", far[far["heads"] == ""])):
-        if len(part):
-            best = part.iloc[int(np.argmax(floats(part, value)))]
-            name = NAMES.get(best["score"], str(best["score"]).replace("_", " "))
-            parts.append(f"{of}{name} {best[value]:.2f}")
+    if len(top):
+        best = top.iloc[int(np.argmax(floats(top, value)))]
+        parts.append(f"{_named(best)} {best[value]:.2f}")
+        same = far[far["score"] == best["score"]].set_index("heads")[value]
+        known = [heads for heads in ("layer-matched", "random") if heads in same.index]
+        parts += [f"random heads {same[heads]:.2f}" for heads in known[:1]]
+    if len(free):
+        best = free.iloc[int(np.argmax(floats(free, value)))]
+        parts.append(f"best free control {_named(best)} {best[value]:.2f}")
     where = f"Sources {list(places)[-1]} steps {'apart' if 'beyond' in rows else 'before'}"
     return f"{where}: {', '.join(parts)}"
+
+
+def _named(row: pd.Series) -> str:
+    return NAMES.get(row["score"], str(row["score"]).replace("_", " "))
 
 
 def _lines(
