@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--probes", type=int, default=16)
     parser.add_argument("--tokens", type=int, default=640)
     parser.add_argument("--fresh", type=int, default=8)
-    parser.add_argument("--fresh-tokens", type=int, default=480)
+    parser.add_argument("--fresh-tokens", type=int, default=640)
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument(
         "--traces", type=int, default=8, help="whose loss is measured, for why 5 %%"

@@ -70,7 +70,7 @@ class CompareSize:
     probes: int = 12
     probe_tokens: int = 840
     copy_probes: int = 12
-    copy_tokens: int = 480
+    copy_tokens: int = 640
     draws: int = 3
     needles: int = 2
     needle_lengths: tuple[int, ...] = (256, 512)
