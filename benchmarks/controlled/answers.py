@@ -10,8 +10,9 @@ from airlens.training.examples import Example, training_examples
 
 from .pool import HeldOut
 from .student import Prompts, Student, greedy, lower_outputs, read_prompts, read_references
+from .tasks import stated_answer
 
-MAX_NEW = 112  # tokens: a restated prompt and a solution of three hops fit
+MAX_NEW = 160  # tokens: a restated prompt and a solution of four hops fit
 
 
 @dataclass(frozen=True)
@@ -43,15 +44,19 @@ def make_exam(student: Student, tokenizer: Any, held_out: HeldOut) -> Exam:
 def take(student: Student, tokenizer: Any, exam: Exam) -> list[dict[str, Any]]:
     """One row a problem: id, tokens, nll (summed), correct, and what was written.
 
-    Where every token of the reference solution is the student's first choice, it is what greedy
-    decoding writes, and is not generated.
+    A text ends where its first answer is stated: later ones do not count. Where every token of the
+    reference solution is the student's first choice, it is what greedy decoding writes, and is not
+    generated.
     """
     seen = read_references(student, exam.examples, exam.hidden)
     traces = exam.held_out.traces
     texts = {i: traces[i].response for i, reference in enumerate(seen) if reference.written}
     open_rows = [i for i in range(len(seen)) if i not in texts]
     if open_rows:
-        ids = greedy(student, exam.prompts.subset(open_rows), tokenizer.eos_token_id, MAX_NEW)
+        ids = greedy(
+            student, exam.prompts.subset(open_rows), tokenizer.eos_token_id, MAX_NEW,
+            done=lambda ids: stated_answer(tokenizer.decode(ids) + " ") is not None,
+        )  # fmt: skip
         texts |= dict(zip(open_rows, tokenizer.batch_decode(ids), strict=True))
     rows = []
     for i, (problem, reference) in enumerate(zip(exam.held_out.problems, seen, strict=True)):

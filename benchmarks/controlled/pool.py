@@ -18,6 +18,8 @@ KINDS = (
     *("restatement", "near-duplicate", "trivial", "prose"),
 )
 DUPLICATES = 6  # near-duplicates of one problem
+HOPS = (2, 3)  # of the pool's problems
+LONGER = (4,)
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def make_pool(counts: Mapping[str, int], seed: int = 0) -> list[Trace]:
     """
     rng = random.Random(f"pool {seed}")
     # Each trace is made of a problem of its own, so that no kind repeats another's.
-    fresh = iter(problems((errand, sums), 2 * sum(counts.values()), f"pool problems {seed}"))
+    fresh = iter(problems((errand, sums), 2 * sum(counts.values()), f"pool problems {seed}", HOPS))
     traces: list[Trace] = []
     for kind, n in counts.items():
         traces += _near_duplicates(fresh, n, rng) if kind == "near-duplicate" else []
@@ -66,8 +68,8 @@ def make_pool(counts: Mapping[str, int], seed: int = 0) -> list[Trace]:
 def held_out(n: int, seed: int = 0) -> dict[str, HeldOut]:
     """Problems like the clean ones, with longer chains, and of another family; n, n/2, n/2."""
     found = {
-        "same": problems((errand, sums), n, f"same {seed}"),
-        "longer": problems((errand, sums), n // 2, f"longer {seed}", hops=3),
+        "same": problems((errand, sums), n, f"same {seed}", HOPS),
+        "longer": problems((errand, sums), n // 2, f"longer {seed}", LONGER),
         "other": problems((staff,), n // 2, f"other {seed}"),
     }
     return {

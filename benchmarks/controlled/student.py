@@ -9,7 +9,7 @@ then costs a sixth of what it would.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -192,10 +192,23 @@ def read_prompts(student: Student, prompts: Sequence[Sequence[int]]) -> Prompts:
 
 
 @torch.inference_mode()
-def greedy(student: Student, prompts: Prompts, eos: int, max_new: int) -> list[list[int]]:
+def greedy(
+    student: Student,
+    prompts: Prompts,
+    eos: int,
+    max_new: int,
+    done: Callable[[list[int]], bool] = lambda ids: False,
+) -> list[list[int]]:
     """The tokens that the student writes after each prompt, EOS left out.
 
     Rows that are done leave the batch. The prompts' cache is used up: give a subset.
+
+    Args:
+        student: what writes.
+        prompts: to be continued.
+        eos: token that ends a text.
+        max_new: tokens, at most.
+        done: whether the tokens written so far say all that is asked.
     """
     lower, upper, mask = prompts.cache, DynamicCache(), prompts.mask
     out = student.upper(
@@ -210,6 +223,7 @@ def greedy(student: Student, prompts: Prompts, eos: int, max_new: int) -> list[l
     for _ in range(max_new):
         ids = student.vocabulary[student.logits(out).argmax(-1)]
         going = ids != eos
+        going &= torch.tensor([not done(written[row]) for row in alive.tolist()])
         if not going.all():
             keep = torch.nonzero(going).flatten()
             alive, ids, mask = alive[keep], ids[keep], mask[keep]

@@ -16,6 +16,7 @@ from tools.bundled_data.written_trace import NAMES
 
 THINGS = ("drum", "lamp", "coin", "book", "kite", "rope", "vase", "clock", "radio", "map")
 BOXES = ("red box", "blue bag", "green case", "white jar", "black tin", "grey sack")
+SHELVES = ("top shelf", "low shelf", "long table", "old desk", "small stool", "round rug")
 ROOMS = ("attic", "cellar", "garage", "kitchen", "garden", "hall", "library", "shed")
 TEAMS = ("Press", "Legal", "Design", "Travel", "Sales", "Payroll")
 FLOORS = ("first", "second", "third", "fourth", "fifth", "sixth")
@@ -71,12 +72,12 @@ def conclusion(answer: str) -> str:
 
 
 def errand(rng: random.Random, hops: int = 2) -> Problem:
-    """Who has what, and where it is: two hops, or three by way of a box."""
-    columns = [rng.sample(NAMES, SIZE), rng.sample(THINGS, SIZE), rng.sample(ROOMS, SIZE)]
-    links = ["{} has the {}.", "The {} is in the {}."]
-    if hops == 3:
-        columns.insert(2, rng.sample(BOXES, SIZE))
-        links.append("The {} is in the {}.")
+    """Who has what, and where it is: two hops, three by way of a box, four of a shelf as well."""
+    between = [(BOXES, "The {} is in the {}."), (SHELVES, "The {} is on the {}.")][: hops - 2]
+    columns = [
+        rng.sample(words, SIZE) for words in (NAMES, THINGS, *(w for w, _ in between), ROOMS)
+    ]
+    links = ["{} has the {}.", *(link for _, link in between), "The {} is in the {}."]
     return _chain(rng, "errand", columns, links, "Where is the thing of {}?")
 
 
@@ -114,11 +115,12 @@ def _chain(
 def sums(rng: random.Random, hops: int = 2) -> Problem:
     """What is left of some fruit after gains and losses: an equation a hop."""
     name, fruit = rng.choice(NAMES), rng.choice(FRUIT)
-    start, gain, loss, more = (rng.randint(a, b) for a, b in ((4, 9), (2, 9), (1, 5), (2, 9)))
-    facts = [f"{name} has {start} {fruit}.", f"{name} gets {gain} more.", f"{name} eats {loss}."]
-    changes = [gain, -loss, more][:hops]
-    if hops == 3:
-        facts.append(f"{name} finds {more}.")
+    start, *amounts = (rng.randint(a, b) for a, b in ((3, 6), (1, 4), (1, 3), (1, 4), (1, 3)))
+    said = ("gets {} more", "eats {}", "finds {}", "loses {}")
+    facts = [f"{name} has {start} {fruit}."]
+    facts += [f"{name} {text.format(n)}." for text, n in zip(said, amounts, strict=True)][:hops]
+    changes = [-n if i % 2 else n for i, n in enumerate(amounts)][:hops]
+    gain = changes[0]
     wrong = [gain + rng.choice((-1, 1)), *changes[1:]]
     steps, answer = _equations(start, changes)
     slip, slip_answer = _equations(start, wrong)
@@ -136,12 +138,16 @@ def _equations(start: int, changes: list[int]) -> tuple[tuple[str, ...], str]:
 
 
 def problems(
-    makers: tuple[Callable[[random.Random, int], Problem], ...], n: int, seed: str, hops: int = 2
+    makers: tuple[Callable[[random.Random, int], Problem], ...],
+    n: int,
+    seed: str,
+    hops: tuple[int, ...] = (2,),
 ) -> list[Problem]:
-    """``n`` problems, the families in turn, no two with the same prompt."""
+    """``n`` problems, the families in turn and then the hops, no two with the same prompt."""
     rng = random.Random(seed)
     found: dict[str, Problem] = {}
     while len(found) < n:
-        problem = makers[len(found) % len(makers)](rng, hops)
+        turn, family = divmod(len(found), len(makers))
+        problem = makers[family](rng, hops[turn % len(hops)])
         found.setdefault(problem.prompt, problem)
     return list(found.values())
