@@ -125,15 +125,13 @@ def select(
         raise ConfigError("quotas are for groups: name the column with within")
     if tokens is not None and (quotas or tokens < 1):
         raise ConfigError("a token budget is a number of at least 1, and takes no quotas")
-    values = selector_values(samples, by, seed)
-    frame = samples.assign(selector=values)
+    frame = samples.assign(selector=selector_values(samples, by, seed))
     if residual_on:
-        values = residualise(frame, residual_on, score="selector")["selector_residual"]
-        frame["selector"] = values
-    eligible = values.notna()
+        frame["selector"] = residualise(frame, residual_on, score="selector")["selector_residual"]
+    eligible = frame["selector"].notna()
     if min_loss is not None:
         eligible &= _column(samples, "loss_base") >= min_loss
-    groups = frame[within].fillna("").astype(str) if within else _constant(frame)
+    groups = frame[within].fillna("").astype(str) if within else pd.Series("", frame.index)
     wanted = _wanted(top, quotas or {}, groups)
     cells = groups
     if length_matched:
@@ -146,14 +144,19 @@ def select(
     else:
         kept = _within_budget(frame, cells, eligible, tokens)
     frame["selected"] = kept & eligible
-    note = provenance(by=by, top=top, within=within, seed=seed, n=len(frame), tokens=tokens)
-    note |= {"quotas": dict(quotas or {}), "length_matched": length_matched, "min_loss": min_loss}
-    note |= {"residual_on": list(residual_on)}
+    note = provenance(
+        by=by,
+        top=top,
+        within=within,
+        seed=seed,
+        n=len(frame),
+        tokens=tokens,
+        quotas=dict(quotas or {}),
+        length_matched=length_matched,
+        min_loss=min_loss,
+        residual_on=list(residual_on),
+    )
     return Selection(frame, by, note)
-
-
-def _constant(frame: pd.DataFrame) -> pd.Series:
-    return pd.Series("", index=frame.index)
 
 
 def _column(samples: pd.DataFrame, name: str) -> pd.Series:
@@ -169,8 +172,12 @@ def _ranks(frame: pd.DataFrame, cells: pd.Series, eligible: pd.Series) -> pd.Ser
     order = keyed.sort_values(
         ["eligible", "selector", "id"], ascending=[False, False, True], na_position="last"
     )
-    rank = order.groupby(cells.loc[order.index], sort=False).cumcount() + 1
-    return rank.reindex(frame.index).astype(int)
+    return _places(order.index, cells) + 1
+
+
+def _places(order: pd.Index, cells: pd.Series) -> pd.Series:
+    """Place of each sample in its cell, from 0, where the samples come in this order."""
+    return cells.loc[order].groupby(cells.loc[order], sort=False).cumcount().reindex(cells.index)
 
 
 def _length_cells(frame: pd.DataFrame, groups: pd.Series, bins: pd.Series) -> pd.Series:
@@ -180,9 +187,8 @@ def _length_cells(frame: pd.DataFrame, groups: pd.Series, bins: pd.Series) -> pd
     """
     lengths = _column(frame, "n_tokens").astype(float)
     order = pd.DataFrame({"length": lengths, "id": frame["id"]}).sort_values(["length", "id"])
-    place = order.groupby(groups.loc[order.index], sort=False).cumcount().reindex(frame.index)
     size = groups.map(groups.value_counts())
-    stretch = (place * bins // size).astype(int)
+    stretch = (_places(order.index, groups) * bins // size).astype(int)
     return groups + "\x00" + stretch.map("{:02d}".format)
 
 
@@ -204,15 +210,6 @@ def _wanted(
     return {name: _count(pick, sizes[name]) if pick else 0 for name, pick in picks.items()}
 
 
-def _counts(wanted: Mapping[str, int], groups: pd.Series, cells: pd.Series) -> pd.Series:
-    """How many of each sample's cell are kept."""
-    kept: dict[str, int] = {}
-    for name, rows in groups.groupby(groups, sort=False):
-        sizes = cells.loc[rows.index].value_counts().sort_index()
-        kept |= _shared(wanted[str(name)], sizes)
-    return cells.map(kept).astype(int)
-
-
 def _count(top: float | int, size: int) -> int:
     if isinstance(top, int) and not isinstance(top, bool) and top >= 1:
         return top
@@ -221,18 +218,18 @@ def _count(top: float | int, size: int) -> int:
     return max(1, round(size * top))
 
 
-def _shared(wanted: int, sizes: pd.Series) -> dict[str, int]:
-    """``wanted`` shared out over cells in proportion to their sizes.
+def _counts(wanted: Mapping[str, int], groups: pd.Series, cells: pd.Series) -> pd.Series:
+    """How many of each sample's cell are kept: a group's number, shared out by the cells' sizes.
 
     Rounded along the order of the cells (tenths of the lengths), so that where there is less than
     one for each, those that get one lie evenly among the rest.
     """
-    if len(sizes) == 1:
-        return {str(sizes.index[0]): wanted}  # more than there are is no error: all are kept
-    exact = sizes * min(1.0, wanted / max(1, int(sizes.sum())))
-    edges = np.floor(exact.cumsum().to_numpy() + 0.5 + 1e-9).astype(int)
-    counts = np.diff(edges, prepend=0)
-    return {str(name): int(count) for name, count in zip(sizes.index, counts, strict=True)}
+    sizes = cells.groupby([groups.to_numpy(), cells.to_numpy()]).size()
+    share = sizes.index.get_level_values(0).map(wanted) / sizes.groupby(level=0).transform("sum")
+    exact = sizes * share.clip(upper=1.0)
+    edges = np.floor(exact.groupby(level=0).cumsum() + 0.5 + 1e-9)
+    counts = edges.groupby(level=0).diff().fillna(edges)
+    return cells.map(counts.droplevel(0)).astype(int)
 
 
 def _within_budget(
@@ -284,18 +281,6 @@ def _made_by(selector: Selector, by: str, samples: pd.DataFrame) -> pd.Series:
     return values.astype(float)
 
 
-def column_of(by: str) -> str:
-    """The column that a selector ranks by; of one that ranks by no column, its own name."""
-    own = SELECTORS.own.get(by)
-    return own.column if isinstance(own, Ranked) else by
-
-
-def usable_with(samples: pd.DataFrame) -> list[str]:
-    """The selectors that can rank these samples: their column is there, or they need none."""
-    own = [name for name in SELECTORS.own if column_of(name) in samples]
-    return ["random", *own, *(name for name in SELECTORS if name not in SELECTORS.own)]
-
-
 def residualise(
     samples: pd.DataFrame,
     on: Sequence[str] = ("loss_base",),
@@ -322,11 +307,11 @@ def residualise(
         _column(samples, name)
     if not on:
         raise ConfigError("on=() takes nothing out; name a column such as 'loss_base'")
+    keys = samples[within].fillna("").astype(str) if within else np.zeros(len(samples))
+    columns = samples[[score, *on]].to_numpy(np.float64)
     values = np.full(len(samples), np.nan)
-    for where in _groups(samples, within):
-        part = samples.iloc[where]
-        columns = [part[name].to_numpy(np.float64) for name in (score, *on)]
-        values[where] = rank_residual(columns[0], columns[1:])
+    for where in pd.Series(keys).groupby(np.asarray(keys)).indices.values():
+        values[where] = rank_residual(columns[where, 0], list(columns[where, 1:].T))
     return samples.assign(**{f"{score}_residual": values})
 
 
@@ -337,21 +322,11 @@ def rank_residual(values: np.ndarray, on: Sequence[np.ndarray]) -> np.ndarray:
     """
     from scipy.stats import rankdata
 
-    ok = np.isfinite(values)
-    for other in on:
-        ok &= np.isfinite(other)
+    ok = np.isfinite([values, *on]).all(axis=0)
     left = np.full(len(values), np.nan)
-    if ok.sum():
-        design = np.stack([np.ones(int(ok.sum())), *(rankdata(other[ok]) for other in on)], axis=1)
-        target = rankdata(values[ok])
+    if ok.any():
+        target, *others = (rankdata(column[ok]) for column in (values, *on))
+        design = np.stack([np.ones(len(target)), *others], axis=1)
         fit, *_ = np.linalg.lstsq(design, target, rcond=None)
         left[ok] = target - design @ fit
     return left
-
-
-def _groups(frame: pd.DataFrame, within: str | None) -> list[np.ndarray]:
-    """Row numbers of each group."""
-    if within is None:
-        return [np.arange(len(frame))]
-    codes = frame[within].fillna("").astype("category").cat.codes.to_numpy()
-    return [np.flatnonzero(codes == code) for code in np.unique(codes)]

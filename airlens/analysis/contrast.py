@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from airlens.errors import DataError
-from airlens.selection import SELECTORS, TOP, Selection, column_of, select, selector_values
+from airlens.selection import SELECTORS, TOP, Ranked, Selection, select, selector_values
 
 from .confounds import confound_table
 from .selection_overlap import choices, spread
@@ -19,6 +19,12 @@ N_WORDS = 100
 TOPS = (0.1, 0.2, 0.5)
 # What a score is suspected of being: length, ease, uncertainty, and what any heads would give.
 AGAINST = ("n_tokens", "loss_base", "entropy", "ifd", "ais_control")
+
+
+def column_of(by: str) -> str:
+    """The column that a selector ranks by; of one that ranks by no column, its own name."""
+    own = SELECTORS.own.get(by)
+    return own.column if isinstance(own, Ranked) else by
 
 
 def usable_selectors(samples: pd.DataFrame) -> list[str]:

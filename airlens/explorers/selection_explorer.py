@@ -10,13 +10,14 @@ from typing import Any
 import ipywidgets as w
 import pandas as pd
 
+from airlens.analysis.contrast import column_of
 from airlens.analysis.selection_overlap import overlap
 from airlens.corpus.export import export, kind_of, manifest_path, with_texts, write_chosen
 from airlens.errors import ConfigError
 from airlens.figures.selection import domain_counts, selection_scatter, selector_overlap
 from airlens.figures.style import floats
 from airlens.figures.text import label, percent, shorten
-from airlens.selection import Selection, select, usable_with
+from airlens.selection import SELECTORS, Selection, select
 from airlens.step_influence import Influence
 from airlens.trace import Trace
 
@@ -257,3 +258,9 @@ def export_selection(
         write_chosen(with_texts(selection, texts), selection, chosen, {"run": dict(source or {})})
         export(chosen, out, kind=kind_of(out), messages=messages)
     return [Path(out), manifest_path(out)]
+
+
+def usable_with(samples: pd.DataFrame) -> list[str]:
+    """The selectors that can rank these samples: their column is there, or they need none."""
+    own = [name for name in SELECTORS.own if column_of(name) in samples]
+    return ["random", *own, *(name for name in SELECTORS if name not in SELECTORS.own)]
