@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class AirlensError(Exception):
     """Base class: a message a person can act on, without a traceback into our internals."""
@@ -55,3 +57,18 @@ class DataError(AirlensError, ValueError):
         if field is not None:
             where.append(f"field {field!r}")
         super().__init__(f"{', '.join(where)}: {message}" if where else message)
+
+
+def found(value: object) -> str:
+    """A value named as in JSON, for an error message: "null", "a number (3)", "a list of 2"."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return f"a number ({str(value)[:40]})"
+    if isinstance(value, str):
+        return f"text ({value[:40]!r})"
+    if isinstance(value, list | tuple):
+        return f"a list of {len(value)}"
+    return "an object" if isinstance(value, Mapping) else f"a {type(value).__name__}"

@@ -30,13 +30,12 @@ import numpy as np
 import pandas as pd
 
 from .ablation import DEFAULT_MODE, MeanZ, Mode, as_head_set, mean_z
-from .encode import EncodedTrace, Long, Template, encode_traces, resolve_template
 from .errors import ConfigError
 from .files import load_tables, save_tables
 from .heads import HeadSet, random_heads
 from .provenance import provenance
-from .token_losses import Engine, Precision, fast_engine, trace_losses
-from .trace import Trace, check_ids
+from .token_losses import Engine, Long, Precision, fast_engine, trace_losses
+from .trace import EncodedTrace, Template, Trace, check_ids, encode_traces, resolve_template
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

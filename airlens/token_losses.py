@@ -17,13 +17,14 @@ import torch
 from tqdm.auto import tqdm
 
 from .ablation import MeanZ, Mode, ablated
-from .encode import EncodedTrace, Long, Window, windows
 from .errors import ConfigError
 from .heads import HeadSet
+from .trace import EncodedTrace
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+Long: TypeAlias = Literal["stride", "cut"]
 Engine: TypeAlias = Literal["auto", "hooks", "fast"]
 Precision: TypeAlias = Literal["full", "bf16"]
 
@@ -37,6 +38,26 @@ FAST_ENGINE = {
 
 # Rows of logits turned to fp32 log-probabilities at once: 512 rows of a 150k vocabulary are 300 MB.
 CHUNK = 512
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of one trace's tokens that fits the model's context.
+
+    Attributes:
+        tokens: ids.
+        first: index in ``tokens`` of the first token to be scored; the rest is context.
+        position: index in the response of that first scored token.
+    """
+
+    tokens: list[int]
+    first: int
+    position: int
+
+    @property
+    def n_scored(self) -> int:
+        """Number of tokens that this window scores."""
+        return len(self.tokens) - self.first
 
 
 @dataclass(frozen=True)
@@ -117,7 +138,7 @@ def trace_losses(
 ) -> list[WindowLoss]:
     """NLL of all n response tokens of each trace; NaN where no window scored a token.
 
-    Arguments are those of :func:`token_losses`, ``long`` those of :func:`~airlens.encode.windows`.
+    Arguments are those of :func:`token_losses`, ``long`` those of :func:`windows`.
     """
     parts = [windows(e, int(model.cfg.n_ctx), long) for e in encoded]
     flat = [window for part in parts for window in part]
@@ -138,6 +159,39 @@ def _join(n: int, part: Sequence[Window], losses: Sequence[WindowLoss], n_sets: 
         where = slice(window.position, window.position + window.n_scored)
         base[where], entropy[where], others[:, where] = loss.base, loss.entropy, loss.ablated
     return WindowLoss(base, entropy, others)
+
+
+def windows(encoded: EncodedTrace, n_ctx: int, long: Long = "stride") -> list[Window]:
+    """Cut a trace into windows of at most ``n_ctx`` tokens.
+
+    ``stride``: windows half a context apart, each response token scored once, with at least half a
+    context before it. ``cut``: the first window only. The very first token of a text has nothing
+    before it that predicts it and is not scored.
+
+    Raises:
+        ConfigError: an unknown ``long``.
+
+    >>> trace = Trace("1", "", "abcdef")
+    >>> spans = np.array([[i, i + 1] for i in range(6)])
+    >>> encoded = EncodedTrace(trace, [1, 2, 3, 4, 5, 6], 0, spans, np.zeros(6, int), "", spans)
+    >>> [(w.tokens, w.first) for w in windows(encoded, 4)]
+    [([1, 2, 3, 4], 1), ([3, 4, 5, 6], 2)]
+    """
+    if long not in ("stride", "cut"):
+        raise ConfigError(f"long={long!r}: use 'stride' or 'cut'")
+    tokens, begin = encoded.tokens, max(encoded.response_start, 1)
+    found: list[Window] = []
+    while begin < len(tokens):
+        # The window starts so that what is new fills at most its second half.
+        start = 0 if len(found) == 0 and begin < n_ctx else max(0, begin - max(1, n_ctx // 2))
+        stop = min(start + n_ctx, len(tokens))
+        if long == "cut" and start > 0:
+            break
+        found.append(Window(tokens[start:stop], begin - start, begin - encoded.response_start))
+        begin = stop
+        if long == "cut":
+            break
+    return found
 
 
 def score_windows(

@@ -1,19 +1,23 @@
-"""A reasoning trace: a prompt, the response to it, and the steps the response consists of."""
+"""A reasoning trace: a prompt, the response to it, the steps of the response, and its tokens."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from .errors import ConfigError, DataError
-from .files import atomic_file
+import numpy as np
+
+from .errors import ConfigError, DataError, ModelError, found
 from .steps import Splitter as Splitter
 from .steps import Step as Step
 from .steps import split_steps
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Template: TypeAlias = Literal["auto", "chat", "plain"]
+AT_ONCE = 64  # texts in one call of a tokenizer: beyond that it is not faster, only larger
 # Lists in `meta` that run parallel to the steps, and so go stale when the steps change.
 PER_STEP_META = ("steps", "unaligned")
 
@@ -136,43 +140,6 @@ def check_ids(traces: Iterable[Trace]) -> None:
         seen.add(trace.id)
 
 
-def save_traces(traces: Iterable[Trace], path: str | Path) -> Path:
-    """Write traces as JSON lines, for `airlens.reading.load.load_traces` to read.
-
-    The file appears when it is complete; a failure leaves what was there before.
-
-    Raises:
-        ConfigError: ``path`` does not end in ``.jsonl``.
-        DataError: a trace whose ``meta`` JSON cannot express; names its number.
-    """
-    target = Path(path)
-    if target.suffix.lower() != ".jsonl":
-        raise ConfigError(f"traces are saved as JSON lines: name the file *.jsonl, not {target}")
-    with atomic_file(target) as temporary, temporary.open("wb") as out:
-        for number, trace in enumerate(traces, start=1):
-            try:
-                out.write(_json_line(trace.to_json()))
-            except (TypeError, ValueError, RecursionError) as error:
-                reason = f"cannot be written as JSON: {error}"
-                raise DataError(reason, file=str(target), line=number, field="meta") from error
-    return target
-
-
-def found(value: object) -> str:
-    """A value named as in JSON, for an error message: "null", "a number (3)", "a list of 2"."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return f"a number ({str(value)[:40]})"
-    if isinstance(value, str):
-        return f"text ({value[:40]!r})"
-    if isinstance(value, list | tuple):
-        return f"a list of {len(value)}"
-    return "an object" if isinstance(value, Mapping) else f"a {type(value).__name__}"
-
-
 def check_text(value: object, name: str) -> str:
     """``value`` if it is text that UTF-8 can express.
 
@@ -225,9 +192,129 @@ def _steps_from_json(items: object) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _json_line(data: object) -> bytes:
-    try:
-        return json.dumps(data, ensure_ascii=False).encode() + b"\n"
-    except UnicodeEncodeError:
-        # Half a surrogate pair somewhere in meta: escaped, it survives the round trip.
-        return json.dumps(data).encode() + b"\n"
+@dataclass(frozen=True)
+class EncodedTrace:
+    """A trace as tokens.
+
+    Attributes:
+        trace: what was encoded.
+        tokens: ids of prompt and response.
+        response_start: index of the first response token.
+        offsets: [n, 2] int, character span in ``trace.response`` of each response token.
+        step: [n] int, index of the step of each response token; ascending.
+        prefix: the text that stands before the response, the chat template included.
+        spans: [N, 2] int, character span of every token in ``prefix`` + response; a token that
+            stands for no text (BOS) has an empty one.
+    """
+
+    trace: Trace
+    tokens: list[int]
+    response_start: int
+    offsets: np.ndarray
+    step: np.ndarray
+    prefix: str = ""
+    spans: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), dtype=np.int64))
+
+    @property
+    def n_response(self) -> int:
+        """Number of response tokens."""
+        return len(self.tokens) - self.response_start
+
+
+def resolve_template(tokenizer: PreTrainedTokenizerBase, template: Template) -> str:
+    """``"auto"`` is ``"chat"`` for a tokenizer with a chat template, else ``"plain"``.
+
+    Raises:
+        ConfigError: an unknown template, or ``"chat"`` without a chat template.
+    """
+    has_chat = bool(getattr(tokenizer, "chat_template", None))
+    if template == "auto":
+        return "chat" if has_chat else "plain"
+    if template not in ("chat", "plain"):
+        raise ConfigError(f"template={template!r}: use 'auto', 'chat' or 'plain'")
+    if template == "chat" and not has_chat:
+        raise ConfigError("template='chat', but the tokenizer has no chat template; use 'plain'")
+    return template
+
+
+def prompt_text(tokenizer: PreTrainedTokenizerBase, trace: Trace, template: Template) -> str:
+    """The text before the response.
+
+    ``chat``: the turns of ``trace.meta["messages"]``, or else the prompt as one user turn, under
+    the chat template, and the opening of the assistant's turn. ``plain``: the prompt and a newline.
+    An empty prompt (a document) stays empty in both.
+    """
+    if not trace.prompt:
+        return ""
+    if resolve_template(tokenizer, template) == "plain":
+        return trace.prompt + "\n"
+    turns = trace.meta.get("messages") or [{"role": "user", "content": trace.prompt}]
+    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    return str(text)
+
+
+def encode_trace(
+    tokenizer: PreTrainedTokenizerBase, trace: Trace, template: Template = "auto"
+) -> EncodedTrace:
+    """Tokens of prompt and response, tokenised as one text, with steps by character offsets.
+
+    A token that straddles the end of the prompt, or of a step, belongs where its first character
+    in the response lies.
+
+    Raises:
+        ModelError: the tokenizer gives no character offsets (a slow tokenizer).
+    """
+    return encode_traces(tokenizer, [trace], template)[0]
+
+
+def encode_traces(
+    tokenizer: PreTrainedTokenizerBase, traces: Sequence[Trace], template: Template = "auto"
+) -> list[EncodedTrace]:
+    """What `encode_trace` gives for each, many texts in a call of the tokenizer.
+
+    Raises:
+        ModelError: the tokenizer gives no character offsets (a slow tokenizer).
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        raise ModelError("assigning tokens to steps needs a fast tokenizer (character offsets)")
+    prefixes = [prompt_text(tokenizer, trace, template) for trace in traces]
+    # A chat template writes its own BOS; a plain text gets the tokenizer's.
+    is_chat = resolve_template(tokenizer, template) == "chat"
+    found: dict[int, EncodedTrace] = {}
+    for chat in (False, True):
+        mine = [i for i, prefix in enumerate(prefixes) if (is_chat and bool(prefix)) == chat]
+        for start in range(0, len(mine), AT_ONCE):
+            some = mine[start : start + AT_ONCE]
+            encoded = tokenizer(
+                [prefixes[i] + traces[i].response for i in some],
+                add_special_tokens=not chat,
+                return_offsets_mapping=True,
+            )
+            spans = encoded["offset_mapping"]
+            for i, ids, where in zip(some, encoded["input_ids"], spans, strict=True):
+                found[i] = _encoded(traces[i], prefixes[i], list(ids), where)
+    return [found[i] for i in range(len(traces))]
+
+
+def _encoded(
+    trace: Trace, prefix: str, ids: list[int], where: Sequence[tuple[int, int]]
+) -> EncodedTrace:
+    """A trace from its tokens and their character spans in ``prefix`` + response."""
+    n_prefix = len(prefix)
+    spans = np.asarray(where, dtype=np.int64).reshape(-1, 2)
+    special = spans[:, 0] == spans[:, 1]
+    while len(ids) and special[-1]:  # an EOS that the tokenizer appends is no part of the response
+        ids, spans, special = ids[:-1], spans[:-1], special[:-1]
+    inside = np.flatnonzero((spans[:, 1] > n_prefix) & ~special)
+    start = int(inside[0]) if len(inside) and trace.response else len(ids)
+    offsets = np.maximum(spans[start:] - n_prefix, 0)
+    return EncodedTrace(trace, ids, start, offsets, _steps_of(offsets, trace.steps), prefix, spans)
+
+
+def _steps_of(offsets: np.ndarray, steps: Sequence[Step]) -> np.ndarray:
+    """The step of each token: the last one that begins at or before the token's first character."""
+    if not len(offsets):
+        return np.zeros(0, dtype=np.int64)
+    starts = np.asarray([s.start for s in steps] or [0])
+    found = np.searchsorted(starts, offsets[:, 0], side="right") - 1
+    return np.maximum.accumulate(np.clip(found, 0, len(starts) - 1))

@@ -14,10 +14,10 @@ import pandas as pd
 
 import airlens as al
 from airlens.analysis.needles import needle_grid, needle_summary
-from airlens.encode import resolve_template
 from airlens.files import write_tables
 from airlens.heads import TOP_SHARE, HeadSet
 from airlens.provenance import provenance
+from airlens.trace import resolve_template
 
 ROOT = Path(__file__).resolve().parents[1]
 LENGTHS = (128, 256, 512, 1024, 1536, 2048)

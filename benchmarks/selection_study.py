@@ -56,8 +56,8 @@ def main() -> None:
 
 
 def _costs(setting: Setting, args: argparse.Namespace) -> Any:
-    from airlens.encode import encode_traces
     from airlens.model import load_hf
+    from airlens.trace import encode_traces
 
     model, tokenizer = load_hf(setting.model)
     pool, test = problems(setting, tokenizer)

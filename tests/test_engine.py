@@ -14,7 +14,6 @@ from tiny_zoo import tokenizer as tokenizer_of
 
 import airlens as al
 from airlens.ablation import ablated
-from airlens.encode import Window
 from airlens.engine import choose_engine
 from airlens.engine.fast_losses import score_fast
 from airlens.engine.fast_model import fast_model
@@ -22,7 +21,7 @@ from airlens.engine.packing import common_prefix, pack
 from airlens.errors import ConfigError
 from airlens.heads import HeadSet
 from airlens.step_influence import influence
-from airlens.token_losses import WindowLoss, score_windows
+from airlens.token_losses import Window, WindowLoss, score_windows
 from airlens.trace import Trace
 
 # These kinds' modules do not go through transformers' attention interface.

@@ -13,10 +13,10 @@ import torch
 
 import airlens as al
 from airlens.ablation import ablated
-from airlens.encode import encode_trace, windows
 from airlens.errors import ConfigError, DataError
 from airlens.step_influence import SAMPLE_COLUMNS, STEP_COLUMNS, TOKEN_COLUMNS, Influence, influence
-from airlens.token_losses import batches
+from airlens.token_losses import batches, windows
+from airlens.trace import encode_trace
 
 HEADS = "L0H1, L2H3"
 TRACES = [

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from airlens.errors import ConfigError, DataError
 from airlens.reading.load import load_traces
+from airlens.reading.write_traces import save_traces
 from airlens.steps import split_steps
-from airlens.trace import Trace, save_traces
+from airlens.trace import Trace
 from airlens.validity.planting import KINDS, LOSS_MATCHED, plant, planted_info, put, real_of
 from airlens.validity.planting_texts import (
     NUMBER,

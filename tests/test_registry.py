@@ -15,11 +15,11 @@ import torch
 
 import airlens as al
 from airlens.ablation import hooks_and_fired
-from airlens.encode import encode_trace
 from airlens.engine import choose_engine
 from airlens.errors import AblationError, ConfigError, ModelError
 from airlens.heads import HeadSet
 from airlens.registry import KINDS, registry
+from airlens.trace import encode_trace
 
 ROOT = Path(__file__).parents[1]
 PLUGIN = Path(__file__).parent / "plugin_package"

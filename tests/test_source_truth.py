@@ -369,7 +369,7 @@ def test_proximity_may_win(uses: pd.DataFrame) -> None:
 def test_the_command_prints_and_keeps_the_tables(
     llama: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airlens.trace import save_traces
+    from airlens.reading.write_traces import save_traces
 
     monkeypatch.setattr("airlens.model.load_model", lambda *a, **k: llama)
     path = save_traces(short_traces(), tmp_path / "labelled.jsonl")

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from airlens.errors import ConfigError, DataError
 from airlens.reading.load import load_traces
+from airlens.reading.write_traces import save_traces
 from airlens.steps import split_steps
-from airlens.trace import Step, Trace, save_traces
+from airlens.trace import Step, Trace
 
 TEXT = st.text(max_size=60)
 

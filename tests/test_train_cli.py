@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from airlens import cli
 from airlens.errors import ConfigError, DataError
-from airlens.trace import Trace, save_traces
+from airlens.reading.write_traces import save_traces
+from airlens.trace import Trace
 from airlens.training.step_weights import step_weights
 
 runner = CliRunner()

@@ -147,7 +147,7 @@ def test_the_command_prints_and_keeps_the_tables(
     from typer.testing import CliRunner
 
     from airlens.cli import app
-    from airlens.trace import save_traces
+    from airlens.reading.write_traces import save_traces
 
     monkeypatch.setattr("airlens.model.load_model", lambda *a, **k: llama)
     path = save_traces(traces(4), tmp_path / "traces.jsonl")

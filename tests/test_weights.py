@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airlens.encode import EncodedTrace
 from airlens.errors import ConfigError, DataError
-from airlens.trace import Trace
+from airlens.trace import EncodedTrace, Trace
 from airlens.training.scored_tokens import hash_tokens
 from airlens.training.step_weights import SCHEMES, StepWeights, step_weights
 

@@ -19,7 +19,6 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from airlens.ablation import DEFAULT_MODE, MeanZ, Mode, mean_z
-from airlens.encode import EncodedTrace, Long, Template, encode_trace, resolve_template, windows
 from airlens.engine import Engine, choose_engine
 from airlens.engine.fast_losses import CPU_TOKENS, GPU_TOKENS
 from airlens.engine.fast_model import fast_model
@@ -29,14 +28,14 @@ from airlens.errors import ConfigError, DataError
 from airlens.files import atomic_file, atomic_write_text
 from airlens.heads import Head, HeadSet
 from airlens.provenance import fingerprint, provenance
-from airlens.token_losses import score_windows
-from airlens.trace import Trace
+from airlens.token_losses import Long, score_windows, windows
+from airlens.trace import EncodedTrace, Template, Trace, encode_trace, resolve_template
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-    from airlens.encode import Window
     from airlens.heads import HeadArray
+    from airlens.token_losses import Window
 
 Method: TypeAlias = Literal["exact", "attribution", "screened"]
 

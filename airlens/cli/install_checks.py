@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from airlens.encode import encode_trace, windows
 from airlens.files import cache_dir
 from airlens.probes import key_value_probes
 from airlens.provenance import model_info, versions
 from airlens.retrieval import copy_accuracy
-from airlens.token_losses import score_windows
-from airlens.trace import Trace
+from airlens.token_losses import Window, score_windows, windows
+from airlens.trace import Trace, encode_trace
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -47,8 +46,6 @@ def check_model(model: TransformerBridge) -> dict[str, Any]:
         A JSON-able record; ``"parity"`` is False when logits differ by more than
         :data:`TOLERANCE` (float32) or 2 % of their range (lower precision).
     """
-    from airlens.encode import Window
-
     encoded = encode_trace(model.tokenizer, Trace("doctor", "", TEXT), "plain")
     items: list[Window] = windows(encoded, int(model.cfg.n_ctx))
     tokens = torch.tensor([encoded.tokens], device=model.cfg.device)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import pandas as pd
 
 from airlens.ablation import DEFAULT_MODE, MODES, Mode
-from airlens.encode import Long, Template, resolve_template
 from airlens.engine.fast_losses import out_of_memory
 from airlens.errors import ConfigError, RunError
 from airlens.heads import HeadSet
 from airlens.provenance import fingerprint, model_info
 from airlens.step_influence import FLOOR, Influence, control_sets, influence
-from airlens.trace import Trace
+from airlens.token_losses import Long
+from airlens.trace import Template, Trace, resolve_template
 
 from . import Row
 

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from airlens.encode import Template, resolve_template
 from airlens.errors import ConfigError
 from airlens.files import sentences
 from airlens.probes import Probe, ProbeSet, bos_tokens
 from airlens.provenance import fingerprint
+from airlens.trace import Template, resolve_template
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -17,11 +17,10 @@ import numpy as np
 import torch
 
 from airlens.ablation import MODES, Ablation, Mode, is_ablation_hook
-from airlens.encode import Window
 from airlens.errors import ConfigError
 from airlens.heads import Head, HeadSet
 from airlens.token_losses import Engine as Engine
-from airlens.token_losses import score_windows
+from airlens.token_losses import Window, score_windows
 
 from .fast_losses import score_fast
 from .fast_model import fast_model

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
     from airlens.ablation import MeanZ, Mode
-    from airlens.encode import Window
-    from airlens.token_losses import Precision
+    from airlens.token_losses import Precision, Window
 
 log = logging.getLogger(__name__)
 

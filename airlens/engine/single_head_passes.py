@@ -17,7 +17,7 @@ from .packing import Pack, to_device
 
 if TYPE_CHECKING:
     from airlens.ablation import MeanZ, Mode
-    from airlens.encode import Window
+    from airlens.token_losses import Window
 
 
 def exact_row(

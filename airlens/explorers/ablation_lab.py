@@ -9,10 +9,10 @@ import ipywidgets as w
 import pandas as pd
 
 from airlens.ablation import DEFAULT_MODE, MODES, Mode, as_head_set
-from airlens.encode import Template
 from airlens.errors import ConfigError
 from airlens.figures.tokens import next_token_bars
 from airlens.heads import HeadSet
+from airlens.trace import Template
 
 from .base import columns, figure_output, put_figure, row, title
 from .continuation import Comparison, compare, encode_prompt, next_tokens

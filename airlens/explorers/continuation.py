@@ -11,10 +11,9 @@ import torch
 
 from airlens.ablation import DEFAULT_MODE, Mode, ablated
 from airlens.detectors.answer_attention import token_texts
-from airlens.encode import Template, prompt_text, resolve_template
 from airlens.errors import ConfigError
 from airlens.heads import HeadSet
-from airlens.trace import Trace
+from airlens.trace import Template, Trace, prompt_text, resolve_template
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -9,15 +9,14 @@ import numpy as np
 import pandas as pd
 
 from airlens.ablation import DEFAULT_MODE, Mode, as_head_set, mean_z
-from airlens.encode import Template, Window, encode_trace, windows
 from airlens.engine import choose_engine
 from airlens.engine.fast_model import fast_model
 from airlens.engine.packing import pack
 from airlens.engine.single_head_passes import attribution_row
 from airlens.errors import ConfigError
 from airlens.heads import Head, HeadSet
-from airlens.token_losses import token_losses
-from airlens.trace import Trace
+from airlens.token_losses import Window, token_losses, windows
+from airlens.trace import Template, Trace, encode_trace
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -9,9 +9,8 @@ import ipywidgets as w
 import pandas as pd
 
 from airlens.ablation import Mode
-from airlens.encode import Template
 from airlens.heads import HeadSet
-from airlens.trace import Trace
+from airlens.trace import Template, Trace
 
 from .jobs import Worker
 from .js import GridMap

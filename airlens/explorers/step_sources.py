@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as w
 import pandas as pd
 
-from airlens.encode import Template, encode_trace
 from airlens.figures.arcs import source_arcs
 from airlens.figures.sources import step_sources
 from airlens.figures.text import shorten
 from airlens.heads import HeadSet
 from airlens.step_sources import Sources, sources
 from airlens.step_sources.units import token_table, unit_table, units_of
-from airlens.trace import Trace
+from airlens.trace import Template, Trace, encode_trace
 
 from .base import row
 from .jobs import Worker, guarded

@@ -9,7 +9,6 @@ import ipywidgets as w
 import pandas as pd
 
 from airlens.ablation import DEFAULT_MODE, MODES, Mode, as_head_set
-from airlens.encode import Template
 from airlens.errors import ConfigError
 from airlens.figures.html import trace_html
 from airlens.figures.steps import head_step_heatmap
@@ -18,7 +17,7 @@ from airlens.figures.trace import step_bars, token_strip
 from airlens.heads import HeadSet
 from airlens.step_influence import Influence, influence
 from airlens.step_sources import sources
-from airlens.trace import Trace
+from airlens.trace import Template, Trace
 
 from .base import row, title
 from .jobs import Worker, guarded

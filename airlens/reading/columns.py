@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from airlens.errors import DataError
-from airlens.trace import check_text, found
+from airlens.errors import DataError, found
+from airlens.trace import check_text
 
 Fields = Mapping[str, Any]
 # The calculator notes of GSM8K, "<<48/2=24>>".

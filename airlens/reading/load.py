@@ -262,7 +262,7 @@ class _Builder:
         return steps, _step_meta(given, unaligned)
 
     def _given_meta(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """The column ``meta`` that `airlens.trace.save_traces` writes, merged into the meta."""
+        """The column ``meta`` that `save_traces` writes, merged into the meta."""
         given = data.get("meta")
         if not isinstance(given, Mapping):
             return {} if given is None else {"meta": given}

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeAlias, cast
 
-from airlens.errors import DataError
-from airlens.trace import found
+from airlens.errors import DataError, found
 
 # Rows taken at a time from Parquet files and data frames: enough to be fast, little memory.
 BATCH = 256

@@ -12,8 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from airlens.errors import ConfigError, DataError
-from airlens.trace import found
+from airlens.errors import ConfigError, DataError, found
 
 from .record_files import BATCH, FORMATS, Item, format_of, guarded, numbered, read_file
 

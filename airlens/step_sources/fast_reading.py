@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from airlens.encode import Window
 from airlens.engine.fast_losses import CPU_TOKENS, GPU_TOKENS, row_losses, scored_rows
 from airlens.engine.fast_model import FastModel, fast_model
 from airlens.engine.packed_attention import Call, Plan
 from airlens.engine.packing import Pack, Segment, pack, to_device
 from airlens.heads import Head, HeadSet
+from airlens.token_losses import Window
 
 from .hook_reading import Reader, Reading, Span
 from .units import Stretch

@@ -17,10 +17,9 @@ import numpy as np
 import torch
 
 from airlens.ablation import attention_of
-from airlens.encode import Window
 from airlens.errors import AblationError
 from airlens.heads import Head, HeadSet
-from airlens.token_losses import nll_and_entropy
+from airlens.token_losses import Window, nll_and_entropy
 
 from .units import SINK, Stretch
 

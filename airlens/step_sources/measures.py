@@ -27,14 +27,14 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from airlens.ablation import as_head_set
-from airlens.encode import Long, Template, encode_traces, resolve_template, windows
 from airlens.engine import Engine, choose_engine
 from airlens.errors import ConfigError
 from airlens.files import load_tables, save_tables
 from airlens.heads import Head, HeadSet
 from airlens.provenance import provenance
 from airlens.step_influence import CONTROLS, control_sets
-from airlens.trace import Trace, check_ids
+from airlens.token_losses import Long, windows
+from airlens.trace import Template, Trace, check_ids, encode_traces, resolve_template
 
 from . import fast_reading, hook_reading
 from .tables import COLUMNS, Read, event_rows, pair_rows, step_rows

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from airlens.encode import EncodedTrace, Window
 from airlens.steps import split_steps
+from airlens.token_losses import Window
+from airlens.trace import EncodedTrace
 
 SINK, TEMPLATE = 0, 1  # groups of tokens that belong to no unit; unit u is group 2 + P + u
 UNIT_COLUMNS = [

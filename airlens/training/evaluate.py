@@ -14,9 +14,8 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from airlens.encode import Template, encode_trace, prompt_text, resolve_template
 from airlens.errors import AirlensError, ConfigError, DataError
-from airlens.trace import Trace
+from airlens.trace import Template, Trace, encode_trace, prompt_text, resolve_template
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

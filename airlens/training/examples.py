@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
-from airlens.encode import Template, encode_trace
 from airlens.errors import ConfigError, DataError
-from airlens.trace import Trace
+from airlens.trace import Template, Trace, encode_trace
 
 from .step_weights import StepWeights, normalised
 
@@ -40,7 +39,7 @@ def training_examples(
 ) -> list[Example]:
     """Encode traces for training on their responses.
 
-    The tokens are those that :func:`~airlens.encode.encode_trace` scores, and after them the EOS
+    The tokens are those that :func:`~airlens.trace.encode_trace` scores, and after them the EOS
     token, which belongs to the last step. Labels of the prompt are ignored. The mean weight of the
     labels of a trace is 1, also where it was cut; without ``weights`` every weight is 1.
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from airlens.encode import EncodedTrace
 from airlens.errors import DataError
+from airlens.trace import EncodedTrace
 
 
 def check_scored(steps: pd.DataFrame, known: str | None, encoded: EncodedTrace) -> None:

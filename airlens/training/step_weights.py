@@ -17,10 +17,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from airlens.encode import EncodedTrace
 from airlens.errors import ConfigError, DataError
 from airlens.files import atomic_file
 from airlens.provenance import provenance
+from airlens.trace import EncodedTrace
 
 from .scored_tokens import check_scored, token_hashes
 

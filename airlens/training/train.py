@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from airlens.encode import Template
 from airlens.errors import AirlensError, ConfigError, DataError
 from airlens.files import atomic_write_text
 from airlens.model import load_hf
 from airlens.provenance import fingerprint, provenance
-from airlens.trace import Trace
+from airlens.trace import Template, Trace
 
 from .examples import IGNORE, WeightedCollator, equal_token_batches, training_examples
 from .settings import TrainSettings as TrainSettings

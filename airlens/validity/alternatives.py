@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from airlens.ablation import MeanZ, Mode
-from airlens.encode import Template, Window, encode_trace
 from airlens.engine import Engine, choose_engine
 from airlens.heads import HeadSet
-from airlens.token_losses import WindowLoss, token_losses
-from airlens.trace import Trace
+from airlens.token_losses import Window, WindowLoss, token_losses
+from airlens.trace import Template, Trace, encode_trace
 
 from .planting import put
 

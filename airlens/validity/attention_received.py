@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from airlens.encode import Window
 from airlens.engine.packing import Pack, pack
+from airlens.token_losses import Window
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -23,11 +23,10 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from airlens.ablation import MODES, Mode, mean_z
-from airlens.encode import Template
 from airlens.errors import ConfigError, DataError
 from airlens.heads import HeadSet, random_heads
 from airlens.provenance import fingerprint, provenance
-from airlens.trace import Trace
+from airlens.trace import Template, Trace
 
 from .alternatives import score_all, step_window
 from .attention_received import attention_received

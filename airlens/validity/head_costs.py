@@ -15,10 +15,9 @@ import pandas as pd
 import torch
 
 from airlens.ablation import DEFAULT_MODE, Mode, as_head_set, mean_z
-from airlens.encode import EncodedTrace, Template, encode_trace, windows
 from airlens.heads import Head, HeadSet
-from airlens.token_losses import WindowLoss
-from airlens.trace import Trace
+from airlens.token_losses import WindowLoss, windows
+from airlens.trace import EncodedTrace, Template, Trace, encode_trace
 
 from .alternatives import score_all
 

@@ -11,12 +11,11 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from airlens.ablation import Mode
-from airlens.encode import Template
 from airlens.errors import DataError
 from airlens.heads import HeadSet
 from airlens.provenance import fingerprint, model_info
 from airlens.step_influence import Influence, influence
-from airlens.trace import Trace
+from airlens.trace import Template, Trace
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

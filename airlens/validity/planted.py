@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from airlens.ablation import Mode
-from airlens.encode import Template
 from airlens.errors import ConfigError
 from airlens.files import atomic_write_text, write_tables
 from airlens.heads import HeadSet
 from airlens.provenance import fingerprint, model_info
 from airlens.reading.load import load_traces
-from airlens.trace import Trace, save_traces
+from airlens.reading.write_traces import save_traces
+from airlens.trace import Template, Trace
 
 from . import CALIPER, auroc_table, gain_table, matching_table, score_values
 from .alternatives import loss_in_place

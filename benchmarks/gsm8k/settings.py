@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from airlens.encode import Template, encode_trace
 from airlens.files import data_path
 from airlens.provenance import fingerprint
 from airlens.reading.load import load_traces
-from airlens.trace import Trace
+from airlens.trace import Template, Trace, encode_trace
 
 # A study begun before these could be set goes on: at their old values they are not in its key.
 _ADDED = {"epochs": 1, "budgets": ("tokens", "all", "samples"), "bf16": True}

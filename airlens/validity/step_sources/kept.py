@@ -15,14 +15,13 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from airlens.encode import Template, encode_traces, resolve_template
 from airlens.engine import choose_engine
 from airlens.files import atomic_file
 from airlens.provenance import fingerprint, model_info
 from airlens.step_sources.measures import Ask, read_traces
 from airlens.step_sources.tables import Read
 from airlens.step_sources.units import TEMPLATE, units_of
-from airlens.trace import Trace
+from airlens.trace import Template, Trace, encode_traces, resolve_template
 from airlens.validity.benchmark import Group
 
 if TYPE_CHECKING:

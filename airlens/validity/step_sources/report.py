@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from airlens.analysis.statistics import N_BOOT
-from airlens.encode import Template
 from airlens.heads import HeadSet
 from airlens.provenance import provenance
-from airlens.trace import Trace
+from airlens.trace import Template, Trace
 from airlens.validity.benchmark import head_groups
 from airlens.validity.reports import Report
 

@@ -1,0 +1,41 @@
+"""Write traces as JSON lines, which :func:`airlens.load_traces` reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from airlens.errors import ConfigError, DataError
+from airlens.files import atomic_file
+from airlens.trace import Trace
+
+
+def save_traces(traces: Iterable[Trace], path: str | Path) -> Path:
+    """Write traces as JSON lines, for :func:`airlens.load_traces` to read.
+
+    The file appears when it is complete; a failure leaves what was there before.
+
+    Raises:
+        ConfigError: ``path`` does not end in ``.jsonl``.
+        DataError: a trace whose ``meta`` JSON cannot express; names its number.
+    """
+    target = Path(path)
+    if target.suffix.lower() != ".jsonl":
+        raise ConfigError(f"traces are saved as JSON lines: name the file *.jsonl, not {target}")
+    with atomic_file(target) as temporary, temporary.open("wb") as out:
+        for number, trace in enumerate(traces, start=1):
+            try:
+                out.write(_json_line(trace.to_json()))
+            except (TypeError, ValueError, RecursionError) as error:
+                reason = f"cannot be written as JSON: {error}"
+                raise DataError(reason, file=str(target), line=number, field="meta") from error
+    return target
+
+
+def _json_line(data: object) -> bytes:
+    try:
+        return json.dumps(data, ensure_ascii=False).encode() + b"\n"
+    except UnicodeEncodeError:
+        # Half a surrogate pair somewhere in meta: escaped, it survives the round trip.
+        return json.dumps(data).encode() + b"\n"
