@@ -49,7 +49,7 @@ def solved(prompt: str) -> str:
         total = 0
         for fact in facts:
             n = int(next(word for word in fact.split() if word.isdigit()))
-            total += -n if " eats " in fact or " loses " in fact else n
+            total += -n if " eats " in fact else n
         return str(total)
     links = {}
     for fact in facts:
@@ -58,12 +58,13 @@ def solved(prompt: str) -> str:
                 left, right = fact.split(link)
                 links[left.removeprefix("The ")] = right.removesuffix(" floor")
     now = question.split(" of ")[-1] if " of " in question else question.split(" is ")[-1]
+    now = now.removeprefix("the ")
     while now in links:
         now = links[now]
     return now
 
 
-@pytest.mark.parametrize("hops", [2, 3, 4])
+@pytest.mark.parametrize("hops", [1, 2, 3])
 def test_answers_follow_from_the_prompt(hops: int) -> None:
     makers = (errand, sums, staff) if hops == 2 else (errand, sums)
     for problem in problems(makers, 60, "t", (hops,)):
@@ -112,8 +113,8 @@ def test_each_kind_is_what_it_is_called(pool: list[Trace]) -> None:
         assert trace.response.replace("\n", " ").startswith(trace.prompt)
     assert all(len(t.steps) == 1 for t in by_kind["trivial"])
     assert all(stated_answer(t.response) is None for t in by_kind["prose"])
-    # Steps of two or three hops and the answer, as many fillers, all but the last.
-    assert {len(t.steps) for t in by_kind["filler padding"]} == {6, 8}
+    # Steps of one or two hops and the answer, as many fillers, all but the last.
+    assert {len(t.steps) for t in by_kind["filler padding"]} == {4, 6}
     alike = sorted(by_kind["near-duplicate"], key=lambda t: t.id)[:6]
     words = [set(t.prompt.split()) for t in alike]
     assert all(len(words[0] ^ other) <= 8 for other in words)
@@ -152,12 +153,12 @@ def samples(pool: list[Trace]) -> pd.DataFrame:
 
 def test_equal_tokens_in_every_arm(pool: list[Trace]) -> None:
     frame = samples(pool)
-    goal = 0.08 * frame["n_tokens"].sum()
+    goal = 0.06 * frame["n_tokens"].sum()
     for arm in CONTROLLED_ARMS:
-        chosen = choose(arm, frame, 0.08, "tokens", seed=2)
+        chosen = choose(arm, frame, 0.06, "tokens", seed=2)
         total = frame.set_index("id").loc[chosen, "n_tokens"].sum()
         assert abs(total - goal) <= frame["n_tokens"].max() / 2
-    oracle = choose(CONTROLLED_ARMS[1], frame, 0.08, "tokens")
+    oracle = choose(CONTROLLED_ARMS[1], frame, 0.06, "tokens")
     assert set(frame.set_index("id").loc[oracle, "kind"]) == {CLEAN}
 
 

@@ -12,7 +12,7 @@ from .pool import HeldOut
 from .student import Prompts, Student, greedy, lower_outputs, read_prompts, read_references
 from .tasks import stated_answer
 
-MAX_NEW = 160  # tokens: a restated prompt and a solution of four hops fit
+MAX_NEW = 112  # tokens: a restated prompt and a solution of three hops fit
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ KINDS = (
     *("restatement", "near-duplicate", "trivial", "prose"),
 )
 DUPLICATES = 6  # near-duplicates of one problem
-HOPS = (2, 3)  # of the pool's problems
-LONGER = (4,)
+HOPS = (1, 2)  # of the pool's problems
+LONGER = (3,)
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def _near_duplicates(fresh: Iterator[Problem], n: int, rng: random.Random) -> li
     traces: list[Trace] = []
     for i in range(n):
         if i % DUPLICATES == 0:
-            problem = next(fresh)
+            problem = next(p for p in fresh if p.hops > 1)  # others may name nobody
         known = [name for name in NAMES if name in problem.prompt]
         old, new = rng.choice(known), rng.choice([x for x in NAMES if x not in known])
         steps = tuple(step.replace(old, new) for step in solution(problem))

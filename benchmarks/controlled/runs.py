@@ -30,7 +30,7 @@ from airlens.training.examples import Example, training_examples
 from airlens.training.study import Arm, append_run, arm_weights, choose, finished
 
 from .answers import Exam, make_exam, take
-from .pool import CLEAN, KINDS, held_out, make_pool
+from .pool import KINDS, held_out, make_pool
 from .scores import score_pool
 from .student import Student, lower_outputs, make_student, train_step_loss
 
@@ -60,14 +60,14 @@ class Controlled:
     name: str = "controlled"
     model: str = "smollm2-135m"
     counts: dict[str, int] = field(
-        default_factory=lambda: {kind: 54 if kind == CLEAN else 18 for kind in KINDS}
+        default_factory=lambda: dict(zip(KINDS, (54, 30, 30, 18, 12, 18, 12, 14, 10), strict=True))
     )
     share: float = 0.2
     test: int = 48
-    n_upper: int = 8
-    epochs: int = 3
-    steps: int = 6
-    lr: float = 1e-3
+    n_upper: int = 10
+    epochs: int = 2
+    steps: int = 27
+    lr: float = 5e-4
     seeds: int = 5
     prefix: int = 8
     probes: int = 6
