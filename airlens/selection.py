@@ -29,7 +29,7 @@ class Ranked:
 Selector: TypeAlias = Callable[[pd.DataFrame], pd.Series]
 
 # From samples to the value that each is ranked by, higher is kept; with those that were registered
-# (:mod:`airlens.registry`). "ais_control" is AIS with random heads.
+# (:mod:`airlens.plugins`). "ais_control" is AIS with random heads.
 SELECTORS: Registry[Selector] = Registry(
     "selector",
     "airlens.selectors",

@@ -82,7 +82,7 @@ def split_steps(
         response: any text.
         how: "paragraph" (at blank lines), "line", "sentence", "regex" (a step ends where
             ``pattern`` ends), "auto": the coarsest of the first three that the response has
-            (see `auto_how`), or one that was registered (:mod:`airlens.registry`).
+            (see `auto_how`), or one that was registered (:mod:`airlens.plugins`).
         pattern: for "regex". A pattern that matches nothing but a place, such as
             ``(?=Step \d)``, cuts there.
 

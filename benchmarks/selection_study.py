@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def _costs(setting: Setting, args: argparse.Namespace) -> Any:
-    from airlens.model import load_hf
+    from airlens.reading.model_files import load_hf
     from airlens.trace import encode_traces
 
     model, tokenizer = load_hf(setting.model)

@@ -17,7 +17,8 @@ from airlens import model
 from airlens.cli.install_checks import check_model, hugging_face_logits
 from airlens.errors import ModelError
 from airlens.files import atomic_dir, atomic_file
-from airlens.model import DEFAULT_MODEL, absolute_name
+from airlens.model import DEFAULT_MODEL
+from airlens.reading.model_files import absolute_name
 
 TOKENS = torch.tensor([[5, 17, 99, 23, 42, 7, 88]])
 

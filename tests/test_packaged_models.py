@@ -15,8 +15,9 @@ import pytest
 
 import airlens as al
 from airlens.errors import ModelError
-from airlens.model import PACKAGED_NAMES, absolute_name
+from airlens.model import DEFAULT_MODEL
 from airlens.reading import packaged_models
+from airlens.reading.model_files import absolute_name
 from airlens.reading.packaged_models import (
     GEMMA3,
     PACKAGED,
@@ -177,4 +178,4 @@ def test_a_name_of_a_packaged_model_is_no_path(
     monkeypatch.chdir(tmp_path)
     (tmp_path / GEMMA3.name).mkdir()
     assert absolute_name(GEMMA3.name) == GEMMA3.name
-    assert tuple(PACKAGED) == PACKAGED_NAMES  # the core knows the names only
+    assert tuple(PACKAGED) == (DEFAULT_MODEL, "gemma3-270m")

@@ -43,9 +43,9 @@ def evaluate(
     """
     import torch
 
-    from airlens.model import load_hf
     from airlens.provenance import provenance
     from airlens.reading.load import load_traces
+    from airlens.reading.model_files import load_hf
     from airlens.training import evaluate as library
     from airlens.training.lm_tasks import check_lm_eval, run_lm_eval
 

@@ -132,7 +132,8 @@ def _run(
     **options: Any,
 ) -> RunResult:
     from airlens.corpus.run import score_corpus
-    from airlens.model import absolute_name, load_model
+    from airlens.model import load_model
+    from airlens.reading.model_files import absolute_name
 
     if ray is not None:
         from airlens.corpus.ray_runner import RayEngine

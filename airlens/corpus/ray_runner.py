@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from airlens.errors import ConfigError, RunError
-from airlens.model import absolute_name
 from airlens.provenance import fingerprint
+from airlens.reading.model_files import absolute_name
 
 from . import Chunk
 from .score_part import PartScorer, run_identity

@@ -85,7 +85,7 @@ _OWN: dict[str, Detector] = {
 }
 
 DETECTORS: Registry[Detector] = Registry("detector", "airlens.detectors", _OWN)
-"""Name and function of each, with those that were registered (:mod:`airlens.registry`)."""
+"""Name and function of each, with those that were registered (:mod:`airlens.plugins`)."""
 
 DESCRIPTIONS: dict[str, str] = {
     "retrieval": "copies answer tokens out of the needle, teacher-forced (Wu et al., AIR)",

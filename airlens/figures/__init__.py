@@ -1,7 +1,7 @@
 """All figures under one name: ``al.figures.head_map(scores.to_frame())``.
 
 Each takes a tidy DataFrame and returns a Plotly figure; none knows a model. The functions live in
-the modules of this package. Those that were registered (:mod:`airlens.registry`) are here too.
+the modules of this package. Those that were registered (:mod:`airlens.plugins`) are here too.
 May import: of the core, errors, files and registry.
 Imported by: explorers, reports, paper, cli.
 """

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airlens.errors import ModelError
-from airlens.model import DEFAULT_MODEL
+from airlens.model import DEFAULT_MODEL, as_dtype
 
 from .gguf_model import converted, without_bars
 from .hub import unreachable
@@ -19,6 +19,7 @@ from .packaged_models import PACKAGED, PackagedModel, packaged_gguf
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 def read_model(
@@ -36,6 +37,28 @@ def read_model(
         "revision": revision or "main",
     }
     return (label, *_from_pretrained(source, dtype, options))
+
+
+def load_hf(
+    name: str | Path = DEFAULT_MODEL,
+    *,
+    dtype: str | torch.dtype = "float32",
+    trust_remote_code: bool = False,
+    revision: str | None = None,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The Hugging Face model and tokenizer of that name, not wrapped: to train, or to generate.
+
+    Raises:
+        ModelError: as :func:`airlens.load_model`.
+    """
+    _, model, tokenizer = read_model(str(name), as_dtype(dtype), trust_remote_code, revision)
+    return model, tokenizer
+
+
+def absolute_name(name: str | Path) -> str:
+    """A name that loads the same model from any folder: an existing path is made absolute."""
+    path = Path(name).expanduser()
+    return str(path.resolve()) if str(name) not in PACKAGED and path.exists() else str(name)
 
 
 def _locate(name: str) -> tuple[str, str, bool]:

@@ -19,8 +19,8 @@ import pandas as pd
 
 from airlens.errors import AirlensError, ConfigError, DataError
 from airlens.files import atomic_write_text
-from airlens.model import load_hf
 from airlens.provenance import fingerprint, provenance
+from airlens.reading.model_files import load_hf
 from airlens.trace import Template, Trace
 
 from .examples import IGNORE, WeightedCollator, equal_token_batches, training_examples

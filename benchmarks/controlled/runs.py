@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from airlens.model import load_hf
 from airlens.provenance import fingerprint, provenance
+from airlens.reading.model_files import load_hf
 from airlens.step_influence import Influence
 from airlens.trace import Trace
 from airlens.training.controlled_study import UNTRAINED, schedule

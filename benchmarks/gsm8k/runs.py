@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from airlens.model import load_hf, load_model
+from airlens.model import load_model
 from airlens.probes import key_value_probes
 from airlens.provenance import fingerprint, provenance
+from airlens.reading.model_files import load_hf
 from airlens.retrieval import retrieval_scores
 from airlens.step_influence import Influence, influence
 from airlens.trace import Trace
