@@ -22,6 +22,11 @@ class Registry(Mapping[str, T], Generic[T]):
         kind: what they are, as in messages: "detector".
         group: of the entry points of installed packages.
         own: airlens' own.
+
+    >>> colours = Registry("colour", "example.colours", {"red": 1})
+    >>> colours.add("blue", 2)
+    >>> list(colours), colours.find("blue")
+    (['red', 'blue'], 2)
     """
 
     def __init__(self, kind: str, group: str, own: Mapping[str, T]) -> None:

@@ -171,6 +171,7 @@ def windows(encoded: EncodedTrace, n_ctx: int, long: Long = "stride") -> list[Wi
     Raises:
         ConfigError: an unknown ``long``.
 
+    >>> from airlens.trace import Trace
     >>> trace = Trace("1", "", "abcdef")
     >>> spans = np.array([[i, i + 1] for i in range(6)])
     >>> encoded = EncodedTrace(trace, [1, 2, 3, 4, 5, 6], 0, spans, np.zeros(6, int), "", spans)

@@ -8,7 +8,7 @@ import importlib
 import pytest
 
 MODULES = [
-    *("encode", "heads", "provenance", "registry", "retrieval", "selection"),
+    *("heads", "plugins", "provenance", "registry", "retrieval", "selection"),
     *("step_influence", "steps", "token_losses", "trace"),
     *("analysis.statistics", "reading.load", "validity.heuristics"),
 ]

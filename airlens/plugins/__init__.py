@@ -79,7 +79,7 @@ def register(kind: str, name: str, function: F | None = None) -> Any:
     kind       group of entry points         the function
     ========== ============================= ===================================================
     detector   ``airlens.detectors``         (model, probes, *, progress, …) → `HeadScores`
-    ablation   ``airlens.ablation_modes``    (model, layer, heads) → (hook point, edit of its tensor)
+    ablation   ``airlens.ablation_modes``    (model, layer, heads) → (hook point, edit of a tensor)
     selector   ``airlens.selectors``         (samples) → Series; the highest values are kept
     splitter   ``airlens.splitters``         (response) → tuple of `Step` that join to the response
     figure     ``airlens.figures``           (frame, *, title=None) → Plotly figure
