@@ -87,7 +87,7 @@ def test_errors_are_one_line(
     def broken() -> None:
         raise DataError("found null", file="x.jsonl", line=3, field="prompt")
 
-    monkeypatch.setattr(cli, "app", broken)
+    monkeypatch.setattr("airlens.cli.commands.app", broken)
     with pytest.raises(SystemExit) as stopped:
         cli.main()
     assert stopped.value.code == 2

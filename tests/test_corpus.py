@@ -10,8 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airlens import corpus
-from airlens.corpus import Chunk, Corpus, Reject, Row, estimate_rows, iter_chunks, iter_rows
+from airlens.corpus import Chunk, Corpus, Reject, Row, estimate_rows, iter_chunks, iter_rows, rows
 from airlens.corpus.idset import IdSet
 from airlens.errors import AirlensError
 from airlens.reading import record_files
@@ -62,7 +61,7 @@ def test_a_line_too_long_is_rejected_and_the_next_one_read(
 
 
 def test_a_text_too_long_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpus, "MAX_CHARS", 10)
+    monkeypatch.setattr(rows, "MAX_CHARS", 10)
     found = list(iter_rows(Corpus([{"prompt": "p", "response": "r" * 10}])))
     assert isinstance(found[0], Reject)
     assert "11 characters" in found[0].reason

@@ -16,7 +16,7 @@ from airlens.corpus.embedding_map import embed_map, embeddings
 from airlens.corpus.run import score_corpus
 from airlens.corpus.run_folder import RunFolder
 from airlens.errors import DataError
-from airlens.figures.corpus import (
+from airlens.figures.corpus_samples import (
     cluster_bars,
     correlation_forest,
     lengths_by_selector,

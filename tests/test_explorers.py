@@ -15,8 +15,8 @@ from airlens.detectors.answer_attention import answer_attention
 from airlens.errors import ConfigError
 from airlens.explorers.continuation import compare, continuation, encode_prompt, next_tokens
 from airlens.explorers.single_heads import by_step, heads_of_step, single_heads, step_attribution
-from airlens.figures.attention import answer_attention_map
-from airlens.figures.tokens import next_token_bars
+from airlens.figures.head_attention import answer_attention_map
+from airlens.figures.next_tokens import next_token_bars
 from airlens.heads import Head
 
 

@@ -11,8 +11,8 @@ import plotly.graph_objects as go
 import pytest
 
 from airlens.errors import AirlensError, ConfigError
-from airlens.figures.files import printed, save_figures
-from airlens.figures.study import study_forest
+from airlens.figures.image_files import printed, save_figures
+from airlens.figures.training_arms import study_forest
 
 
 def table() -> pd.DataFrame:

@@ -11,18 +11,18 @@ import pytest
 
 from airlens.analysis.statistics import spearman
 from airlens.errors import DataError
+from airlens.figures import labels as figtext
 from airlens.figures import style as figstyle
-from airlens.figures import text as figtext
-from airlens.figures.ablation import ablation_curve
-from airlens.figures.heads import head_map, score_ranking
-from airlens.figures.selection import (
+from airlens.figures.copying_curve import ablation_curve
+from airlens.figures.head_maps import head_map, score_ranking
+from airlens.figures.selected_samples import (
     ais_by_domain,
     domain_counts,
     selection_scatter,
     selector_overlap,
 )
-from airlens.figures.steps import ais_by_label, head_step_heatmap, step_heatmap
-from airlens.figures.trace import step_bars, token_strip
+from airlens.figures.single_trace import step_bars, token_strip
+from airlens.figures.step_maps import ais_by_label, head_step_heatmap, step_heatmap
 
 HOSTILE = "<img src=x onerror=alert(1)></s> & `$x$` </script>"
 

@@ -11,7 +11,7 @@ from fake_sources import Tables, fake_sources, long_trace
 import airlens as al
 from airlens.errors import DataError
 from airlens.figures.arcs import source_arcs
-from airlens.figures.sources import places, step_sources, unit_names
+from airlens.figures.source_matrix import places, step_sources, unit_names
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from airlens.errors import DataError
-from airlens.figures.heads import head_map
+from airlens.figures.head_maps import head_map
 from airlens.figures.speed import speed_bars, speed_frame
 
 FOUND = {

@@ -22,8 +22,8 @@ from page_data import long_results, measured
 
 import airlens as al
 from airlens.errors import ConfigError, DataError
-from airlens.explorers import scripts as parts
-from airlens.webpage import data, page_html, scripts, shell
+from airlens.explorers import view_scripts as parts
+from airlens.webpage import data, page_html, page_script, shell
 
 
 class Page(HTMLParser):
@@ -207,10 +207,10 @@ def test_a_long_trace_is_small() -> None:
 
 
 def test_views_are_those_of_the_widgets_but_for_their_export() -> None:
-    script = scripts.page_script()
-    for view in scripts.VIEWS:
+    script = page_script.page_script()
+    for view in page_script.VIEWS:
         module = parts.script(view)
-        before, after = module.split(scripts.EXPORT)
+        before, after = module.split(page_script.EXPORT)
         assert before.rstrip() in script
         assert after.strip() == ""
     for word in ("innerHTML", "eval(", "import(", "fetch(", "XMLHttpRequest", "new Function"):
@@ -222,7 +222,7 @@ def test_views_are_those_of_the_widgets_but_for_their_export() -> None:
 )
 def test_a_module_that_cannot_be_inlined_is_refused(module: str) -> None:
     with pytest.raises(ConfigError, match="export default"):
-        scripts.as_function(module)
+        page_script.as_function(module)
 
 
 def test_without_sources_there_are_no_arcs(given_results: dict[str, Any]) -> None:

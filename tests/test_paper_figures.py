@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from airlens import cli
 from airlens.analysis.emergence import TinySettings
 from airlens.figures import emergence_map
-from airlens.figures import files as figure_files
+from airlens.figures import image_files as figure_files
 from airlens.paper import captions as paper_text
 from airlens.paper.measurements import PaperData, PaperSize, masking_table, measure_paper, thirds
 from airlens.paper.reproductions import PAPER_FIGURES, captions, make_figures

@@ -10,8 +10,8 @@ import pytest
 from airlens.errors import ConfigError
 from airlens.steps import split_steps
 from airlens.trace import Trace
-from airlens.validity.step_sources.planted import DISTANCES, GIVEN, N, plant_sources
-from airlens.validity.step_sources.planted_texts import SETTINGS
+from airlens.validity.true_sources.planted_phrases import SETTINGS
+from airlens.validity.true_sources.planted_traces import DISTANCES, GIVEN, N, plant_sources
 
 TRACES = plant_sources(72)
 DISTANCE = {

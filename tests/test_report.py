@@ -13,7 +13,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from airlens.figures.html import trace_html
+from airlens.figures.coloured_text import trace_html
 from airlens.reports.html_page import Report, inline
 
 HOSTILE = '<img src=x onerror="alert(1)"></script><script>alert(2)</script>`x`'

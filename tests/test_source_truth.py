@@ -21,19 +21,18 @@ from airlens.step_sources import MEASURES
 from airlens.trace import Trace
 from airlens.validity.benchmark import head_groups
 from airlens.validity.heuristics import overlap
-from airlens.validity.step_sources import kept
-from airlens.validity.step_sources.claims import source_claims
-from airlens.validity.step_sources.contrast import contrast_table
-from airlens.validity.step_sources.kept import column, kept_sources
-from airlens.validity.step_sources.labelled_tables import gain_table, labelled_table, trace_scores
-from airlens.validity.step_sources.planted import DISTANCES, plant_sources
-from airlens.validity.step_sources.planted_tables import (
+from airlens.validity.true_sources.head_contrasts import contrast_table
+from airlens.validity.true_sources.labelled_tables import gain_table, labelled_table, trace_scores
+from airlens.validity.true_sources.measured_pairs import column, measured_pairs
+from airlens.validity.true_sources.planted_tables import (
     distractor_table,
     planted_table,
     use_scores,
 )
-from airlens.validity.step_sources.report import source_report
-from airlens.validity.step_sources.truth import (
+from airlens.validity.true_sources.planted_traces import DISTANCES, plant_sources
+from airlens.validity.true_sources.source_claims import source_claims
+from airlens.validity.true_sources.source_report import source_report
+from airlens.validity.true_sources.true_pairs import (
     add_controls,
     add_truth,
     alignment_table,
@@ -251,7 +250,7 @@ def groups(llama: Any) -> Any:
 
 def test_what_is_kept_is_what_sources_gives(llama: Any, groups: Any, tmp_path: Path) -> None:
     traces = short_traces()
-    found = kept_sources(llama, traces, groups, knocked_out=1, folder=tmp_path, progress=False)
+    found = measured_pairs(llama, traces, groups, knocked_out=1, folder=tmp_path, progress=False)
     assert len(list(tmp_path.rglob("*.parquet"))) == 2 + 3
     first = (found["id"] == "a").to_numpy()
     options: dict[str, Any] = {"controls": 0, "screen": None, "progress": False}
@@ -287,12 +286,12 @@ def test_nothing_is_measured_twice(
 ) -> None:
     traces = short_traces()
     options: dict[str, Any] = {"folder": tmp_path, "progress": False}
-    first = kept_sources(llama, traces, groups, knocked_out=1, **options)
-    monkeypatch.setattr(kept, "read_traces", None)
-    again = kept_sources(llama, traces, groups, knocked_out=1, **options)
+    first = measured_pairs(llama, traces, groups, knocked_out=1, **options)
+    monkeypatch.setattr("airlens.validity.true_sources.measured_pairs.read_traces", None)
+    again = measured_pairs(llama, traces, groups, knocked_out=1, **options)
     pd.testing.assert_frame_equal(first, again)
     with pytest.raises(TypeError):
-        kept_sources(llama, traces, groups, knocked_out=2, **options)
+        measured_pairs(llama, traces, groups, knocked_out=2, **options)
 
 
 def test_the_report_of_planted_and_labelled_traces(llama: Any, tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def test_the_command_prints_and_keeps_the_tables(
 @pytest.mark.model
 def test_labelled_traces_are_scored_whole(smollm2: Any, shared_data: Path) -> None:
     from airlens.reading.load import load_traces
-    from airlens.validity.reports import labelled_report
+    from airlens.validity.claim_reports import labelled_report
 
     path = shared_data / "thought_anchors" / "deepseek-r1-distill-llama-8b.jsonl"
     if not path.is_file():

@@ -14,11 +14,11 @@ from explore_tiny import HOSTILE, tiny_model, tiny_traces
 
 import airlens as al
 from airlens.errors import ConfigError
-from airlens.explorers.base import put_figure
 from airlens.explorers.jobs import Worker
 from airlens.explorers.js import DataTable, GridMap, TraceText
-from airlens.explorers.scripts import PARTS, STATIC, script
+from airlens.explorers.layout import put_figure
 from airlens.explorers.traits import step_sides
+from airlens.explorers.view_scripts import PARTS, STATIC, script
 from airlens.figures.style import no_data
 
 
@@ -207,7 +207,7 @@ def test_a_table_keeps_numbers_and_shortens_text() -> None:
 def test_a_figure_becomes_plain_json() -> None:
     import ipywidgets as w
 
-    from airlens.figures.heads import head_map
+    from airlens.figures.head_maps import head_map
 
     output = w.Output()
     frame = pd.DataFrame({"layer": [0], "head": [0], "name": ["L0H0"], "score": [1.0]})

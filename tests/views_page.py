@@ -11,10 +11,10 @@ from pathlib import Path
 from fake_sources import Tables
 
 from airlens.explorers import source_traits as st
-from airlens.explorers.scripts import script, stylesheet
 from airlens.explorers.traits import PALETTE, Traits, colour_traits, text_traits
-from airlens.figures.html import pieces
-from airlens.figures.steps import row_dicts
+from airlens.explorers.view_scripts import script, stylesheet
+from airlens.figures.coloured_text import pieces
+from airlens.figures.step_maps import row_dicts
 
 POLICY = "default-src 'none'; script-src 'nonce-views'; style-src 'nonce-views'"
 HOST = Path(__file__).with_name("views_host.js")

@@ -49,7 +49,7 @@ def figures(
     (`pip install 'airlens[export]'`) and a Chromium. Some ten minutes on a CPU.
     """
     from airlens.analysis.emergence import TinySettings
-    from airlens.figures.files import check_export, save_figures
+    from airlens.figures.image_files import check_export, save_figures
     from airlens.files import atomic_write_text
     from airlens.model import load_model
     from airlens.paper.measurements import PaperSize, measure_paper, thirds

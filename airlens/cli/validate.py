@@ -102,8 +102,8 @@ def validate(
             **shared,
         )
     elif what == "sources":
-        from airlens.validity.step_sources.planted import N
-        from airlens.validity.step_sources.report import source_report
+        from airlens.validity.true_sources.planted_traces import N
+        from airlens.validity.true_sources.source_report import source_report
 
         result = source_report(
             bridge,
@@ -118,7 +118,7 @@ def validate(
             progress=not quiet,
         )
     else:
-        from airlens.validity import reports as more
+        from airlens.validity import claim_reports as more
 
         if what == "heads":
             result = more.head_report(bridge, loaded, critical, n=n or 4, **shared)

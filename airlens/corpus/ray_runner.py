@@ -21,7 +21,7 @@ from airlens.errors import ConfigError, RunError
 from airlens.provenance import fingerprint
 from airlens.reading.model_files import absolute_name
 
-from . import Chunk
+from .rows import Chunk
 from .score_part import PartScorer, run_identity
 
 # Whole CPUs for actors leave none for the task that reads, and the run hangs.

@@ -21,8 +21,8 @@ from airlens.errors import ConfigError, DataError, RunError
 from airlens.heads import HeadSet
 from airlens.provenance import fingerprint, provenance
 
-from . import Chunk, Corpus, Reject, estimate_rows, iter_chunks
 from .idset import IdSet
+from .rows import Chunk, Corpus, Reject, estimate_rows, iter_chunks
 from .run_folder import SIDES, RejectLog, RunFolder
 from .run_record import MANIFEST_EVERY, Counts, RunRecord
 from .score_part import PartScorer, Settings, run_identity

@@ -18,7 +18,7 @@ from airlens.step_influence import FLOOR, Influence, control_sets, influence
 from airlens.token_losses import Long
 from airlens.trace import Template, Trace, resolve_template
 
-from . import Row
+from .rows import Row
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

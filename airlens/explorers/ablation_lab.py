@@ -10,14 +10,14 @@ import pandas as pd
 
 from airlens.ablation import DEFAULT_MODE, MODES, Mode, as_head_set
 from airlens.errors import ConfigError
-from airlens.figures.tokens import next_token_bars
+from airlens.figures.next_tokens import next_token_bars
 from airlens.heads import HeadSet
 from airlens.trace import Template
 
-from .base import columns, figure_output, put_figure, row, title
 from .continuation import Comparison, compare, encode_prompt, next_tokens
 from .jobs import Worker, guarded
 from .js import TokenLine
+from .layout import columns, figure_output, put_figure, row, title
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

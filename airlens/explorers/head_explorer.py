@@ -12,17 +12,17 @@ from airlens.ablation import DEFAULT_MODE, MODES, Mode, as_head_set
 from airlens.detectors import DETECTORS, detect
 from airlens.detectors.answer_attention import AnswerAttention, answer_attention
 from airlens.errors import ConfigError
-from airlens.figures.ablation import ablation_curve
-from airlens.figures.attention import answer_attention_map
-from airlens.figures.heads import head_map
+from airlens.figures.copying_curve import ablation_curve
+from airlens.figures.head_attention import answer_attention_map
+from airlens.figures.head_maps import head_map
 from airlens.heads import Head, HeadScores, HeadSet, parse_head
 from airlens.probes import ProbeSet
 
-from .base import columns, figure_output, put_figure, row, title
 from .head_effects import HeadEffects, Measured
 from .head_html import copied_html, effect_html, probe_scores_html, texts_html
 from .jobs import Worker, guarded
 from .js import GridMap
+from .layout import columns, figure_output, put_figure, row, title
 from .traits import head_traits
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from airlens.figures.steps import row_dicts
+from airlens.figures.labels import clean, label, number, visible
+from airlens.figures.step_maps import row_dicts
 from airlens.figures.style import COLOURS
-from airlens.figures.text import clean, label, number, visible
 
 FAINT = "opacity:.7"
 CELL = "padding:1px 14px 1px 0;text-align:left;font-weight:400;line-height:1.6;min-width:5em"

@@ -21,7 +21,7 @@ import ipywidgets as w
 from torch.overrides import TorchFunctionMode
 
 from airlens.errors import AirlensError
-from airlens.figures.text import clean
+from airlens.figures.labels import clean
 
 T = TypeVar("T")
 QUIET = 0.4  # seconds; only longer work shows a progress bar

@@ -13,11 +13,10 @@ import anywidget
 import pandas as pd
 import traitlets as t
 
-from airlens.figures.html import Piece, pieces
-from airlens.figures.steps import row_dicts
+from airlens.figures.coloured_text import Piece, pieces
+from airlens.figures.step_maps import row_dicts
 from airlens.figures.style import DOMAIN_CYCLE
 
-from .scripts import script, stylesheet
 from .source_traits import event_traits, prompt_pieces, with_prompt
 from .traits import (
     PALETTE,
@@ -28,6 +27,7 @@ from .traits import (
     text_traits,
     token_traits,
 )
+from .view_scripts import script, stylesheet
 
 
 def _synced(trait: Any) -> Any:

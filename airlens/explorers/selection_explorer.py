@@ -14,16 +14,16 @@ from airlens.analysis.contrast import column_of
 from airlens.analysis.selection_overlap import overlap
 from airlens.corpus.export import export, kind_of, manifest_path, with_texts, write_chosen
 from airlens.errors import ConfigError
-from airlens.figures.selection import domain_counts, selection_scatter, selector_overlap
+from airlens.figures.labels import label, percent, shorten
+from airlens.figures.selected_samples import domain_counts, selection_scatter, selector_overlap
 from airlens.figures.style import floats
-from airlens.figures.text import label, percent, shorten
 from airlens.selection import SELECTORS, Selection, select
 from airlens.step_influence import Influence
 from airlens.trace import Trace
 
-from .base import columns, figure_output, put_figure, row, title
 from .jobs import Worker, guarded
 from .js import DataTable, Scatter, TraceText
+from .layout import columns, figure_output, put_figure, row, title
 
 AXES = ["n_tokens", "loss_base", "entropy", "ais", "delta", "ais_control", "n_steps"]
 SHOWN = ["id", "domain", "selected", "ais", "ais_control", "delta", "loss_base", "n_tokens"]

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from airlens.figures.html import Piece, hover_text, pieces
-from airlens.figures.sources import unit_names
-from airlens.figures.steps import row_dicts
+from airlens.figures.coloured_text import Piece, hover_text, pieces
+from airlens.figures.labels import MEASURES, is_signed, label
+from airlens.figures.source_matrix import unit_names
+from airlens.figures.step_maps import row_dicts
 from airlens.figures.style import floats, limit
-from airlens.figures.text import MEASURES, is_signed, label
 
 from .traits import Traits, step_sides
 

@@ -10,21 +10,21 @@ import pandas as pd
 
 from airlens.ablation import DEFAULT_MODE, MODES, Mode, as_head_set
 from airlens.errors import ConfigError
-from airlens.figures.html import trace_html
-from airlens.figures.steps import head_step_heatmap
-from airlens.figures.text import shorten
-from airlens.figures.trace import step_bars, token_strip
+from airlens.figures.coloured_text import trace_html
+from airlens.figures.labels import shorten
+from airlens.figures.single_trace import step_bars, token_strip
+from airlens.figures.step_maps import head_step_heatmap
 from airlens.heads import HeadSet
 from airlens.step_influence import Influence, influence
 from airlens.step_sources import sources
 from airlens.trace import Template, Trace
 
-from .base import row, title
 from .jobs import Worker, guarded
 from .js import TraceText
+from .layout import row, title
 from .single_heads import single_heads
+from .source_views import MeasureSources, StepSources
 from .step_heads import Key, SingleHeads, StepHeads, keep
-from .step_sources import MeasureSources, StepSources
 from .trace_picker import TracePicker
 from .traits import COLOURS_BY
 

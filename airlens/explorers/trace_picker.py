@@ -8,10 +8,10 @@ from typing import Any
 import ipywidgets as w
 
 from airlens.errors import ConfigError
-from airlens.figures.text import shorten
+from airlens.figures.labels import shorten
 from airlens.trace import Trace
 
-from .base import row
+from .layout import row
 
 SPLITTERS = ["as given", "auto", "paragraph", "line", "sentence"]
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from airlens.figures.html import Piece, hover_text, margin_number, piece_value
-from airlens.figures.steps import row_dicts
+from airlens.figures.coloured_text import Piece, hover_text, margin_number, piece_value
+from airlens.figures.labels import clean, is_signed, known, label, number, shorten, visible
+from airlens.figures.step_maps import row_dicts
 from airlens.figures.style import COLOURS, limit
-from airlens.figures.text import clean, is_signed, known, label, number, shorten, visible
 
 if TYPE_CHECKING:
     from airlens.heads import HeadScores
@@ -97,7 +97,7 @@ def step_head_traits(rows: pd.DataFrame, step: int | None = None) -> Traits:
 
 
 def text_traits(pieces: Sequence[Piece], steps: pd.DataFrame) -> Traits:
-    """The pieces of a trace (:func:`airlens.figures.html.pieces`), its steps in the margin."""
+    """A trace cut by :func:`airlens.figures.coloured_text.pieces`, its steps in the margin."""
     return {
         "texts": [piece.text for piece in pieces],
         "steps": [piece.step for piece in pieces],

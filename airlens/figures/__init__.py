@@ -13,46 +13,47 @@ from typing import Any
 
 from airlens.registry import Registry
 
-from .ablation import ablation_curve
-from .agreement import (
-    agreement_figure,
-    detector_curves,
-    mirror_figure,
-    stability_figure,
-)
-from .agreement import rank_figure as rank_figure
 from .arcs import source_arcs
-from .attention import answer_attention_map
-from .corpus import (
+from .coloured_text import trace_html
+from .copying_curve import ablation_curve
+from .corpus_samples import (
     cluster_bars,
     correlation_forest,
     lengths_by_selector,
     sample_map,
     word_overlap_map,
 )
+from .detector_comparison import (
+    agreement_figure,
+    detector_curves,
+    mirror_figure,
+    stability_figure,
+)
+from .detector_comparison import rank_figure as rank_figure
 from .emergence import emergence_figure, emergence_map
-from .heads import head_map, score_ranking
-from .html import trace_html
+from .head_attention import answer_attention_map
+from .head_maps import head_map, score_ranking
+from .image_files import save_figures as save_figures
 
 # Not in the gallery, and so not in `__all__`, before there are results to draw them from.
-from .models import models_bars as models_bars
-from .models import models_forest as models_forest
-from .models import models_side_by_side as models_side_by_side
-from .needle import generations_figure, needle_grid_figure
-from .selection import ais_by_domain, domain_counts, selection_scatter, selector_overlap
+from .model_comparison import models_bars as models_bars
+from .model_comparison import models_forest as models_forest
+from .model_comparison import models_side_by_side as models_side_by_side
+from .needle_grids import generations_figure, needle_grid_figure
+from .next_tokens import next_token_bars
+from .selected_samples import ais_by_domain, domain_counts, selection_scatter, selector_overlap
+from .single_trace import step_bars, token_strip
+from .source_matrix import step_sources
 from .source_truth import source_truth
-from .sources import step_sources
 from .speed import speed_bars, speed_frame
-from .steps import ais_by_label, head_step_heatmap, step_heatmap
-from .study import arm_differences, composition_map, step_weight_bars, study_forest
-from .tokens import next_token_bars
-from .trace import step_bars, token_strip
-from .validity import (
+from .step_maps import ais_by_label, head_step_heatmap, step_heatmap
+from .step_validity import (
     auroc_forest,
     correlation_strip,
     influence_by_function,
     matched_pairs,
 )
+from .training_arms import arm_differences, composition_map, step_weight_bars, study_forest
 
 __all__ = [
     "ablation_curve",

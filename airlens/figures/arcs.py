@@ -9,7 +9,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from .sources import (
+from .labels import MEASURES, plotly_text, shorten
+from .single_trace import one_trace
+from .source_matrix import (
     one_trace_pairs,
     pair_hover,
     pairs_headline,
@@ -19,8 +21,6 @@ from .sources import (
     unit_words,
 )
 from .style import COLOURS, GRID, figure, floats, no_data
-from .text import MEASURES, plotly_text, shorten
-from .trace import one_trace
 
 CURVE = np.sin(np.linspace(0, np.pi, 25)) ** 0.7
 

@@ -9,8 +9,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from .labels import number
 from .style import COLOURS, INK, SEQUENTIAL, figure, need, no_data
-from .text import number
 
 
 def emergence_figure(heads: pd.DataFrame, losses: pd.DataFrame, *, title: str | None = None) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .labels import MEASURES, plotly_text
 from .style import (
     COLOURS,
     DOMAIN_CYCLE,
@@ -19,7 +20,6 @@ from .style import (
     need,
     no_data,
 )
-from .text import MEASURES, plotly_text
 
 NAMES = {**MEASURES, "copies_number": "share of the number copied"}
 HEADS = {

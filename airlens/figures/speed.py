@@ -11,8 +11,8 @@ import plotly.graph_objects as go
 
 from airlens.errors import DataError
 
+from .labels import number, plotly_text
 from .style import COLOURS, INK, figure, need, no_data
-from .text import number, plotly_text
 
 # Key in the file -> what is compared.
 COMPARED = {

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from airlens.errors import DataError
 
-from .text import is_signed, plotly_text
+from .labels import is_signed, plotly_text
 
 FONT = (
     "Inter, system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', "

@@ -11,7 +11,7 @@ import pandas as pd
 
 from airlens.analysis.mirror import mirror_summary
 from airlens.analysis.statistics import spearman
-from airlens.figures.text import number, percent
+from airlens.figures.labels import number, percent
 from airlens.heads import TOP_SHARE
 from airlens.training.study import study_table, weights_table
 

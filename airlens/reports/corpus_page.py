@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airlens.corpus.run_folder import RunFolder
-from airlens.figures.text import percent
+from airlens.figures.labels import percent
 from airlens.selection import TOP, select
 
 from .corpus_sections import Sections

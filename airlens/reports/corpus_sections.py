@@ -10,7 +10,7 @@ import pandas as pd
 from airlens.analysis import contrast
 from airlens.analysis.selection_overlap import RANDOM_SEEDS, overlap
 from airlens.corpus.run_folder import RunFolder
-from airlens.figures.corpus import (
+from airlens.figures.corpus_samples import (
     NAMES,
     cluster_bars,
     correlation_forest,
@@ -18,13 +18,13 @@ from airlens.figures.corpus import (
     sample_map,
     word_overlap_map,
 )
-from airlens.figures.selection import (
+from airlens.figures.labels import SHORT, number, percent
+from airlens.figures.selected_samples import (
     ais_by_domain,
     domain_counts,
     selection_scatter,
     selector_overlap,
 )
-from airlens.figures.text import SHORT, number, percent
 from airlens.selection import Selection, select
 
 from .html_page import Report

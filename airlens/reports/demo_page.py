@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 
-from airlens.figures.ablation import ablation_curve
-from airlens.figures.heads import head_map, score_ranking
-from airlens.figures.html import trace_html
-from airlens.figures.selection import selection_scatter, selector_overlap
-from airlens.figures.steps import ais_by_label
-from airlens.figures.trace import step_bars
+from airlens.figures.coloured_text import trace_html
+from airlens.figures.copying_curve import ablation_curve
+from airlens.figures.head_maps import head_map, score_ranking
+from airlens.figures.selected_samples import selection_scatter, selector_overlap
+from airlens.figures.single_trace import step_bars
+from airlens.figures.step_maps import ais_by_label
 from airlens.heads import TOP_SHARE
 
 from .demo_results import DemoResult

@@ -16,8 +16,8 @@ from typing import Any
 import pandas as pd
 from plotly.offline import get_plotlyjs
 
+from airlens.figures.labels import clean, known, number
 from airlens.figures.style import CONFIG
-from airlens.figures.text import clean, known, number
 from airlens.files import atomic_file
 from airlens.webpage.shell import source_hash
 

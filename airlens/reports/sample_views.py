@@ -10,7 +10,7 @@ import pandas as pd
 
 from airlens.corpus.embedding_map import embed_map, embeddings
 from airlens.errors import DataError
-from airlens.figures.html import trace_html
+from airlens.figures.coloured_text import trace_html
 from airlens.selection import Selection
 
 if TYPE_CHECKING:

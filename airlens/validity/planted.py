@@ -19,8 +19,9 @@ from airlens.reading.load import load_traces
 from airlens.reading.write_traces import save_traces
 from airlens.trace import Template, Trace
 
-from . import CALIPER, auroc_table, gain_table, matching_table, score_values
+from .added_value import gain_table
 from .alternatives import loss_in_place
+from .auroc_tables import CALIPER, auroc_table, matching_table, score_values
 from .benchmark import Measured, measure_planted
 from .claims import planted_claims
 from .planting import KINDS, Place, plant, planted_info

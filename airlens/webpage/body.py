@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airlens import __version__
-from airlens.figures.html import margin_number
-from airlens.figures.steps import row_dicts
-from airlens.figures.text import DASH, clean, known, number, percent, shorten
+from airlens.figures.coloured_text import margin_number
+from airlens.figures.labels import DASH, clean, known, number, percent, shorten
+from airlens.figures.step_maps import row_dicts
 
 from .data import copied_shares
 

@@ -29,10 +29,10 @@ from airlens.explorers.traits import (
     table_traits,
     text_traits,
 )
-from airlens.figures.html import Piece, pieces
-from airlens.figures.steps import row_dicts
+from airlens.figures.coloured_text import Piece, pieces
+from airlens.figures.labels import MEASURES, label
+from airlens.figures.step_maps import row_dicts
 from airlens.figures.style import floats
-from airlens.figures.text import MEASURES, label
 
 if TYPE_CHECKING:
     from airlens.heads import HeadScores

@@ -1,5 +1,5 @@
 // The page around the views: which trace is shown and how, and what the address says of it.
-// Put after dom.js (see ./scripts.py), which also makes `VIEWS`, {name: {render}}, the modules of
+// Put after dom.js (see ./page_script.py), which also makes `VIEWS`, {name: {render}}, the modules of
 // the notebook's widgets, and `DEFAULTS`, {name: traits}.
 const STRONGEST = 5; // sources of a step that are shown, at most
 const LEAST = 0.2; // of the largest value of a trace: what a source needs to be shown, at first

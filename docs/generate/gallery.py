@@ -31,11 +31,20 @@ LINES = 3  # of a long cell, the last ones are shown
 
 # The pages, by what a figure is about; the module of `airlens.figures` it lives in decides.
 PAGES = {
-    "heads": ("Heads", ["heads", "attention", "needle", "agreement", "emergence"]),
-    "ablation": ("Ablation", ["ablation", "tokens", "speed"]),
-    "traces": ("Traces and steps", ["trace", "html", "steps", "sources", "arcs"]),
-    "selection": ("Selection and training", ["selection", "corpus", "study"]),
-    "validity": ("What the score reacts to", ["validity", "source_truth"]),
+    "heads": (
+        "Heads",
+        ["head_maps", "head_attention", "needle_grids", "detector_comparison", "emergence"],
+    ),
+    "ablation": ("Ablation", ["copying_curve", "next_tokens", "speed"]),
+    "traces": (
+        "Traces and steps",
+        ["single_trace", "coloured_text", "step_maps", "source_matrix", "arcs"],
+    ),
+    "selection": (
+        "Selection and training",
+        ["selected_samples", "corpus_samples", "training_arms"],
+    ),
+    "validity": ("What the score reacts to", ["step_validity", "source_truth"]),
 }
 OTHER = "selection"
 
@@ -218,9 +227,9 @@ def write(folder: Path) -> None:
     toc = "\n".join(PAGES)
     intro = (
         "# Gallery\n\nEvery figure of `al.figures`: it takes a table and returns a Plotly figure "
-        "(`fig.show()`, `fig.write_html(...)`, or print with "
-        "`airlens.figures.files.save_figures`). They read on light and dark pages. The pictures "
-        "are those of the committed notebooks: a small run on SmolLM2-135M.\n"
+        "(`fig.show()`, `fig.write_html(...)`, or print with `al.figures.save_figures`). They "
+        "read on light and dark pages. The pictures are those of the committed notebooks: a "
+        "small run on SmolLM2-135M.\n"
     )
     text = "\n".join([intro, *cards, f"```{{toctree}}\n:hidden:\n\n{toc}\n```\n"])
     write_if_new(folder / "gallery" / "index.md", text)

@@ -1,6 +1,6 @@
 // A trace from top to bottom as a line of units, and an arc from each step to the units it fetches
 // from: the critical heads' on the left, random heads' on the right. Always whole, as tall as what
-// stands beside it. Needs dom.js and units.js before it (../scripts.py).
+// stands beside it. Needs dom.js and units.js before it (../view_scripts.py).
 //
 // Reads: units (in the order of the text; those of the prompt are negative), pairs [[step],
 //   [source unit], [value], [value of random heads]], measure (what a value is), threshold,

@@ -1,4 +1,4 @@
-// Put before the script that needs it (see ../scripts.py): the units of a text as rows, each with
+// Put before the script that needs it (see ../view_scripts.py): the units of a text as rows, each with
 // its margin, in blocks that hold their words only while they are in view.
 const BLOCK = 400; // pieces of text in one block, so that a response that is one step stays quick
 

@@ -1,4 +1,4 @@
-// Put before the scripts that need it (see ../scripts.py): small helpers for nodes and numbers.
+// Put before the scripts that need it (see ../view_scripts.py): small helpers for nodes and numbers.
 const SVG = "http://www.w3.org/2000/svg";
 
 function element(tag, className, parent, text) {

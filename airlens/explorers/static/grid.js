@@ -1,5 +1,5 @@
 // A map of cells that can be clicked or walked with the arrow keys: layers x heads, heads x steps,
-// steps x sources. Needs dom.js before it (../scripts.py).
+// steps x sources. Needs dom.js before it (../view_scripts.py).
 //
 // Reads: rows, cols (names), values (row by row; with `at`, of these cells only), notes or `said`
 //   (what is said of a cell; {row}, {col}, {value} and {control} are filled in), told (more about

@@ -1,4 +1,4 @@
-// Put before the script that needs it (see ../scripts.py): a box to search a text cut into pieces.
+// Put before the script that needs it (see ../view_scripts.py): a box to search a text cut into pieces.
 
 // `changed()` is called when other pieces match, `show(piece)` when a match is to be seen.
 function makeSearch(parent, { changed, show }) {

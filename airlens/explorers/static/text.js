@@ -1,5 +1,5 @@
 // A trace as coloured text, its units in the margin. Only the blocks in view are in the page.
-// Needs dom.js, units.js, search.js and blocks.js before it (../scripts.py).
+// Needs dom.js, units.js, search.js and blocks.js before it (../view_scripts.py).
 //
 // Reads, of the text: texts, steps (the unit of each piece; units of the prompt are negative),
 //   values, notes, sides (of units: step, name, aria, value, share, control, control_share, lower,

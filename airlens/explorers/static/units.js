@@ -1,4 +1,4 @@
-// Put before the scripts that need it (see ../scripts.py): units of a trace and their sources.
+// Put before the scripts that need it (see ../view_scripts.py): units of a trace and their sources.
 
 // What a unit is called; those of the prompt are −P…−1 and called 1…P.
 function unitName(unit, lowest) {

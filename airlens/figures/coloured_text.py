@@ -1,0 +1,284 @@
+"""One trace as coloured text in plain HTML: no script, no request, every character escaped.
+
+Colours are translucent and everything else takes the page's own ink, so the text reads in light
+and dark themes. A token's hover gives its exact numbers; the margin gives each step's AIS beside
+the random-heads control.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .labels import DASH, MINUS, TOKEN_LABELS, clean, is_signed, known, number, visible
+from .single_trace import one_trace
+from .step_maps import row_dicts
+from .style import MONO, limit, need
+
+WARM, COOL = "213,94,0", "0,114,178"
+"""Raised and lowered (or, unsigned, present): the ends of the figures' diverging scale."""
+STRONGEST = 0.62
+"""Opacity at the colour limit: the ink above it stays readable."""
+HOVER = ("nll_base", "nll_ref", "delta", "nll_control", "delta_control", "entropy")
+
+CSS = f"""
+.airlens-trace{{line-height:1.75;font-size:15px;overflow-wrap:anywhere}}
+.airlens-trace .key{{display:flex;flex-wrap:wrap;gap:.4em 1.4em;align-items:center;
+ font-size:12.5px;opacity:.85;margin-bottom:.8em}}
+.airlens-trace .ramp{{display:inline-block;width:9em;height:.7em;border-radius:2px;margin:0 .5em}}
+.airlens-trace .step{{display:grid;grid-template-columns:10.5em minmax(0,1fr);gap:0 1.4em;
+ padding:.4em 0;border-top:1px solid rgba(128,134,142,.25)}}
+.airlens-trace .side{{font-size:12.5px;line-height:1.45;padding-top:.25em}}
+.airlens-trace .side b{{font-weight:600}}
+.airlens-trace .row{{display:grid;grid-template-columns:3.6em 1fr;gap:.5em;align-items:center;
+ font-variant-numeric:tabular-nums}}
+.airlens-trace .row i{{display:block;height:6px;border-radius:1px}}
+.airlens-trace .text{{white-space:pre-wrap;unicode-bidi:isolate;min-width:0}}
+.airlens-trace .code{{font-family:{MONO};font-size:13px}}
+.airlens-trace .text span{{border-radius:2px}}
+.airlens-trace .text span:hover{{outline:1.5px solid currentColor}}
+.airlens-trace .nl::after{{content:"\\23CE";opacity:.45;font-size:.8em}}
+.airlens-trace .faint{{opacity:.6}}
+@media (max-width:620px){{.airlens-trace .step{{grid-template-columns:1fr}}}}
+"""
+
+
+NEWLINE = '<span class="nl"></span>'
+
+
+@dataclass
+class Piece:
+    """A stretch of text and the tokens that make it (several where they split a character)."""
+
+    text: str
+    step: int
+    tokens: list[dict[str, Any]] = field(default_factory=list)
+
+
+def _pieces_of_response(rows: list[dict[str, Any]], response: str) -> Iterator[Piece]:
+    """Cut the response at the tokens' offsets; text that no token covers stays uncoloured."""
+    cursor, waiting = 0, list[dict[str, Any]]()
+    last: Piece | None = None
+    for row in rows:
+        start, end = max(int(row["start"]), cursor), min(int(row["end"]), len(response))
+        if end <= cursor:
+            (last.tokens if last else waiting).append(row)
+            continue
+        if last:
+            yield last
+        if start > cursor:
+            yield Piece(response[cursor:start], _step(row))
+        last = Piece(response[start:end], _step(row), [*waiting, row])
+        cursor, waiting = end, []
+    if last:
+        yield last
+    if cursor < len(response):
+        yield Piece(response[cursor:], _step(rows[-1]))
+
+
+def _pieces_of_tokens(rows: list[dict[str, Any]]) -> Iterator[Piece]:
+    """Join tokens by their own text; neighbours that are parts of a character become one piece."""
+    last: Piece | None = None
+    for row in rows:
+        text = clean(row["token"])
+        part = not text or "\ufffd" in text
+        if last and part and (not text or last.text.endswith("\ufffd")):
+            last.tokens.append(row)
+            continue
+        if last:
+            yield last
+        last = Piece(text, _step(row), [row])
+    if last:
+        yield last
+
+
+def pieces(rows: list[dict[str, Any]], response: str | None = None) -> list[Piece]:
+    """Cut a trace's text into pieces of one token, or of the tokens that make one character.
+
+    Args:
+        rows: tokens in order, with token, and start and end where ``response`` is given.
+        response: the response's text; then what no token covers is a piece without tokens.
+    """
+    if not rows:
+        return []
+    if response and "start" in rows[0] and "end" in rows[0]:
+        return list(_pieces_of_response(rows, response))
+    return list(_pieces_of_tokens(rows))
+
+
+def _step(row: dict[str, Any]) -> int:
+    return int(row.get("step", 0))
+
+
+def piece_value(tokens: list[dict[str, Any]], column: str) -> float:
+    """Return the value of one piece: its tokens' sum (NLL in nats adds up), or their step's AIS."""
+    values = [float(t[column]) for t in tokens if known(t.get(column))]
+    if not values:
+        return float("nan")
+    return values[0] if column == "ais" else float(sum(values))
+
+
+def _tint(value: float, bound: float) -> str:
+    share = min(abs(value) / bound, 1.0) * STRONGEST if value == value else 0.0
+    return f"rgba({WARM if value > 0 else COOL},{share:.2f})" if share >= 0.01 else ""
+
+
+def hover_text(tokens: list[dict[str, Any]]) -> str:
+    """Return what is known of the tokens of one piece, a line each; plain text."""
+    lines = []
+    for row in tokens:
+        where = f"  (token {row['token_id']})" if "token_id" in row else ""
+        lines.append(f"“{visible(row['token'])}”{where}")
+        names = [name for name in HOVER if known(row.get(name))]
+        lines += [f"{TOKEN_LABELS[name]}: {number(row[name])}" for name in names]
+    if len(tokens) > 1:
+        lines.append(f"{len(tokens)} tokens make this text; the colour is their sum")
+    return "\n".join(lines)
+
+
+def _escape(text: str, tail: bool) -> str:
+    """Escape `text` and mark its newlines; in a step's `tail` the last ones open no empty line."""
+    escaped = html.escape(clean(text).replace("\x00", "\ufffd"))
+    body = escaped.rstrip("\n") if tail else escaped
+    ends = len(escaped) - len(body)
+    return body.replace("\n", NEWLINE + "\n") + NEWLINE * ends
+
+
+def _piece_html(piece: Piece, paint: tuple[str, float, bool], tail: bool) -> str:
+    text, (column, bound, signed) = _escape(piece.text, tail), paint
+    if not piece.tokens:
+        return f'<span class="faint">{text}</span>' if piece.text.strip() else text
+    value = piece_value(piece.tokens, column)
+    colour = _tint(value if signed else -abs(value), bound)
+    style = f' style="background:{colour}"' if colour else ""
+    return f'<span{style} title="{html.escape(hover_text(piece.tokens))}">{text}</span>'
+
+
+def _text_html(pieces: list[Piece], paint: tuple[str, float, bool]) -> str:
+    """One step's text; the newlines that end it are marked but open no empty lines."""
+    parts, tail = list[str](), True
+    for piece in reversed(pieces):
+        parts.append(_piece_html(piece, paint, tail))
+        tail = tail and not piece.text.strip("\n")
+    return "".join(reversed(parts))
+
+
+def margin_number(real: float) -> str:
+    """A number as short as a margin needs it: two decimals (`−0.05`, `1.24`)."""
+    if abs(real) < 0.005:
+        return "0.00"
+    return f"{real:.2f}".replace("-", MINUS) if abs(real) < 100 else number(real, 2)
+
+
+def _bar(name: str, value: object, longest: float, colour: str) -> str:
+    if not known(value):
+        return f'<div class="row"><span>{DASH}</span><span class="faint">{name}</span></div>'
+    real = float(str(value))
+    width = 100 * min(abs(real) / longest, 1.0)
+    shade = COOL if real < 0 and colour == WARM else colour
+    bar = f'<i style="width:{width:.0f}%;min-width:1px;background:rgba({shade},.85)"></i>'
+    text = margin_number(real)
+    return f'<div class="row" title="{name}: {number(real)}"><span>{text}</span>{bar}</div>'
+
+
+def _side(step: int, row: dict[str, Any] | None, longest: float) -> str:
+    if row is None:
+        return f'<div class="side"><b>{step}</b></div>'
+    name = row.get("label")
+    text = f"<b>{step}</b> " + (html.escape(clean(name)) if isinstance(name, str) else "")
+    text += _bar("AIS, critical heads", row.get("ais"), longest, WARM)
+    if known(row.get("ais_control")):
+        text += _bar("AIS, random heads (control)", row["ais_control"], longest, "141,148,156")
+    if row.get("below_floor") is True:
+        text += '<div class="faint">base loss under the floor</div>'
+    losses = [f"{name} {number(row[name])}" for name in ("loss_base", "loss_ref") if name in row]
+    return f'<div class="side" title="{", ".join(losses)}">{text}</div>'
+
+
+def _key(column: str, bound: float, signed: bool, controls: bool) -> str:
+    middle = f"rgba({COOL},0) 50%" if signed else ""
+    low = f"rgba({COOL},{STRONGEST}),{middle}," if signed else f"rgba({COOL},0),"
+    high = f"rgba({WARM},{STRONGEST})" if signed else f"rgba({COOL},{STRONGEST})"
+    ends = (number(-bound), number(bound)) if signed else ("0", number(bound))
+    ramp = f'<i class="ramp" style="background:linear-gradient(90deg,{low}{high})"></i>'
+    text = html.escape(TOKEN_LABELS.get(column, column))
+    margin = "margin: AIS of the step" + (", random heads in grey" if controls else "")
+    scale = f"<span>{text}: {ends[0]}{ramp}{ends[1]}</span>"
+    return f'<div class="key">{scale}<span>{margin}</span></div>'
+
+
+def trace_html(
+    tokens: pd.DataFrame,
+    steps: pd.DataFrame | None = None,
+    id: str | None = None,
+    *,
+    value: str = "delta",
+    response: str | None = None,
+    bound: float | None = None,
+    code: bool = False,
+) -> str:
+    """Return one trace as coloured text with its steps in the margin, as an HTML fragment.
+
+    Args:
+        tokens: One row a token: id, token and `value`; step, pos, start, end (character offsets
+            into the response) and the NLL columns (nats) where known.
+        steps: One row a step: id, step; label, ais, ais_control, below_floor where known.
+        id: The trace; the first one of `tokens` by default.
+        value: The token column to colour by, or `ais` to colour whole steps.
+        response: The response's text: then it is cut at start and end, so that a character made
+            of several tokens stays whole and what was left out is shown uncoloured.
+        bound: Value at which the colour is full; by default the 98 % quantile of its size.
+        code: Set the text in a fixed-width font.
+    """
+    frame = one_trace(tokens, id)
+    if frame.empty:
+        return f'<div class="airlens-trace"><style>{CSS}</style>No tokens to show.</div>'
+    need(frame, ("token",) if value == "ais" else ("token", value), "trace_html")
+    frame = frame.sort_values("pos", kind="stable") if "pos" in frame else frame
+    sides = _sides(steps, str(frame["id"].iloc[0]))
+    rows = row_dicts(frame)
+    if value == "ais":
+        rows = [row | {"ais": sides.get(_step(row), {}).get("ais")} for row in rows]
+    parts = pieces(rows, response)
+    signed = is_signed(value)
+    values = np.array([piece_value(part.tokens, value) for part in parts], dtype=float)
+    full = bound or limit(values)
+    controls = any(known(side.get("ais_control")) for side in sides.values())
+    body = "".join(_steps_html(parts, sides, (value, full, signed), code))
+    key = _key(value, full, signed, controls)
+    return f'<div class="airlens-trace"><style>{CSS}</style>{key}{body}</div>'
+
+
+def _sides(steps: pd.DataFrame | None, id: str) -> dict[int, dict[str, Any]]:
+    if steps is None or steps.empty:
+        return {}
+    need(steps, ("id", "step"), "trace_html")
+    return {_step(row): row for row in row_dicts(steps[steps["id"].astype(str) == id])}
+
+
+def _steps_html(
+    pieces: list[Piece],
+    sides: dict[int, dict[str, Any]],
+    paint: tuple[str, float, bool],
+    code: bool,
+) -> Iterator[str]:
+    sizes = [
+        abs(float(side[name]))
+        for side in sides.values()
+        for name in ("ais", "ais_control")
+        if known(side.get(name))
+    ]
+    longest = max(sizes, default=0.0) or 1.0
+    groups: dict[int, list[Piece]] = {}
+    for piece in pieces:
+        groups.setdefault(piece.step, []).append(piece)
+    for step, group in groups.items():
+        text = _text_html(group, paint)
+        side = _side(step, sides.get(step), longest)
+        kind = "text code" if code else "text"
+        yield f'<div class="step">{side}<div class="{kind}" dir="auto">{text}</div></div>'

@@ -1,0 +1,200 @@
+"""Reports beside the planted steps: labelled traces, confounds, and the heads behind a result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from airlens.ablation import Mode
+from airlens.analysis.confounds import confound_table
+from airlens.files import write_tables
+from airlens.heads import HeadSet
+from airlens.provenance import provenance
+from airlens.step_influence import Influence
+from airlens.trace import Trace
+
+from .claims import confound_claims, head_claims, labelled_claims
+from .head_costs import idle_heads, leave_one_out
+from .heuristics import add_heuristics, add_overlap
+from .labelled import add_importance, by_function, correlation_summary, importance_correlations
+from .resumable_influence import resumable_influence
+from .selection_changes import what_changes
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+MODES: tuple[Mode, ...] = ("uniform", "mean")
+
+
+@dataclass(frozen=True)
+class Report:
+    """Named tables, what may be claimed from them (claim, holds, evidence), and provenance."""
+
+    tables: dict[str, pd.DataFrame]
+    claims: pd.DataFrame
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write each table as CSV, and the provenance as JSON."""
+        return write_tables(folder, {**self.tables, "claims": self.claims}, self.provenance)
+
+
+def labelled_report(
+    model: TransformerBridge,
+    traces: Sequence[Trace],
+    heads: HeadSet,
+    *,
+    n: int | None = None,
+    modes: Sequence[Mode] = MODES,
+    controls: int = 1,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    progress: bool = True,
+) -> Report:
+    """Step influence on traces whose steps are labelled, beside importances where they are known.
+
+    Args:
+        model: the bridge.
+        traces: with labelled steps; scored whole.
+        heads: the critical heads.
+        n: only the ``n`` shortest; None: all.
+        modes: ablation modes.
+        controls: draws of layer-matched random heads.
+        seed: of draws and bootstrap.
+        folder: keeps the tables, and each trace's losses, so that the call can be taken up.
+        progress: show a progress bar.
+
+    Returns:
+        Tables "functions" (mode and the columns of
+        :func:`airlens.validity.labelled.by_function`), and with importances "correlations" (a row a
+        trace) and "importance" (means over traces).
+    """
+    chosen = sorted(traces, key=lambda t: (len(t.prompt) + len(t.response), t.id))[:n]
+    settings = {"modes": modes, "controls": controls, "seed": seed, "progress": progress}
+    found = _influence(model, chosen, heads, folder, settings)
+    functions, correlations, summaries = [], [], []
+    for mode, result in found.items():
+        functions.append(by_function(result.steps, seed=seed).assign(mode=mode))
+        if any("steps" in trace.meta for trace in chosen):
+            steps = add_heuristics(add_importance(result.steps, chosen), chosen)
+            own = importance_correlations(steps)
+            correlations.append(own.assign(mode=mode))
+            summaries.append(correlation_summary(own, seed=seed).assign(mode=mode))
+    tables = {"functions": pd.concat(functions, ignore_index=True)}
+    if correlations:
+        tables["correlations"] = pd.concat(correlations, ignore_index=True)
+        tables["importance"] = pd.concat(summaries, ignore_index=True)
+    note = _note(model, heads, chosen, modes, seed, n=n, controls=controls)
+    return _kept(Report(tables, labelled_claims(tables), note), folder)
+
+
+def confound_report(
+    model: TransformerBridge,
+    traces: Sequence[Trace],
+    heads: HeadSet,
+    *,
+    n: int | None = None,
+    modes: Sequence[Mode] = MODES,
+    controls: int = 1,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    progress: bool = True,
+) -> Report:
+    """What the sample score correlates with, and the effect of taking loss or length out of it.
+
+    Arguments as for :func:`labelled_report`; ``n`` takes the first ``n`` traces of each domain.
+
+    Returns:
+        Tables "confounds" (mode and the columns of
+        :func:`airlens.analysis.confounds.confound_table`) and "changes" (mode and the columns of
+        :func:`airlens.validity.selection_changes.what_changes`).
+    """
+    chosen = _first_of_each(traces, n)
+    settings = {"modes": modes, "controls": controls, "seed": seed, "progress": progress}
+    found = _influence(model, chosen, heads, folder, settings)
+    confounds, changes = [], []
+    for mode, result in found.items():
+        samples = add_overlap(result.samples, chosen)
+        confounds.append(confound_table(samples, seed=seed).assign(mode=mode))
+        changes += [what_changes(samples, score=s).assign(mode=mode) for s in ("ais", "delta")]
+    tables = {"confounds": pd.concat(confounds, ignore_index=True)}
+    tables["changes"] = pd.concat(changes, ignore_index=True)
+    note = _note(model, heads, chosen, modes, seed, n=n, controls=controls)
+    return _kept(Report(tables, confound_claims(tables), note), folder)
+
+
+def head_report(
+    model: TransformerBridge,
+    traces: Sequence[Trace],
+    heads: HeadSet,
+    *,
+    n: int | None = 4,
+    modes: Sequence[Mode] = ("uniform", "zero", "mean"),
+    seed: int = 0,
+    folder: str | Path | None = None,
+) -> Report:
+    """Which single heads drive the rise in loss, inside the set and outside it.
+
+    Arguments as for :func:`confound_report`; a few traces are enough.
+
+    Returns:
+        Tables "leave_one_out" (:func:`airlens.validity.head_costs.leave_one_out`, under the first
+        mode) and "idle" (:func:`airlens.validity.head_costs.idle_heads`).
+    """
+    chosen = _first_of_each(traces, n)
+    tables = {
+        "leave_one_out": leave_one_out(model, chosen, heads, modes[0]),
+        "idle": idle_heads(model, chosen, heads, modes=modes),
+    }
+    note = _note(model, heads, chosen, modes, seed, n=n)
+    return _kept(Report(tables, head_claims(tables), note), folder)
+
+
+def _influence(
+    model: TransformerBridge,
+    traces: Sequence[Trace],
+    heads: HeadSet,
+    folder: str | Path | None,
+    settings: Mapping[str, Any],
+) -> dict[Mode, Influence]:
+    """Influence in each mode; each trace's losses are kept under the report's folder."""
+    kept = None if folder is None else Path(folder) / "traces"
+    return resumable_influence(model, traces, heads, folder=kept, **settings)
+
+
+def _first_of_each(traces: Sequence[Trace], n: int | None) -> list[Trace]:
+    counts: dict[str, int] = {}
+    chosen = []
+    for trace in traces:
+        counts[trace.domain] = counts.get(trace.domain, 0) + 1
+        if n is None or counts[trace.domain] <= n:
+            chosen.append(trace)
+    return chosen
+
+
+def _note(
+    model: TransformerBridge,
+    heads: HeadSet,
+    traces: Sequence[Trace],
+    modes: Sequence[Mode],
+    seed: int,
+    **settings: Any,
+) -> dict[str, Any]:
+    return provenance(
+        model,
+        heads=heads.names(),
+        modes=list(modes),
+        seed=seed,
+        traces=[trace.id for trace in traces],
+        **settings,
+    )
+
+
+def _kept(report: Report, folder: str | Path | None) -> Report:
+    if folder is not None:
+        report.save(folder)
+    return report

@@ -1,0 +1,93 @@
+"""Influence in several modes, trace by trace, kept on disk so that a long run can be taken up."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+from airlens.ablation import Mode
+from airlens.errors import DataError
+from airlens.heads import HeadSet
+from airlens.provenance import fingerprint, model_info
+from airlens.step_influence import Influence, influence
+from airlens.trace import Template, Trace
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+
+def resumable_influence(
+    model: TransformerBridge,
+    traces: Sequence[Trace],
+    heads: HeadSet,
+    *,
+    modes: Sequence[Mode] = ("uniform", "mean"),
+    controls: int = 1,
+    seed: int = 0,
+    template: Template = "auto",
+    folder: str | Path | None = None,
+    progress: bool = True,
+) -> dict[Mode, Influence]:
+    """:func:`airlens.influence` of the same traces in each mode.
+
+    Args:
+        model: the bridge.
+        traces: what is scored, whole.
+        heads: the critical heads.
+        modes: ablation modes.
+        controls: draws of layer-matched random heads.
+        seed: of the draws.
+        template: how the prompt is put before the response.
+        folder: keeps each trace's tables; what lies there with the same model, heads and settings
+            is not scored again.
+        progress: show a progress bar over traces and modes.
+    """
+    settings = {"heads": heads.names(), "controls": controls, "seed": seed, "template": template}
+    run = fingerprint({**settings, "model": model_info(model)})
+    parts: dict[Mode, list[Influence]] = {mode: [] for mode in modes}
+    work = [(trace, mode) for trace in traces for mode in modes]
+    for trace, mode in tqdm(work, desc="influence", unit="trace", disable=not progress):
+        home = None
+        if folder is not None:
+            name = hashlib.sha256(f"{trace.prompt}\0{trace.response}\0{trace.id}".encode())
+            home = Path(folder) / f"{mode}-{run}" / name.hexdigest()[:16]
+        found = _known(home)
+        if found is None:
+            found = influence(
+                model,
+                [trace],
+                heads,
+                mode=mode,
+                controls=controls,
+                seed=seed,
+                template=template,
+                progress=False,
+            )
+            if home is not None:
+                found.save(home)
+        parts[mode].append(found)
+    return {mode: _joined(found) for mode, found in parts.items()}
+
+
+def _known(home: Path | None) -> Influence | None:
+    # The provenance is written last: where it is missing the tables are not all there.
+    if home is None or not (home / "provenance.json").is_file():
+        return None
+    try:
+        return Influence.load(home)
+    except DataError:
+        return None
+
+
+def _joined(parts: Sequence[Influence]) -> Influence:
+    tables = {
+        name: pd.concat([getattr(part, name) for part in parts], ignore_index=True)
+        for name in ("tokens", "steps", "samples", "controls")
+    }
+    note = {**parts[0].provenance, "n_traces": len(parts)} if parts else {}
+    return Influence(**tables, provenance=note)

@@ -1,0 +1,139 @@
+"""Do the measures of :func:`airlens.sources` find true sources? Traces to tables and claims."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from airlens.analysis.statistics import N_BOOT
+from airlens.heads import HeadSet
+from airlens.provenance import provenance
+from airlens.trace import Template, Trace
+from airlens.validity.benchmark import head_groups
+from airlens.validity.claim_reports import Report
+
+from .head_contrasts import contrast_table
+from .labelled_tables import gain_table, labelled_table, trace_scores
+from .measured_pairs import measured_pairs
+from .planted_tables import distractor_table, planted_table, use_scores
+from .planted_traces import N, plant_sources
+from .source_claims import source_claims
+from .true_pairs import add_controls, add_truth, alignment_table
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+
+def source_report(
+    model: TransformerBridge,
+    heads: HeadSet,
+    labelled: Sequence[Trace] = (),
+    *,
+    n: int = N,
+    knockout: int = 0,
+    knockout_labelled: int = 0,
+    draws: Mapping[str, int] | int = 3,
+    seed: int = 0,
+    template: Template = "auto",
+    folder: str | Path | None = None,
+    n_boot: int = N_BOOT,
+    progress: bool = True,
+) -> Report:
+    """Measure sources in planted traces, and in labelled ones, beside random heads and controls.
+
+    Args:
+        model: the bridge.
+        heads: the critical heads.
+        labelled: traces whose ``meta["steps"]`` say what a step ``depends_on``; none for planted
+            traces only.
+        n: planted traces; 0 for labelled ones only.
+        knockout: in so many planted traces all sources are knocked out as well, in turn.
+        knockout_labelled: likewise of the labelled traces, the shortest first.
+        draws: sets of random heads of each kind, see
+            :func:`airlens.validity.benchmark.head_groups`.
+        seed: of planting, draws and bootstrap.
+        template: how the prompt is put before the response.
+        folder: keeps the tables, and what was measured of each trace, so that the call can be
+            taken up.
+        n_boot: bootstrap samples.
+        progress: show progress bars.
+
+    Returns:
+        Tables "planted" (:func:`airlens.validity.true_sources.planted_tables.planted_table`),
+        "distractors", "planted_contrasts"; "labelled"
+        (:func:`airlens.validity.true_sources.labelled_tables.labelled_table`),
+        "labelled_contrasts", "gain" and "alignment".
+
+    Raises:
+        DataError: labelled traces without labels.
+    """
+    options: dict[str, Any] = {"n_boot": n_boot, "seed": seed}
+    groups = head_groups(model, heads, draws, seed)
+    tables: dict[str, pd.DataFrame] = {}
+    shortest = sorted(labelled, key=lambda t: (len(t.prompt) + len(t.response), t.id))
+    for kind, traces, count in (
+        ("planted", plant_sources(n, seed=seed) if n else [], knockout),
+        ("labelled", shortest, knockout_labelled),
+    ):
+        if traces:
+            pairs = measured_pairs(
+                model,
+                traces,
+                groups,
+                knocked_out=count,
+                template=template,
+                folder=None if folder is None else Path(folder) / "measured",
+                progress=progress,
+            )
+            pairs = add_controls(add_truth(pairs, traces), traces)
+            tables |= _planted(pairs, traces, options) if kind == "planted" else {}
+            tables |= _labelled(pairs, traces, options) if kind == "labelled" else {}
+    note = provenance(
+        model,
+        heads=heads.names(),
+        controls={f"{name} {draw}": chosen.names() for name, chosen, draw in groups[1:]},
+        seed=seed,
+        template=template,
+        n=n,
+        knockout=knockout,
+        knockout_labelled=knockout_labelled,
+        traces=[trace.id for trace in shortest],
+    )
+    report = Report(tables, source_claims(tables), note)
+    if folder is not None:
+        report.save(folder)
+    return report
+
+
+def _planted(
+    pairs: pd.DataFrame, traces: Sequence[Trace], options: Mapping[str, Any]
+) -> dict[str, pd.DataFrame]:
+    uses = use_scores(pairs, traces)
+    in_steps = uses[uses["distance"] != "prompt"]
+    ranges = pd.concat([in_steps.assign(distance="all"), uses])
+    return {
+        "planted": planted_table(uses, **options),
+        "distractors": distractor_table(uses, **options),
+        "planted_contrasts": pd.concat(
+            [
+                contrast_table(ranges, ["distance"], ["id", "step"], value, **options)
+                for value in ("auroc", "p1")
+            ],
+            ignore_index=True,
+        ),
+    }
+
+
+def _labelled(
+    pairs: pd.DataFrame, traces: Sequence[Trace], options: Mapping[str, Any]
+) -> dict[str, pd.DataFrame]:
+    scores = trace_scores(pairs)
+    return {
+        "labelled": labelled_table(scores, **options),
+        "labelled_contrasts": contrast_table(scores, ["beyond", "compared"], ["id"], **options),
+        "gain": gain_table(pairs, **options),
+        "alignment": alignment_table(traces),
+    }
