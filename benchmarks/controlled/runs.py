@@ -3,10 +3,10 @@
 One process makes them all, and loads the model once: there is one student, whose upper layers are
 put back before each run, and one optimizer at a time. Peak memory stands in every row.
 
-The tasks are two hops of lookup and sums of small numbers because the untrained model answers none
-of them in the form asked for, and a solution has some 25 tokens: a run is a few thousand tokens
-through a third of the layers. ``n_upper``, ``epochs`` and ``lr`` are first guesses: that clean data
-takes accuracy over .6 with them has not been shown yet; run the untrained and the oracle arm first.
+The tasks are one or two hops of lookup and sums of small numbers because the untrained model answers
+none of them in the form asked for, and a solution has some 20 tokens: a run is eight thousand tokens
+through a third of the layers. ``n_upper``, ``epochs``, ``steps`` and ``lr`` were chosen on the oracle
+arm alone, seed 0, as the cheapest that took its accuracy over .6; no other arm was looked at.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ class Controlled:
     share: float = 0.2
     test: int = 48
     n_upper: int = 10
-    epochs: int = 2
-    steps: int = 27
+    epochs: int = 3
+    steps: int = 18
     lr: float = 5e-4
     seeds: int = 5
     prefix: int = 8
