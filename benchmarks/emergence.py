@@ -1,0 +1,191 @@
+"""Train a transformer of 6 layers and 8 heads until it copies; checkpoints on the way.
+
+Writes `data/results/emergence/` with --report. Training takes about an hour of one core; a stopped
+run goes on from the last checkpoint and ends with the same weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from airlens.files import atomic_file
+
+try:
+    from .emergence_text import copied_targets, rows, split_sentences, train_tokenizer
+except ImportError:
+    from emergence_text import copied_targets, rows, split_sentences, train_tokenizer
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Model and training (ours): a Llama of 5.3M parameters, of which the embedding is 5 %."""
+
+    steps: int = 4608
+    batch: int = 2
+    length: int = 256
+    vocab: int = 1024
+    width: int = 256
+    hidden: int = 768
+    layers: int = 6
+    heads: int = 8
+    rate: float = 1e-3
+    warmup: int = 100
+    seed: int = 0
+
+
+def checkpoint_steps(last: int) -> list[int]:
+    """0, then powers of two and the middle between two of them, at most 256 apart.
+
+    >>> checkpoint_steps(1024)
+    [0, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024]
+    """
+    steps, step = [0], 16
+    while step < last:
+        steps.append(step)
+        power = 1 << (step.bit_length() - 1)
+        step += min(power // 2 if step > 16 else 16, 256)
+    return [*steps, last]
+
+
+def train(folder: Path, settings: Settings) -> None:
+    """Train from where ``folder`` stands; checkpoints go to ``folder/step-…``.
+
+    Raises:
+        SystemExit: the folder holds a run of other settings.
+    """
+    _check_settings(folder, settings)
+    tokenizer = _tokenizer(folder, settings)
+    model, optimizer, first, log = _start(folder, settings)
+    kept, started, tokens = checkpoint_steps(settings.steps), time.time(), 0
+    for step in range(first, settings.steps + 1):
+        if step in kept:
+            _save(folder, model, optimizer, step, log, tokenizer)
+        if step == settings.steps:
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = settings.rate * min(1.0, (step + 1) / settings.warmup)
+        log.append({"step": step, **_train_step(model, optimizer, tokenizer, settings, step)})
+        tokens += settings.batch * settings.length
+        if step % 20 == 0:
+            line = "  ".join(f"{name} {value:.3f}" for name, value in log[-1].items())
+            print(f"{line}  tokens/s {tokens / (time.time() - started):.0f}", flush=True)
+
+
+def _train_step(
+    model: Any, optimizer: Any, tokenizer: Any, settings: Settings, step: int
+) -> dict[str, float]:
+    # A generator of its own for each step, so that a resumed run reads on where it stopped.
+    rng = random.Random(f"train {settings.seed} {step}")
+    batch = rows(tokenizer, settings.batch, settings.length, rng, split_sentences()[0])
+    marks = torch.from_numpy(copied_targets(batch))
+    ids = torch.from_numpy(batch)
+    logits = model(ids).logits[:, :-1]
+    nll = torch.nn.functional.cross_entropy(
+        logits.reshape(-1, logits.shape[-1]), ids[:, 1:].reshape(-1), reduction="none"
+    )
+    optimizer.zero_grad()
+    nll.mean().backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    each = nll.detach().reshape(marks.shape)
+    return {
+        "tokens": (step + 1) * settings.batch * settings.length,
+        "loss": float(each.mean()),
+        "loss_copied": float(each[marks].mean()),
+        "loss_new": float(each[~marks].mean()),
+    }
+
+
+def _check_settings(folder: Path, settings: Settings) -> None:
+    path = folder / "settings.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    # More steps are the same run, longer.
+    asked = {k: v for k, v in asdict(settings).items() if k != "steps"}
+    if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != asked:
+        raise SystemExit(f"{folder} holds a run of other settings: name another folder")
+    path.write_text(json.dumps(asked), encoding="utf-8")
+
+
+def _tokenizer(folder: Path, settings: Settings) -> Any:
+    from transformers import PreTrainedTokenizerFast
+
+    path = folder / "tokenizer"
+    if not path.is_dir():
+        train_tokenizer(settings.vocab, settings.seed).save_pretrained(path)
+    return PreTrainedTokenizerFast.from_pretrained(path)
+
+
+def _start(
+    folder: Path, settings: Settings
+) -> tuple[Any, torch.optim.Optimizer, int, list[dict[str, float]]]:
+    """Model, optimizer, next step and losses so far."""
+    from transformers import LlamaForCausalLM
+
+    torch.manual_seed(settings.seed)
+    model = LlamaForCausalLM(_config(settings))
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=settings.rate, betas=(0.9, 0.95), weight_decay=0.01
+    )
+    state = folder / "state.pt"
+    if not state.is_file():
+        return model, optimizer, 0, []
+    kept = torch.load(state, weights_only=True)
+    model.load_state_dict(kept["model"])
+    optimizer.load_state_dict(kept["optimizer"])
+    log = pd.read_csv(folder / "training.csv").to_dict("records") if kept["step"] else []
+    return model, optimizer, kept["step"], [row for row in log if row["step"] < kept["step"]]
+
+
+def _save(
+    folder: Path, model: Any, optimizer: Any, step: int, log: list[Any], tokenizer: Any
+) -> None:
+    model.save_pretrained(folder / f"step-{step:06d}")
+    tokenizer.save_pretrained(folder / f"step-{step:06d}")
+    pd.DataFrame(log).to_csv(folder / "training.csv", index=False)
+    with atomic_file(folder / "state.pt") as part:
+        record = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
+        torch.save(record, part)
+
+
+def _config(settings: Settings) -> Any:
+    from transformers import LlamaConfig
+
+    return LlamaConfig(
+        vocab_size=settings.vocab,
+        hidden_size=settings.width,
+        intermediate_size=settings.hidden,
+        num_hidden_layers=settings.layers,
+        num_attention_heads=settings.heads,
+        num_key_value_heads=settings.heads,
+        max_position_embeddings=2 * settings.length,
+        tie_word_embeddings=True,
+        bos_token_id=0,
+        eos_token_id=0,
+        pad_token_id=None,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "emergence")
+    parser.add_argument("--steps", type=int, default=Settings.steps)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    train(args.folder, Settings(steps=args.steps))
+
+
+if __name__ == "__main__":
+    main()
