@@ -152,6 +152,7 @@ def key_value_probes(
     *,
     shots: int = SHOTS,
     values: Sequence[str] | None = None,
+    key_length: int = KEY_LENGTH,
 ) -> ProbeSet:
     """JSON objects from which one value has to be copied (AttentionInfluence §4.1, app. A).
 
@@ -162,12 +163,13 @@ def key_value_probes(
         seed: same seed, same probes.
         shots: demonstrations before the query.
         values: sentences to be copied; default: the bundled English ones.
+        key_length: characters of a key; fewer fit a model of a short context.
 
     Raises:
         ConfigError: not even ``shots + 2`` pairs fit into ``max_tokens``.
     """
     pool = list(values) if values is not None else list(sentences())
-    build = _KeyValueBuilder(tokenizer, pool, max_tokens, shots)
+    build = _KeyValueBuilder(tokenizer, pool, max_tokens, shots, key_length)
     probes = tuple(build(i, random.Random(f"{seed}-{i}")) for i in range(n))
     name = str(getattr(tokenizer, "name_or_path", ""))
     settings = {
@@ -178,6 +180,8 @@ def key_value_probes(
         "values": "bundled" if values is None else fingerprint({"values": pool}),
         "tokenizer": Path(name).name,
     }
+    if key_length != KEY_LENGTH:
+        settings["key_length"] = key_length
     return ProbeSet(probes, "key-value", settings)
 
 
@@ -185,12 +189,18 @@ class _KeyValueBuilder:
     """Splices token lists: a value has the same tokens in the context and in the answer."""
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, pool: list[str], max_tokens: int, shots: int
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        pool: list[str],
+        max_tokens: int,
+        shots: int,
+        key_length: int,
     ) -> None:
         self.tokenizer = tokenizer
         self.pool = pool
         self.max_tokens = max_tokens
         self.shots = shots
+        self.key_length = key_length
         self.header = bos_tokens(tokenizer) + self._encode(_HEADER)
 
     def _encode(self, text: str) -> list[int]:
@@ -237,7 +247,7 @@ class _KeyValueBuilder:
         used = len(self.header) + 8
         longest: list[int] = []
         for text in values:
-            key = "".join(rng.choices(string.ascii_letters + string.digits, k=KEY_LENGTH))
+            key = "".join(rng.choices(string.ascii_letters + string.digits, k=self.key_length))
             value = self._encode(text)
             line = len(self._encode(f'"{key}": "')) + len(value) + len(self._encode('",\n'))
             asked = len(self._question(key)) + len(value) + 3

@@ -1,32 +1,33 @@
-"""Train a transformer of 6 layers and 8 heads until it copies; checkpoints on the way.
+"""Heads that come about in training: what `data/results/emergence/` is made by.
 
-Writes `data/results/emergence/` with --report. Training takes about an hour of one core; a stopped
-run goes on from the last checkpoint and ends with the same weights.
+Trains a transformer of 6 layers and 8 heads on text in which copying pays (`emergence_text.py`),
+and scores its heads and losses at every checkpoint (`emergence_scores.py`). Training takes about
+an hour of one core, the scores a few minutes; a stopped training goes on from the last checkpoint
+and ends with the same weights.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
+from emergence_scores import HALF, ablations, head_rows, held_out, scored
+from emergence_text import KINDS, copied_targets, rows, split_sentences, train_tokenizer
 
-from airlens.files import atomic_file
-
-try:
-    from .emergence_text import copied_targets, rows, split_sentences, train_tokenizer
-except ImportError:
-    from emergence_text import copied_targets, rows, split_sentences, train_tokenizer
+import airlens as al
+from airlens.errors import ConfigError
+from airlens.files import atomic_file, write_tables
+from airlens.provenance import provenance
 
 ROOT = Path(__file__).resolve().parents[1]
+COUNTS = (2, 4, 8)  # heads ablated in the last checkpoint: 4, 8 and 17 % of 48
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def train(folder: Path, settings: Settings) -> None:
     """Train from where ``folder`` stands; checkpoints go to ``folder/step-…``.
 
     Raises:
-        SystemExit: the folder holds a run of other settings.
+        ConfigError: the folder holds a run of other settings.
     """
     _check_settings(folder, settings)
     tokenizer = _tokenizer(folder, settings)
@@ -115,17 +116,24 @@ def _check_settings(folder: Path, settings: Settings) -> None:
     # More steps are the same run, longer.
     asked = {k: v for k, v in asdict(settings).items() if k != "steps"}
     if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != asked:
-        raise SystemExit(f"{folder} holds a run of other settings: name another folder")
+        raise ConfigError(f"{folder} holds a run of other settings: name another folder")
     path.write_text(json.dumps(asked), encoding="utf-8")
 
 
 def _tokenizer(folder: Path, settings: Settings) -> Any:
+    from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast
 
     path = folder / "tokenizer"
     if not path.is_dir():
         train_tokenizer(settings.vocab, settings.seed).save_pretrained(path)
-    return PreTrainedTokenizerFast.from_pretrained(path)
+    found = PreTrainedTokenizerFast.from_pretrained(path)
+    # A probe begins as a row of training does.
+    bos = found.bos_token
+    found.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"{bos} $A", special_tokens=[(bos, found.bos_token_id)]
+    )
+    return found
 
 
 def _start(
@@ -178,13 +186,58 @@ def _config(settings: Settings) -> Any:
     )
 
 
+def report(
+    folder: Path,
+    settings: Settings,
+    out: Path,
+    *,
+    probes: int = 16,
+    draws: int = 5,
+    half: int = HALF,
+) -> Path:
+    """Score the checkpoints in ``folder`` and write the tables into ``out``.
+
+    Raises:
+        ConfigError: a checkpoint is missing: training has not ended.
+    """
+    tokenizer = _tokenizer(folder, settings)
+    asked = held_out(tokenizer, probes, settings.length, settings.seed, half)
+    heads, losses, model, scores = [], [], None, {}
+    for step in checkpoint_steps(settings.steps):
+        path = folder / f"step-{step:06d}"
+        if not path.is_dir():
+            raise ConfigError(f"no checkpoint of step {step} in {folder}: train first")
+        model = al.load_model(path, tokenizer=tokenizer, device="cpu")
+        scores, found = scored(model, asked)
+        heads.append(head_rows(step, scores))
+        losses.append({"step": step, "tokens": step * settings.batch * settings.length, **found})
+        print("scored:", losses[-1], flush=True)
+    fresh = held_out(tokenizer, probes, settings.length, settings.seed + 1, half)
+    counts = [k for k in COUNTS if 2 * k <= settings.layers * settings.heads]
+    tables = {
+        "heads": pd.concat(heads, ignore_index=True),
+        "losses": pd.DataFrame(losses),
+        "ablation": ablations(model, scores, fresh, counts, draws=draws, seed=settings.seed),
+    }
+    note = provenance(
+        model, training=asdict(settings), documents=KINDS, probes=asked.pairs.info(),
+        repeated=asked.repeated.info(), fresh=[fresh.pairs.info(), fresh.repeated.info()],
+        parameters=sum(p.numel() for p in model.original_model.parameters()),
+    )  # fmt: skip
+    return write_tables(out, tables, note)
+
+
 def main() -> None:
+    """Train, score, and write tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "emergence")
+    parser.add_argument("--out", type=Path, default=ROOT / "data" / "results" / "emergence")
     parser.add_argument("--steps", type=int, default=Settings.steps)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    train(args.folder, Settings(steps=args.steps))
+    settings = Settings(steps=args.steps)
+    train(args.folder, settings)
+    print(report(args.folder, settings, args.out))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from airlens.analysis.emergence import (
     pythia_checkpoints,
     repeated_spans,
 )
-from airlens.errors import ConfigError, DataError
+from airlens.detectors.induction import repeated_ids
+from airlens.errors import ConfigError, DataError, ModelError
 from airlens.figures import (
     agreement_figure,
     detector_curves,
@@ -67,6 +69,41 @@ def test_history_of_given_models(llama: Any, tokenizer: Any) -> None:
         head_history([], probes)
     with pytest.raises(ConfigError, match="checkpoint_index"):
         next(pythia_checkpoints(indices=[999]))
+
+
+def test_published_checkpoints_are_read_by_their_revision(
+    tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hub cache as Pythia's files lie in it, one revision for each training step, no ``main``."""
+    from huggingface_hub import constants
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+    repo = tmp_path / "models--EleutherAI--pythia-70m"
+    models = {}
+    for seed, step in enumerate((0, 4)):
+        torch.manual_seed(seed)
+        config = GPTNeoXConfig(
+            vocab_size=260, hidden_size=16, intermediate_size=16, num_hidden_layers=2,
+            num_attention_heads=2, max_position_embeddings=64,
+        )  # fmt: skip
+        models[step] = GPTNeoXForCausalLM(config).eval()
+        commit = f"{seed}" * 40
+        models[step].save_pretrained(repo / "snapshots" / commit)
+        tokenizer.save_pretrained(repo / "snapshots" / commit)
+        (repo / "refs").mkdir(exist_ok=True)
+        (repo / "refs" / f"step{step}").write_text(commit)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    tokens = torch.tensor([[5, 6, 7, 8]])
+    for step, model in pythia_checkpoints(indices=[0, 3]):
+        expected = models[step](tokens).logits
+        assert torch.allclose(model(tokens), expected, atol=1e-4)
+    assert step == 4
+    probes = repeated_ids(list(range(3, 200)), 2, 8)
+    frame = head_history(pythia_checkpoints(indices=[0, 3]), probes, "induction")
+    assert list(frame["step"].unique()) == [0, 4] and len(frame) == 8
+    with pytest.raises(ModelError, match="pythia-70m"):
+        next(pythia_checkpoints(indices=[1]))
 
 
 def test_figures_show_what_they_are_given() -> None:

@@ -30,7 +30,7 @@ def read_model(
     Raises:
         ModelError: not found, not reachable or not loadable; the message says what to do.
     """
-    label, source, local = _locate(name)
+    label, source, local = _locate(name, revision)
     options: dict[str, Any] = {
         "local_files_only": local,
         "trust_remote_code": trust_remote_code,
@@ -61,7 +61,7 @@ def absolute_name(name: str | Path) -> str:
     return str(path.resolve()) if str(name) not in PACKAGED and path.exists() else str(name)
 
 
-def _locate(name: str) -> tuple[str, str, bool]:
+def _locate(name: str, revision: str | None) -> tuple[str, str, bool]:
     """(label, what from_pretrained takes, whether it is local)."""
     if name in PACKAGED:
         try:
@@ -77,7 +77,7 @@ def _locate(name: str) -> tuple[str, str, bool]:
         return path.name, str(path), True
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise ModelError(f"{name}: no such folder")
-    return name, name, not _hub_needed(name)
+    return name, name, not _hub_needed(name, revision)
 
 
 def _packaged_from_hub(packaged: PackagedModel, reason: ModelError) -> tuple[str, str, bool]:
@@ -93,14 +93,14 @@ def _packaged_from_hub(packaged: PackagedModel, reason: ModelError) -> tuple[str
         ) from reason
 
 
-def _hub_needed(name: str) -> bool:
-    """False if the hub's files for ``name`` are cached; True if the hub can be asked for them.
+def _hub_needed(name: str, revision: str | None = None) -> bool:
+    """False if the hub's files for that revision are cached; True if the hub can be asked for them.
 
     Asked before transformers is, because its own retries take minutes without a network.
     """
     from huggingface_hub import constants, try_to_load_from_cache
 
-    if isinstance(try_to_load_from_cache(name, "config.json"), str):
+    if isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str):
         return False
     obstacle = unreachable()
     if obstacle is not None:
