@@ -114,6 +114,18 @@ def test_figures_show_what_they_are_given() -> None:
     last = run.heads[run.heads["step"] == 4]
     row = last.iloc[0]
     assert cells[row["layer"], row["head"]] == pytest.approx(row["score"])
+    assert np.array_equal(fig.data[0].z, fig.frames[-1].data[0].z)
+
+    by_checkpoint = run.losses[run.losses["step"].isin([0, 2, 4])]
+    fig = emergence_figure(run.heads, by_checkpoint, follow=2, seed=1)
+    assert list(fig.data[1].y) == pytest.approx(by_checkpoint["loss"].tolist(), abs=1e-4)
+    lines = {
+        name: [t for t in fig.data if t.name == name] for name in ("top heads", "random heads")
+    }
+    assert [len(some) for some in lines.values()] == [2, 2]
+    ends = sorted(last["score"], reverse=True)
+    assert [line.y[-1] for line in lines["top heads"]] == pytest.approx(ends[:2], abs=1e-4)
+    assert len({line.hovertemplate for some in lines.values() for line in some}) == 4
 
     stable = pd.DataFrame(
         {
