@@ -99,7 +99,8 @@ def emergence_figure(
 
 def _add_paths(fig: Any, heads: pd.DataFrame, last: pd.DataFrame, follow: int, seed: int) -> None:
     """Lines of the heads that end highest and of random others, below the losses."""
-    ranked = [(int(r.layer), int(r.head)) for r in last.nlargest(len(last), "score").itertuples()]
+    order = last.sort_values("score", ascending=False)
+    ranked = [(int(a), int(b)) for a, b in zip(order["layer"], order["head"], strict=True)]
     top, others = ranked[:follow], ranked[follow:]
     rng = np.random.default_rng(seed)
     drawn = rng.choice(len(others), size=min(follow, len(others)), replace=False)
