@@ -31,7 +31,8 @@ import torch
 from jaxtyping import Float
 
 from .errors import AblationError
-from .heads import Head, HeadSet
+from .files import sentences
+from .heads import HeadSet
 from .model import model_type, need_bridge
 from .registry import Registry
 
@@ -49,6 +50,7 @@ DEFAULT_MODE: Mode = "uniform"
 HookList = list[tuple[str, Callable[..., torch.Tensor]]]
 # What to do with the tensor at a hook point; returns one of the same shape.
 Edit: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
+Ablation: TypeAlias = "tuple[HeadSet, Mode, MeanZ | None]"
 
 
 def as_head_set(heads: HeadSet | Iterable[Any] | str) -> HeadSet:
@@ -97,28 +99,6 @@ def ablated(
         )
 
 
-Ablation: TypeAlias = "tuple[HeadSet, Mode, MeanZ | None]"
-
-
-def _active(model: TransformerBridge) -> tuple[Ablation, ...]:
-    found: tuple[Ablation, ...] = getattr(model, "_airlens_ablations", ())
-    return found
-
-
-def active_ablation(model: TransformerBridge) -> Ablation | None:
-    """Heads, mode and means of the one :func:`ablated` block around the caller.
-
-    None outside such a block and inside several, which only the hooks can put together.
-    """
-    active = _active(model)
-    return active[0] if len(active) == 1 else None
-
-
-def is_ablation_hook(hook: Any) -> bool:
-    """Whether a hook function is one that :func:`ablated` attaches."""
-    return getattr(hook, "func", None) in (_edit, _count_run)
-
-
 def ablation_hooks(
     model: TransformerBridge,
     heads: HeadSet | Iterable[Any] | str,
@@ -154,48 +134,70 @@ def hooks_and_fired(
     model: TransformerBridge, heads: HeadSet, mode: Mode, *, means: MeanZ | None = None
 ) -> tuple[HookList, set[str]]:
     """The hooks that ablate ``heads``, and a set that fills with the names of those that fired."""
-    made = MODES.find(mode)
+    make = MODES.find(mode)
     need_bridge(model)
     heads.check(model.cfg.n_layers, model.cfg.n_heads)
+    if mode == "mean" and len(heads):
+        make = partial(make, means=mean_z(model) if means is None else means)
     fired: set[str] = set()
-    options = (
-        {"means": mean_z(model) if means is None else means}
-        if mode == "mean" and len(heads)
-        else {}
-    )
     hooks: HookList = []
     for layer, indices in heads.by_layer().items():
-        name, edit = made(model, layer, indices, **options)
+        name, edit = make(model, layer, indices)
         if name not in model.hook_dict:
             raise AblationError(f"mode {mode!r}: layer {layer} has no hook point {name!r}")
         hooks.append((name, partial(_edit, fired, name, edit)))
     return hooks, fired
 
 
-def zero_edit(model: TransformerBridge, layer: int, indices: list[int]) -> tuple[str, Edit]:
-    """Name of the hook point on z, and the edit that sets it to 0 for these heads."""
-    return z_hook(model, layer), partial(_set_z, indices, None)
+def _edit(fired: set[str], name: str, edit: Edit, value: Any, hook: Any) -> torch.Tensor:
+    fired.add(name)
+    edited = edit(value)
+    if getattr(edited, "shape", None) != value.shape:
+        found = tuple(edited.shape) if hasattr(edited, "shape") else type(edited).__name__
+        raise AblationError(f"the edit at {name} made {found} of {tuple(value.shape)}")
+    return edited
 
 
-def mean_edit(
-    model: TransformerBridge, layer: int, indices: list[int], means: MeanZ
-) -> tuple[str, Edit]:
-    """Name of the hook point on z, and the edit that sets it to its mean for these heads."""
-    return z_hook(model, layer), partial(_set_z, indices, means[layer, indices])
+def _count_run(runs: list[int], value: Any, hook: Any) -> None:
+    runs.append(1)
 
 
-def z_hook(model: TransformerBridge, layer: int) -> str:
-    """The hook point on the output of a layer's heads, z [B, T, H, D].
+def _active(model: TransformerBridge) -> tuple[Ablation, ...]:
+    found: tuple[Ablation, ...] = getattr(model, "_airlens_ablations", ())
+    return found
 
-    Raises:
-        AblationError: the layer has no heads that can be reached.
+
+def active_ablation(model: TransformerBridge) -> Ablation | None:
+    """Heads, mode and means of the one :func:`ablated` block around the caller.
+
+    None outside such a block and inside several, which only the hooks can put together.
     """
+    active = _active(model)
+    return active[0] if len(active) == 1 else None
+
+
+def is_ablation_hook(hook: Any) -> bool:
+    """Whether a hook function is one that :func:`ablated` attaches."""
+    return getattr(hook, "func", None) in (_edit, _count_run)
+
+
+def z_edit(
+    model: TransformerBridge, layer: int, indices: list[int], means: MeanZ | None = None
+) -> tuple[str, Edit]:
+    """The hook point on a layer's z, and the edit that sets it to 0 or its mean for these heads."""
     attention_of(model, layer)
-    return f"blocks.{layer}.attn.hook_z"
+    value = None if means is None else means[layer, indices]
+    return f"blocks.{layer}.attn.hook_z", partial(_set_z, indices, value)
+
+
+def _set_z(indices: list[int], value: torch.Tensor | None, z: torch.Tensor) -> torch.Tensor:
+    z = z.clone()
+    z[:, :, indices] = 0 if value is None else value.to(z)
+    return z
 
 
 def uniform_edit(model: TransformerBridge, layer: int, indices: list[int]) -> tuple[str, Edit]:
-    """Name of the hook point, and the edit there, that makes these heads attend uniformly.
+    """The hook point, and the edit there, that makes these heads of a layer attend uniformly.
 
     Raises:
         AblationError: TransformerLens offers no point to do it for this kind of attention.
@@ -207,9 +209,27 @@ def uniform_edit(model: TransformerBridge, layer: int, indices: list[int]) -> tu
 
     attention = attention_of(model, layer)
     if isinstance(attention, (BloomAttentionBridge, ALiBiJointQKVAttentionBridge)):
-        name = f"blocks.{layer}.attn.hook_attn_scores"
-        return name, partial(_level_scores, indices)
+        return f"blocks.{layer}.attn.hook_attn_scores", partial(_level_scores, indices)
     return query_hook(model, layer), partial(_zero_query, indices)
+
+
+def _zero_query(indices: list[int], query: torch.Tensor) -> torch.Tensor:
+    query = query.clone()
+    query[:, :, indices] = 0
+    return query
+
+
+def _level_scores(indices: list[int], scores: torch.Tensor) -> torch.Tensor:
+    """Scores [B, H, T, T] after bias and mask: 0 wherever the mask lets these heads look."""
+    scores, own = scores.clone(), scores[:, indices]
+    scores[:, indices] = own.masked_fill(own > torch.finfo(own.dtype).min / 2, 0)
+    return scores
+
+
+# Each makes the hook point and the edit of one layer's heads; `mean` also takes the means.
+MODES: Registry[Callable[..., tuple[str, Edit]]] = Registry(
+    "mode", "airlens.ablation_modes", {"uniform": uniform_edit, "zero": z_edit, "mean": z_edit}
+)
 
 
 def query_hook(model: TransformerBridge, layer: int) -> str:
@@ -247,56 +267,19 @@ def attention_of(model: TransformerBridge, layer: int) -> Any:
         AblationError: the layer has none (state-space and hybrid models), or keeps its heads' z
             where TransformerLens cannot reach it.
     """
-    attention = getattr(model.blocks[layer], "attn", None)
-    if attention is not None and f"blocks.{layer}.attn.hook_z" in model.hook_dict:
-        return attention
     names = model.hook_dict
-    good = [i for i in range(model.cfg.n_layers) if f"blocks.{i}.attn.hook_z" in names]
+    reached = [i for i in range(model.cfg.n_layers) if f"blocks.{i}.attn.hook_z" in names]
+    if layer in reached:
+        return model.blocks[layer].attn
     raise AblationError(
         f"layer {layer} of a {model_type(model)!r} model has no attention heads that can be "
-        f"reached; "
-        + (f"layers that have: {', '.join(map(str, good))}" if good else "use a transformer")
+        "reached; "
+        + (f"layers that have: {', '.join(map(str, reached))}" if reached else "use a transformer")
     )
 
 
-def _count_run(runs: list[int], value: Any, hook: Any) -> None:
-    runs.append(1)
-
-
-def _edit(fired: set[str], name: str, edit: Edit, value: Any, hook: Any) -> torch.Tensor:
-    fired.add(name)
-    edited = edit(value)
-    if getattr(edited, "shape", None) != value.shape:
-        found = tuple(edited.shape) if hasattr(edited, "shape") else type(edited).__name__
-        raise AblationError(f"the edit at {name} made {found} of {tuple(value.shape)}")
-    return edited
-
-
-def _zero_query(indices: list[int], query: torch.Tensor) -> torch.Tensor:
-    query = query.clone()
-    query[:, :, indices] = 0
-    return query
-
-
-def _level_scores(indices: list[int], scores: torch.Tensor) -> torch.Tensor:
-    """Scores [B, H, T, T] after bias and mask: 0 wherever the mask lets these heads look."""
-    scores, own = scores.clone(), scores[:, indices]
-    scores[:, indices] = own.masked_fill(own > torch.finfo(own.dtype).min / 2, 0)
-    return scores
-
-
-def _set_z(indices: list[int], value: torch.Tensor | None, z: torch.Tensor) -> torch.Tensor:
-    z = z.clone()
-    z[:, :, indices] = 0 if value is None else value.to(z)
-    return z
-
-
 def mean_z(
-    model: TransformerBridge,
-    texts: Sequence[str] | None = None,
-    *,
-    max_tokens: int = 512,
-    heads: Sequence[Head] | None = None,
+    model: TransformerBridge, texts: Sequence[str] | None = None, *, max_tokens: int = 512
 ) -> MeanZ:
     """Each head's mean z over all positions of reference texts.
 
@@ -305,50 +288,37 @@ def mean_z(
         texts: reference texts; default: 8 paragraphs of the bundled sentences. The default's result
             is kept with the model.
         max_tokens: of each text; longer ones are cut.
-        heads: unused layers are skipped when given.
 
     Returns:
         fp32 tensor [L, H, D] on the model's device.
     """
     known = getattr(model, "_airlens_mean_z", None)
-    if texts is None and heads is None and isinstance(known, torch.Tensor):
+    if texts is None and isinstance(known, torch.Tensor):
         return known
-    layers = sorted({h.layer for h in heads}) if heads else range(model.cfg.n_layers)
-    max_tokens = min(max_tokens, int(model.cfg.n_ctx))
     total: dict[int, torch.Tensor] = {}
+
+    def add(z: torch.Tensor, hook: Any, layer: int) -> None:
+        total[layer] = total.get(layer, 0) + z.float().sum(dim=(0, 1))
+
+    names = [f"blocks.{i}.attn.hook_z" for i in range(model.cfg.n_layers)]
+    hooks = [(name, partial(add, layer=i)) for i, name in enumerate(names)]
+    length = min(max_tokens, int(model.cfg.n_ctx))
     count = 0
     for text in reference_texts() if texts is None else texts:
-        ids = model.tokenizer(text, return_tensors="pt")["input_ids"][:, :max_tokens]
-
-        def add(z: torch.Tensor, hook: Any, layer: int) -> None:
-            value = z.float().sum(dim=(0, 1))
-            total[layer] = total[layer] + value if layer in total else value
-
-        names = [(f"blocks.{i}.attn.hook_z", partial(add, layer=i)) for i in layers]
-        with torch.inference_mode(), model.hooks(fwd_hooks=names):
+        ids = model.tokenizer(text, return_tensors="pt")["input_ids"][:, :length]
+        with torch.inference_mode(), model.hooks(fwd_hooks=hooks):
             model(ids.to(model.cfg.device))
         count += ids.shape[1]
     sample = next(iter(total.values()))
     means = torch.zeros(model.cfg.n_layers, *sample.shape, device=sample.device)
     for layer, value in total.items():
         means[layer] = value / count
-    means = means.clone()
-    if texts is None and heads is None:
+    if texts is None:
         object.__setattr__(model, "_airlens_mean_z", means)
     return means
 
 
 def reference_texts(n: int = 8, per_text: int = 20) -> list[str]:
     """Paragraphs of bundled sentences: the default reference of the ``mean`` mode."""
-    from .files import sentences
-
     lines = sentences()
     return [" ".join(lines[i * per_text : (i + 1) * per_text]) for i in range(n)]
-
-
-# Each makes the hook point and the edit of one layer's heads; `mean` also takes the means.
-MODES: Registry[Callable[..., tuple[str, Edit]]] = Registry(
-    "mode",
-    "airlens.ablation_modes",
-    {"uniform": uniform_edit, "zero": zero_edit, "mean": mean_edit},
-)

@@ -1,10 +1,9 @@
-"""Where airlens keeps and finds files, and writing that a killed run leaves whole or not at all."""
+"""Results as files, which a killed run leaves whole or not at all; the bundled files."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,19 +11,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import platformdirs
-
 from .errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-def cache_dir() -> Path:
-    """The user's cache folder for airlens, ``$AIRLENS_CACHE`` if that is set; created if absent."""
-    path = Path(os.environ.get("AIRLENS_CACHE") or platformdirs.user_cache_dir("airlens"))
-    path.mkdir(parents=True, exist_ok=True)
-    return path
 
 
 @contextmanager
@@ -52,15 +42,28 @@ def atomic_write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_tables(
-    folder: str | Path, tables: Mapping[str, pd.DataFrame], provenance: Mapping[str, Any]
-) -> Path:
-    """Write each table to ``folder`` as CSV (six digits), and the provenance as JSON."""
-    folder = Path(folder)
-    for name, table in tables.items():
-        with atomic_file(folder / f"{name}.csv") as temporary:
-            table.to_csv(temporary, index=False, float_format="%.6g")
-    return _write_provenance(folder, provenance)
+def write_json(path: str | Path, record: Mapping[str, Any], indent: int | None = None) -> Path:
+    """Write a record as JSON (UTF-8) in one step."""
+    end = "" if indent is None else "\n"
+    atomic_write_text(path, json.dumps(record, ensure_ascii=False, indent=indent) + end)
+    return Path(path)
+
+
+def read_json(path: str | Path, missing: str = "no such file") -> dict[str, Any]:
+    """A record that :func:`write_json` wrote.
+
+    Raises:
+        DataError: there is no such file (the message is ``missing``), or it is no JSON object.
+    """
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(missing, file=str(path)) from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"not JSON ({error})", file=str(path)) from error
+    if not isinstance(record, dict):
+        raise DataError("not a JSON object", file=str(path))
+    return record
 
 
 def save_tables(
@@ -71,13 +74,7 @@ def save_tables(
     for name, table in tables.items():
         with atomic_file(folder / f"{name}.parquet") as temporary:
             table.to_parquet(temporary, index=False)
-    return _write_provenance(folder, provenance)
-
-
-def _write_provenance(folder: Path, provenance: Mapping[str, Any]) -> Path:
-    text = json.dumps(provenance, ensure_ascii=False, indent=1)
-    atomic_write_text(folder / "provenance.json", text + "\n")
-    return folder
+    return write_json(folder / "provenance.json", provenance, indent=1).parent
 
 
 def load_tables(
@@ -97,27 +94,6 @@ def load_tables(
     except (OSError, ValueError) as error:
         raise DataError(f"not {what} ({error})", file=str(folder)) from error
     return tables, note
-
-
-@contextmanager
-def atomic_dir(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary folder beside ``path``; it becomes ``path`` only if the block succeeds.
-
-    Where another process finished the same folder first, that one is kept.
-    """
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    try:
-        yield temporary
-        temporary.chmod(0o755)
-        try:
-            temporary.rename(target)
-        except OSError:
-            if not target.is_dir():
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def data_path(name: str) -> Path:

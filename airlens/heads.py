@@ -10,10 +10,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -21,7 +20,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .errors import DataError, HeadError
-from .files import atomic_write_text
+from .files import read_json, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +33,7 @@ ProbeHeadArray: TypeAlias = Float[np.ndarray, "P L H"]
 
 # AIR and AttentionInfluence app. C: the top 5 % of heads are the critical ones.
 TOP_SHARE = 0.05
+MISSING = "no such file; make one with `airlens heads --out`"
 
 
 class Head(NamedTuple):
@@ -209,8 +209,7 @@ class HeadScores:
             "samples": np.round(self.samples.astype(float), 6).tolist(),
             "provenance": self.provenance,
         }
-        atomic_write_text(path, json.dumps(record, ensure_ascii=False))
-        return Path(path)
+        return write_json(path, record)
 
     @classmethod
     def load(cls, path: str | Path) -> HeadScores:
@@ -219,7 +218,7 @@ class HeadScores:
         Raises:
             DataError: not such a file.
         """
-        record = _read_json(path)
+        record = read_json(path, MISSING)
         try:
             scores = np.full(record["shape"], np.nan, dtype=np.float32)
             for row in record["heads"]:
@@ -253,7 +252,7 @@ def load_heads(path: str | Path) -> HeadSet:
     Raises:
         DataError: not such a file.
     """
-    record = _read_json(path)
+    record = read_json(path, MISSING)
     try:
         heads = tuple(Head(int(row["layer"]), int(row["head"])) for row in record["top"])
     except (KeyError, TypeError, ValueError) as error:
@@ -315,25 +314,6 @@ def _all_heads(shape: tuple[int, int]) -> Sequence[Head]:
     return [Head(layer, head) for layer in range(shape[0]) for head in range(shape[1])]
 
 
-def rename(heads: HeadSet, name: str) -> HeadSet:
-    """The same heads under another name."""
-    return replace(heads, name=name)
-
-
 def _row(head: Head, scores: HeadArray) -> dict[str, Any]:
     score = float(scores[head])
     return {"layer": head.layer, "head": head.head, "score": None if np.isnan(score) else score}
-
-
-def _read_json(path: str | Path) -> dict[str, Any]:
-    try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(
-            "no such file; make one with `airlens heads --out`", file=str(path)
-        ) from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"not JSON ({error})", file=str(path)) from error
-    if not isinstance(record, dict):
-        raise DataError("not a JSON object", file=str(path))
-    return record

@@ -6,7 +6,6 @@ keys and sentences, demonstrations, and a query key whose value has to be copied
 
 from __future__ import annotations
 
-import json
 import random
 import string
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigError, DataError
-from .files import atomic_write_text, sentences
+from .files import read_json, sentences, write_json
 from .provenance import fingerprint, versions
 
 if TYPE_CHECKING:
@@ -105,8 +104,7 @@ class ProbeSet:
             "versions": versions(),
             "probes": [asdict(p) for p in self.probes],
         }
-        atomic_write_text(path, json.dumps(record, ensure_ascii=False))
-        return Path(path)
+        return write_json(path, record)
 
     @classmethod
     def load(cls, path: str | Path) -> ProbeSet:
@@ -115,26 +113,21 @@ class ProbeSet:
         Raises:
             DataError: not such a file, or its probes do not match its hash.
         """
+        record = read_json(path)
         try:
-            record = json.loads(Path(path).read_text(encoding="utf-8"))
-            probes = tuple(
-                Probe(
-                    str(p["id"]),
-                    tuple(p["tokens"]),
-                    tuple(p["needle"]),
-                    tuple(p["answer"]),
-                    tuple(p["removable"]),
-                    p["meta"],
-                )
-                for p in record["probes"]
-            )
+            probes = tuple(Probe(**_tuples(probe)) for probe in record["probes"])
             loaded = cls(probes, str(record["kind"]), record["settings"])
             expected = record["hash"]
-        except (OSError, KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise DataError(f"not a probe set ({error})", file=str(path)) from error
         if loaded.hash != expected:
             raise DataError("the probes do not match their hash: edited?", file=str(path))
         return loaded
+
+
+def _tuples(record: dict[str, Any]) -> dict[str, Any]:
+    """JSON has lists only."""
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in record.items()}
 
 
 def bos_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:

@@ -34,7 +34,7 @@ from .errors import ConfigError
 from .files import load_tables, save_tables
 from .heads import HeadSet, random_heads
 from .provenance import provenance
-from .token_losses import Engine, Long, Precision, fast_engine, trace_losses
+from .token_losses import Engine, Long, Precision, WindowLoss, fast_engine, trace_losses
 from .trace import EncodedTrace, Template, Trace, check_ids, encode_traces, resolve_template
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def influence(
         means = mean_z(model)
     encoded = encode_traces(model.tokenizer, items, template)
     chosen = fast_engine("choose")(model, engine, mode=mode)
-    found = trace_losses(
+    losses = trace_losses(
         model,
         encoded,
         [heads, *draws],
@@ -167,7 +167,6 @@ def influence(
         engine=chosen,
         precision=precision,
     )
-    losses = [TraceLoss(x.base, x.entropy, x.ablated[0], x.ablated[1:]) for x in found]
     note = provenance(
         model,
         heads=heads.names(),
@@ -215,30 +214,17 @@ def _prepare(traces: list[Trace], scope: str) -> list[Trace]:
     return [t.as_document() for t in traces] if scope == "document" else traces
 
 
-@dataclass(frozen=True)
-class TraceLoss:
-    """NLL in nats of the n response tokens of one trace; NaN where a token was not scored.
-
-    Attributes:
-        base: fp32 [n].
-        entropy: fp32 [n], of the base model.
-        ref: fp32 [n], critical heads ablated.
-        controls: fp32 [draws, n], random heads ablated.
-    """
-
-    base: np.ndarray
-    entropy: np.ndarray
-    ref: np.ndarray
-    controls: np.ndarray
-
-
 Tables = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]
 
 
 def tables(
-    encoded: Sequence[EncodedTrace], losses: Sequence[TraceLoss], floor: float = FLOOR
+    encoded: Sequence[EncodedTrace], losses: Sequence[WindowLoss], floor: float = FLOOR
 ) -> Tables:
-    """(tokens, steps, samples, controls) of all traces, in the order given."""
+    """(tokens, steps, samples, controls) of all traces, in the order given.
+
+    ``losses``: of each trace, the first row of ``ablated`` from the critical heads, the others from
+    the draws of random heads.
+    """
     steps: list[dict[str, Any]] = []
     samples: list[dict[str, Any]] = []
     controls: list[dict[str, Any]] = []
@@ -254,17 +240,15 @@ def tables(
     )
 
 
-def _token_table(encoded: Sequence[EncodedTrace], losses: Sequence[TraceLoss]) -> pd.DataFrame:
+def _token_table(encoded: Sequence[EncodedTrace], losses: Sequence[WindowLoss]) -> pd.DataFrame:
     """All tokens in one table, built at once: a DataFrame per trace would cost more time."""
     if not encoded:
         return pd.DataFrame(columns=TOKEN_COLUMNS)
     counts = [e.n_response for e in encoded]
     texts = [e.trace.response[a:b] for e in encoded for a, b in e.offsets.tolist()]
-    base, ref, entropy = (
-        np.concatenate([getattr(loss, name) for loss in losses])
-        for name in ("base", "ref", "entropy")
-    )
-    control = np.concatenate([_mean(loss.controls) for loss in losses])
+    base = np.concatenate([loss.base for loss in losses])
+    ref = np.concatenate([loss.ablated[0] for loss in losses])
+    control = np.concatenate([_mean(loss.ablated[1:]) for loss in losses])
     offsets = np.concatenate([e.offsets for e in encoded])
     ids = [e.tokens[e.response_start :] for e in encoded]
     return pd.DataFrame(
@@ -279,7 +263,7 @@ def _token_table(encoded: Sequence[EncodedTrace], losses: Sequence[TraceLoss]) -
             "nll_base": base,
             "nll_ref": ref,
             "delta": ref - base,
-            "entropy": entropy,
+            "entropy": np.concatenate([loss.entropy for loss in losses]),
             "nll_control": control,
             "delta_control": control - base,
         },
@@ -287,13 +271,13 @@ def _token_table(encoded: Sequence[EncodedTrace], losses: Sequence[TraceLoss]) -
     )
 
 
-def _step_rows(e: EncodedTrace, loss: TraceLoss, floor: float) -> Iterable[dict[str, Any]]:
+def _step_rows(e: EncodedTrace, loss: WindowLoss, floor: float) -> Iterable[dict[str, Any]]:
     for index, step in enumerate(e.trace.whole_steps()):
         row = {"id": e.trace.id, "domain": e.trace.domain, "step": index, "label": step.label}
         yield {**row, "text": step.text, **summary(loss, e.step == index, floor)}
 
 
-def _sample_row(e: EncodedTrace, loss: TraceLoss, floor: float) -> dict[str, Any]:
+def _sample_row(e: EncodedTrace, loss: WindowLoss, floor: float) -> dict[str, Any]:
     everything = np.ones(e.n_response, dtype=bool)
     return {
         "id": e.trace.id,
@@ -305,27 +289,27 @@ def _sample_row(e: EncodedTrace, loss: TraceLoss, floor: float) -> dict[str, Any
     }
 
 
-def _control_rows(e: EncodedTrace, loss: TraceLoss, floor: float) -> Iterable[dict[str, Any]]:
+def _control_rows(e: EncodedTrace, loss: WindowLoss, floor: float) -> Iterable[dict[str, Any]]:
     base = _mean_of(loss.base)
-    for draw, control in enumerate(loss.controls):
+    for draw, control in enumerate(loss.ablated[1:]):
         value = _mean_of(control)
         ais = (value - base) / base if base >= floor else np.nan
         yield {"id": e.trace.id, "draw": draw, "loss_control": value, "ais_control": ais}
 
 
-def summary(loss: TraceLoss, where: np.ndarray, floor: float) -> dict[str, Any]:
+def summary(loss: WindowLoss, where: np.ndarray, floor: float) -> dict[str, Any]:
     """Token count and losses of the tokens in the mask ``where`` (bool [n]).
 
     Means are taken in float64, so that step sums add up to the sample's.
 
-    >>> loss = TraceLoss(*(np.array(x) for x in ([1.0, 3.0], [0.5, 0.5], [1.5, 3.5], [[1.0, 4.0]])))
+    >>> loss = WindowLoss(*map(np.array, ([1.0, 3.0], [0.5, 0.5], [[1.5, 3.5], [1.0, 4.0]])))
     >>> found = summary(loss, np.array([True, True]), FLOOR)
     >>> found["ais"], found["ais_control"]  # (2.5 - 2) / 2, for random heads too
     (0.25, 0.25)
     """
     base = _mean_of(loss.base[where])
-    ref = _mean_of(loss.ref[where])
-    draws = np.asarray([_mean_of(row[where]) for row in loss.controls])
+    ref = _mean_of(loss.ablated[0][where])
+    draws = np.asarray([_mean_of(row[where]) for row in loss.ablated[1:]])
     usable = base >= floor
     ratios = (draws - base) / base if usable else np.full(len(draws), np.nan)
     return {

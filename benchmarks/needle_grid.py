@@ -14,9 +14,9 @@ import pandas as pd
 
 import airlens as al
 from airlens.analysis.needles import needle_grid, needle_summary
-from airlens.files import write_tables
 from airlens.heads import TOP_SHARE, HeadSet
 from airlens.provenance import provenance
+from airlens.storage import write_tables
 from airlens.trace import resolve_template
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import airlens as al
-from airlens.step_influence import TOKEN_COLUMNS, TraceLoss, tables
+from airlens.step_influence import TOKEN_COLUMNS, tables
+from airlens.token_losses import WindowLoss
 from airlens.trace import EncodedTrace, encode_trace, encode_traces, prompt_text
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
@@ -38,13 +39,13 @@ def test_traces_are_encoded_as_alone(
         assert a.tokens == ids["input_ids"]
 
 
-def one_table(e: EncodedTrace, loss: TraceLoss) -> pd.DataFrame:
+def one_table(e: EncodedTrace, loss: WindowLoss) -> pd.DataFrame:
     """The token table of one trace, token by token."""
     rows = []
     for i, (start, end) in enumerate(e.offsets):
-        draws = loss.controls[:, i].astype(np.float64)
+        draws = loss.ablated[1:][:, i].astype(np.float64)
         mean = np.float32(draws.mean() if len(draws) else np.nan)
-        base, ref = loss.base[i], loss.ref[i]
+        base, ref = loss.base[i], loss.ablated[0][i]
         where = (e.trace.id, e.step[i], i, e.tokens[e.response_start + i])
         text = (e.trace.response[start:end], start, end)
         rows.append((*where, *text, base, ref, ref - base, loss.entropy[i], mean, mean - base))
@@ -61,7 +62,7 @@ def test_the_token_table_is_that_of_each_trace(tokenizer: Any, draws: int) -> No
     for e in encoded:
         drawn = rng.random((3 + draws, e.n_response)).astype("f4")
         drawn[:, :1] = np.nan  # a token that was not scored
-        losses.append(TraceLoss(drawn[0], drawn[1], drawn[2], drawn[3:]))
+        losses.append(WindowLoss(drawn[0], drawn[1], drawn[2:]))
     found = tables(encoded, losses)[0]
     want = pd.concat(map(one_table, encoded, losses), ignore_index=True)
     pd.testing.assert_frame_equal(found, want, check_dtype=False, rtol=0, atol=0)

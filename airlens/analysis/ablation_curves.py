@@ -6,6 +6,7 @@ Random heads, and random heads of the same layers, can do the same damage as the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from tqdm.auto import tqdm
 
 from airlens.ablation import Mode, ablated, mean_z
 from airlens.errors import HeadError
-from airlens.heads import HeadScores, HeadSet, count_heads, random_heads, rename
+from airlens.heads import HeadScores, HeadSet, count_heads, random_heads
 from airlens.probes import ProbeSet
 from airlens.retrieval import copy_accuracy
 from airlens.step_influence import influence
@@ -44,7 +45,7 @@ def curve_sets(
             drawn = random_heads(shape, top, draws=draws, seed=seed, same_layers=same)
         except HeadError:
             continue
-        found += [(group, i, rename(heads, group)) for i, heads in enumerate(drawn)]
+        found += [(group, i, replace(heads, name=group)) for i, heads in enumerate(drawn)]
     return found
 
 

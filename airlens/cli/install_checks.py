@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from airlens.files import cache_dir
 from airlens.probes import key_value_probes
 from airlens.provenance import model_info, versions
 from airlens.retrieval import copy_accuracy
+from airlens.storage import cache_dir
 from airlens.token_losses import Window, score_windows, windows
 from airlens.trace import Trace, encode_trace
 

@@ -12,8 +12,9 @@ from typing import Any
 import pandas as pd
 
 from airlens.errors import ConfigError, DataError
-from airlens.files import atomic_dir, atomic_file, atomic_write_text
+from airlens.files import atomic_file, atomic_write_text
 from airlens.selection import Selection
+from airlens.storage import atomic_dir
 
 from .run_folder import RunFolder
 

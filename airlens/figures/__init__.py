@@ -2,7 +2,7 @@
 
 Each takes a tidy DataFrame and returns a Plotly figure; none knows a model. The functions live in
 the modules of this package. Those that were registered (:mod:`airlens.plugins`) are here too.
-May import: of the core, errors, files and registry.
+May import: of the core, errors, files and registry; storage.
 Imported by: explorers, reports, paper, cli.
 """
 

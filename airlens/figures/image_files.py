@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from airlens.errors import AirlensError, ConfigError
-from airlens.files import atomic_dir
+from airlens.storage import atomic_dir
 
 FORMATS = ("png", "svg", "pdf")
 WIDTH = 680  # pixels of 1/96 inch: 180 mm, the text width of most papers

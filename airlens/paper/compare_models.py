@@ -25,7 +25,7 @@ from airlens.analysis.needles import needle_recall
 from airlens.analysis.statistics import N_BOOT, interval
 from airlens.detectors.needle_probes import needle_probes
 from airlens.errors import ConfigError, DataError
-from airlens.files import atomic_file, data_path, write_tables
+from airlens.files import atomic_file, data_path
 from airlens.heads import TOP_SHARE, HeadScores, HeadSet
 from airlens.model import load_model
 from airlens.probes import ProbeSet, key_value_probes
@@ -33,6 +33,7 @@ from airlens.provenance import fingerprint, model_info, provenance
 from airlens.reading.load import load_traces
 from airlens.retrieval import copy_accuracy, retrieval_scores
 from airlens.step_influence import influence
+from airlens.storage import write_tables
 from airlens.trace import Trace
 from airlens.validity.benchmark import Group, head_groups
 from airlens.validity.heuristics import overlap

@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from airlens.errors import ModelError
-from airlens.files import atomic_dir, cache_dir
+from airlens.storage import atomic_dir, cache_dir
 
 log = logging.getLogger(__name__)
 

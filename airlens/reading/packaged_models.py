@@ -23,8 +23,9 @@ from typing import NamedTuple
 from tqdm.auto import tqdm
 
 from airlens.errors import ModelError
-from airlens.files import atomic_file, cache_dir
+from airlens.files import atomic_file
 from airlens.model import DEFAULT_MODEL
+from airlens.storage import cache_dir
 
 log = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ import pandas as pd
 
 from airlens.ablation import Mode
 from airlens.analysis.confounds import confound_table
-from airlens.files import write_tables
 from airlens.heads import HeadSet
 from airlens.provenance import provenance
 from airlens.step_influence import Influence
+from airlens.storage import write_tables
 from airlens.trace import Trace
 
 from .claims import confound_claims, head_claims, labelled_claims

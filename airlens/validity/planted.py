@@ -12,11 +12,12 @@ import pandas as pd
 
 from airlens.ablation import Mode
 from airlens.errors import ConfigError
-from airlens.files import atomic_write_text, write_tables
+from airlens.files import atomic_write_text
 from airlens.heads import HeadSet
 from airlens.provenance import fingerprint, model_info
 from airlens.reading.load import load_traces
 from airlens.reading.write_traces import save_traces
+from airlens.storage import write_tables
 from airlens.trace import Template, Trace
 
 from .added_value import gain_table
