@@ -23,8 +23,9 @@ from emergence_text import KINDS, copied_targets, rows, split_sentences, train_t
 
 import airlens as al
 from airlens.errors import ConfigError
-from airlens.files import atomic_file, write_tables
+from airlens.files import atomic_file
 from airlens.provenance import provenance
+from airlens.storage import write_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 COUNTS = (2, 4, 8)  # heads ablated in the last checkpoint: 4, 8 and 17 % of 48

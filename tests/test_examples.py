@@ -8,9 +8,9 @@ import importlib
 import pytest
 
 MODULES = [
-    *("heads", "plugins", "provenance", "registry", "retrieval", "selection"),
+    *("heads", "provenance", "registry", "retrieval", "selection"),
     *("step_influence", "steps", "token_losses", "trace"),
-    *("analysis.statistics", "reading.load", "validity.heuristics"),
+    *("analysis.statistics", "plugins.registration", "reading.load", "validity.heuristics"),
 ]
 
 

@@ -18,7 +18,7 @@ from airlens.ablation import hooks_and_fired
 from airlens.engine import choose_engine
 from airlens.errors import AblationError, ConfigError, ModelError
 from airlens.heads import HeadSet
-from airlens.plugins import KINDS, registry
+from airlens.plugins.registration import KINDS, registry
 from airlens.trace import encode_trace
 
 ROOT = Path(__file__).parents[1]

@@ -1,0 +1,103 @@
+"""Register a function under a name; its kind says what it takes and returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, TypeVar
+
+from airlens.errors import ConfigError
+from airlens.registry import Registry
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# Where the names of each kind are kept; imported when first asked for, as some load torch.
+_KEPT_IN: dict[str, tuple[str, str]] = {
+    "detector": ("airlens.detectors", "DETECTORS"),
+    "ablation": ("airlens.ablation", "MODES"),
+    "selector": ("airlens.selection", "SELECTORS"),
+    "splitter": ("airlens.steps", "SPLITTERS"),
+    "figure": ("airlens.figures", "FIGURES"),
+}
+KINDS = tuple(_KEPT_IN)
+
+
+def registry(kind: str) -> Registry[Any]:
+    """The registry of a kind.
+
+    Raises:
+        ConfigError: there is no such kind.
+    """
+    if kind not in _KEPT_IN:
+        raise ConfigError(f"kind {kind!r}: use one of {', '.join(KINDS)}")
+    module, name = _KEPT_IN[kind]
+    found: Registry[Any] = getattr(import_module(module), name)
+    return found
+
+
+def register(kind: str, name: str, function: F | None = None) -> Any:
+    """Make a function known under a name, wherever airlens takes names of its kind.
+
+    The function may be defined and registered anew, as when a notebook's cell is run again.
+
+    Args:
+        kind: "detector", "ablation", "selector", "splitter" or "figure"; the table below says what
+            the function takes and returns.
+        name: how it is asked for: ``al.detect(…, name)``, ``mode=name``, ``by=name``,
+            ``splitter=name``, ``al.figures.name``. It is noted in results.
+        function: left out, this is a decorator.
+
+    Returns:
+        The function.
+
+    Raises:
+        ConfigError: an unknown kind, or a name that is taken; the message lists what there is.
+
+    Example:
+        >>> import airlens as al
+        >>> from airlens.steps import cut_at
+        >>> @al.register("splitter", "semicolons")
+        ... def semicolons(response):
+        ...     return cut_at(response, [i + 1 for i, c in enumerate(response) if c == ";"])
+        >>> [step.text for step in al.split_steps("x = 1; y = 2", "semicolons")]
+        ['x = 1;', ' y = 2']
+        >>> al.unregister("splitter", "semicolons")
+
+    A package that is installed offers its own without being imported, by an entry point in its
+    ``pyproject.toml``; the function is loaded when its name is first used::
+
+        [project.entry-points."airlens.selectors"]
+        shortest_prompt = "my_package:shortest_prompt"
+
+    ========== ============================= ===================================================
+    kind       group of entry points         the function
+    ========== ============================= ===================================================
+    detector   ``airlens.detectors``         (model, probes, *, progress, …) → `HeadScores`
+    ablation   ``airlens.ablation_modes``    (model, layer, heads) → (hook point, edit of a tensor)
+    selector   ``airlens.selectors``         (samples) → Series; the highest values are kept
+    splitter   ``airlens.splitters``         (response) → tuple of `Step` that join to the response
+    figure     ``airlens.figures``           (frame, *, title=None) → Plotly figure
+    ========== ============================= ===================================================
+    """
+    if function is None:
+        return lambda made: register(kind, name, made)
+    registry(kind).add(name, function)
+    return function
+
+
+def unregister(kind: str, name: str) -> None:
+    """Take out what :func:`register` put in; airlens' own names stay.
+
+    Raises:
+        ConfigError: an unknown kind.
+    """
+    registry(kind).remove(name)
+
+
+def registered(kind: str) -> list[str]:
+    """All names of a kind: airlens' own, those registered, and those that packages offer.
+
+    Raises:
+        ConfigError: an unknown kind.
+    """
+    return list(registry(kind))

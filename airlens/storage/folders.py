@@ -1,0 +1,57 @@
+"""Folders that appear whole or not at all, the cache folder, and tables as CSV in a folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import platformdirs
+
+from airlens.files import atomic_file, write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def cache_dir() -> Path:
+    """The user's cache folder for airlens, ``$AIRLENS_CACHE`` if that is set; created if absent."""
+    path = Path(os.environ.get("AIRLENS_CACHE") or platformdirs.user_cache_dir("airlens"))
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+@contextmanager
+def atomic_dir(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path``; it becomes ``path`` only if the block succeeds.
+
+    Where another process finished the same folder first, that one is kept.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        try:
+            temporary.rename(target)
+        except OSError:
+            if not target.is_dir():
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_tables(
+    folder: str | Path, tables: Mapping[str, pd.DataFrame], provenance: Mapping[str, Any]
+) -> Path:
+    """Write each table to ``folder`` as CSV (six digits), and the provenance as JSON."""
+    folder = Path(folder)
+    for name, table in tables.items():
+        with atomic_file(folder / f"{name}.csv") as temporary:
+            table.to_csv(temporary, index=False, float_format="%.6g")
+    return write_json(folder / "provenance.json", provenance, indent=1).parent
