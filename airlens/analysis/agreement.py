@@ -17,7 +17,7 @@ from scipy.stats import spearmanr
 from airlens.errors import ConfigError, DataError
 from airlens.heads import TOP_SHARE, HeadScores, count_heads
 
-from .statistics import jaccard
+from .statistics import bootstrap_counts, interval, jaccard
 
 FLOOR = 0.05
 """Heads under this share of the best score, in both rankings compared, are left out of rank
@@ -121,9 +121,9 @@ def _summary(found: list[tuple[float, float]]) -> dict[str, float]:
     record: dict[str, float] = {}
     for name, column in zip(("jaccard", "spearman"), np.array(found).T, strict=True):
         real = column[np.isfinite(column)]
-        low, high = np.quantile(real, [0.025, 0.975]) if len(real) else (np.nan, np.nan)
+        low, high = interval(column)
         middle = float(real.mean()) if len(real) else float("nan")
-        record |= {name: middle, f"{name}_lo": float(low), f"{name}_hi": float(high)}
+        record |= {name: middle, f"{name}_lo": low, f"{name}_hi": high}
     return record
 
 
@@ -173,7 +173,7 @@ def rank_table(
     for detector, one in scores.items():
         flat = one.samples.reshape(len(one.samples), -1).astype(np.float64)
         n, count = len(flat), count_heads(top, one.scores.size)
-        weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_boot) / n
+        weights = bootstrap_counts(n, n_boot, seed) / n
         # NaN (a head that was not asked about) ranks last, as in `HeadScores.ranked`.
         drawn = _places(np.nan_to_num(weights @ flat, nan=-np.inf)) + 1
         lo, hi = np.quantile(drawn, [0.025, 0.975], axis=0)

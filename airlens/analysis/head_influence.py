@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from airlens.ablation import DEFAULT_MODE, MeanZ, Mode, mean_z
 from airlens.engine import Engine, choose_engine
-from airlens.engine.fast_losses import CPU_TOKENS, GPU_TOKENS
+from airlens.engine.fast_losses import row_budget
 from airlens.engine.fast_model import fast_model
 from airlens.engine.packing import pack
 from airlens.engine.single_head_passes import attribution_row, exact_row
@@ -201,7 +201,7 @@ class _Job:
         self.model, self.mode, self.means, self.progress = model, mode, means, progress
         self.shape = (int(model.cfg.n_layers), int(model.cfg.n_heads))
         self.on_cpu = str(model.cfg.device) == "cpu"
-        self.budget = budget or (CPU_TOKENS if self.on_cpu else GPU_TOKENS)
+        self.budget = row_budget(budget, model.cfg.device)
         encoded = [encode_trace(model.tokenizer, trace, template) for trace in traces]
         self.items: list[Window] = []
         self.step_of: list[np.ndarray] = []  # index into all steps of each scored token

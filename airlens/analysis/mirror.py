@@ -12,6 +12,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from airlens.ablation import MeanZ, Mode, ablated, mean_z
+from airlens.detectors.greedy_decoding import greedy_tokens
 from airlens.heads import HeadSet
 from airlens.probes import ProbeSet
 from airlens.retrieval import copy_accuracy
@@ -106,20 +107,12 @@ def say(
     Returns:
         condition, pos, token (text of the generated token).
     """
-    import torch
-
     tokenizer = model.tokenizer
-    ids = tokenizer(prompt, return_tensors="pt")["input_ids"].to(model.cfg.device)
+    ids = tokenizer(prompt)["input_ids"]
     rows = []
     for condition, _, ablate in conditions(model, heads, 1, seed):
-        with torch.inference_mode(), ablated(model, ablate, mode):
-            said = model.generate(
-                ids,
-                max_new_tokens=max_tokens,
-                do_sample=False,
-                verbose=False,
-                return_type="tokens",
-            )[0, ids.shape[1] :].tolist()
+        with ablated(model, ablate, mode):
+            said = greedy_tokens(model, ids, max_tokens)
         if tokenizer.eos_token_id in said:
             said = said[: said.index(tokenizer.eos_token_id)]
         rows += [(condition, i, str(tokenizer.decode([t]))) for i, t in enumerate(said)]

@@ -104,13 +104,19 @@ def mean_interval(
     n = len(names)
     if n < GROUPS:
         return mean, float("nan"), float("nan")
-    drawn = _drawn(n, n_boot, seed)
+    drawn = _counts_of_seed(n, n_boot, seed)
     lo, hi = interval((drawn @ np.bincount(place, value)) / (drawn @ np.bincount(place)))
     return mean, lo, hi
 
 
-@lru_cache(maxsize=8)
-def _drawn(n: int, n_boot: int, seed: int) -> Array:
-    """How often each of ``n`` groups is in each bootstrap sample, [n_boot, n]."""
+def bootstrap_counts(n: int, n_boot: int, seed: int | np.random.Generator) -> Array:
+    """How often each of ``n`` units is in each bootstrap sample, fp64 [n_boot, n].
+
+    A mean over each sample is then one matrix product.
+    """
     counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_boot)
     return counts.astype(np.float64)
+
+
+# Tables have many rows over the same traces. Only for seeds that are numbers: a generator moves on.
+_counts_of_seed = lru_cache(maxsize=8)(bootstrap_counts)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from airlens.heads import HeadSet
+    from transformer_lens.model_bridge import TransformerBridge
+
+    from airlens.heads import HeadScores, HeadSet
 
 Model = Annotated[
     str,
@@ -40,6 +42,19 @@ MaxTokens = Annotated[int, typer.Option("--max-tokens", help="Longest probe, in 
 TracesPerDomain = Annotated[
     int, typer.Option("--traces", min=1, help="Traces scored in each domain.")
 ]
+Splitter = Annotated[
+    str,
+    typer.Option("--splitter", help="Steps where none are given: auto, paragraph, line, sentence."),
+]
+Controls = Annotated[
+    int, typer.Option("--controls", min=0, help="Draws of random heads to compare with.")
+]
+Heads = Annotated[
+    str,
+    typer.Option(
+        "--heads", help="heads.json of `airlens heads`, or L18H6,L17H3,… (default: found now)"
+    ),
+]
 Within = Annotated[str, typer.Option("--within", help="Rank within: domain, or none.")]
 ScoredFolder = Annotated[Path, typer.Argument(help="A folder written by `airlens score`.")]
 
@@ -51,6 +66,25 @@ def read_heads(text: str) -> HeadSet:
     if text.endswith(".json") or Path(text).exists():
         return load_heads(text)
     return HeadSet.parse(text)
+
+
+def find_heads(
+    bridge: TransformerBridge, text: str, *, seed: int = 0, progress: bool = True
+) -> tuple[HeadScores | None, HeadSet]:
+    """The heads that ``text`` names; where it is empty, heads scored now on key-value probes."""
+    from airlens.probes import key_value_probes
+    from airlens.retrieval import retrieval_scores
+
+    if text:
+        return None, read_heads(text)
+    probes = key_value_probes(bridge.tokenizer, seed=seed)
+    scores = retrieval_scores(bridge, probes, progress=progress)
+    return scores, scores.top()
+
+
+def group_column(within: str) -> str | None:
+    """The column that ``--within`` names; "none" or nothing: no groups."""
+    return None if within in ("none", "") else within
 
 
 def echo_json(record: dict[str, Any]) -> None:

@@ -7,16 +7,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import Device, Dtype, Model, Quiet, Seed
+from .options import (
+    Controls,
+    Device,
+    Dtype,
+    Heads,
+    Mode,
+    Model,
+    Quiet,
+    Seed,
+    Splitter,
+    Template,
+    find_heads,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
     from transformer_lens.model_bridge import TransformerBridge
 
-    from airlens.heads import HeadScores, HeadSet
+    from airlens.heads import HeadSet
     from airlens.trace import Trace
-
-_MEASURED = "Measuring"
 
 
 def page(
@@ -28,27 +38,14 @@ def page(
     ] = "",
     out: Annotated[Path, typer.Option("--out", "-o", help="The page.")] = Path("page.html"),
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="The first n traces.")] = 12,
-    heads: Annotated[
-        str,
-        typer.Option(
-            "--heads",
-            help="heads.json of `airlens heads`, or L18H6,L17H3,… (default: found now)",
-            rich_help_panel=_MEASURED,
-        ),
-    ] = "",
-    mode: Annotated[
-        str, typer.Option(help="Ablation: uniform, zero or mean.", rich_help_panel=_MEASURED)
-    ] = "uniform",
-    controls: Annotated[
-        int,
-        typer.Option(min=0, help="Draws of random heads beside.", rich_help_panel=_MEASURED),
-    ] = 3,
+    heads: Heads = "",
+    mode: Mode = "uniform",
+    controls: Controls = 3,
     knockout: Annotated[
         bool,
         typer.Option(
             "--knockout",
             help="Measure each source's effect on the loss too (a partial pass a source).",
-            rich_help_panel=_MEASURED,
         ),
     ] = False,
     single_heads: Annotated[
@@ -56,14 +53,10 @@ def page(
         typer.Option(
             "--single-heads",
             help="Ablate each of the heads alone too, for the map of heads and steps.",
-            rich_help_panel=_MEASURED,
         ),
     ] = False,
-    splitter: Annotated[
-        str,
-        typer.Option(help="Steps of traces that have none: auto, paragraph, line or sentence."),
-    ] = "auto",
-    template: Annotated[str, typer.Option(help="Prompts as: auto, chat or plain.")] = "auto",
+    splitter: Splitter = "auto",
+    template: Template = "auto",
     title: Annotated[str, typer.Option(help="Heads the page.")] = "",
     model: Model = "smollm2-135m",
     seed: Seed = 0,
@@ -78,6 +71,7 @@ def page(
     address keeps what is shown: send page.html#trace=3&step=12.
     """
     from airlens.files import data_path
+    from airlens.heads import HeadScores
     from airlens.model import load_model
     from airlens.reading.load import load_traces
     from airlens.step_influence import influence
@@ -87,7 +81,9 @@ def page(
 
     chosen = load_traces(traces or data_path("traces.jsonl"), splitter=splitter, limit=n)
     bridge = load_model(model, device=device, dtype=dtype)
-    scores, critical = _heads(bridge, heads, seed, not quiet)
+    scores, critical = find_heads(bridge, heads, seed=seed, progress=not quiet)
+    if scores is None and Path(heads).is_file():
+        scores = HeadScores.load(heads)
     shared: dict[str, Any] = {
         "controls": controls,
         "seed": seed,
@@ -100,23 +96,6 @@ def page(
     alone = _alone(bridge, chosen, critical, mode, template, not quiet) if single_heads else None
     written = write_page(result, found, chosen, scores, out, step_heads=alone, title=title or None)
     typer.echo(f"page: {written.resolve()} ({written.stat().st_size / 1e6:.1f} MB)")
-
-
-def _heads(
-    bridge: TransformerBridge, heads: str, seed: int, progress: bool
-) -> tuple[HeadScores | None, HeadSet]:
-    """Scores of all heads where known, and the critical ones: of a file, as named, or found."""
-    from airlens.heads import HeadScores, HeadSet, load_heads
-    from airlens.probes import key_value_probes
-    from airlens.retrieval import retrieval_scores
-
-    if not heads:
-        probes = key_value_probes(bridge.tokenizer, seed=seed)
-        scores = retrieval_scores(bridge, probes, progress=progress)
-        return scores, scores.top()
-    if heads.endswith(".json") or Path(heads).is_file():
-        return HeadScores.load(heads), load_heads(heads)
-    return None, HeadSet.parse(heads)
 
 
 def _alone(

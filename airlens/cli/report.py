@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import AsJson, Device, Quiet, ScoredFolder, Seed, Within, echo_json
+from .options import AsJson, Device, Quiet, ScoredFolder, Seed, Within, echo_json, group_column
 
 if TYPE_CHECKING:
     from airlens.corpus.run_folder import RunFolder
@@ -39,7 +39,7 @@ def report(
         run,
         by=by,
         top=top,
-        within=None if within in ("none", "") else within,
+        within=group_column(within),
         seed=seed,
         model=_model(run, model, device) if embed and run.has("rows") else None,
         progress=not (quiet or json),

@@ -9,12 +9,14 @@ import typer
 
 from .options import (
     AsJson,
+    Controls,
     Device,
     Dtype,
     Mode,
     Model,
     Quiet,
     Seed,
+    Splitter,
     Template,
     echo_json,
     read_heads,
@@ -42,7 +44,7 @@ def score(
     engine: Annotated[str, typer.Option(help="local or ray.")] = "local",
     scope: Annotated[str, typer.Option(help="response (AIR) or document.")] = "response",
     mode: Mode = "uniform",
-    controls: Annotated[int, typer.Option(min=0, help="Draws of random heads beside.")] = 1,
+    controls: Controls = 1,
     ifd: Annotated[bool, typer.Option("--ifd", help="Score responses without prompt too.")] = False,
     on_error: Annotated[str, typer.Option(help="A bad row: skip or raise.")] = "skip",
     max_rejects: Annotated[float, typer.Option(help="Most bad rows, as a share.")] = 0.05,
@@ -57,9 +59,7 @@ def score(
     id_column: Annotated[str | None, _column("id")] = None,
     split: Annotated[str, typer.Option(rich_help_panel=_DATA)] = "train",
     config: Annotated[str | None, typer.Option(rich_help_panel=_DATA)] = None,
-    splitter: Annotated[
-        str, typer.Option(help="auto, paragraph, line or sentence.", rich_help_panel=_DATA)
-    ] = "auto",
+    splitter: Splitter = "auto",
     limit: Annotated[
         int | None, typer.Option(help="At most N rows.", rich_help_panel=_DATA)
     ] = None,

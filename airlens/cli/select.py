@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import AsJson, ScoredFolder, Seed, Within, echo_json
+from .options import AsJson, ScoredFolder, Seed, Within, echo_json, group_column
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +68,7 @@ def select(
         samples,
         by,
         k or top or TOP,
-        within=None if within in ("none", "") else within,
+        within=group_column(within),
         seed=seed,
         tokens=tokens,
         quotas=_quotas(quota or []),

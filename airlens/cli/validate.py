@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import AsJson, Device, Dtype, Model, Out, Quiet, Seed, echo_json
+from .options import AsJson, Device, Dtype, Heads, Model, Out, Quiet, Seed, echo_json, find_heads
 
 WHAT = ("planted", "labelled", "confounds", "heads", "sources")
 
 if TYPE_CHECKING:
     import pandas as pd
-    from transformer_lens.model_bridge import TransformerBridge
-
-    from airlens.heads import HeadSet
 
 
 def validate(
@@ -34,9 +30,7 @@ def validate(
             "confounds, heads: the first n of each domain (all; 4); sources: planted traces (216).",
         ),
     ] = None,
-    heads: Annotated[
-        str, typer.Option("--heads", help="File of `airlens heads`, or 'L18H6, L17H3'.")
-    ] = "",
+    heads: Heads = "",
     kinds: Annotated[str, typer.Option(help="Kinds of distractor, by comma (default: all).")] = "",
     modes: Annotated[str, typer.Option(help="Ablation modes, by comma.")] = "uniform,zero,mean",
     draws: Annotated[
@@ -83,7 +77,7 @@ def validate(
     bridge = load_model(model, device=device, dtype=dtype)
     own: Any = [] if what == "sources" else data_path("traces.jsonl")
     loaded = load_traces(traces or own)
-    critical = _heads(bridge, heads, not quiet)
+    _, critical = find_heads(bridge, heads, progress=not quiet)
     shared: dict[str, Any] = {"modes": _names(modes), "seed": seed, "folder": out}
     options: dict[str, Any] = {"place": place, "progress": not quiet}
     both = {"layer-matched": draws, "random": draws_anywhere}
@@ -150,18 +144,6 @@ def _records(table: pd.DataFrame) -> list[Any]:
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _heads(bridge: TransformerBridge, heads: str, progress: bool) -> HeadSet:
-    """The critical heads: of a file, as named, or found now on key-value probes."""
-    from airlens.heads import HeadSet, load_heads
-    from airlens.probes import key_value_probes
-    from airlens.retrieval import retrieval_scores
-
-    if not heads:
-        probes = key_value_probes(bridge.tokenizer)
-        return retrieval_scores(bridge, probes, progress=progress).top()
-    return load_heads(heads) if Path(heads).is_file() else HeadSet.parse(heads)
 
 
 def planted_lines(result: Any) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,21 +47,30 @@ def greedy(model: TransformerBridge, probe: Probe, max_steps: int = MAX_STEPS) -
         max_steps: decoding steps at most, and at most 16 more than the answer is long.
     """
     start, stop = probe.answer
-    prompt = torch.tensor([probe.tokens[:start]], device=model.cfg.device)
     steps = min(max_steps, stop - start + SLACK)
-    with torch.inference_mode():
-        said = model.generate(
-            prompt,
-            max_new_tokens=steps,
-            do_sample=False,
-            stop_at_eos=False,
-            verbose=False,
-            return_type="tokens",
-        )
-    kept = before_line_break(model, said[0, start:].tolist())
+    said = greedy_tokens(model, probe.tokens[:start], steps, stop_at_eos=False)
+    kept = before_line_break(model, said)
     text = str(model.tokenizer.decode(kept))
     expected = str(model.tokenizer.decode(probe.answer_tokens))
     return Answered(tuple(kept), text, rouge1_recall(expected, text))
+
+
+def greedy_tokens(
+    model: TransformerBridge, tokens: Sequence[int], n: int, *, stop_at_eos: bool = True
+) -> list[int]:
+    """At most ``n`` ids that the model writes after ``tokens``, the most likely one each time."""
+    prompt = torch.tensor([list(tokens)], device=model.cfg.device)
+    with torch.inference_mode():
+        written = model.generate(
+            prompt,
+            max_new_tokens=n,
+            do_sample=False,
+            stop_at_eos=stop_at_eos,
+            prepend_bos=False,
+            verbose=False,
+            return_type="tokens",
+        )
+    return [int(token) for token in written[0, len(tokens) :]]
 
 
 def before_line_break(model: TransformerBridge, tokens: list[int]) -> list[int]:

@@ -70,7 +70,7 @@ def _score(
     on_progress: Callable[[int], None],
 ) -> list[WindowLoss]:
     fast = fast_model(model)
-    budget = max_tokens_per_batch or (CPU_TOKENS if fast.device.type == "cpu" else GPU_TOKENS)
+    budget = row_budget(max_tokens_per_batch, fast.device)
     width = 1 + sum(1 for heads in head_sets if len(heads))
     if "mean" in ([mode] if isinstance(mode, str) else mode) and means is None and width > 1:
         means = mean_z(model)
@@ -101,6 +101,11 @@ def _score(
             read(done)
         todo = [i for i in todo if i not in results]
     return [results[i] for i in range(len(items))]
+
+
+def row_budget(asked: int | None, device: torch.device | str) -> int:
+    """Most tokens of a packed row times its batch rows: as asked for, or what suits the device."""
+    return asked or (CPU_TOKENS if torch.device(device).type == "cpu" else GPU_TOKENS)
 
 
 def out_of_memory(error: BaseException) -> bool:

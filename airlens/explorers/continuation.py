@@ -11,6 +11,7 @@ import torch
 
 from airlens.ablation import DEFAULT_MODE, Mode, ablated
 from airlens.detectors.answer_attention import token_texts
+from airlens.detectors.greedy_decoding import greedy_tokens
 from airlens.errors import ConfigError
 from airlens.heads import HeadSet
 from airlens.trace import Template, Trace, prompt_text, resolve_template
@@ -89,18 +90,8 @@ def continuation(
 
     Inside a ``with ablated(…)`` block, what it writes without the heads.
     """
-    ids = torch.tensor([list(tokens)], device=model.cfg.device)
     room = max(1, min(max_new_tokens, int(model.cfg.n_ctx) - len(tokens)))
-    with torch.inference_mode():
-        written = model.generate(
-            ids,
-            max_new_tokens=room,
-            do_sample=False,
-            return_type="tokens",
-            prepend_bos=False,
-            verbose=False,
-        )
-    return tuple(int(i) for i in written[0, len(tokens) :])
+    return tuple(greedy_tokens(model, tokens, room))
 
 
 def compare(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from airlens.figures.labels import clean, label, number, visible
+from airlens.figures.labels import escape_html, label, number, visible
 from airlens.figures.step_maps import row_dicts
 from airlens.figures.style import COLOURS
 
@@ -19,11 +18,11 @@ MARK = "background:rgba(213,94,0,.28);border-radius:2px;color:inherit"
 def copied_html(name: str, words: Iterable[tuple[str, bool]]) -> str:
     """The tokens of an answer; those that the head copies are marked."""
     parts = [
-        f'<span style="{MARK if hit else FAINT}">{html.escape(visible(text))}</span>\u200b'
+        f'<span style="{MARK if hit else FAINT}">{escape_html(visible(text))}</span>\u200b'
         for text, hit in words
     ]
     return (
-        f'<div style="line-height:1.7"><span style="{FAINT}">{html.escape(name)} copies: </span>'
+        f'<div style="line-height:1.7"><span style="{FAINT}">{escape_html(name)} copies: </span>'
         f"{''.join(parts)}</div>"
     )
 
@@ -40,7 +39,7 @@ def probe_scores_html(rows: pd.DataFrame, current: str) -> str:
         look = f"display:block;height:7px;width:{width}%;background:{COLOURS['base']}"
         lines.append(
             f'<tr><th style="{CELL};font-weight:{weight};white-space:nowrap">'
-            f'{html.escape(clean(name))}</th><td style="{CELL}">{number(score)}</td>'
+            f'{escape_html(name)}</th><td style="{CELL}">{number(score)}</td>'
             f'<td style="width:160px"><i style="{look}"></i></td></tr>'
         )
     return f'<table aria-label="score per probe">{"".join(lines)}</table>'
@@ -50,7 +49,7 @@ def effect_html(rows: pd.DataFrame) -> str:
     """Copy accuracy and answer NLL as a table; rows from ``HeadEffects.table``."""
     names = {"copy_accuracy": "copy accuracy", "nll": "answer NLL"}
     head = "".join(
-        f'<th style="{CELL};{FAINT}" title="{html.escape(label(column))}">{name}</th>'
+        f'<th style="{CELL};{FAINT}" title="{escape_html(label(column))}">{name}</th>'
         for column, name in names.items()
     )
     lines = [f'<tr><th style="{CELL}"></th>{head}</tr>']
@@ -59,7 +58,7 @@ def effect_html(rows: pd.DataFrame) -> str:
         share = round(100 * accuracy)
         tint = f"linear-gradient(90deg,rgba(0,114,178,.22) {share}%,transparent {share}%)"
         lines.append(
-            f'<tr><th style="{CELL};white-space:nowrap">{html.escape(name)}</th>'
+            f'<tr><th style="{CELL};white-space:nowrap">{escape_html(name)}</th>'
             f'<td style="{CELL};background:{tint}">{number(accuracy)}</td>'
             f'<td style="{CELL}">{number(row["nll"])}</td></tr>'
         )
@@ -81,7 +80,7 @@ def texts_html(rows: Sequence[tuple[str, Sequence[str], int | None]]) -> str:
     """
     lines = [
         f'<tr><th style="{CELL};{FAINT};white-space:nowrap;vertical-align:top">'
-        f'{html.escape(name)}</th><td style="{CELL};overflow-wrap:anywhere">'
+        f'{escape_html(name)}</th><td style="{CELL};overflow-wrap:anywhere">'
         f"{marked_html(tokens, split)}</td></tr>"
         for name, tokens, split in rows
     ]
@@ -91,9 +90,9 @@ def texts_html(rows: Sequence[tuple[str, Sequence[str], int | None]]) -> str:
 def marked_html(tokens: Sequence[str], split: int | None) -> str:
     """A text; its token ``split`` is marked, and in a paler tone what follows."""
     cut = len(tokens) if split is None else split
-    same = html.escape(clean("".join(tokens[:cut])))
-    first = html.escape("".join(map(visible, tokens[cut : cut + 1])))
-    rest = html.escape(clean("".join(tokens[cut + 1 :])))
+    same = escape_html("".join(tokens[:cut]))
+    first = escape_html("".join(map(visible, tokens[cut : cut + 1])))
+    rest = escape_html("".join(tokens[cut + 1 :]))
     if first:
         first = f'<mark style="{MARK}">{first}</mark>'
     if rest:

@@ -81,7 +81,7 @@ def title(text: str, aid: str = "", *workers: Any) -> Any:
     return w.Box([head, *workers], layout={**layout, "grid_gap": "0 24px", "min_height": "52px"})
 
 
-def row(*parts: Any, gap: str = "12px") -> Any:
+def row(*parts: Any) -> Any:
     """Widgets beside each other, wrapping where the page is narrow."""
     return w.Box(
         list(parts),
@@ -89,14 +89,14 @@ def row(*parts: Any, gap: str = "12px") -> Any:
             "display": "flex",
             "flex_flow": "row wrap",
             "align_items": "center",
-            "grid_gap": gap,
+            "grid_gap": "12px",
         },
     )
 
 
-def columns(left: Any, right: Any, basis: str = "360px") -> Any:
+def columns(left: Any, right: Any) -> Any:
     """Two columns that become one where the page is narrow."""
-    left.layout.flex, right.layout.flex = f"1 1 {basis}", f"4 1 {basis}"
+    left.layout.flex, right.layout.flex = "1 1 360px", "4 1 360px"
     left.layout.min_width = right.layout.min_width = "0"
     layout = {"display": "flex", "flex_flow": "row wrap", "align_items": "flex-start"}
     return w.Box([left, right], layout={**layout, "grid_gap": "8px 20px"})

@@ -148,10 +148,10 @@ def token_traits(name: str, texts: Sequence[str], split: int | None) -> Traits:
     }
 
 
-def step_sides(steps: pd.DataFrame, value: str = "ais") -> list[dict[str, Any]]:
+def step_sides(steps: pd.DataFrame) -> list[dict[str, Any]]:
     """The margin of each step: its number, label, value and control as bars."""
     rows = row_dicts(steps)
-    names = (value, f"{value}_control")
+    names = ("ais", "ais_control")
     sizes = [abs(float(r[n])) for r in rows for n in names if known(r.get(n))]
     longest = max(sizes, default=0.0) or 1.0
     return [_side(r, names, longest) for r in rows]

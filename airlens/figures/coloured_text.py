@@ -7,7 +7,6 @@ the random-heads control.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .labels import DASH, MINUS, TOKEN_LABELS, clean, is_signed, known, number, visible
+from .labels import DASH, MINUS, TOKEN_LABELS, clean, escape_html, is_signed, known, number, visible
 from .single_trace import one_trace
 from .step_maps import row_dicts
 from .style import MONO, limit, need
@@ -143,7 +142,7 @@ def hover_text(tokens: list[dict[str, Any]]) -> str:
 
 def _escape(text: str, tail: bool) -> str:
     """Escape `text` and mark its newlines; in a step's `tail` the last ones open no empty line."""
-    escaped = html.escape(clean(text).replace("\x00", "\ufffd"))
+    escaped = escape_html(text)
     body = escaped.rstrip("\n") if tail else escaped
     ends = len(escaped) - len(body)
     return body.replace("\n", NEWLINE + "\n") + NEWLINE * ends
@@ -156,7 +155,7 @@ def _piece_html(piece: Piece, paint: tuple[str, float, bool], tail: bool) -> str
     value = piece_value(piece.tokens, column)
     colour = _tint(value if signed else -abs(value), bound)
     style = f' style="background:{colour}"' if colour else ""
-    return f'<span{style} title="{html.escape(hover_text(piece.tokens))}">{text}</span>'
+    return f'<span{style} title="{escape_html(hover_text(piece.tokens))}">{text}</span>'
 
 
 def _text_html(pieces: list[Piece], paint: tuple[str, float, bool]) -> str:
@@ -190,7 +189,7 @@ def _side(step: int, row: dict[str, Any] | None, longest: float) -> str:
     if row is None:
         return f'<div class="side"><b>{step}</b></div>'
     name = row.get("label")
-    text = f"<b>{step}</b> " + (html.escape(clean(name)) if isinstance(name, str) else "")
+    text = f"<b>{step}</b> " + (escape_html(name) if isinstance(name, str) else "")
     text += _bar("AIS, critical heads", row.get("ais"), longest, WARM)
     if known(row.get("ais_control")):
         text += _bar("AIS, random heads (control)", row["ais_control"], longest, "141,148,156")
@@ -206,7 +205,7 @@ def _key(column: str, bound: float, signed: bool, controls: bool) -> str:
     high = f"rgba({WARM},{STRONGEST})" if signed else f"rgba({COOL},{STRONGEST})"
     ends = (number(-bound), number(bound)) if signed else ("0", number(bound))
     ramp = f'<i class="ramp" style="background:linear-gradient(90deg,{low}{high})"></i>'
-    text = html.escape(TOKEN_LABELS.get(column, column))
+    text = escape_html(TOKEN_LABELS.get(column, column))
     margin = "margin: AIS of the step" + (", random heads in grey" if controls else "")
     scale = f"<span>{text}: {ends[0]}{ramp}{ends[1]}</span>"
     return f'<div class="key">{scale}<span>{margin}</span></div>'

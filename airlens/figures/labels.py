@@ -5,6 +5,7 @@ Everything shown in a figure or a page that came from data goes through one of t
 
 from __future__ import annotations
 
+import html
 import math
 import re
 import textwrap
@@ -70,6 +71,11 @@ _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;"}
 def clean(text: object) -> str:
     """Return `text` as a string that UTF-8 can hold: a lone surrogate becomes U+FFFD."""
     return _SURROGATE.sub("\ufffd", str(text))
+
+
+def escape_html(text: object) -> str:
+    """Escape `text` for HTML, also within a quoted attribute."""
+    return html.escape(clean(text).replace("\x00", "\ufffd"))
 
 
 def visible(token: object) -> str:

@@ -22,7 +22,7 @@ import pandas as pd
 from airlens.ablation import DEFAULT_MODE, Mode, ablated
 from airlens.analysis.confounds import confound_table
 from airlens.analysis.needles import needle_recall
-from airlens.analysis.statistics import N_BOOT, interval
+from airlens.analysis.statistics import N_BOOT, bootstrap_counts, interval
 from airlens.detectors.needle_probes import needle_probes
 from airlens.errors import ConfigError, DataError
 from airlens.files import atomic_file, data_path
@@ -30,13 +30,13 @@ from airlens.heads import TOP_SHARE, HeadScores, HeadSet
 from airlens.model import load_model
 from airlens.probes import ProbeSet, key_value_probes
 from airlens.provenance import fingerprint, model_info, provenance
-from airlens.reading.load import load_traces
+from airlens.reading.load import first_of_each_domain, load_traces
 from airlens.retrieval import copy_accuracy, retrieval_scores
 from airlens.step_influence import influence
 from airlens.storage import write_tables
 from airlens.trace import Trace
 from airlens.validity.benchmark import Group, head_groups
-from airlens.validity.heuristics import overlap
+from airlens.validity.heuristics import add_overlap
 from airlens.validity.planted import validate
 
 from .comparison_rows import group_rows, loss_rows, measure_row
@@ -254,7 +254,7 @@ class _Job:
         n, depth = len(samples), np.arange(self.scores.n_layers) / max(self.scores.n_layers - 1, 1)
         where = np.repeat(depth, self.scores.n_heads)
         flat = samples.reshape(n, -1)
-        drawn = np.random.default_rng(self.seed).multinomial(n, np.full(n, 1 / n), size=N_BOOT) / n
+        drawn = bootstrap_counts(n, N_BOOT, self.seed) / n
 
         def best(scores: np.ndarray) -> np.ndarray:
             return np.argsort(-scores, axis=-1, kind="stable")[..., :k]
@@ -325,8 +325,7 @@ class _Job:
             progress=self.progress,
         )
         rows = loss_rows(result, self.seed)
-        shared = {t.id: overlap(t.response, t.prompt) for t in chosen}
-        samples = result.samples.assign(overlap=result.samples["id"].map(shared))
+        samples = add_overlap(result.samples, chosen)
         table = confound_table(samples, scores=("ais", "ais_control"), each=False, seed=self.seed)
         last = table["group"].iloc[-1]  # within domains where there are several
         for row in table[table["group"] == last].to_dict("records"):
@@ -361,14 +360,3 @@ class _Job:
                 found = (row["auroc"], row["lo"], row["hi"], row["n"])
                 rows.append(measure_row(measure, heads, *found, "traces", row["draws"]))
         return rows
-
-
-def first_of_each_domain(traces: Sequence[Trace], n: int) -> list[Trace]:
-    """The first ``n`` traces of every domain, in their order."""
-    count: dict[str, int] = {}
-    chosen = []
-    for trace in traces:
-        count[trace.domain] = count.get(trace.domain, 0) + 1
-        if count[trace.domain] <= n:
-            chosen.append(trace)
-    return chosen

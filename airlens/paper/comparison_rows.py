@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from airlens.analysis.statistics import N_BOOT, interval
+from airlens.analysis.statistics import N_BOOT, bootstrap_counts, interval
 from airlens.step_influence import Influence
 
 
@@ -47,8 +47,8 @@ def _interval(grid: np.ndarray, size: np.ndarray, seed: int) -> tuple[float, flo
     if units < 2:
         return float("nan"), float("nan")
     rng = np.random.default_rng(seed)
-    of_units = rng.multinomial(units, np.full(units, 1 / units), size=N_BOOT) * size
-    of_draws = rng.multinomial(draws, np.full(draws, 1 / draws), size=N_BOOT) / draws
+    of_units = bootstrap_counts(units, N_BOOT, rng) * size
+    of_draws = bootstrap_counts(draws, N_BOOT, rng) / draws
     sums = np.einsum("bd,du,bu->b", of_draws, grid, of_units, optimize=True)
     return interval(sums / of_units.sum(axis=1))
 

@@ -121,6 +121,17 @@ def load_traces(
     return traces
 
 
+def first_of_each_domain(traces: Iterable[Trace], n: int | None) -> list[Trace]:
+    """The first ``n`` traces of every domain, in their order; None: all."""
+    counts: dict[str, int] = {}
+    chosen = []
+    for trace in traces:
+        counts[trace.domain] = counts.get(trace.domain, 0) + 1
+        if n is None or counts[trace.domain] <= n:
+            chosen.append(trace)
+    return chosen
+
+
 def iter_traces(
     source: Any,
     columns: Columns | None = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from airlens.files import data_path
 from airlens.heads import TOP_SHARE, HeadScores
 from airlens.probes import key_value_probes
 from airlens.provenance import provenance
-from airlens.reading.load import load_traces
+from airlens.reading.load import first_of_each_domain, load_traces
 from airlens.retrieval import retrieval_scores
 from airlens.selection import Selection, select
 from airlens.step_influence import Influence, influence
@@ -109,7 +108,7 @@ def run_demo(
         model, scores, fresh, shares=ks, control_shares=[len(top)], modes=[mode], draws=size.draws,
         seed=seed, groups=("top", "random"), progress=progress,
     )  # fmt: skip
-    traces = _some_traces(size.traces_per_domain)
+    traces = first_of_each_domain(load_traces(data_path("traces.jsonl")), size.traces_per_domain)
     say(f"3/5 scoring every token, step and sample of {len(traces)} traces")
     result = influence(
         model, traces, top, mode=mode, controls=size.controls, seed=seed, progress=progress
@@ -125,8 +124,6 @@ def demo_sources(
     model: TransformerBridge,
     result: DemoResult,
     *,
-    per_domain: int = DemoSize.shown_per_domain,
-    controls: int = DemoSize.controls,
     seed: int = 0,
     progress: bool = True,
 ) -> tuple[list[Trace], Sources]:
@@ -134,20 +131,7 @@ def demo_sources(
 
     Copies and attention only: one pass for both.
     """
-    shown = _first(result.traces, per_domain)
+    shown = first_of_each_domain(result.traces, DemoSize.shown_per_domain)
     heads = result.scores.top(TOP_SHARE)
-    options: dict[str, Any] = {"controls": controls, "seed": seed, "progress": progress}
+    options: dict[str, Any] = {"controls": DemoSize.controls, "seed": seed, "progress": progress}
     return shown, sources(model, shown, heads, **options)
-
-
-def _first(traces: list[Trace], per_domain: int) -> list[Trace]:
-    """The first traces of each domain."""
-    groups: dict[str, list[Trace]] = defaultdict(list)
-    for trace in traces:
-        groups[trace.domain].append(trace)
-    return [trace for group in groups.values() for trace in group[:per_domain]]
-
-
-def _some_traces(per_domain: int) -> list[Trace]:
-    """The first bundled traces of each domain."""
-    return _first(load_traces(data_path("traces.jsonl")), per_domain)

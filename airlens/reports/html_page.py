@@ -6,7 +6,6 @@ page forbids it, and lets no script run but the page's own two). Text from data 
 
 from __future__ import annotations
 
-import html
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from typing import Any
 import pandas as pd
 from plotly.offline import get_plotlyjs
 
-from airlens.figures.labels import clean, known, number
+from airlens.figures.labels import escape_html, known, number
 from airlens.figures.style import CONFIG
 from airlens.files import atomic_file
 from airlens.webpage.shell import source_hash
@@ -30,13 +29,9 @@ _INLINE = (
 )
 
 
-def _escape(text: object) -> str:
-    return html.escape(clean(text).replace("\x00", "\ufffd"))
-
-
 def inline(text: str) -> str:
     """Escape `text`, then set `**bold**`, `*emphasis*` and `` `code` ``."""
-    escaped = _escape(text)
+    escaped = escape_html(text)
     for pattern, markup in _INLINE:
         escaped = pattern.sub(markup, escaped)
     return escaped
@@ -94,12 +89,14 @@ class Report:
     def add_quote(self, text: str, title: str = "") -> None:
         """Add text from data as it is, a prompt for instance: escaped, no markup, lines kept."""
         head = f"<strong>{inline(title)}</strong>" if title else ""
-        self._parts.append(f'<blockquote dir="auto">{head}<div>{_escape(text)}</div></blockquote>')
+        self._parts.append(
+            f'<blockquote dir="auto">{head}<div>{escape_html(text)}</div></blockquote>'
+        )
 
     def add_facts(self, facts: Mapping[str, object]) -> None:
         """Add a row of key numbers: what → value (numbers get three significant digits)."""
         cells = "".join(
-            f"<div><dd>{_escape(_shown(value))}</dd><dt>{inline(name)}</dt></div>"
+            f"<div><dd>{escape_html(_shown(value))}</dd><dt>{inline(name)}</dt></div>"
             for name, value in facts.items()
         )
         self._parts.append(f'<dl class="facts">{cells}</dl>')
@@ -160,7 +157,7 @@ class Report:
         )
         return _PAGE.format(
             policy=policy,
-            title=_escape(self.title),
+            title=escape_html(self.title),
             css=CSS,
             header=self._header(),
             body="\n".join(self._parts),
@@ -185,7 +182,7 @@ class Report:
     def _footer(self) -> str:
         if not self.provenance:
             return ""
-        text = _escape(json.dumps(self.provenance, indent=2, ensure_ascii=False, default=str))
+        text = escape_html(json.dumps(self.provenance, indent=2, ensure_ascii=False, default=str))
         summary = "<summary>How this was made</summary>"
         return f"<footer><details>{summary}<pre>{text}</pre></details></footer>"
 
@@ -212,7 +209,7 @@ def _table(frame: pd.DataFrame, bars: Sequence[str], names: Mapping[str, str]) -
     }
     heads = "".join(
         f'<th scope="col"{" class=num" if numeric[column] else ""}>'
-        f'<button type="button">{_escape(names.get(str(column), column))}</button></th>'
+        f'<button type="button">{escape_html(names.get(str(column), column))}</button></th>'
         for column in frame.columns
     )
     tops = {column: float(frame[column].abs().max()) for column in bars if numeric.get(column)}
@@ -232,7 +229,7 @@ def _table(frame: pd.DataFrame, bars: Sequence[str], names: Mapping[str, str]) -
 
 
 def _cell(value: object, numeric: bool, top: float | None) -> str:
-    shown = _escape(_shown(value))
+    shown = escape_html(_shown(value))
     if not numeric:
         return f"<td>{shown}</td>"
     real = float(str(value)) if known(value) else float("nan")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from airlens.engine.fast_losses import CPU_TOKENS, GPU_TOKENS, row_losses, scored_rows
+from airlens.engine.fast_losses import row_budget, row_losses, scored_rows
 from airlens.engine.fast_model import FastModel, fast_model
 from airlens.engine.packed_attention import Call, Plan
 from airlens.engine.packing import Pack, Segment, pack, to_device
@@ -41,7 +41,8 @@ def read_attention(
     """Attention of the heads by source; result as :func:`.hook_reading.read_attention`, faster."""
     fast = fast_model(model)
     found: dict[int, Reading] = {}
-    for row in pack([s.window.tokens for s in stretches], _budget(fast, max_tokens_per_batch)):
+    budget = row_budget(max_tokens_per_batch, fast.device)
+    for row in pack([s.window.tokens for s in stretches], budget):
         chosen = [stretches[i] for i in row.items]
         readers = [Reader(stretch, heads) for stretch in chosen]
         plan = Plan(row.segments)
@@ -118,7 +119,8 @@ def knocked_out(
             for i, heads in enumerate(head_sets)
             if len(heads) and stop < len(window.tokens) - 1
         ]
-        for chosen in _chunks(jobs, window, spans, _budget(fast, max_tokens_per_batch)):
+        budget = row_budget(max_tokens_per_batch, fast.device)
+        for chosen in _chunks(jobs, window, spans, budget):
             row = _rows_after(window, [spans[j] for _, j in chosen])
             plan = Plan(row.segments, before=before)
             for index, (i, j) in enumerate(chosen):
@@ -130,10 +132,6 @@ def knocked_out(
                 _score(fast, hidden, segment, window, spans[j][1], found[i, j])
             on_progress(len(window.tokens) * len(chosen))
     return base, found
-
-
-def _budget(fast: FastModel, asked: int | None) -> int:
-    return asked or (CPU_TOKENS if fast.device.type == "cpu" else GPU_TOKENS)
 
 
 def _chunks(

@@ -19,7 +19,6 @@ from airlens.errors import DataError
 from .paired_runs import LEAST_SEEDS, difference_rows, paired_runs
 from .study import Arm
 
-CONTROLLED_FOLDER = "results/controlled_study"  # in the folder of bundled data
 PARTS = {"same": "the same problems", "longer": "longer chains", "other": "another domain"}
 REFERENCE = "random"
 UNTRAINED = "untrained"

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from airlens.analysis.statistics import bootstrap_counts, interval
 from airlens.errors import AirlensError, ConfigError, DataError
 from airlens.trace import Template, Trace, encode_trace, prompt_text, resolve_template
 
@@ -65,7 +66,7 @@ def held_out_nll(
 def per_token(problems: pd.DataFrame, seed: int = 0) -> dict[str, float]:
     """Mean NLL a token over all problems with its 95 % interval: nll, lo, hi."""
     nll, tokens = problems["nll"].to_numpy(float), problems["n_tokens"].to_numpy(float)
-    drawn = _resample(len(problems), seed)
+    drawn = bootstrap_counts(len(problems), DRAWS, seed)
     means = (drawn @ nll) / np.maximum(drawn @ tokens, 1)
     return _summary("nll", float(nll.sum() / tokens.sum()), means)
 
@@ -82,7 +83,7 @@ def paired_difference(ours: pd.DataFrame, theirs: pd.DataFrame, seed: int = 0) -
         raise DataError("a paired difference needs the same problems in the same order")
     gap = ours["nll"].to_numpy(float) - theirs["nll"].to_numpy(float)
     tokens = ours["n_tokens"].to_numpy(float)
-    drawn = _resample(len(gap), seed)
+    drawn = bootstrap_counts(len(gap), DRAWS, seed)
     means = (drawn @ gap) / np.maximum(drawn @ tokens, 1)
     return _summary("difference", float(gap.sum() / tokens.sum()), means)
 
@@ -179,7 +180,7 @@ def score_answers(solutions: pd.DataFrame, traces: Iterable[Trace]) -> pd.DataFr
 def accuracy(scored: pd.DataFrame, seed: int = 0) -> dict[str, float]:
     """Share of correct solutions, mean over problems, with its 95 % interval: accuracy, lo, hi."""
     shares = scored.groupby("id", sort=False)["correct"].mean().to_numpy(float)
-    means = (_resample(len(shares), seed) @ shares) / len(shares)
+    means = (bootstrap_counts(len(shares), DRAWS, seed) @ shares) / len(shares)
     return _summary("accuracy", float(shares.mean()), means)
 
 
@@ -284,11 +285,6 @@ def _batches(order: Sequence[int], lengths: Sequence[int], limit: int) -> Iterat
         yield batch
 
 
-def _resample(n: int, seed: int) -> np.ndarray:
-    """How often each of n problems is drawn: [DRAWS, n]."""
-    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=DRAWS)
-
-
 def _summary(name: str, value: float, draws: np.ndarray) -> dict[str, float]:
-    lo, hi = np.quantile(draws, [0.025, 0.975])
-    return {name: value, "lo": float(lo), "hi": float(hi)}
+    lo, hi = interval(draws)
+    return {name: value, "lo": lo, "hi": hi}

@@ -16,6 +16,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from airlens.analysis.statistics import bootstrap_counts
+
 Array = NDArray[np.float64]
 DRAWS = 4000  # of a bootstrap
 LEAST_SEEDS = 3  # ours: with fewer nothing is decided
@@ -97,7 +99,7 @@ def paired_runs(
     size = np.ones(gap.shape[1]) if weights is None else np.asarray(weights, float)
     rng = np.random.default_rng(seed)
     n_seeds, n_problems = gap.shape
-    problems = rng.multinomial(n_problems, np.full(n_problems, 1 / n_problems), draws)
+    problems = bootstrap_counts(n_problems, draws, rng)
     by_problem = (problems @ gap.mean(axis=0)) / (problems @ size)
     spread = float("nan")
     if n_seeds > 1:
@@ -112,7 +114,7 @@ def paired_runs(
 def _resample_both(gap: Array, size: Array, problems: Any, rng: np.random.Generator) -> Array:
     """Means over seeds and problems that are both drawn again: [draws]."""
     n_seeds = len(gap)
-    seeds = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), len(problems)) / n_seeds
+    seeds = bootstrap_counts(n_seeds, len(problems), rng) / n_seeds
     return np.asarray(((seeds @ gap) * problems).sum(axis=1) / (problems @ size))
 
 

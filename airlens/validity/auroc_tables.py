@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from airlens.analysis.statistics import N_BOOT, interval
+from airlens.analysis.statistics import N_BOOT, bootstrap_counts, interval
 from airlens.errors import DataError
 from airlens.step_influence import FLOOR
 
@@ -148,8 +148,7 @@ def cells(
 def bootstrap_auroc(wins: np.ndarray, allowed: np.ndarray, n_boot: int, seed: int) -> np.ndarray:
     """AUROC of each bootstrap sample, from how often each trace was drawn: no loop over samples."""
     n = len(wins)
-    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_boot)
-    drawn = counts.astype(np.float64)
+    drawn = bootstrap_counts(n, n_boot, seed)
     hits: np.ndarray = np.einsum("bi,ij,bj->b", drawn, wins * allowed, drawn, optimize=True)
     pairs = np.einsum("bi,ij,bj->b", drawn, allowed, drawn, optimize=True)
     return np.asarray(np.divide(hits, pairs, out=np.full(n_boot, np.nan), where=pairs > 0))

@@ -1,4 +1,4 @@
-"""Reports beside the planted steps: labelled traces, confounds, and the heads behind a result."""
+"""Reports on traces as they are: labelled steps, confounds, and the heads behind a result."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from airlens.ablation import Mode
 from airlens.analysis.confounds import confound_table
 from airlens.heads import HeadSet
 from airlens.provenance import provenance
+from airlens.reading.load import first_of_each_domain
 from airlens.step_influence import Influence
 from airlens.storage import write_tables
 from airlens.trace import Trace
@@ -31,7 +32,7 @@ MODES: tuple[Mode, ...] = ("uniform", "mean")
 
 
 @dataclass(frozen=True)
-class Report:
+class ClaimReport:
     """Named tables, what may be claimed from them (claim, holds, evidence), and provenance."""
 
     tables: dict[str, pd.DataFrame]
@@ -54,7 +55,7 @@ def labelled_report(
     seed: int = 0,
     folder: str | Path | None = None,
     progress: bool = True,
-) -> Report:
+) -> ClaimReport:
     """Step influence on traces whose steps are labelled, beside importances where they are known.
 
     Args:
@@ -89,7 +90,7 @@ def labelled_report(
         tables["correlations"] = pd.concat(correlations, ignore_index=True)
         tables["importance"] = pd.concat(summaries, ignore_index=True)
     note = _note(model, heads, chosen, modes, seed, n=n, controls=controls)
-    return _kept(Report(tables, labelled_claims(tables), note), folder)
+    return _kept(ClaimReport(tables, labelled_claims(tables), note), folder)
 
 
 def confound_report(
@@ -103,7 +104,7 @@ def confound_report(
     seed: int = 0,
     folder: str | Path | None = None,
     progress: bool = True,
-) -> Report:
+) -> ClaimReport:
     """What the sample score correlates with, and the effect of taking loss or length out of it.
 
     Arguments as for :func:`labelled_report`; ``n`` takes the first ``n`` traces of each domain.
@@ -113,7 +114,7 @@ def confound_report(
         :func:`airlens.analysis.confounds.confound_table`) and "changes" (mode and the columns of
         :func:`airlens.validity.selection_changes.what_changes`).
     """
-    chosen = _first_of_each(traces, n)
+    chosen = first_of_each_domain(traces, n)
     settings = {"modes": modes, "controls": controls, "seed": seed, "progress": progress}
     found = _influence(model, chosen, heads, folder, settings)
     confounds, changes = [], []
@@ -124,7 +125,7 @@ def confound_report(
     tables = {"confounds": pd.concat(confounds, ignore_index=True)}
     tables["changes"] = pd.concat(changes, ignore_index=True)
     note = _note(model, heads, chosen, modes, seed, n=n, controls=controls)
-    return _kept(Report(tables, confound_claims(tables), note), folder)
+    return _kept(ClaimReport(tables, confound_claims(tables), note), folder)
 
 
 def head_report(
@@ -136,7 +137,7 @@ def head_report(
     modes: Sequence[Mode] = ("uniform", "zero", "mean"),
     seed: int = 0,
     folder: str | Path | None = None,
-) -> Report:
+) -> ClaimReport:
     """Which single heads drive the rise in loss, inside the set and outside it.
 
     Arguments as for :func:`confound_report`; a few traces are enough.
@@ -145,13 +146,13 @@ def head_report(
         Tables "leave_one_out" (:func:`airlens.validity.head_costs.leave_one_out`, under the first
         mode) and "idle" (:func:`airlens.validity.head_costs.idle_heads`).
     """
-    chosen = _first_of_each(traces, n)
+    chosen = first_of_each_domain(traces, n)
     tables = {
         "leave_one_out": leave_one_out(model, chosen, heads, modes[0]),
         "idle": idle_heads(model, chosen, heads, modes=modes),
     }
     note = _note(model, heads, chosen, modes, seed, n=n)
-    return _kept(Report(tables, head_claims(tables), note), folder)
+    return _kept(ClaimReport(tables, head_claims(tables), note), folder)
 
 
 def _influence(
@@ -164,16 +165,6 @@ def _influence(
     """Influence in each mode; each trace's losses are kept under the report's folder."""
     kept = None if folder is None else Path(folder) / "traces"
     return resumable_influence(model, traces, heads, folder=kept, **settings)
-
-
-def _first_of_each(traces: Sequence[Trace], n: int | None) -> list[Trace]:
-    counts: dict[str, int] = {}
-    chosen = []
-    for trace in traces:
-        counts[trace.domain] = counts.get(trace.domain, 0) + 1
-        if n is None or counts[trace.domain] <= n:
-            chosen.append(trace)
-    return chosen
 
 
 def _note(
@@ -194,7 +185,7 @@ def _note(
     )
 
 
-def _kept(report: Report, folder: str | Path | None) -> Report:
+def _kept(report: ClaimReport, folder: str | Path | None) -> ClaimReport:
     if folder is not None:
         report.save(folder)
     return report

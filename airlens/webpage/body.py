@@ -5,14 +5,14 @@ All of it is HTML made here, with every text from data escaped.
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airlens import __version__
 from airlens.figures.coloured_text import margin_number
-from airlens.figures.labels import DASH, clean, known, number, percent, shorten
+from airlens.figures.labels import DASH, known, number, percent, shorten
+from airlens.figures.labels import escape_html as escape
 from airlens.figures.step_maps import row_dicts
 
 from .data import copied_shares
@@ -28,11 +28,6 @@ PAPERS = (
     ("Retrieval heads", "2404.15574", "what a retrieval head is"),
 )
 HEADS_SHOWN = 3
-
-
-def escape(text: object) -> str:
-    """``text`` for HTML, also within a quoted attribute."""
-    return html.escape(clean(text).replace("\x00", "\ufffd"))
 
 
 def page_title(result: Influence, sources: Sources | None) -> str:
@@ -223,7 +218,7 @@ def _about(result: Influence, sources: Sources | None) -> str:
     )
     facts = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
-        for name, value in _made_by(result, sources)
+        for name, value in _made_by(result)
     )
     notes = {"influence": result.provenance}
     if sources is not None:
@@ -292,7 +287,7 @@ _CAVEAT_SOURCES = (
 )
 
 
-def _made_by(result: Influence, sources: Sources | None) -> Iterable[tuple[str, str]]:
+def _made_by(result: Influence) -> Iterable[tuple[str, str]]:
     note = result.provenance
     model = note.get("model", {})
     shape = f"{model.get('n_layers', '?')} layers of {model.get('n_heads', '?')} heads"

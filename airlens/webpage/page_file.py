@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airlens.errors import ConfigError, DataError
+from airlens.figures.labels import escape_html
 from airlens.figures.style import need
 from airlens.files import atomic_file
 from airlens.trace import Trace
@@ -85,7 +86,7 @@ def page_html(
         blocks[f"trace-{i}"] = shell.packed_json(found)
     heading = title or body.page_title(result, sources)
     return shell.html_page(
-        title=body.escape(heading),
+        title=escape_html(heading),
         body=body.body(heading, result, sources, chosen, index),
         style=page_script.page_style(),
         script=page_script.page_script(),

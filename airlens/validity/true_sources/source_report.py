@@ -13,7 +13,7 @@ from airlens.heads import HeadSet
 from airlens.provenance import provenance
 from airlens.trace import Template, Trace
 from airlens.validity.benchmark import head_groups
-from airlens.validity.claim_reports import Report
+from airlens.validity.claim_reports import ClaimReport
 
 from .head_contrasts import contrast_table
 from .labelled_tables import gain_table, labelled_table, trace_scores
@@ -41,7 +41,7 @@ def source_report(
     folder: str | Path | None = None,
     n_boot: int = N_BOOT,
     progress: bool = True,
-) -> Report:
+) -> ClaimReport:
     """Measure sources in planted traces, and in labelled ones, beside random heads and controls.
 
     Args:
@@ -102,7 +102,7 @@ def source_report(
         knockout_labelled=knockout_labelled,
         traces=[trace.id for trace in shortest],
     )
-    report = Report(tables, source_claims(tables), note)
+    report = ClaimReport(tables, source_claims(tables), note)
     if folder is not None:
         report.save(folder)
     return report
