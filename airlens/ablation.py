@@ -115,8 +115,8 @@ def ablation_hooks(
     Args:
         model: the bridge.
         heads: what to ablate; an empty set gives no hooks.
-        mode: ``"uniform"``, ``"zero"``, ``"mean"``, or one that was registered.
-        means: for ``mean``: [L, H, D] from :func:`mean_z`; default: over bundled sentences.
+        mode: as in :func:`ablated`.
+        means: as in :func:`ablated`.
 
     Returns:
         (name of the hook point, function of its tensor and the hook), one for each layer.

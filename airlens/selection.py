@@ -247,7 +247,7 @@ def selector_values(samples: pd.DataFrame, by: str, seed: int = 0) -> pd.Series:
     """The value that selector ``by`` ranks each sample by; higher is kept.
 
     Raises:
-        ConfigError: no such selector or column.
+        ConfigError: no such selector or column, or one that gave no number for each sample.
     """
     if by == "random":
         # Drawn in the order of ids: the same sample gets the same number in any row order.
@@ -255,23 +255,13 @@ def selector_values(samples: pd.DataFrame, by: str, seed: int = 0) -> pd.Series:
         drawn = np.random.default_rng(seed).random(len(samples))
         return pd.Series(drawn, index=ids).reindex(samples.index)
     selector = SELECTORS[by] if by in SELECTORS else Ranked(by, 1)
-    if not isinstance(selector, Ranked):
-        return _made_by(selector, by, samples)
-    column = selector.column
-    if by == "ifd" and column not in samples:
-        raise ConfigError("by='ifd': these samples were scored without it; score with --ifd")
-    if column not in samples or not pd.api.types.is_numeric_dtype(samples[column]):
-        known = ", ".join(["random", *SELECTORS])
-        raise ConfigError(f"by={by!r}: use {known}, or a numeric column of the samples")
-    return selector(samples)
-
-
-def _made_by(selector: Selector, by: str, samples: pd.DataFrame) -> pd.Series:
-    """The values of a registered selector.
-
-    Raises:
-        ConfigError: it gave no number for each sample.
-    """
+    if isinstance(selector, Ranked):
+        column = selector.column
+        if by == "ifd" and column not in samples:
+            raise ConfigError("by='ifd': these samples were scored without it; score with --ifd")
+        if column not in samples or not pd.api.types.is_numeric_dtype(samples[column]):
+            known = ", ".join(["random", *SELECTORS])
+            raise ConfigError(f"by={by!r}: use {known}, or a numeric column of the samples")
     values = pd.Series(selector(samples))
     fits = len(values) == len(samples) and values.index.equals(samples.index)
     if not fits or not pd.api.types.is_numeric_dtype(values):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from .errors import ConfigError
 from .registry import Registry
@@ -99,8 +100,13 @@ def split_steps(
     """
     if (how == "regex") != (pattern is not None):
         raise ConfigError("a pattern is given with how='regex', and only then")
-    if how == "regex":
-        return cut_at(response, _ends(_compile(pattern), response))
+    if pattern is not None:
+        try:
+            return _cut_after(re.compile(pattern), response)
+        except re.error as error:
+            raise ConfigError(
+                f"the pattern {pattern!r} is no regular expression: {error}"
+            ) from error
     steps = tuple(SPLITTERS.find(how, also=("regex",))(response))
     if how not in SPLITTERS.own and "".join(step.text for step in steps) != response:
         raise ConfigError(f"the steps of splitter {how!r} do not join to the response; see cut_at")
@@ -111,23 +117,25 @@ def _auto(response: str) -> tuple[Step, ...]:
     return SPLITTERS.own[auto_how(response)](response)
 
 
-def _paragraphs(response: str) -> tuple[Step, ...]:
-    return cut_at(response, _ends(_PARAGRAPH, response))
-
-
-def _lines(response: str) -> tuple[Step, ...]:
-    return cut_at(response, _ends(_LINE, response))
-
-
 def _sentences(response: str) -> tuple[Step, ...]:
     return cut_at(response, _sentence_starts(response))
+
+
+def _cut_after(separator: re.Pattern[str], response: str) -> tuple[Step, ...]:
+    """Steps that end where a match of the separator ends."""
+    return cut_at(response, (match.end() for match in separator.finditer(response)))
 
 
 # "regex", which needs a pattern, is known to `split_steps` alone.
 SPLITTERS: Registry[Splitter] = Registry(
     "splitter",
     "airlens.splitters",
-    {"auto": _auto, "paragraph": _paragraphs, "line": _lines, "sentence": _sentences},
+    {
+        "auto": _auto,
+        "paragraph": partial(_cut_after, _PARAGRAPH),
+        "line": partial(_cut_after, _LINE),
+        "sentence": _sentences,
+    },
 )
 
 
@@ -159,17 +167,6 @@ def cut_at(response: str, starts: Iterable[int]) -> tuple[Step, ...]:
 def _skip_space(response: str, position: int) -> int:
     space = _SPACE.match(response, position)
     return space.end() if space else position
-
-
-def _compile(pattern: str | re.Pattern[str] | None) -> re.Pattern[str]:
-    try:
-        return re.compile(pattern or "")
-    except re.error as error:
-        raise ConfigError(f"the pattern {pattern!r} is no regular expression: {error}") from error
-
-
-def _ends(separator: re.Pattern[str], response: str) -> Iterator[int]:
-    return (match.end() for match in separator.finditer(response))
 
 
 def _sentence_starts(response: str) -> Iterator[int]:

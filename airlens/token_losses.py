@@ -211,15 +211,14 @@ def score_windows(
     time on CPU (which is faster there), 16,384 tokens on an accelerator.
     """
     modes = [mode] * len(head_sets) if isinstance(mode, str) else mode
-    results: list[WindowLoss | None] = [None] * len(items)
+    results: dict[int, WindowLoss] = {}
     budget = max_tokens_per_batch or (0 if str(model.cfg.device) == "cpu" else 16_384)
     for batch in batches([len(w.tokens) for w in items], budget):
         chosen = [items[i] for i in batch]
         losses = _score_batch(model, chosen, head_sets, modes, means)
-        for i, loss in zip(batch, losses, strict=True):
-            results[i] = loss
+        results.update(zip(batch, losses, strict=True))
         on_progress(sum(len(w.tokens) for w in chosen))
-    return [r for r in results if r is not None]
+    return [results[i] for i in range(len(items))]
 
 
 def batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
@@ -252,12 +251,10 @@ def _score_batch(
     for heads, mode in zip(head_sets, modes, strict=True):
         with ablated(model, heads, mode, means=means):
             others.append([nll for nll, _ in _losses(model, tokens, items, entropy=False)])
-    found = []
-    for row, (nll, entropy) in enumerate(base):
-        stacked = [other[row] for other in others]
-        shape = (0, len(nll))
-        found.append(WindowLoss(nll, entropy, np.stack(stacked) if stacked else np.zeros(shape)))
-    return found
+    return [
+        WindowLoss(nll, entropy, np.array([other[i] for other in others]).reshape(-1, len(nll)))
+        for i, (nll, entropy) in enumerate(base)
+    ]
 
 
 def pad_right(rows: Sequence[Sequence[int]]) -> torch.Tensor:
