@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -207,6 +208,13 @@ def test_the_wheel_holds_the_data(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("airlens-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         held = set(archive.namelist())
+        shipped = json.loads(archive.read("airlens/_data/07_explorers.ipynb"))
+    committed = json.loads((ROOT / "notebooks" / "07_explorers.ipynb").read_text(encoding="utf-8"))
+    cells = list(zip(shipped["cells"], committed["cells"], strict=True))
+    assert all(cell["source"] == own["source"] for cell, own in cells)
+    assert all(cell["metadata"] == own["metadata"] for cell, own in cells)
+    assert not any(cell.get("outputs") for cell, _ in cells), "the app makes its own outputs"
+    assert any(own.get("outputs") for _, own in cells)
     assert "airlens/__init__.py" in held
     assert "airlens/py.typed" in held, "without it, type checkers ignore airlens' annotations"
     data = {f"airlens/_data/{p.relative_to(ROOT / 'data')}" for p in (ROOT / "data").rglob("*")}
