@@ -41,7 +41,7 @@ def register(kind: str, name: str, function: F | None = None) -> Any:
     The function may be defined and registered anew, as when a notebook's cell is run again.
 
     Args:
-        kind: "detector", "ablation", "selector", "splitter" or "figure"; the table below says what
+        kind: "detector", "ablation", "selector", "splitter" or "figure"; the list below says what
             the function takes and returns.
         name: how it is asked for: ``al.detect(…, name)``, ``mode=name``, ``by=name``,
             ``splitter=name``, ``al.figures.name``. It is noted in results.
@@ -69,15 +69,13 @@ def register(kind: str, name: str, function: F | None = None) -> Any:
         [project.entry-points."airlens.selectors"]
         shortest_prompt = "my_package:shortest_prompt"
 
-    ========== ============================= ===================================================
-    kind       group of entry points         the function
-    ========== ============================= ===================================================
-    detector   ``airlens.detectors``         (model, probes, *, progress, …) → `HeadScores`
-    ablation   ``airlens.ablation_modes``    (model, layer, heads) → (hook point, edit of a tensor)
-    selector   ``airlens.selectors``         (samples) → Series; the highest values are kept
-    splitter   ``airlens.splitters``         (response) → tuple of `Step` that join to the response
-    figure     ``airlens.figures``           (frame, *, title=None) → Plotly figure
-    ========== ============================= ===================================================
+    The groups of entry points, and the function of each kind:
+
+    - ``airlens.detectors``: ``(model, probes, *, progress, …)`` → `HeadScores`
+    - ``airlens.ablation_modes``: ``(model, layer, heads)`` → (hook point, edit of its tensor)
+    - ``airlens.selectors``: ``(samples)`` → Series; the highest values are kept
+    - ``airlens.splitters``: ``(response)`` → tuple of `Step` that join to the response
+    - ``airlens.figures``: ``(frame, *, title=None)`` → Plotly figure
     """
     if function is None:
         return lambda made: register(kind, name, made)
