@@ -1,5 +1,8 @@
 """Attention heads, sets of heads, and scores over all heads of a model.
 
+The critical heads are the top 5 % by mean score over the probes, ties by (layer, head) (AIR;
+AttentionInfluence app. C). The control is as many heads drawn at random from the others.
+
 >>> import numpy as np
 >>> scores = HeadScores(np.array([[0.1, 0.9], [0.4, 0.0]]), np.zeros((1, 2, 2)))
 >>> str(scores.top(2))

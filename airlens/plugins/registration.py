@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any, TypeVar
 
 from airlens.errors import ConfigError
@@ -11,28 +10,37 @@ from airlens.registry import Registry
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# Where the names of each kind are kept; imported when first asked for, as some load torch.
-_KEPT_IN: dict[str, tuple[str, str]] = {
-    "detector": ("airlens.detectors", "DETECTORS"),
-    "ablation": ("airlens.ablation", "MODES"),
-    "selector": ("airlens.selection", "SELECTORS"),
-    "splitter": ("airlens.steps", "SPLITTERS"),
-    "figure": ("airlens.figures", "FIGURES"),
-}
-KINDS = tuple(_KEPT_IN)
+KINDS = ("detector", "ablation", "selector", "splitter", "figure")
 
 
 def registry(kind: str) -> Registry[Any]:
-    """The registry of a kind.
+    """The registry of a kind; its module is imported when first asked for, as some load torch.
 
     Raises:
         ConfigError: there is no such kind.
     """
-    if kind not in _KEPT_IN:
-        raise ConfigError(f"kind {kind!r}: use one of {', '.join(KINDS)}")
-    module, name = _KEPT_IN[kind]
-    found: Registry[Any] = getattr(import_module(module), name)
-    return found
+    match kind:
+        case "detector":
+            from airlens.detectors import DETECTORS
+
+            return DETECTORS
+        case "ablation":
+            from airlens.ablation import MODES
+
+            return MODES
+        case "selector":
+            from airlens.selection import SELECTORS
+
+            return SELECTORS
+        case "splitter":
+            from airlens.steps import SPLITTERS
+
+            return SPLITTERS
+        case "figure":
+            from airlens.figures import FIGURES
+
+            return FIGURES
+    raise ConfigError(f"kind {kind!r}: use one of {', '.join(KINDS)}")
 
 
 def register(kind: str, name: str, function: F | None = None) -> Any:
