@@ -1,7 +1,7 @@
 """Experiments that run the core many times, and statistics over its tables.
 
-Each file answers one question with a DataFrame: what more ablated heads cost, which single heads
-matter, how far head sets agree, what a score goes along with, what a selection takes.
+Each file answers one question with a DataFrame: the cost of ablating more heads, the influence of
+single heads, the agreement of head sets, what a score correlates with, what a selection contains.
 May import: the core, reading, engine, detectors, step_sources.
 Imported by: corpus, training, validity, explorers, reports, paper, cli.
 """

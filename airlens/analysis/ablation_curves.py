@@ -1,6 +1,6 @@
-"""Curves over the share of heads ablated, with the controls that each needs beside it.
+"""Copy accuracy and loss as a growing share of heads is ablated, with random heads as controls.
 
-Random heads, and random heads of the same layers, can do the same damage as the top ones.
+Random heads, and random heads of the same layers, can do as much damage as the top ones.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def curve_sets(
 ) -> list[tuple[str, int, HeadSet]]:
     """(group, draw, heads) of one share: top, bottom, random, and random of the top's layers.
 
-    A group of which the model has too few heads is left out.
+    A group is left out where the model has too few heads for it.
     """
     shape = (scores.n_layers, scores.n_heads)
     top = scores.top(share)
@@ -68,19 +68,19 @@ def ablation_curves(
     Args:
         model: the bridge.
         scores: which heads come first.
-        probes: probes the heads were not chosen on.
-        traces: whose response NLL is measured too; none: NaN.
+        probes: other probes than those the heads were chosen on.
+        traces: their response NLL is measured too; NaN without any.
         shares: of all heads (float), or numbers of heads (int).
         control_shares: the same for the groups other than ``top``, which take most of the time;
             default: ``shares``.
         modes: ablation modes.
         draws: of each random group.
         seed: of the draws.
-        groups: which of them to measure.
+        groups: which groups of heads to measure.
         progress: show a progress bar.
 
     Returns:
-        One row a measurement: heads (the group; also ``base`` and ``needle removed``), mode, k,
+        One row per measurement: heads (the group; also ``base`` and ``needle removed``), mode, k,
         share, draw, copy_accuracy, nll (answer, nats per token), trace_nll.
     """
     total = scores.scores.size
@@ -119,7 +119,7 @@ def _row(
 
 
 def trace_nll(model: TransformerBridge, traces: Sequence[Trace]) -> float:
-    """Mean NLL (nats) of all response tokens, of the model as it is now; NaN without traces."""
+    """Mean NLL (nats) of all response tokens, under any ablation in effect; NaN without traces."""
     if not traces:
         return float("nan")
     table = influence(model, traces, "", controls=0, progress=False).samples

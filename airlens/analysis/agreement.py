@@ -1,7 +1,7 @@
 """How far a head set can be trusted: its stability, and its agreement with others.
 
-Everything here works on scores per probe that were kept (:class:`~airlens.heads.HeadScores`), so it
-costs no forward pass.
+Everything here works on stored scores per probe (:class:`~airlens.heads.HeadScores`), so it costs
+no forward pass.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ correlations (ours): most heads score near 0, and their order is noise."""
 def rank_correlation(
     a: NDArray[np.floating], b: NDArray[np.floating], floor: float = FLOOR
 ) -> float:
-    """Spearman's ρ over the heads that matter in a or in b; NaN with fewer than three.
+    """Spearman's ρ over the heads above the floor in a or in b; NaN with fewer than three.
 
     Args:
         a: scores, any shape; NaN where not measured.
@@ -54,10 +54,10 @@ def stability(
     top: float | int = TOP_SHARE,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Would other probes give the same heads? Split halves and bootstrap over stored probes.
+    """Whether other probes would give the same heads: split halves and bootstrap over probes.
 
     Args:
-        scores: with a score per probe; or by context length in tokens, to compare lengths.
+        scores: with a score per probe; or a mapping from context length (tokens) to such scores.
         sizes: numbers of probes; a size needs twice as many probes for its split halves, and is
             left out otherwise.
         draws: random splits, and bootstrap resamples, of each size.
@@ -65,10 +65,10 @@ def stability(
         seed: of the draws.
 
     Returns:
-        One row a length, method (``split half``: two disjoint sets of ``n_probes``; ``bootstrap``:
-        two resamples with replacement) and size: max_tokens (NaN where not given), method,
-        n_probes, jaccard, jaccard_lo, jaccard_hi, spearman, spearman_lo, spearman_hi (2.5 and
-        97.5 % of the draws), draws.
+        One row per length, method (``split half``: two disjoint sets of ``n_probes``;
+        ``bootstrap``: two resamples with replacement) and size: max_tokens (NaN where not given),
+        method, n_probes, jaccard, jaccard_lo, jaccard_hi, spearman, spearman_lo, spearman_hi (2.5
+        and 97.5 % of the draws), draws.
 
     Raises:
         DataError: fewer than two probes.
@@ -128,11 +128,11 @@ def _summary(found: list[tuple[float, float]]) -> dict[str, float]:
 
 
 def recommend(frame: pd.DataFrame, target: float = 0.9) -> str:
-    """The cheapest probes of a :func:`stability` frame whose split halves agree, as a sentence.
+    """A sentence naming the cheapest probes of a :func:`stability` frame whose split halves agree.
 
     Args:
         frame: from :func:`stability`.
-        target: Jaccard index of the top heads that is wanted.
+        target: wanted Jaccard index of the top heads.
     """
     halves = frame[frame["method"] == "split half"]
     if halves.empty:
@@ -155,7 +155,7 @@ def rank_table(
     n_boot: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Where each detector ranks each head, and how sure of that its probes are.
+    """Each detector's rank of each head, with bootstrap intervals over its probes.
 
     Args:
         scores: by detector, with a score per probe.
@@ -164,7 +164,7 @@ def rank_table(
         seed: of the bootstrap.
 
     Returns:
-        One row a detector and head, best first: detector, layer, head, name, score, rank (1 is
+        One row per detector and head, best first: detector, layer, head, name, score, rank (1 is
         best), lo, hi (95 % of the bootstrap samples), in_top (share of the samples in which the
         head is a top one), n_probes. Heads without a score are left out; with one probe lo, hi
         and in_top are NaN.
@@ -174,7 +174,7 @@ def rank_table(
         flat = one.samples.reshape(len(one.samples), -1).astype(np.float64)
         n, count = len(flat), count_heads(top, one.scores.size)
         weights = bootstrap_counts(n, n_boot, seed) / n
-        # NaN (a head that was not asked about) ranks last, as in `HeadScores.ranked`.
+        # NaN (a head that was not scored) ranks last, as in `HeadScores.ranked`.
         drawn = _places(np.nan_to_num(weights @ flat, nan=-np.inf)) + 1
         lo, hi = np.quantile(drawn, [0.025, 0.975], axis=0)
         often = (drawn <= count).mean(axis=0)
@@ -199,7 +199,7 @@ def _places(values: NDArray[np.float64]) -> NDArray[np.int_]:
 def agreement(
     scores: Mapping[str, HeadScores], *, top: float | int = TOP_SHARE, floor: float = FLOOR
 ) -> pd.DataFrame:
-    """Every pair of rankings: detectors on the same probes, or one detector on several corpora.
+    """Agreement of every pair of rankings: several detectors, or one detector on several corpora.
 
     Args:
         scores: by name; all of one model.

@@ -28,12 +28,12 @@ def confound_table(
     """Spearman's ρ of every score with every confound, over all samples and within domains.
 
     Args:
-        samples: ``Influence.samples``, or steps with the same columns. A confound that is no
-            column is left out; :func:`airlens.validity.heuristics.add_overlap` adds ``overlap``.
+        samples: ``Influence.samples``, or steps with the same columns. A confound without a column
+            is left out; :func:`airlens.validity.heuristics.add_overlap` adds ``overlap``.
         scores: columns.
         against: columns.
         within: column of the domains; None: only over all.
-        each: give each domain by itself too.
+        each: add a row for each single domain.
         n_boot: bootstrap samples, over rows.
         seed: of the bootstrap.
 
@@ -69,7 +69,7 @@ def confound_table(
 
 
 def _inside(x: np.ndarray, y: np.ndarray, names: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both sides as ranks within their domain, scaled to [0, 1]: domain differences are removed."""
+    """Ranks of both sides within their domain, scaled to [0, 1]: removes differences of domains."""
     left, right = np.full(len(x), np.nan), np.full(len(y), np.nan)
     for name in set(names):
         where = (names == name) & np.isfinite(x) & np.isfinite(y)

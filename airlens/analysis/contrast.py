@@ -17,7 +17,7 @@ from .selection_overlap import choices, spread
 # AttentionInfluence's Table 4 compares the words that stand out in what two selectors chose.
 N_WORDS = 100
 TOPS = (0.1, 0.2, 0.5)
-# What a score is suspected of being: length, ease, uncertainty, and what any heads would give.
+# Simple explanations of a score: length, ease, uncertainty, and what any heads would give.
 AGAINST = ("n_tokens", "loss_base", "entropy", "ifd", "ais_control")
 
 
@@ -28,7 +28,7 @@ def column_of(by: str) -> str:
 
 
 def usable_selectors(samples: pd.DataFrame) -> list[str]:
-    """The selectors whose column is there and has values, ``random`` included."""
+    """The selectors whose column is present and has values, and ``random``."""
     found = [
         name
         for name in SELECTORS.own
@@ -48,11 +48,10 @@ def correlations(
     """Spearman's ρ of a selector with simple columns such as length, and 95 % bootstrap intervals.
 
     Args:
-        samples: one row a sample.
+        samples: one row per sample.
         by: the selector.
-        columns: the others; those that are missing or empty are left out.
-        within: with several groups in this column, ρ is given within them too: of the ranks of
-            each value in its own group.
+        columns: the simple columns; those that are missing or empty are left out.
+        within: with several groups in this column, ρ is also computed of ranks within groups.
         seed: of the bootstrap.
 
     Columns: column, scope ("overall" or "within <column>"), rho, lo, hi, n.
@@ -80,7 +79,8 @@ def length_table(
     within: str | None = "domain",
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Mean response tokens of what each selector takes and leaves (AttentionInfluence, Table 3).
+    """Mean response length of the samples each selector takes and leaves (AttentionInfluence, Table
+    3).
 
     Columns: selector, domain, selected, not_selected (mean tokens), ratio, lo, hi (``random`` is
     the mean over its draws, lo and hi the range of ``selected``; NaN for the others). The domain
@@ -122,19 +122,20 @@ def word_overlap(
     within: str | None = "domain",
     seed: int = 0,
 ) -> pd.DataFrame:
-    """How many top words two choices share (AttentionInfluence, Table 4).
+    """Share of top words that two selections have in common (AttentionInfluence, Table 4).
 
     Args:
-        samples: one row a sample.
+        samples: one row per sample.
         texts: the text of each, by id.
         by: the selector that the others are compared with.
-        others: selectors; default: all that can be had.
-        tops: shares that are kept.
+        others: selectors; default: all that have values.
+        tops: kept shares.
         within: as in `airlens.selection.select`.
         seed: of ``random``.
 
-    Columns: other, top, tf, tf_idf: the share of the `N_WORDS` words with the highest mean (TF-IDF)
-    weight in the one choice that are among those of the other; tf_lo, tf_hi, tf_idf_lo, tf_idf_hi:
+    Columns: other, top, tf, tf_idf: of the `N_WORDS` words with the highest mean (TF-IDF) weight in
+    one selection, the share that is also among those of the other; tf_lo, tf_hi, tf_idf_lo,
+    tf_idf_hi:
     the range over the draws of ``random``, NaN for the others.
 
     Raises:
@@ -179,10 +180,10 @@ def _shared(a: set[int], b: set[int]) -> float:
 def telling_samples(
     samples: pd.DataFrame, by: str = "ais", against: str = "loss", n: int = 3
 ) -> pd.DataFrame:
-    """Samples worth reading: the highest and lowest by a selector, and the most disputed.
+    """Samples worth reading: highest and lowest by a selector, and where two selectors disagree.
 
     Columns id, why ("highest", "lowest", "disputed: …"), and both ranks as shares (1 = best).
-    Disputed are those that ``by`` ranks far above ``against`` or far below.
+    Disputed samples are those that ``by`` ranks far above ``against``, or far below.
     """
     frame = pd.DataFrame({"id": samples["id"]})
     frame["rank"] = selector_values(samples, by).rank(pct=True)
@@ -221,11 +222,11 @@ def cluster_shares(embedded: pd.DataFrame, selected: pd.Series) -> pd.DataFrame:
 
 
 def cluster_words(embedded: pd.DataFrame, n: int = 4) -> dict[int, str]:
-    """The words that stand out in each cluster, to name it: highest mean TF-IDF above the rest.
+    """Words that name each cluster: those whose mean TF-IDF exceeds the overall mean most.
 
     Args:
         embedded: cluster and text of each sample.
-        n: words a cluster.
+        n: words per cluster.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 

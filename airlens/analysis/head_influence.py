@@ -1,9 +1,9 @@
 """The influence of every single head: what ablating it alone costs each step and trace.
 
-``exact`` runs each head's ablation. ``attribution`` estimates all of them from one backward pass
-for each step (the sum of grad_z L · (z_ablated - z)), much faster, but some heads come
-out far off or with the wrong sign. ``screened`` takes the estimate, of the whole trace, only to
-choose which heads to run exactly; which those are is part of the result.
+``exact`` runs the ablation of each head. ``attribution`` estimates all of them from one backward
+pass for each step (the sum of grad_z L · (z_ablated - z)), much faster, but some heads come out far
+off or with the wrong sign. ``screened`` uses the estimate, over the whole trace, only to choose
+which heads to run exactly; the result says which.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ class HeadInfluence:
 
     Attributes:
         scores: fp32 [L, H], over all scored tokens.
-        exact: bool [L, H], which of them are measured; the others are estimates.
+        exact: bool [L, H], which scores are measured; the others are estimates.
         step_scores: fp32 [S, L, H], over the tokens of a step: measured, or estimated with method
             ``attribution``; NaN for the heads that ``screened`` did not run.
         estimate: fp32 [L, H], the attribution; NaN where none was made.
-        steps: one row a step: id, step, n_tokens, loss_base.
+        steps: one row per step: id, step, n_tokens, loss_base.
         provenance: model, mode, method, settings, versions.
     """
 
@@ -76,7 +76,7 @@ class HeadInfluence:
         return HeadSet(tuple(self.ranked()[:k]), f"top {k} by influence", self.provenance)
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a head, largest first: layer, head, name, delta, exact, estimate, rank."""
+        """One row per head, largest first: layer, head, name, delta, exact, estimate, rank."""
         rows = [
             (h.layer, h.head, str(h), self.scores[h], bool(self.exact[h]), self.estimate[h], rank)
             for rank, h in enumerate(self.ranked(exact_only=False), start=1)
@@ -133,21 +133,21 @@ def head_influence(
     resume: str | Path | None = None,
     progress: bool = True,
 ) -> HeadInfluence:
-    """Ablate every head alone, or estimate what that would do.
+    """Effect of ablating every head alone, measured or estimated.
 
     Args:
         model: the bridge.
-        traces: what is scored; each trace's response counts, its prompt is context.
+        traces: the response of each is scored, its prompt is context.
         method: ``exact``, ``attribution``, or ``screened``: the ``top`` heads by absolute
             attribution are run exactly.
         mode: ablation mode, see :mod:`airlens.ablation`.
-        top: of ``screened``.
+        top: heads that ``screened`` runs exactly.
         template: how a prompt is put before its response.
         long: a trace longer than the context is scored in strides or cut.
         means: for ``mode="mean"``.
         max_tokens_per_batch: bounds memory: tokens of a row times heads run side by side.
         engine: ``hooks`` runs one pass for each head, and only ``exact``.
-        resume: a file in which finished rows are kept, so that a stopped run goes on.
+        resume: a file that stores finished rows, so that an interrupted run continues.
         progress: show a progress bar.
 
     Raises:
@@ -185,7 +185,7 @@ def head_influence(
 
 
 class _Job:
-    """Windows of all traces and the sums over their steps."""
+    """The windows of all traces, and sums over the tokens of their steps."""
 
     def __init__(
         self,
@@ -246,9 +246,9 @@ class _Job:
         return np.asarray(sums.sum(axis=0) / max(self.count.sum(), 1), np.float32)
 
     def _parts(self, items: Sequence[int], by_step: bool) -> tuple[list[np.ndarray], np.ndarray]:
-        """The steps of each window, and for each scored token which of these it belongs to.
+        """The steps of each window, and the index among them of the step of each scored token.
 
-        Without ``by_step`` a window is one part, and its first step stands for it.
+        Without ``by_step`` a window is one part, attributed to its first step.
         """
         if not by_step:
             steps = [self.step_of[i][:1] for i in items]

@@ -1,6 +1,7 @@
-"""What a model cannot do without its retrieval heads, compared with random heads ablated alike.
+"""What ablating retrieval heads costs, compared with ablating as many random heads.
 
-The mirror table and the model's own words: base, top heads ablated, random ablated.
+The mirror table (measures of the base model, and with top or random heads ablated), and greedy
+continuations under the same ablations.
 """
 
 from __future__ import annotations
@@ -42,16 +43,16 @@ def mirror_table(
     Args:
         model: the bridge.
         heads: the critical heads.
-        probes: for copy accuracy; not those the heads were found on.
+        probes: for copy accuracy; other probes than those the heads were found on.
         needles: for needle recall, from :func:`~airlens.detectors.needle_probes.needle_probes`.
-        texts: name of a measure ("GSM8K answer NLL") and the traces whose response NLL it is.
+        texts: name of a measure ("GSM8K answer NLL") → the traces whose mean response NLL it is.
         mode: ablation mode.
         draws: of random heads.
         seed: of the draws.
         progress: show a progress bar.
 
     Returns:
-        One row a measurement: measure, condition (base, random, top), draw, value,
+        One row per measurement: measure, condition (base, random, top), draw, value,
         higher_is_better.
     """
     means: MeanZ | None = mean_z(model) if mode == "mean" else None
@@ -71,7 +72,8 @@ def mirror_table(
 
 
 def mirror_summary(table: pd.DataFrame) -> pd.DataFrame:
-    """A :func:`mirror_table` with a row a measure: base, random, random_lo, random_hi, top.
+    """A :func:`mirror_table` summarised, one row per measure: base, random, random_lo, random_hi,
+    top.
 
     ``random`` is the mean over draws, ``random_lo`` and ``random_hi`` the lowest and the highest.
     """
@@ -102,7 +104,7 @@ def say(
 ) -> pd.DataFrame:
     """Greedy continuations: base model, ``heads`` ablated, and random heads ablated.
 
-    Greedy decoding of the prompt as it is (put a chat template round it before).
+    The prompt is used as given: apply a chat template before, if one is wanted.
 
     Returns:
         condition, pos, token (text of the generated token).

@@ -1,4 +1,4 @@
-"""Is a needle in a haystack found: by the model as it is, and without some of its heads?"""
+"""Needle-in-a-haystack recall of the base model, and with some of its heads ablated."""
 
 from __future__ import annotations
 
@@ -47,17 +47,18 @@ def needle_grid(
     resume: str | Path | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """:func:`needle_recall` of the model as it is, without ``heads``, and without random ones.
+    """:func:`needle_recall` of the base model, with ``heads`` ablated, and with random ones
+    ablated.
 
     Args:
         model: the bridge.
-        heads: the critical heads; an empty set: only the model as it is.
+        heads: the critical heads; an empty set measures only the base model.
         probes: from :func:`~airlens.detectors.needle_probes.needle_probes`.
         mode: ablation mode.
         draws: of random heads from any layer.
         layer_matched: draws of random heads from the layers of ``heads``.
         seed: of the draws.
-        resume: a folder that keeps each finished condition, so that a stopped run goes on.
+        resume: a folder that stores each finished condition, so that an interrupted run continues.
         progress: show a progress bar.
 
     Returns:
@@ -105,16 +106,16 @@ def conditions(
 
 
 def needle_summary(grid: pd.DataFrame) -> pd.DataFrame:
-    """How often the needle was found in each cell, and over all depths, with Wilson intervals.
+    """Share of needles found in each cell, and over all depths, with Wilson intervals.
 
     Args:
-        grid: from :func:`needle_grid`; further columns to tell apart, such as ``template``, are
-            kept if they stand before ``condition``.
+        grid: from :func:`needle_grid`; further columns to group by, such as ``template``, must
+            stand before ``condition``.
 
     Returns:
         condition, length, depth (NaN: over all depths), found (share), lo, hi (95 %, Wilson), n
-        (answers: needles times draws). The interval takes answers as independent; those of one
-        needle in several draws or depths are alike, so it is rather too narrow for controls.
+        (answers: needles times draws). The interval treats answers as independent; those to one
+        needle in several draws or depths are similar, so it is somewhat too narrow for controls.
     """
     own = [*grid.columns[: grid.columns.get_loc("condition")], "condition", "length"]
     rows = []

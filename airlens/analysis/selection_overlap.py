@@ -1,4 +1,4 @@
-"""How much the choices of several selectors have in common."""
+"""Overlap of the samples that different selectors choose."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airlens.selection import TOP, Selection, select
 
 from .statistics import jaccard
 
-RANDOM_SEEDS = 3  # ours: what is compared with random is compared with several draws
+RANDOM_SEEDS = 3  # ours: draws of the random selector that others are compared with
 
 
 def choices(
@@ -44,7 +44,7 @@ def overlap(
     within: str | None = "domain",
     seed: int = 0,
 ) -> pd.DataFrame:
-    """How much the choices of selectors have in common: columns a, b, top, jaccard, lo, hi.
+    """Jaccard index of the selections of each pair of selectors: a, b, top, jaccard, lo, hi.
 
     With ``random`` the Jaccard is the mean over its draws, lo and hi their range; random with
     itself is one draw against another. A selector with itself is 1.

@@ -60,7 +60,7 @@ def partial_spearman(x: Array, y: Array, given: Sequence[Array]) -> float:
         return float("nan")
     rest = [other[ok] for other in given]
     left, right = rank_residual(x[ok], rest), rank_residual(y[ok], rest)
-    # What the others determine completely leaves rounding noise, and no correlation.
+    # Where the others determine a side completely, what is left is rounding noise.
     if min(left.std(), right.std()) < 1e-6 * len(left):
         return float("nan")
     return float(pearson(left, right))
@@ -80,7 +80,7 @@ def spearman_interval(
 
 
 def interval(values: Array) -> tuple[float, float]:
-    """The 2.5 and 97.5 % quantile of what is not NaN."""
+    """The 2.5 and 97.5 % quantiles of the finite values; NaN without any."""
     known = values[np.isfinite(values)]
     if not len(known):
         return float("nan"), float("nan")
@@ -93,7 +93,7 @@ def mean_interval(
 ) -> tuple[float, float, float]:
     """The mean over all values, and its 95 % bootstrap interval over whole groups.
 
-    The interval is NaN with fewer than `GROUPS` groups: resampling so few says nothing.
+    The interval is NaN with fewer than `GROUPS` groups: too few to resample.
     """
     value = values.to_numpy(np.float64)
     known = np.isfinite(value)

@@ -106,7 +106,7 @@ def _alone(
     template: str,
     progress: bool,
 ) -> pd.DataFrame:
-    """Each head alone on each trace: one row a trace, head and step."""
+    """Each head alone on each trace: one row per trace, head and step."""
     import pandas as pd
     from tqdm.auto import tqdm
 

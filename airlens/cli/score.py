@@ -79,7 +79,7 @@ def score(
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Score a corpus: parts under OUT/parts, one row a sample. Run it again to continue."""
+    """Score a corpus: parts under OUT/parts, one row per sample. Run it again to continue."""
     from airlens.corpus import Corpus
     from airlens.corpus.score_part import Settings
     from airlens.errors import ConfigError

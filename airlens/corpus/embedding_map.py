@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MAX_TOKENS = 256  # ours: enough to place a text, and a bound on the cost
 CLUSTERS = 8
-IN_A_CLUSTER = 10  # ours: samples a cluster at least, on average; of fewer a share says nothing
+IN_A_CLUSTER = 10  # ours: samples per cluster at least, on average; shares of fewer mean little
 
 
 def embeddings(
@@ -33,8 +33,9 @@ def embeddings(
 
     Args:
         model: the bridge.
-        texts: what is embedded; only their first ``max_tokens`` tokens are.
-        layer: after which block; default: the middle one. Later blocks are not run.
+        texts: each is embedded by its first ``max_tokens`` tokens.
+        layer: the block whose output is averaged; default: the middle one. Later blocks are not
+            run.
         max_tokens: see ``texts``.
         progress: show a progress bar.
     """
@@ -79,7 +80,7 @@ def embed_map(
     frame = pd.DataFrame({"id": list(ids), "x": 0.0, "y": 0.0, "cluster": 0})
     if len(frame) < 3:
         return frame
-    # A few dimensions of a residual stream are far larger than the rest; scaled, all count.
+    # A few dimensions of a residual stream are far larger than the rest: scaled, all count alike.
     scaled = (vectors - vectors.mean(axis=0)) / (vectors.std(axis=0) + 1e-6)
     components = min(20, *scaled.shape)
     pca = PCA(components, random_state=seed)

@@ -19,7 +19,7 @@ from airlens.storage import atomic_dir
 from .run_folder import RunFolder
 
 FORMATS = ("jsonl", "parquet", "datasets")
-# Columns of the samples table that are no score, or say nothing in the file.
+# Columns of the samples table that are not scores, or that mean nothing outside the run.
 _NO_SCORE = ("id", "domain", "selected", "fingerprint")
 
 
@@ -29,8 +29,8 @@ def write_selection(
     """Write the chosen samples as JSON lines, best first, and a manifest; returns the manifest.
 
     A line has id, domain, prompt, response, steps and meta (where texts were kept) and the scores;
-    `airlens.load_traces` reads it. The manifest, ``PATH.manifest.json``, has the ids and all that
-    is needed to choose them again.
+    `airlens.load_traces` reads it. The manifest, ``PATH.manifest.json``, has the ids and everything
+    needed to repeat the selection.
     """
     more = {**(note or {}), "run": run.manifest()}
     return write_chosen(records(run, selection), selection, path, more)
@@ -39,7 +39,9 @@ def write_selection(
 def write_chosen(
     lines: Iterable[Mapping[str, Any]], selection: Selection, path: str | Path, note: dict[str, Any]
 ) -> dict[str, Any]:
-    """Write the lines of the chosen samples, and the manifest with ``note`` beside; returns it."""
+    """Write the lines of the chosen samples, and a manifest with ``note`` beside them; returns
+    it.
+    """
     target = write_lines(lines, path)
     manifest = {
         "selection": selection.provenance,
@@ -75,7 +77,7 @@ def manifest_path(path: str | Path) -> Path:
 
 
 def records(run: RunFolder, selection: Selection) -> Iterator[dict[str, Any]]:
-    """One object a chosen sample, best first."""
+    """One object per chosen sample, best first."""
     texts = chosen_texts(run, set(selection.chosen["id"])) if run.has("rows") else {}
     return with_texts(selection, texts)
 
@@ -141,10 +143,10 @@ def export(
         out: a file, for ``datasets`` a folder; its manifest goes beside it.
         kind: ``jsonl``, ``parquet`` or ``datasets`` (a folder for ``datasets.load_from_disk``).
         messages: prompt and response as one column ``messages``, the chat format of TRL.
-        columns: what else is kept; default: all but the step texts under ``messages``.
+        columns: the columns to write; default: all, without the steps where ``messages`` is set.
 
-    The columns of the source that airlens did not use are put back under their own names. Step
-    weights, where ``airlens select --weights`` wrote them, become the column ``step_weights``.
+    Columns of the source that airlens did not use get their own names back. Step weights, where
+    ``airlens select --weights`` wrote them, become the column ``step_weights``.
 
     Raises:
         ConfigError: an unknown format or column.

@@ -2,7 +2,7 @@
 
 The score rewards repetition: a text seen before in the same context is copied by the very heads
 that are ablated, and a corpus with many near-copies of a high-scoring sample would be filled with
-them. So what is nearly the same is taken once.
+them. So of texts that are nearly the same only the first is kept.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ def near_duplicates(texts: Iterable[tuple[str, str]], threshold: float = THRESHO
 
     Args:
         texts: (id, text); which of two is kept is decided by their order.
-        threshold: Jaccard similarity of the sets of word 5-grams from which on two are the same.
+        threshold: Jaccard similarity of the sets of word 5-grams at which two texts count as the
+            same.
 
     A text that is left out is not compared with later ones.
 
@@ -37,7 +38,7 @@ def near_duplicates(texts: Iterable[tuple[str, str]], threshold: float = THRESHO
         raise ConfigError(f"near-duplicate threshold {threshold}: give a share in (0, 1]")
     from datasketch import MinHash, MinHashLSH
 
-    # The index proposes from a little below the threshold on; the estimate then decides.
+    # The index proposes pairs from slightly below the threshold; the estimate then decides.
     index = MinHashLSH(threshold=max(0.05, threshold - 0.1), num_perm=PERMUTATIONS)
     hashes: dict[str, MinHash] = {}
     rows = []

@@ -1,9 +1,9 @@
 """Score the parts of a corpus on a Ray cluster (extra ``ray``): the same numbers, the same files.
 
 Ray Data streams chunks of rows (read in one task on the calling machine, which checks and counts
-them) through a pool of actors, each with its own copy of the model; it holds the reading back while
-the actors are busy, and does again what a lost actor or node had. Only the calling process writes
-parts, so that a chunk that was scored twice is written once.
+them) through a pool of actors, each with its own copy of the model; it slows the reading down while
+the actors are busy, and repeats the work of an actor or node that is lost. Only the calling process
+writes parts, so that a chunk that was scored twice is written once.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class RayEngine:
     def __call__(
         self, scorer: PartScorer, chunks: Callable[[], Iterator[Chunk]]
     ) -> Iterator[tuple[Chunk, Any]]:
-        """Each chunk with the tables of its rows, in the order in which they get done."""
+        """Each chunk with the tables of its rows, in the order of completion."""
         with self._cluster() as ray:
             scored = self._pipeline(ray, scorer, chunks)
             for batch in scored.iter_batches(batch_size=None, prefetch_batches=0):
@@ -96,7 +96,8 @@ class RayEngine:
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         context = DataContext.get_current()
         context.enable_progress_bars = False
-        # One chunk a block: a block is what an actor gets, and what is done again when it is lost.
+        # One chunk per block: a block is the unit given to an actor, and repeated if the actor is
+        # lost.
         context.target_max_block_size = 1
         context.execution_options.preserve_order = False
         have = ray.cluster_resources()

@@ -18,7 +18,7 @@ from airlens.trace import Trace
 
 from .idset import IdSet
 
-# Ours: about a million tokens; what is longer is no sample, and its tokens would fill the memory.
+# Ours: about a million tokens; a longer text is no sample, and its tokens would not fit in memory.
 MAX_CHARS = 4_000_000
 MAX_CHUNK = 10_000
 
@@ -29,7 +29,7 @@ class Corpus:
 
     Args:
         source: as in `airlens.reading.load.load_traces`.
-        columns: the columns named by hand.
+        columns: names of columns, for layouts that are not recognised.
         split, config: of a hub data set.
         splitter: as in `airlens.reading.load.load_traces`.
         limit: how many rows at most.
@@ -73,7 +73,7 @@ class Reject:
 
 
 def iter_rows(corpus: Corpus) -> Iterator[Row | Reject]:
-    """Rows in the order of the source, a `Reject` in the place of each that cannot be scored.
+    """Rows in the order of the source, with a `Reject` in place of each that cannot be scored.
 
     No id comes twice: a row that repeats id and text, or a text without an id of its own, is a
     ``duplicate``; an id given to two texts is bad data. Memory: 16 bytes a row.
@@ -115,7 +115,10 @@ def _unusable(row: Row, scope: str) -> Reject | None:
 
 
 def _repeated(row: Row, seen: IdSet, texts: IdSet) -> Reject | None:
-    """Why a row whose id was seen before is rejected; ``texts`` maps ids to their texts."""
+    """The rejection of a row whose id was seen before; None for a new id.
+
+    ``texts`` holds each id together with the hash of its text.
+    """
     trace = row.trace
     text = content_hash(trace.prompt, trace.response)
     known = not texts.add(f"{trace.id} {text}")
@@ -133,9 +136,9 @@ class Chunk:
     """Consecutive rows of the corpus: rows to score, rejected rows, and how many were read.
 
     Attributes:
-        rows: to be scored.
-        rejects: not to be.
-        read: rows of the source in this stretch, of whatever kind.
+        rows: the rows to score.
+        rejects: the rows that cannot be scored.
+        read: all rows of the source in this stretch.
         skipped: of those, how many were scored before.
     """
 
@@ -150,9 +153,9 @@ def iter_chunks(
 ) -> Iterator[Chunk]:
     """The corpus in chunks of ``part_rows`` rows to be scored; rows in ``done`` are left out.
 
-    A stretch with little to score ends after `MAX_CHUNK` rows, so that somebody hears of it. With
-    ``stop_at_bad`` the first bad row comes at once, in a chunk of its own, and is the last: nobody
-    waits for rows to be scored to hear that the run ends.
+    A stretch with few rows to score ends after `MAX_CHUNK` rows, so that progress is still
+    reported. With ``stop_at_bad`` the first bad row is yielded at once, in a chunk of its own, and
+    ends the reading: rows read before it need not be scored first.
     """
     chunk = Chunk()
     for item in iter_rows(corpus):
@@ -174,9 +177,10 @@ def iter_chunks(
 
 
 def estimate_rows(corpus: Corpus) -> int | None:
-    """How many rows to expect, for the time left: from Parquet footers and the first lines of text.
+    """Expected number of rows, to estimate the time left: from Parquet footers or the first lines
+    of text.
 
-    None where only reading it all could tell (a hub data set, a compressed file).
+    None where only reading everything could tell (a hub data set, a compressed file).
     """
     source = corpus.source
     count: int | None

@@ -37,7 +37,7 @@ Engine: TypeAlias = Callable[
 ]
 PART_ROWS = 256  # ours: the most that a killed run has to do again
 MAX_REJECTS = 0.05
-# Before so many rows were read the share of bad ones says little.
+# With fewer rows read, the share of bad ones means little.
 ENOUGH = 1_000
 
 
@@ -87,10 +87,10 @@ def score_corpus(
         heads: the critical heads.
         out: the folder; ``parts/``, ``rejects.jsonl`` and ``run.json`` go there.
         settings: of the score.
-        on_error: ``skip`` writes a bad row to ``rejects.jsonl`` and goes on, ``raise`` stops there.
-        max_rejects: more than this share of bad rows ends in an error (what was scored is kept).
-        tables: what is kept beside the samples: ``rows`` (texts), ``steps``, ``tokens``,
-            ``controls``.
+        on_error: ``skip`` writes a bad row to ``rejects.jsonl`` and continues, ``raise`` stops
+            there.
+        max_rejects: a larger share of bad rows is an error (rows already scored are kept).
+        tables: stored beside the samples: ``rows`` (texts), ``steps``, ``tokens``, ``controls``.
         part_rows: rows a part.
         max_tokens_per_batch: bounds memory; halved when memory runs out.
         engine: where chunks are scored: `local_engine`, or `airlens.corpus.ray_runner.RayEngine`.
@@ -154,7 +154,7 @@ def _check(
 
 
 def _reading(corpus: Corpus) -> dict[str, Any]:
-    """How rows are read, as far as it decides their text and steps."""
+    """The settings of reading that affect texts and steps."""
     columns = {k: v for k, v in asdict(corpus.columns).items() if v is not None and k != "domain"}
     return {"columns": columns, "splitter": str(corpus.splitter)}
 
@@ -231,7 +231,7 @@ class _Run:
         counts.done = len(done)
         stop = self.on_error == "raise"
         chunks = partial(iter_chunks, self.corpus, done, self.part_rows, stop_at_bad=stop)
-        # Every run reads the whole source, so the rejects of a run before are written again.
+        # Every run reads the whole source, so it writes the rejects of an earlier run again.
         with self.folder.rejects() as rejects:
             for chunk, tables in engine(self.scorer, chunks):
                 for item in chunk.rejects:

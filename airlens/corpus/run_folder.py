@@ -2,7 +2,8 @@
 
 ``parts/part-000000.parquet``, … have one row a sample; ``rows``, ``steps``, ``tokens`` and
 ``controls`` beside them have files of the same names. The file under ``parts`` is written last, so
-a part that can be read is whole, and what else lies there without one is ignored and overwritten.
+a part that can be read is complete; side files without one are left from an interrupted run, and
+are ignored and overwritten.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from airlens.files import atomic_file, atomic_write_text
 PARTS = "parts"
 SIDES = ("rows", "steps", "tokens", "controls")
 _NAME = re.compile(r"part-(\d{6,})\.parquet")
-# Columns whose first values may all be null, which would make another type of them in each part.
+# Text columns: where all values are null, their type would otherwise differ from other parts'.
 _TEXTS = frozenset(
     {"id", "domain", "label", "text", "token", "fingerprint", "prompt", "response", "file", "meta"}
     | {"steps"}
@@ -96,7 +97,7 @@ class RunFolder:
         return max((int(name[1]) for name in names if name), default=-1) + 1
 
     def write_part(self, number: int, tables: Mapping[str, pd.DataFrame]) -> None:
-        """Write one part: the tables beside first, then ``tables["parts"]``, each in one step.
+        """Write one part: the side tables first, then ``tables["parts"]``, each file atomically.
 
         Raises:
             RunError: the disk is full or cannot be written; what was there stays as it was.
@@ -108,7 +109,8 @@ class RunFolder:
                     _write(self.path / side / name, tables[side])
 
     def clean(self, sides: Sequence[str] = ()) -> list[str]:
-        """Remove unfinished files of a killed run, and damaged parts; return the latter.
+        """Remove unfinished files of a killed run, and damaged parts; returns the names of the
+        latter.
 
         Args:
             sides: the tables that every part must have beside it.
@@ -129,7 +131,7 @@ class RunFolder:
         return damaged
 
     def read(self, table: str = PARTS, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """All rows of one table, parts in order; columns that it lacks are left out.
+        """All rows of one table, parts in order; columns that the table lacks are left out.
 
         Raises:
             DataError: no part was written, or one is damaged.
@@ -208,14 +210,14 @@ class RunFolder:
             RunError: the disk is full or cannot be written.
         """
         with writing(str(self.rejects_path)):
-            # Unbuffered: what is left in a buffer on a full disk would fail once more at the end.
+            # Unbuffered: on a full disk a buffer would fail a second time when the file is closed.
             file = self.rejects_path.open("wb", buffering=0)
         with file:
             yield RejectLog(file)
 
 
 class RejectLog:
-    """Writes rejected rows as JSON lines, each at once."""
+    """Writes rejected rows as JSON lines, each immediately."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -234,10 +236,10 @@ class RejectLog:
 
 @contextmanager
 def writing(what: str) -> Iterator[None]:
-    """Turn a failed write into an error that says what failed and how to continue.
+    """Turn a failed write into a `RunError` that says what failed and how to continue.
 
     Raises:
-        RunError: in the place of an `OSError`.
+        RunError: in place of an `OSError`.
     """
     try:
         yield
@@ -269,7 +271,7 @@ def read_table(path: Path, columns: Iterable[str] | None = None) -> Any:
 
 def _write(path: Path, frame: pd.DataFrame) -> None:
     table = pa.Table.from_pandas(frame, schema=_schema(frame), preserve_index=False)
-    # Without the index that pandas would note: parts must not differ by it.
+    # Without pandas' metadata about the index, which would differ between parts.
     table = table.replace_schema_metadata(None)
     with atomic_file(path) as temporary, temporary.open("wb") as out:
         pq.write_table(table, out, compression="zstd", write_page_checksum=True)

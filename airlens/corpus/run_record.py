@@ -1,4 +1,4 @@
-"""Progress of a run: its counts, and ``run.json``, which `airlens status` reads meanwhile."""
+"""Progress of a run: its counts, and ``run.json``, which `airlens status` reads while it runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airlens.errors import DataError
 from .run_folder import RunFolder
 
 MANIFEST_EVERY = 2.0  # seconds
-_DETAIL = re.compile(r'[:("]')  # where a reason begins to speak of this one row
+_DETAIL = re.compile(r'[:("]')  # what follows is about the single row
 
 
 @dataclass
@@ -58,14 +58,14 @@ class RunRecord:
     """The content of ``run.json``.
 
     Attributes:
-        folder: where it lies.
-        facts: what does not change during the run.
-        counts: what does.
+        folder: the run's folder.
+        facts: what stays the same during the run.
+        counts: what changes.
         state: ``running``, ``done``, ``failed`` or ``interrupted``.
-        error: why it ended, where it failed.
-        expected: rows of the source, where that can be told.
-        damaged: parts that could not be read and are done again.
-        halved: how often a batch was halved for want of memory.
+        error: why the run failed, if it did.
+        expected: rows of the source, where that is known.
+        damaged: parts that could not be read and are scored again.
+        halved: how often a batch was halved because memory ran out.
     """
 
     folder: RunFolder

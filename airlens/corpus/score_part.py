@@ -27,7 +27,7 @@ Control: TypeAlias = Literal["same_layers", "random"]
 Scope: TypeAlias = Literal["response", "document"]
 _CHOICES = {"control": Control, "scope": Scope, "template": Template, "long": Long}
 
-# Ours: the first batch size tried when memory ran out at an engine's own default.
+# Ours: the first batch size tried after memory ran out with the engine's default.
 FIRST_BUDGET = 16_384
 
 
@@ -65,10 +65,10 @@ class Settings:
 def run_identity(
     model: TransformerBridge, heads: HeadSet, settings: Settings, how: dict[str, Any]
 ) -> dict[str, Any]:
-    """Everything that decides the scores of a row; the fingerprint of it is the run's key.
+    """Everything that decides the scores of a row; its fingerprint is the run's key.
 
     Args:
-        model: its weights count, not its name.
+        model: identified by its weights, not its name.
         heads: in any order.
         settings: of the score.
         how: how rows are read (columns, splitter), which decides prompts, responses and steps.
@@ -112,7 +112,7 @@ class PartScorer:
         self.halved = 0
 
     def __call__(self, rows: Sequence[Row]) -> dict[str, pd.DataFrame]:
-        """Tables of a part: ``parts`` (one row a sample) and those that are kept beside it."""
+        """Tables of a part: ``parts`` (one row per sample), and the side tables asked for."""
         traces = [row.trace for row in rows]
         result = self._with_memory(self._influence, traces)
         samples = result.samples
@@ -158,10 +158,11 @@ class PartScorer:
         return found.samples["loss_base"]
 
     def _with_memory(self, score: Any, traces: list[Trace]) -> Any:
-        """Score with ever smaller batches when memory runs out; the smaller size is kept.
+        """Score, with smaller and smaller batches while memory runs out; the size found stays in
+        use.
 
         Raises:
-            RunError: memory does not suffice for one window.
+            RunError: memory is too small for a single window.
         """
         while True:
             try:

@@ -51,7 +51,7 @@ class AnswerAttention:
         """Attention of one head to the needle and ``around`` tokens on each side of it.
 
         Returns:
-            One row a pair: answer (index of the answer token), predicts (its text), position,
+            One row per pair: answer (index of the answer token), predicts (its text), position,
             token (text there), attention, in_needle, most (this position is attended to most, of
             all), copied, outside (attention of this row that lies outside the window).
         """
@@ -73,7 +73,7 @@ class AnswerAttention:
 
 
 def answer_attention(model: TransformerBridge, probe: Probe) -> AnswerAttention:
-    """Run one probe and keep the answer rows of every head's pattern.
+    """Run one probe and return the answer rows of every head's pattern.
 
     Memory: L * H * n * T half-precision numbers, 15 MB for 270 heads, 30 answer and 900 tokens.
     """

@@ -1,7 +1,7 @@
 """Detectors that read attention: one forward pass a probe, one layer at a time.
 
-A reader turns what one layer did at the rows that predict the answer into one number per head.
-Several readers share a pass, and no more than one layer's rows are kept.
+A reader turns one layer's attention at the rows that predict the answer into one number per head.
+Several readers share a pass, and only one layer's rows are in memory at a time.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ PerHead: TypeAlias = Float[torch.Tensor, " H"]
 
 @dataclass(frozen=True)
 class LayerView:
-    """What one layer did on one probe.
+    """Attention and values of one layer on one probe.
 
     Attributes:
         layer: its index.
-        pattern: attention [H, n, T] from the n query positions asked for.
-        value: v [H, T, D] of every position; under grouped-query attention each key-value head is
+        pattern: attention [H, n, T] from the n query positions that are read.
+        value: v [H, T, D] at every position; with grouped-query attention each key-value head is
             repeated for the query heads that share it.
         tokens: the ids [T].
         probe: the probe.
@@ -62,7 +62,7 @@ def stream(
     rows: tuple[int, int],
     read: Callable[[LayerView], None],
 ) -> torch.Tensor:
-    """Run ``probe`` once, hand every layer to ``read``, and return the logits [T, V].
+    """Run ``probe`` once, call ``read`` with every layer, and return the logits [T, V].
 
     Args:
         model: the bridge.
@@ -107,7 +107,7 @@ def attention_scores(
         progress: show a progress bar.
 
     Returns:
-        By name, scores with the copy accuracy of these passes.
+        By name, scores; their copy accuracy is that of these passes.
     """
     shape = (len(probes), int(model.cfg.n_layers), int(model.cfg.n_heads))
     samples = {name: np.zeros(shape, dtype=np.float32) for name in readers}

@@ -1,7 +1,7 @@
 """Attribution: the causal score to first order, for all heads from one backward pass a probe.
 
-Σ grad_z L · (z_ablated - z), with L the mean answer NLL in nats: what L would change by if it were
-linear in every head's output z (attribution patching).
+Σ grad_z L · (z_ablated - z), with L the mean answer NLL in nats: the change of L if L were linear
+in every head's output z (attribution patching).
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _ablated_z(
     mode: Mode,
     means: MeanZ | None,
 ) -> torch.Tensor:
-    """What each head's z [T, H, D] would be, ablated alone."""
+    """Each head's z [T, H, D] when it alone is ablated."""
     if mode == "zero":
         return torch.zeros_like(z.detach()[0])
     if mode == "mean":
@@ -123,7 +123,8 @@ def _ablated_z(
 def uniform_pattern(
     model: TransformerBridge, layer: int, scores: torch.Tensor | None, z: torch.Tensor
 ) -> torch.Tensor:
-    """[H, T, T]: the pattern of ``mode="uniform"``, from which scores [H, T, T] the mask left.
+    """The pattern [H, T, T] of ``mode="uniform"``: even over the positions that the mask left
+    visible.
 
     A head with an attention sink keeps it: 1/(N + e^s), see :mod:`airlens.ablation`.
     """

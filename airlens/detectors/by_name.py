@@ -57,8 +57,8 @@ def induction_scores(
 
     Args:
         model: the bridge.
-        probes: from :func:`~airlens.detectors.induction.repeated_probes`; of probes of another kind
-            only the number and the seed are taken, and as many repeated ones are made.
+        probes: from :func:`~airlens.detectors.induction.repeated_probes`; for probes of another
+            kind, as many repeated ones are made with the same seed.
         progress: show a progress bar.
     """
     if probes.kind != "repeated":
@@ -105,8 +105,8 @@ def detect(
 
     Args:
         model: the bridge.
-        probes: what the heads are watched on.
-        detector: a key of :data:`DETECTORS`: one of ours, or one that was registered.
+        probes: what the heads are scored on.
+        detector: a key of :data:`DETECTORS`: built in, or registered.
         progress: show a progress bar.
         options: the detector's own, such as ``mode`` of ``causal``.
 

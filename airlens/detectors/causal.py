@@ -1,7 +1,7 @@
 """Causal score: the rise of the answer's NLL when each head alone is ablated.
 
-The one detector that does not look at attention at all. It costs one forward pass for each probe
-and head, so it can be asked about some heads only.
+The one detector that does not use attention weights. It costs one forward pass per probe and head,
+so it can be restricted to some heads.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def causal(
         model: the bridge.
         probes: the probes.
         heads: which heads; default: all. The others' score is NaN, and they rank last.
-        mode: ablation mode; it can decide the result.
+        mode: ablation mode; the result can depend on it.
         means: for ``mode="mean"``.
         progress: show a progress bar.
     """

@@ -1,4 +1,4 @@
-"""Wu et al.'s retrieval score as in their code: during greedy decoding, behind the recall gate.
+"""Wu et al.'s retrieval score as in their code: during greedy decoding, of answered probes only.
 
 A head scores at a step if it copies the token being generated out of the needle. Hits, repeats
 included, over the length of the answer; only probes that the model answers count.
@@ -35,13 +35,13 @@ def retrieval_greedy(
 ) -> HeadScores:
     """Retrieval score of every head over greedily decoded answers.
 
-    The answer is generated with a key-value cache; one more pass over prompt and answer then shows
-    the same attention rows as the decoding steps did.
+    The answer is generated with a key-value cache; one more pass over prompt and answer then gives
+    the same attention rows as the decoding steps.
 
     Args:
         model: the bridge.
         probes: the probes.
-        max_steps: decoding steps at most.
+        max_steps: most decoding steps.
         min_recall: a probe counts if its ROUGE-1 recall is above this.
         progress: show a progress bar.
 

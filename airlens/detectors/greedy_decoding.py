@@ -1,4 +1,4 @@
-"""Greedy decoding of probes, and the gate that Wu et al. put before scoring."""
+"""Greedy decoding, and Wu et al.'s test of whether a probe was answered."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_STEPS = 50
 MIN_RECALL = 0.5
 """A probe counts where ROUGE-1 recall is above this (Wu et al. §2)."""
 SLACK = 16
-"""Steps beyond the answer's length (ours): room for a sentence around it, and no more."""
+"""Steps beyond the answer's length (ours): room for a sentence around it."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def greedy(model: TransformerBridge, probe: Probe, max_steps: int = MAX_STEPS) -
     Args:
         model: the bridge.
         probe: its tokens up to the answer are the prompt.
-        max_steps: decoding steps at most, and at most 16 more than the answer is long.
+        max_steps: most decoding steps; never more than `SLACK` beyond the answer's length.
     """
     start, stop = probe.answer
     steps = min(max_steps, stop - start + SLACK)

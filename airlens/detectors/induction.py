@@ -1,6 +1,6 @@
 """Induction heads: TransformerLens' repeated-tokens score.
 
-Random tokens, said twice: the score is the attention from each token of the second half to the
+Random tokens, repeated once: the score is the attention from each token of the second half to the
 position after that token's first occurrence, averaged. TransformerLens averages a whole diagonal of
 the pattern; here the entry before the repetition begins and the one after the last answer token are
 left out, since neither can be induction.
@@ -41,7 +41,8 @@ def induction(view: LayerView) -> PerHead:
 def repeated_probes(
     tokenizer: PreTrainedTokenizerBase, n: int = 12, half: int = HALF, seed: int = 0
 ) -> ProbeSet:
-    """Random tokens said twice; needle: the first time, answer: the second, but its first token.
+    """Random tokens, repeated once; the needle is the first copy, the answer the second, each
+    without its first token, which induction cannot predict.
 
     Args:
         tokenizer: the model's; its special tokens are not drawn.

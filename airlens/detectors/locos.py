@@ -1,9 +1,9 @@
-"""LOCOS (arXiv 2607.01002): what a head writes towards the answer, from where.
+"""LOCOS (arXiv 2607.01002): how much a head adds to the answer's logit, and from which positions.
 
 φ_{t,j} = α_{t,j} · u_{y_t}ᵀ W_O^h v_j is what position j contributes, through the head, to the
 logit of the answer token y_t. The score is the mean over answer steps of the needle's contribution
 less that of as many other positions: Σ_{j∈N} φ - (|N| / |off|) Σ_{j∉N} φ. Unlike the copying rule
-it does not ask that the needle holds y_t, so it sees heads that fetch a paraphrase.
+it does not require that the needle holds y_t, so it finds heads that fetch a paraphrase.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ def locos(view: LayerView) -> PerHead:
 
 
 def contributions(view: LayerView) -> Float[torch.Tensor, "H n T"]:
-    """φ: each position's part of the answer token's logit through each head, before ln_final."""
+    """φ: each position's contribution to the answer token's logit through each head, before
+    ln_final.
+    """
     unembed = view.model.W_U.float()[:, view.target]  # [d_model, n]
     wanted = torch.einsum("hdm,mn->hnd", output_weights(view.model, view.layer), unembed)
     return view.pattern * torch.einsum("hnd,htd->hnt", wanted, view.value)

@@ -1,8 +1,8 @@
 """Needle in a haystack: a fact at some depth of an unrelated text, and a question about it.
 
 Wu et al. (arXiv 2404.15574 §2) over a grid of length and depth. Two styles: ``literal``, where the
-answer stands in the needle word for word, and ``paraphrase``, where it does not (a kitten is asked
-for as a cat), so that detectors that look for copying and those that look for meaning can differ.
+answer stands in the needle word for word, and ``paraphrase``, where it does not (a kitten, asked
+about as a cat), which separates detectors of copying from detectors of meaning.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ _ANSWER = "\nAnswer:"
 
 
 class Fact(NamedTuple):
-    """A needle with {name} open, the word it says, the word it means, and a question for each."""
+    """A needle with a {name} to fill in, its literal answer, the answer it implies, and a question
+    for each.
+    """
 
     needle: str
     literal: str
@@ -142,8 +144,8 @@ def needle_probes(
 
     Args:
         tokenizer: the model's.
-        n: probes in each cell of the grid; within one draw the fact is the same in all cells.
-        lengths: tokens of a probe at most, question and answer included.
+        n: probes in each cell of the grid; each uses one fact in all cells.
+        lengths: most tokens of a probe, question and answer included.
         depths: where the needle stands in the text, 0 the beginning, 1 the end.
         seed: same seed, same probes.
         style: ``"literal"`` or ``"paraphrase"``.
@@ -159,7 +161,7 @@ def needle_probes(
     template = resolve_template(tokenizer, template)  # type: ignore[assignment]
     frame = _frame(tokenizer, template)
     probes = []
-    # Facts in shuffled order, so that n draws use n different ones as far as there are so many.
+    # Facts in shuffled order, so that probes use different ones as long as there are enough.
     order = random.Random(f"needle-{seed}").sample(range(len(FACTS)), len(FACTS))
     for i in range(n):
         fact = FACTS[order[i % len(FACTS)]]

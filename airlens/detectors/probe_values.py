@@ -1,6 +1,6 @@
-"""Value corpora for key-value probes: are the heads the same on another kind of text?
+"""Values of other kinds of text for key-value probes, to see whether the heads stay the same.
 
-Short seeded generators; each line can be a JSON value (no double quote, no backslash).
+Short seeded generators; each value fits into a JSON string (no double quote, no backslash).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Head scores that others published, as the same object that our detectors return."""
+"""Head scores published by others, as the object that our detectors return."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from airlens.heads import HeadScores
 def load_published_scores(path: str | Path) -> HeadScores:
     """Read Wu et al.'s JSON: ``{"layer-head": [score of each detection, …], …}``.
 
-    The number of probes (P) is that of the longest list. Heads with fewer detections get NaN there
-    and the mean over those they have. The files carry no probes, template or versions: the
-    provenance says so.
+    The number of probes (P) is the length of the longest list. A head with fewer detections has NaN
+    for the rest, and the mean over those it has. The files carry no probes, template or versions:
+    the provenance says so.
 
     Raises:
         DataError: not such a file.

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 NULL_QUERY = "N/A"
 OUTLIER = 2.0
-"""Standard deviations under the document's mean at which a token no longer counts (QRHead)."""
+"""Standard deviations below the document's mean at which a token is an outlier (QRHead)."""
 
 
 def qrhead(model: TransformerBridge, probes: ProbeSet, *, progress: bool = True) -> HeadScores:
-    """QRHead score of every head, two forward passes a probe.
+    """QRHead score of every head, two forward passes per probe.
 
     Args:
         model: the bridge.
@@ -54,7 +54,9 @@ def qrhead(model: TransformerBridge, probes: ProbeSet, *, progress: bool = True)
 
 
 def questions(probe: Probe) -> tuple[tuple[Probe, int], tuple[Probe, int]]:
-    """(probe up to the end of its question, where the question starts), and with the null one."""
+    """(the probe up to the end of its question, where the question starts), and the same with the
+    null question.
+    """
     if "query" not in probe.meta or "null_query" not in probe.meta:
         raise ConfigError(
             f"probe {probe.id!r} has no question: use key_value_probes or needle_probes"
@@ -85,6 +87,6 @@ def document_score(gain: torch.Tensor) -> torch.Tensor:
     """s(d) over the last axis, the tokens of the document."""
     spread = gain.std(dim=-1, keepdim=True) if gain.shape[-1] > 1 else torch.zeros_like(gain)
     kept = gain > gain.mean(dim=-1, keepdim=True) - OUTLIER * spread
-    # A document whose tokens all gain the same has no outliers: ">" alone would drop it whole.
+    # A document whose tokens all gain the same has no outliers, but ">" alone would drop them all.
     kept |= spread == 0
     return (gain * kept).sum(dim=-1)

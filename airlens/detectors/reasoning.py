@@ -1,7 +1,7 @@
 """Retrieval-reasoning heads (HeadKV-R2, arXiv 2410.19258): attention mass that reaches the needle.
 
 Σ_t Σ_{j ∈ top-|N|(α_t) ∩ N} α_{t,j} / |N|, over the steps t of the answer. Softer than the copying
-rule: any of the |N| strongest positions counts, with its weight, whatever token it holds.
+rule: each of the |N| most attended positions counts with its weight, whatever token it holds.
 """
 
 from __future__ import annotations

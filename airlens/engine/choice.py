@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 
 FAST_MODES = ("uniform", "zero", "mean")
 
-# Largest difference, nats, between the engines on the text of the check. Ours; in low precision the
-# order of summation alone moves a loss that far.
+# Largest difference, nats, allowed between the engines in the check. Ours; in low precision the
+# order of summation alone changes a loss by that much.
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4}
 LOW_TOLERANCE = 0.2
 
@@ -42,13 +42,14 @@ def choose_engine(
     ablation: Ablation | None = None,
     mode: Mode | Sequence[Mode] | None = None,
 ) -> Literal["hooks", "fast"]:
-    """The engine that will run: the one asked for, or with ``auto`` the fast one where it can.
+    """The engine to run: the one asked for, or with ``auto`` the fast one where it can.
 
     Args:
         model: the bridge.
-        engine: what was asked for.
-        ablation: what an ablation around the caller does, where the caller hands it to the engine.
-        mode: the ablation mode, or several, that the engine is to run.
+        engine: the one asked for.
+        ablation: the ablation in effect around the caller, where the caller passes it to the
+            engine.
+        mode: the ablation mode or modes that the engine is to run.
 
     Raises:
         ConfigError: an unknown engine, or ``fast`` where it cannot run; the message says why.
@@ -75,7 +76,8 @@ def why_not_fast(model: TransformerBridge, ablation: Ablation | None = None) -> 
     """Why the fast engine cannot stand in for the bridge; empty if it can."""
     points = model.hook_dict.values()
     hooks = [h for p in points for h in [*p.fwd_hooks, *p.bwd_hooks] if _foreign(h)]
-    # An ablation's hooks, one on each layer and one that counts passes, are known by their code.
+    # The hooks of an ablation (one per layer, and one that counts passes) are recognised by their
+    # code.
     own = [h for h in hooks if ablation is not None and is_ablation_hook(h.user_hook)]
     if len(own) < len(hooks):
         return "hooks are attached to the model, which only the hooks engine sees"
@@ -93,7 +95,7 @@ def why_not_fast(model: TransformerBridge, ablation: Ablation | None = None) -> 
 
 
 def _foreign(handle: Any) -> bool:
-    """Whether a hook is somebody's, and not of the bridge's own wiring."""
+    """Whether a hook was attached by a user, rather than by the bridge itself."""
     hook = getattr(handle, "user_hook", None)
     own = str(getattr(hook, "__module__", "")).startswith("transformer_lens.")
     return not (own and handle.is_permanent)
@@ -110,7 +112,7 @@ def _disagreement(model: TransformerBridge) -> str:
     heads = HeadSet((Head(last // 2, 0), Head(last, int(model.cfg.n_heads) - 1)))
     worst = 0.0
     try:
-        # in one batch: with so few tokens a pass costs the reading of the weights
+        # in one batch: with so few tokens the cost of a pass is reading the weights
         slow = score_windows(model, items, [heads], "uniform", max_tokens_per_batch=2 * size)
         quick = score_fast(model, items, [heads], "uniform")
         for a, b in zip(slow, quick, strict=True):

@@ -1,8 +1,9 @@
-"""NLL of base and ablated model in one forked pass; results as :mod:`airlens.token_losses`.
+"""NLL of base and ablated models in one forked pass; the same results as
+:mod:`airlens.token_losses`.
 
-A row holds several sequences without padding. It runs once up to the first ablated layer; from
-there each head set has a batch row of its own, which begins where that set's first head lies. Only
-rows that predict a scored token are turned into logits.
+A row holds several sequences without padding. It runs once up to the first ablated layer; from the
+layer of its first head on, each head set has a batch row of its own. Logits are computed only for
+positions that predict a scored token.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def score_fast(
     """Same as :func:`airlens.token_losses.token_losses`, by the fast engine.
 
     ``max_tokens_per_batch`` bounds tokens times (1 + head sets); when memory runs out it is halved
-    and the rest goes on.
+    for the rest.
     """
     device = next(model.original_model.parameters()).device
     with matmul_precision(precision, device):
@@ -83,7 +84,7 @@ def _score(
 
     todo = list(range(len(items)))
     while todo:
-        waiting: list[_Launched] = []  # an accelerator works on a row while the last is read
+        waiting: list[_Launched] = []  # an accelerator computes a row while the one before is read
         try:
             for row in pack([items[i].tokens for i in todo], budget // width):
                 indices = [todo[k] for k in row.items]
@@ -117,15 +118,15 @@ def out_of_memory(error: BaseException) -> bool:
 
 @dataclass(frozen=True)
 class _Launched:
-    """The losses of a packed row, on their way from the device.
+    """The losses of a packed row, while they are copied from the device.
 
     Attributes:
         indices: of the windows among all.
         items: the windows.
         lines: which line of ``nll`` holds each head set.
-        nll: fp32 [1 + ablations, n] on the host, complete once ``copied`` has happened.
+        nll: fp32 [1 + ablations, n] on the host, complete once ``copied`` is done.
         entropy: fp32 [n], the same.
-        copied: None where the host did the work itself.
+        copied: None where the host computed the losses itself.
     """
 
     indices: list[int]
@@ -156,7 +157,7 @@ def _launch(
     mode: Mode | Sequence[Mode],
     means: MeanZ | None,
 ) -> _Launched:
-    """Start the pass of one packed row; nothing here waits for an accelerator."""
+    """Start the pass of one packed row, without waiting for an accelerator."""
     indices, forks = order(head_sets)
     with torch.inference_mode():
         hidden = fast.hidden(row, plan_of(row, head_sets, indices, mode, means), forks)
@@ -176,7 +177,7 @@ def _launch(
 
 
 def scored_rows(row: Pack, items: Sequence[Window]) -> tuple[np.ndarray, np.ndarray]:
-    """Rows that predict a scored token, and those tokens, window after window; int64 [n] each."""
+    """Rows that predict a scored token, and these tokens, window after window; int64 [n] each."""
     where = [s.path[w.first - 1 : -1] for s, w in zip(row.segments, items, strict=True)]
     target = [np.asarray(w.tokens[w.first :], np.int64) for w in items]
     return np.concatenate(where), np.concatenate(target)

@@ -1,8 +1,8 @@
 """The Hugging Face model under a bridge, run without the bridge's hooks, on the same weights.
 
-TransformerLens puts its components in the place of the model's modules and runs eager attention.
-Here a second set of modules is made without memory (on the meta device) and given the very tensors
-of the first: nothing is copied, and a change of a weight is seen by both.
+TransformerLens replaces the model's modules by its components and runs eager attention. Here a
+second set of modules is made without memory (on the meta device) and given the same tensors:
+nothing is copied, and a changed weight changes both.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """Holds the plan of the pass under way where every attention module can see it."""
+    """Holds the plan of the current pass where every attention module can read it."""
 
     def __init__(self) -> None:
         self.plan: Plan | None = None
@@ -50,7 +50,7 @@ class FastModel:
         self.layers = decoder_layers(self.body, self.n_layers)
         self.softcap = getattr(self.model.config, "final_logit_softcapping", None)
         self.scale = _logit_scale(self.model.config)
-        self.verdict: str | None = None  # of the check against the hooks; empty: it agrees
+        self.verdict: str | None = None  # of the check against the hooks; empty where both agree
         self.tuples: set[int] = set()  # layers that return a tuple
         self.run = Run()
         for module in self.model.modules():
@@ -68,7 +68,8 @@ class FastModel:
         Args:
             pack: the row.
             plan: what is ablated where; batch row 0 is the base model.
-            forks: for each further batch row, ascending: the layer at which it departs from row 0.
+            forks: for each further batch row, ascending: the layer from which it differs from row
+                0.
 
         Raises:
             Unsupported: the model did not run as planned.
@@ -114,9 +115,9 @@ class FastModel:
 
         Args:
             pack: the row.
-            plan: what is ablated where; there is no base row, batch rows count from 0.
+            plan: what is ablated where; without a base row, batch rows count from 0.
             layer: where the passes begin.
-            residual: what goes into that layer, [1, N, d], from :meth:`residuals`.
+            residual: input of that layer, [1, N, d], from :meth:`residuals`.
             rows: batch rows.
         """
         kept = [module.forward for module in self.layers[:layer]]
@@ -243,7 +244,7 @@ def _logit_scale(config: Any) -> float:
 
 
 def order(head_sets: Sequence[HeadSet]) -> tuple[list[int], list[int]]:
-    """Which of the non-empty sets comes when, by its first layer: (indices, forks)."""
+    """Non-empty head sets in the order of their first layer: (indices, first layers)."""
     first = {i: min(h.layer for h in heads) for i, heads in enumerate(head_sets) if len(heads)}
     indices = sorted(first, key=lambda i: (first[i], i))
     return indices, [first[i] for i in indices]
@@ -268,10 +269,10 @@ def plan_of(
 
 
 def fast_model(model: TransformerBridge) -> FastModel:
-    """The bridge's fast model, made once and kept with it for as long as its weights stay.
+    """The bridge's fast model, made once and reused until a weight changes.
 
-    After a change of weights it is made anew and checked anew: the bridge keeps copies of some
-    (a fused query-key-value weight beside its parts), and a change may reach one and not the other.
+    After a change of weights it is made and checked again: the bridge keeps copies of some (a fused
+    query-key-value weight beside its parts), and a change may reach one and not the other.
 
     Raises:
         Unsupported: it cannot be made.

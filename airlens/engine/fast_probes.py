@@ -1,8 +1,8 @@
 """Retrieval scores from the answer rows' query and key alone.
 
-Only which position a head attends to most counts, and softmax does not change that: the forward
-pass runs under SDPA, the scores of the few answer rows are a small product beside it, and no
-[T, T] pattern and no logits but the answer's exist.
+Only the position a head attends to most counts, and softmax does not change it: the forward pass
+runs under SDPA, the scores of the few answer rows are a small extra product, and neither a [T, T]
+pattern nor logits beyond the answer's are computed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def read_probes(
         model: the bridge.
         probes: the probes.
         scores: fp32 [P, L, H], filled with the share of answer tokens that each head copies.
-        ablation: heads, mode and means of the model that is asked.
+        ablation: heads, mode and means to ablate with.
         on_progress: called with the number of probes done.
 
     Returns:
@@ -80,7 +80,7 @@ def _predicted(fast: FastModel, hidden: torch.Tensor, segment: Segment, probe: P
 
 
 class _Reader:
-    """Reads off, in each layer, where the answer rows attend to most."""
+    """Finds, in each layer, the position that each answer row attends to most."""
 
     def __init__(
         self, row: Pack, probes: Sequence[Probe], scores: np.ndarray, device: torch.device

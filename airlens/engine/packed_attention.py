@@ -1,8 +1,8 @@
 """Attention over packed rows with ablated heads, for transformers' attention-interface registry.
 
 A model whose ``attn_implementation`` is :data:`NAME` calls :func:`attend` in each layer with its
-own query, key and value, after RoPE and QK-norm. The plan of the pass under way says which rows
-see which, and what to do to which head: no model code is copied or patched.
+own query, key and value, after RoPE and QK-norm. The plan of the current pass says which rows see
+which, and what to do to which head: no model code is copied or patched.
 
 Shapes: B batch rows (the base model first, then one for each ablation that has begun), H query
 heads, K key-value heads, N rows of the pack, n rows of one sequence, D head dimension.
@@ -63,13 +63,13 @@ class Plan:
     Attributes:
         segments: the sequences of the row.
         edits: layer -> (batch row, heads ablated there).
-        modes: of the ablation in each batch row after the first; one for all, or one each.
+        modes: of the ablation in each batch row after the first; one for all, or one for each.
         means: for ``mean``, [L, H, D].
         blocked: layer -> (segment, heads, first, stop): the rows of that segment, all of which come
             after position ``stop``, do not attend to positions ``first`` to ``stop`` with these
             heads.
-        before: layer -> key and value [1, K, M, D] of M rows that come before the pack's own: the
-            paths of the segments count them first. For passes that go on from a base pass.
+        before: layer -> key and value [1, K, M, D] of M rows that precede the pack's own; the paths
+            of the segments count them first. For passes that continue from a base pass.
         on_layer: called in each layer with the :class:`Call`, before any edit.
         on_z: called in each layer with (layer, z, z under even attention), both [B, N, H, D].
         calls: attention calls so far.
@@ -127,7 +127,7 @@ def attend(
         query: [B, H, N, D].
         key: [B, K, N, D].
         value: [B, K, N, D].
-        attention_mask: must be None: the plan says who sees whom.
+        attention_mask: must be None: the plan says which rows see which.
         scaling: of the scores, default D ** -0.5.
         dropout: unused, the model is in eval mode.
         sliding_window: how many positions a row sees, itself included.
@@ -226,8 +226,8 @@ def attend_without(
     """Output z [B, h, n, D] of some heads when they may not attend to the positions of ``span``.
 
     As if their scores there were -inf. The n rows are the last of m positions and come after the
-    span, so each of them sees itself at least. Only the query heads named are computed: those that
-    share their keys are not touched.
+    span, so each sees at least itself. Only the named query heads are computed; others that share
+    their keys stay as they are.
     """
     n, m = query.shape[2], key.shape[2]
     first, stop = span
@@ -255,7 +255,8 @@ def attend_one(
 ) -> torch.Tensor:
     """Output z [B, H, n, D] of the last n of m positions of one sequence; key is [B, K, m, D].
 
-    ``mask``, bool [n, m], says what each row sees; without it, all before it in ``window``.
+    ``mask``, bool [n, m], says what each row sees; without it, all positions before it, within
+    ``window``.
     """
     batch, heads, n, _ = query.shape
     groups, m = key.shape[1], key.shape[2]

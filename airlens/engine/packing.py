@@ -1,7 +1,8 @@
 """Several sequences in one row without padding; a common beginning is stored once.
 
 Sequences are sorted, so that those with the same beginning are neighbours: the second one's rows
-start where it departs from the first. Under a causal mask the shared rows are the same for both.
+start where it first differs from the first. Under a causal mask the shared rows are the same for
+both.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ class Segment:
     """One sequence in a packed row.
 
     Attributes:
-        start: first row of its own; what it shares with a sequence before lies elsewhere.
+        start: first row of its own; rows shared with an earlier sequence lie elsewhere.
         stop: end of its own rows.
         path: [n] rows of all of its tokens, in order; the own rows are the last of them.
     """
@@ -29,7 +30,7 @@ class Segment:
 
     @property
     def shared(self) -> int:
-        """Number of tokens whose rows belong to a sequence before."""
+        """Number of tokens whose rows belong to an earlier sequence."""
         return len(self.path) - (self.stop - self.start)
 
 
@@ -55,8 +56,8 @@ def pack(sequences: Sequence[Sequence[int]], budget: int, *, share: bool = True)
 
     Args:
         sequences: token ids.
-        budget: tokens of a row; 0 gives each sequence its own.
-        share: common beginnings take their rows once.
+        budget: tokens of a row; 0 gives each sequence a row of its own.
+        share: store common beginnings once.
     """
     order = sorted(range(len(sequences)), key=lambda i: (list(sequences[i]), i))
     packs: list[Pack] = []
@@ -70,7 +71,7 @@ def pack(sequences: Sequence[Sequence[int]], budget: int, *, share: bool = True)
 
 
 class _Row:
-    """A pack in the making."""
+    """A pack that is being filled."""
 
     def __init__(self) -> None:
         self.items: list[int] = []

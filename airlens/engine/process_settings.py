@@ -1,4 +1,4 @@
-"""Process-wide choices that trade something for speed: never made silently, always asked for."""
+"""Process-wide settings that trade precision or memory for speed; each must be asked for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 
 @contextmanager
 def matmul_precision(precision: Precision, device: torch.device) -> Iterator[None]:
-    """Matrix products of fp32 tensors from bf16-rounded factors, inside the block.
+    """Inside the block, matrix products of fp32 tensors round their factors to bf16.
 
     Sums, results, norms, softmax, the residual stream and the loss stay fp32 on CPU, where oneDNN
     rounds the factors (a processor without bf16 arithmetic computes as before). On CUDA this is
@@ -40,7 +40,7 @@ def matmul_precision(precision: Precision, device: torch.device) -> Iterator[Non
 
 
 def fast_allocator() -> bool:
-    """Let this process keep the memory it frees: fewer page faults, a higher resident size.
+    """Let this process reuse the memory it frees: fewer page faults, a higher resident size.
 
     glibc maps each large block anew and gives it back at once, so that every large temporary of a
     forward pass is page-faulted in again. This tells it (``mallopt``) to serve all blocks from its

@@ -1,4 +1,4 @@
-"""Each head's own influence on a packed row: exact passes, and their first-order estimate."""
+"""Influence of each single head on a packed row: exact passes, and a first-order estimate."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def exact_row(
 ) -> tuple[np.ndarray, np.ndarray]:
     """NLL of the scored tokens of a row: base [n], and with each head ablated alone [heads, n].
 
-    The base pass keeps what goes into each layer, and a head's pass begins at its own layer; the
-    heads of a layer run side by side, as many as keep batch rows times tokens within ``budget``.
+    The base pass stores the input of each layer, and a head's pass begins at its own layer; heads
+    of a layer run side by side, as many as ``budget`` (batch rows times tokens) allows.
     """
     nll = {}
     with torch.inference_mode():
@@ -65,7 +65,7 @@ def attribution_row(
     """Base NLL [n] of the scored tokens, and an estimate of its rise, [P, windows, L, H].
 
     Attribution patching: the sum of grad_z (sum of NLL) · (z_ablated - z) over positions. First
-    order: it misses what the ablation of a head does beyond the slope at the unchanged model.
+    order: it misses effects of an ablation beyond the slope at the base model.
 
     ``parts``, int [n] from 0 to P - 1, says which part of its window a scored token belongs to; the
     rise of each part takes a backward pass of its own, shared by all windows of the row. The row
@@ -75,7 +75,7 @@ def attribution_row(
     away: list[torch.Tensor] = []
 
     def keep(layer: int, z: torch.Tensor, even: torch.Tensor) -> None:
-        # Frozen weights: nothing asks for a gradient before the first z does.
+        # Weights are frozen: the first z is the first tensor to require a gradient.
         kept.append(z if z.requires_grad else z.requires_grad_())
         if mode == "uniform":
             away.append(even - z.detach())

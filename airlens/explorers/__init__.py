@@ -1,7 +1,7 @@
 """Live views for a notebook, as Jupyter widgets, and the app that serves them.
 
-A view computes in the background (`jobs`), shows figures and text, and hands out its DataFrames.
-The scripts that a browser runs lie in `static/`.
+A view computes in the background (`jobs`), shows figures and text, and returns its DataFrames. The
+scripts that a browser runs lie in `static/`.
 May import: the core, engine, detectors, step_sources, analysis, corpus, figures.
 Imported by: cli.
 """

@@ -26,17 +26,18 @@ PROMPT = "The code of the blue box is 7301, that of the red box is 4628. Repeat 
 
 
 class AblationLab(w.VBox):  # type: ignore[misc]
-    """A prompt, the greedy answer with all heads and without some, the first difference marked.
+    """The greedy answer to a prompt with all heads and with some ablated, the first difference
+    marked.
 
     Args:
         model: the bridge.
-        heads: ablated at first.
-        prompt: in the box at first.
-        mode: ablation mode at first.
-        new_tokens: length of the answers at first.
-        template: whether the prompt is put under the chat template.
+        heads: initially ablated.
+        prompt: initial text of the box.
+        mode: initial ablation mode.
+        new_tokens: initial length of the answers.
+        template: whether the prompt gets the chat template.
 
-    ``frame(what)`` and ``figure()`` give the data and the static form.
+    ``frame(what)`` and ``figure()`` return the data and a static figure.
     """
 
     def __init__(

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Greedy continuations of one prompt by the model as it is and without some heads.
+    """Greedy continuations of one prompt by the base model and with some heads ablated.
 
     Attributes:
         prompt: ids of the prompt.
-        base: ids that the model writes.
-        ablated: ids that it writes without the heads.
+        base: ids that the base model writes.
+        ablated: ids that it writes with the heads ablated.
         heads: the heads.
         mode: ablation mode.
         base_texts: text of each token of ``base``.
@@ -44,14 +44,14 @@ class Comparison:
 
     @property
     def divergence(self) -> int | None:
-        """Index of the first token that differs; None where one text is all there is."""
+        """Index of the first token that differs; None where both texts are the same."""
         pairs = zip(self.base, self.ablated, strict=False)
         found = next((i for i, (a, b) in enumerate(pairs) if a != b), None)
         same = len(self.base) == len(self.ablated)
         return found if found is not None or same else min(len(self.base), len(self.ablated))
 
     def frame(self) -> pd.DataFrame:
-        """One row a position: position, base, ablated (texts, None past an end), same."""
+        """One row per position: position, base, ablated (texts, None past an end), same."""
         n = max(len(self.base), len(self.ablated))
         base = [*self.base_texts, *[None] * (n - len(self.base))]
         other = [*self.ablated_texts, *[None] * (n - len(self.ablated))]
@@ -88,7 +88,7 @@ def continuation(
 ) -> tuple[int, ...]:
     """The ids that the model writes after ``tokens``, greedily.
 
-    Inside a ``with ablated(…)`` block, what it writes without the heads.
+    Inside a ``with ablated(…)`` block the ablated model writes.
     """
     room = max(1, min(max_new_tokens, int(model.cfg.n_ctx) - len(tokens)))
     return tuple(greedy_tokens(model, tokens, room))
@@ -103,7 +103,9 @@ def compare(
     max_new_tokens: int = 32,
     base: Sequence[int] | None = None,
 ) -> Comparison:
-    """Continue ``tokens`` with and without ``heads``; ``base``: the one without, if known."""
+    """Continue ``tokens`` with and without ablating ``heads``; ``base``: the former's ids, if
+    known.
+    """
     first = tuple(base) if base is not None else continuation(model, tokens, max_new_tokens)
     with ablated(model, heads, mode):
         second = continuation(model, tokens, max_new_tokens)
@@ -122,11 +124,11 @@ def next_tokens(
 ) -> pd.DataFrame:
     """The most likely tokens at each position of ``written``, with and without the heads.
 
-    Both see the same text, ``tokens`` and what was written before the position.
+    Both see the same text: ``tokens``, and ``written`` up to the position.
 
     Returns:
-        One row a position and candidate, the k likeliest of each side: position, token_id, token,
-        p_base, p_ablated (probabilities), written (this is the token that stands there).
+        One row per position and candidate, the k likeliest of each side: position, token_id, token,
+        p_base, p_ablated (probabilities), written (whether this token stands in the text).
     """
     ids = torch.tensor([[*tokens, *written]], device=model.cfg.device)
     rows = slice(len(tokens) - 1, len(tokens) + len(written) - 1)

@@ -23,11 +23,11 @@ Measured: TypeAlias = "tuple[list[dict[str, Any]], Comparison]"
 
 
 class HeadEffects:
-    """Copy accuracy, answer NLL and the model's own continuation with and without sets of heads.
+    """Copy accuracy, answer NLL and a continuation, with and without ablating sets of heads.
 
     Args:
         model: the bridge.
-        probes: what copy accuracy is measured on; the first one is continued.
+        probes: copy accuracy is measured on them; the first one is also continued.
         new_tokens: length of the continuation.
     """
 
@@ -41,8 +41,8 @@ class HeadEffects:
     ) -> tuple[Callable[[], Measured], int]:
         """Measurements still to be made for ``heads`` and as many random ones, and their number.
 
-        The work changes nothing here, so that it may be done in another thread and dropped;
-        :meth:`keep` takes its result.
+        The work changes no state, so it can run in another thread and its result be dropped;
+        :meth:`keep` stores the result.
         """
         sets = self._sets(heads, scores)
         known = {(r["heads"], r["mode"], r["set"]) for r in self.rows}
@@ -69,21 +69,23 @@ class HeadEffects:
         self.comparison = measured[1]
 
     def frame(self) -> pd.DataFrame:
-        """One row a measurement: heads (what kind of set), mode, k, share, copy_accuracy, nll, set.
+        """One row per measurement: heads (what kind of set), mode, k, share, copy_accuracy, nll,
+        set.
 
-        ``k`` = 0 is the model as it is; "needle removed" the floor: no answer in the context.
+        ``k`` = 0 is the base model; "needle removed" is the floor, without the answer in the
+        context.
         """
         return pd.DataFrame(self.rows, columns=COLUMNS)
 
     def shown(self, mode: Mode) -> pd.DataFrame:
-        """The rows of one mode without the kinds of set of which nothing was measured yet."""
+        """The rows of one mode, without kinds of sets that were not measured yet."""
         rows = self.frame()
         rows = rows[rows["mode"] == mode]
         seen = set(rows.loc[rows["k"] > 0, "heads"]) | {"top", "random", "needle removed"}
         return rows[rows["heads"].isin(seen)]
 
     def table(self, heads: HeadSet, mode: Mode) -> pd.DataFrame:
-        """Beside each other: all heads, without ``heads``, without random ones, needle removed."""
+        """One row each: all heads, ``heads`` ablated, random heads ablated, needle removed."""
         rows = self.frame()
         rows = rows[rows["mode"] == mode].drop_duplicates(["heads", "set"], keep="last")
         base = rows[(rows["heads"] == "top") & (rows["k"] == 0)].assign(heads="all heads")
@@ -102,7 +104,7 @@ class HeadEffects:
         return sets
 
     def _levels(self) -> list[dict[str, Any]]:
-        """The model as it is, and the floor: the answer is not in the context."""
+        """The base model, and the floor: the answer is not in the context."""
         base = copy_accuracy(self.model, self.probes)
         floor = copy_accuracy(self.model, self.probes, needle_removed=True)
         none = HeadSet(())

@@ -28,10 +28,10 @@ from .traits import head_traits
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-MOST = 0.30  # the slider's end: at this share of heads little is left of any model
+MOST = 0.30  # end of the slider: with this share of heads ablated little is left of any model
 KEPT = 4  # probes whose attention is kept in memory
 FRAMES = ("heads", "attention", "probes", "ablation")
-# Offered beside the scores given: those that take seconds; "causal" has a pass for each head.
+# Offered beside the given scores: detectors that take seconds; "causal" takes a pass per head.
 OFFERED = ("retrieval", "induction", "retrieval_reasoning", "locos", "qrhead", "attribution")
 WIDE = {"width": "min(97%, 900px)"}
 
@@ -41,16 +41,16 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
 
     Args:
         model: the bridge.
-        scores: of one detector, or of several by name.
-        probes: what the heads are looked at on, and copy accuracy measured on.
-        heads: the chosen set at first; default: the top 5 %.
-        mode: ablation mode at first.
+        scores: of one detector, or of several, by name.
+        probes: shown with each head's attention; copy accuracy is measured on the first ones.
+        heads: the initial set; default: the top 5 %.
+        mode: initial ablation mode.
         measured: how many probes copy accuracy is measured on; more are slower and less noisy.
         new_tokens: length of the continuation.
-        detectors: further ones that can be chosen; each runs on ``probes`` when it is.
+        detectors: further detectors on offer; each runs on ``probes`` when it is chosen.
 
-    ``heads`` is the chosen set; ``frame(what)`` and ``figure(what)`` give the data and the static
-    form of each view.
+    ``heads`` is the chosen set; ``frame(what)`` and ``figure(what)`` return the data of each view
+    and a static figure.
     """
 
     def __init__(
@@ -213,7 +213,7 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
         if heads.heads == self.heads.heads:
             return
         self.heads = heads
-        # Both say the same; what they report of it is not a choice of somebody's.
+        # Both controls follow the set: their change events here are not a user's choice.
         self._following = True
         try:
             self.set_text.value = str(heads)
@@ -315,13 +315,13 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
     def _probe_scores(self) -> pd.DataFrame:
         scores = self.scores_now()
         values = scores.samples[:, self.head.layer, self.head.head]
-        # A detector may have probes of its own kind, which are not those that are shown.
+        # A detector may use probes of its own kind rather than those shown.
         same = scores.provenance.get("probes") == self.probes.info()
         ids = [p.id for p in self.probes] if same else [f"probe {i}" for i in range(len(values))]
         return pd.DataFrame({"probe": ids, "score": values, "name": str(self.head)})
 
     def figure(self, what: str = "heads") -> Any:
-        """The static form of a view: "heads", "attention" or "ablation", as a Plotly figure."""
+        """A static figure of a view: "heads", "attention" or "ablation", as a Plotly figure."""
         if what == "attention":
             return answer_attention_map(self.frame(what), str(self.head))
         if what == "ablation":

@@ -28,7 +28,7 @@ def copied_html(name: str, words: Iterable[tuple[str, bool]]) -> str:
 
 
 def probe_scores_html(rows: pd.DataFrame, current: str) -> str:
-    """One bar a probe (columns probe, score); ``current`` is the probe that is looked at."""
+    """One bar per probe (columns probe, score); ``current`` is the probe shown."""
     values = [abs(float(v)) for v in rows["score"] if v == v]
     longest = max([1.0, *values]) if max(values, default=0) <= 1 else max(values)
     lines = []
@@ -73,7 +73,7 @@ def _set_name(kind: str, k: int) -> str:
 
 
 def texts_html(rows: Sequence[tuple[str, Sequence[str], int | None]]) -> str:
-    """Texts under each other, each with its name; what follows a first difference is marked.
+    """Texts below each other, each with its name, marked from the first difference on.
 
     Args:
         rows: name, tokens, and the index of the first token that differs (None: nothing does).
@@ -88,7 +88,7 @@ def texts_html(rows: Sequence[tuple[str, Sequence[str], int | None]]) -> str:
 
 
 def marked_html(tokens: Sequence[str], split: int | None) -> str:
-    """A text; its token ``split`` is marked, and in a paler tone what follows."""
+    """A text with its token ``split`` marked, and what follows in a paler tone."""
     cut = len(tokens) if split is None else split
     same = escape_html("".join(tokens[:cut]))
     first = escape_html("".join(map(visible, tokens[cut : cut + 1])))

@@ -1,8 +1,8 @@
-"""Background work of a widget: progress, cancelling, and visible errors.
+"""Background work of a widget, with progress, cancelling and visible errors.
 
-A callback of a widget only starts a job. The job runs in a thread, so that the kernel goes on
-answering; it ends early when it is cancelled, which is seen at every operation of torch.
-A cell that is run meanwhile waits for the job: hooks on a model act on whoever runs it.
+A widget's callback only starts a job. The job runs in a thread, so that the kernel stays
+responsive; a cancelled job ends at its next torch operation. A notebook cell run meanwhile waits
+for the job, because hooks on a model would act on the cell's passes too.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ POLL = 0.05
 
 
 class Cancelled(Exception):
-    """Raised inside a job whose result nobody waits for any more."""
+    """Raised inside a job that was cancelled."""
 
 
 class Job:
     """One piece of work: its function, its progress and its result.
 
-    ``total`` is how many operations of torch the same work took before, None at the first time.
+    ``total`` is how many torch operations the same work took before, None the first time.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Job:
         self.operations += 1
 
     def run(self, model: Any) -> None:
-        """Do the work; with a model, one job at a time on that model."""
+        """Do the work; jobs on the same model run one at a time."""
         self.started = True
         try:
             with _turn(model), _Watch(self.tick) if model is not None else contextlib.nullcontext():
@@ -84,7 +84,7 @@ class Job:
 class _Watch(TorchFunctionMode):  # type: ignore[misc]
     """Calls ``tick`` before every operation of torch in this thread.
 
-    Not a hook on the model: those would keep the fast engine from running.
+    Not a hook on the model, because hooks would rule out the fast engine.
     """
 
     def __init__(self, tick: Callable[[], None]) -> None:
@@ -97,7 +97,7 @@ class _Watch(TorchFunctionMode):  # type: ignore[misc]
 
 
 def _turn(model: Any) -> contextlib.AbstractContextManager[Any]:
-    """Two explorers of one model take turns."""
+    """A lock of the model, so that two explorers of it take turns."""
     if model is None:
         return contextlib.nullcontext()
     lock = getattr(model, "_airlens_lock", None)
@@ -109,9 +109,9 @@ def _turn(model: Any) -> contextlib.AbstractContextManager[Any]:
 
 
 class Worker(w.VBox):  # type: ignore[misc]
-    """Runs one job at a time; a new one replaces the one before.
+    """Runs one job at a time; a new job cancels the one before.
 
-    Without a running event loop (a script, a test) a job runs at once, before ``start`` returns.
+    Without a running event loop (a script, a test) a job runs before ``start`` returns.
 
     Args:
         model: the bridge that the jobs use, or None.
@@ -143,14 +143,14 @@ class Worker(w.VBox):  # type: ignore[misc]
         what: str = "working",
         size: int = 1,
     ) -> None:
-        """Run ``work()`` beside, then ``done(its result)`` where widgets may be changed.
+        """Run ``work()`` in the background, then ``done(its result)`` in the kernel's own thread.
 
         Args:
-            work: touches no widget.
-            done: gets what ``work`` returned; not called if it was cancelled or failed.
-            dropped: called instead, unless a newer job was started.
+            work: must not touch widgets.
+            done: called with what ``work`` returned, unless it was cancelled or failed.
+            dropped: called instead of ``done``, unless a newer job was started.
             what: shown beside the progress bar.
-            size: work of the same function and size took as long before, which fills the bar.
+            size: earlier work of the same function and size tells how long this will take.
         """
         self.stop()
         self._key = (work.__qualname__, size)
@@ -182,7 +182,7 @@ class Worker(w.VBox):  # type: ignore[misc]
         self._settle(job)
 
     def _progress(self, job: Job, passed: float) -> None:
-        """Show how far the job is, once it has taken so long that somebody wonders."""
+        """Show the progress of a job that takes longer than `QUIET`."""
         if job is not self.job or passed <= QUIET or job.over.is_set():
             return
         self._line.layout.display = ""
@@ -191,7 +191,7 @@ class Worker(w.VBox):  # type: ignore[misc]
         self.text.value = html.escape(f"{self.what}, {passed:.0f} s")
 
     def wait(self) -> None:
-        """Return when the last job is over and shown; an interrupt cancels it."""
+        """Wait until the last job is over and its result shown; an interrupt cancels it."""
         job = self.job
         if job is None or job.settled:
             return
@@ -208,7 +208,7 @@ class Worker(w.VBox):  # type: ignore[misc]
         self._settle(job)
 
     def _settle(self, job: Job) -> None:
-        """Show the result of a job, once."""
+        """Show the result or the error of a job, once."""
         if job.settled:
             return
         job.settled = True
@@ -243,7 +243,7 @@ class Worker(w.VBox):  # type: ignore[misc]
 
 
 def _wait_before_cells(worker: Worker) -> None:
-    """Make each notebook cell wait until the worker no longer uses the model."""
+    """Make each notebook cell wait until the worker has finished with the model."""
     try:
         from IPython.core.getipython import get_ipython
     except ImportError:
@@ -265,7 +265,7 @@ def _wait_before_cells(worker: Worker) -> None:
 
 
 def guarded(worker: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """A callback whose exceptions are shown in the explorer's worker of that name, not lost."""
+    """Decorate a callback: its exceptions are shown by the explorer's worker of that name."""
 
     def decorate(method: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(method)

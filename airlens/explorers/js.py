@@ -1,7 +1,7 @@
-"""Six small widgets of our own: map of cells, coloured text, arcs, tokens, scatter, table.
+"""Six small widgets: map of cells, coloured text, arcs, tokens, scatter, table.
 
-Their scripts are in ``static/``: self-contained, set every text as text, and ask no server for
-anything. Each has a ``picked`` trait that changes when somebody picks something.
+Their scripts are in ``static/``: self-contained, they insert text only as text and load nothing
+from a server. Each widget has a ``picked`` trait that changes with every click.
 """
 
 from __future__ import annotations
@@ -31,12 +31,14 @@ from .view_scripts import script, stylesheet
 
 
 def _synced(trait: Any) -> Any:
-    """The trait, kept the same in Python and in the page."""
+    """The trait, synchronised between Python and the page."""
     return trait.tag(sync=True)
 
 
 class _Own(anywidget.AnyWidget):  # type: ignore[misc]
-    """A widget whose script reports clicks as a list that ends in a running number."""
+    """A widget whose script reports clicks: a list that ends in a running number, so that equal
+    clicks differ.
+    """
 
     _css = stylesheet()
     picked = _synced(t.List([]))
@@ -53,7 +55,9 @@ class _Own(anywidget.AnyWidget):  # type: ignore[misc]
         self.observe(report, "picked")
 
     def draw(self, traits: Mapping[str, Any], *, new: bool = False) -> None:
-        """Show what a function of `traits` or `source_traits` gives; ``new``: draw all anew."""
+        """Set traits, as functions of `traits` and `source_traits` return them; ``new``: redraw
+        everything.
+        """
         with self.hold_sync():
             for name, value in traits.items():
                 setattr(self, name, value)
@@ -64,7 +68,7 @@ class _Own(anywidget.AnyWidget):  # type: ignore[misc]
 class GridMap(_Own):
     """Cells in rows and columns, coloured by a value; a click picks, Shift+click toggles.
 
-    With ``at``, ``values`` and ``controls`` are those of the cells named there; the rest is empty.
+    With ``at``, ``values`` and ``controls`` belong to the cells listed there; the rest is empty.
 
     ``picked`` is ``[index, toggle, n]`` with index = row * number of columns + column.
     """
@@ -101,8 +105,8 @@ class GridMap(_Own):
 class TraceText(_Own):
     """A trace as coloured text with its steps in the margin; a click picks a step.
 
-    The prompt may stand above it. After :meth:`add_events` a token that is pointed at shows where
-    it is copied from; with ``pairs``, the step that is ``current`` shows its sources.
+    The prompt may stand above it. After :meth:`add_events` a token under the pointer shows where it
+    is copied from; with ``pairs``, the ``current`` step shows its sources.
     """
 
     _esm = script("text")
@@ -158,11 +162,11 @@ class TraceText(_Own):
     def colour(self, tokens: pd.DataFrame, value: str, text: str = "", shown: str = "") -> None:
         """Colour the text by a column of the tokens given to :meth:`fill`, see `colour_traits`."""
         traits = colour_traits(self._pieces, tokens, value, text, shown)
-        # Together, or values would be seen on the scale of other values.
+        # Together, or values would briefly be shown on another scale.
         self.draw({**traits, "values": [None] * len(self._prompt) + traits["values"]})
 
     def add_events(self, tokens: pd.DataFrame, events: pd.DataFrame) -> None:
-        """Have each token show where it is copied from; tables of :func:`airlens.sources`."""
+        """Let each token show where it is copied from; tables of :func:`airlens.sources`."""
         self.draw(event_traits(self._prompt, self._pieces, tokens, events))
 
 

@@ -19,16 +19,16 @@ def figure_output(name: str) -> Any:
 
 
 def put_figure(output: Any, fig: Any) -> None:
-    """Show a figure in an output area, replacing its content; the headline as text above it.
+    """Show a figure in an output area, replacing its content, with the headline as text above it.
 
-    Sets the outputs themselves: printing into an area from outside a cell depends on which cell
-    the kernel thinks is running. As text the headline wraps where the page is narrow.
+    Sets the outputs directly: printing into an area from a callback depends on which cell the
+    kernel takes as running. As text the headline wraps where the page is narrow.
     """
     data = fig.to_plotly_json()
     layout = _plain(data["layout"])
     headline, room = _take_headline(layout)
     bundle = {"data": _plain(data["data"]), "layout": layout, "config": CONFIG}
-    # Held open, or what is below would jump while the new figure is drawn.
+    # A minimum height, or everything below would jump while the new figure is drawn.
     output.layout.min_height = f"{layout['height'] + room}px"
     output.outputs = (
         {"output_type": "display_data", "data": {"text/html": headline}, "metadata": {}},
@@ -68,9 +68,9 @@ def _plain(value: Any) -> Any:
 
 
 def title(text: str, aid: str = "", *workers: Any) -> Any:
-    """A heading, and a line in smaller print under it; plain text. What the workers say is beside.
+    """A heading, and a line in smaller print under it (plain text), beside the workers' messages.
 
-    There it is in sight wherever it was started, and nothing moves when it comes and goes.
+    There a message is in sight, and nothing moves when it appears or disappears.
     """
     small = f'<div style="opacity:.75;line-height:1.4">{html.escape(aid)}</div>' if aid else ""
     head = w.HTML(f'<div style="font-size:18px;font-weight:600">{html.escape(text)}</div>{small}')

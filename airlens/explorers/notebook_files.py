@@ -1,4 +1,4 @@
-"""Read and write notebooks, and set the parameters that a notebook declares.
+"""Read and write notebooks, and set the parameters declared in them.
 
 Parameters are the names assigned in the cell tagged ``parameters``, as papermill has it; papermill
 itself would be needed only to run a notebook, which the app leaves to voila.

@@ -39,11 +39,11 @@ class SelectionExplorer(w.VBox):  # type: ignore[misc]
         samples: ``Influence.samples``, or the whole :class:`~airlens.step_influence.Influence`,
             whose tokens then colour the traces.
         traces: the texts, by id; without them only numbers are shown.
-        by: selector at first.
-        top: share kept at first.
+        by: initial selector.
+        top: initial share kept.
 
-    ``selection`` is what is kept; ``frame(what)`` and ``figure(what)`` give the data and the static
-    form of each view.
+    ``selection`` is what is kept; ``frame(what)`` and ``figure(what)`` return the data of each view
+    and a static figure.
     """
 
     def __init__(
@@ -216,7 +216,7 @@ class SelectionExplorer(w.VBox):  # type: ignore[misc]
         raise ConfigError(f"frame({what!r}): use samples, chosen, lasso, overlap")
 
     def figure(self, what: str = "scatter") -> Any:
-        """The static form: "scatter", "counts" or "overlap", as a Plotly figure."""
+        """A static figure: "scatter", "counts" or "overlap", as a Plotly figure."""
         if what == "overlap":
             return selector_overlap(self.frame("overlap"))
         if what == "counts":

@@ -1,7 +1,7 @@
 """The explorers as an app without code: the notebook of the explorers, served by voila.
 
-Served on this machine only. The page asks nothing of any other server, and its
-Content-Security-Policy keeps the browser from doing so.
+Served on this machine only. The page loads nothing from any other server, and its
+Content-Security-Policy forbids the browser to.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def app_notebook(notebook: Any, values: Mapping[str, Any], folder: str | Path) -
 def settings(port: int, *, open_browser: bool = True, theme: str = "light") -> dict[str, Any]:
     """The configuration of voila.
 
-    While voila runs the cells it reads no answer to its pings, and after 90 s of that it would
-    close the page's connection: it sends none.
+    While voila runs the cells it does not read answers to its pings, and would close the page's
+    connection after 90 s: pings are off.
     """
     headers = {"Content-Security-Policy": POLICY}
     return {

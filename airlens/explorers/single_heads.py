@@ -21,7 +21,7 @@ from airlens.trace import Template, Trace, encode_trace
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-TOKENS = 8192  # ours: of one batch, the model as it is and each head; bounds memory
+TOKENS = 8192  # ours: of one batch, counting the base model and each head; bounds memory
 
 
 def single_heads(
@@ -34,7 +34,7 @@ def single_heads(
 ) -> pd.DataFrame:
     """ΔNLL of every response token for each head ablated alone, by the engine that fits.
 
-    Returns one row a head and token: name, layer, head, step, pos, delta (nats).
+    Returns one row per head and token: name, layer, head, step, pos, delta (nats).
     """
     heads = as_head_set(heads)
     encoded = encode_trace(model.tokenizer, trace, template)
@@ -106,9 +106,9 @@ def heads_of_step(
     mode: Mode = DEFAULT_MODE,
     template: Template = "auto",
 ) -> HeadSet:
-    """Of all heads the ``k`` whose ablation moves a step most, by :func:`step_attribution`.
+    """The ``k`` of all heads whose ablation changes a step most, by :func:`step_attribution`.
 
-    An estimate: what is chosen here is to be measured, by :func:`single_heads`.
+    An estimate: measure the chosen heads by :func:`single_heads`.
     """
     found = step_attribution(model, trace, step, mode=mode, template=template)
     best = np.argsort(-np.abs(found), axis=None, kind="stable")[:k]
@@ -117,6 +117,6 @@ def heads_of_step(
 
 
 def by_step(tokens: pd.DataFrame) -> pd.DataFrame:
-    """Mean Δ of each head in each step: name, layer, head, step, delta (nats a token)."""
+    """Mean Δ of each head in each step: name, layer, head, step, delta (nats per token)."""
     keys = ["name", "layer", "head", "step"]
     return tokens.groupby(keys, sort=False)["delta"].mean().reset_index()

@@ -1,7 +1,7 @@
-"""Where steps fetch from, as plain values: from the tables of sources to the traits of the views.
+"""Sources of steps as plain values: from the tables of `Sources` to the traits of the views.
 
 For ``text.js`` (prompt, events, pairs), ``arcs.js`` and ``grid.js`` (the matrix). All functions
-take the rows of one trace. Nothing here knows a widget.
+take the rows of one trace. No widget is used here.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def event_traits(
 ) -> Traits:
     """The copies of single tokens: events [[piece], [source piece], [head], [weight]], heads.
 
-    What is copied from the chat template has no piece and is left out.
+    Tokens copied from the chat template have no piece and are left out.
 
     Args:
         prompt: its pieces, which stand first in the text; none where it is not shown.
@@ -115,9 +115,10 @@ def pair_traits(pairs: pd.DataFrame, measure: str = "copies") -> Traits:
 
 
 def most(pairs: pd.DataFrame, measure: str = "copies") -> float:
-    """The highest value of a measure, where a slider of its threshold ends; 0 if nothing is known.
+    """The highest value of a measure, at which the slider of its threshold ends; 0 if none is
+    known.
 
-    Of the critical heads and of the control, so that either can be left out whole.
+    Over the critical heads and the control, so that all of either can be hidden.
     """
     both = [floats(pairs, name) for name in (measure, f"{measure}_control")]
     return float(np.nanmax(np.nan_to_num(np.concatenate(both)), initial=0.0))

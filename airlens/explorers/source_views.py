@@ -1,4 +1,4 @@
-"""Where the steps of the shown trace fetch from: arcs beside the text, and a map of steps."""
+"""The sources of each step of the shown trace: in the text, as arcs, and as a map of steps."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ class StepSources:
     Args:
         model: the bridge.
         text: where the prompt, copied tokens and the sources of a step are shown.
-        controls: draws of random heads beside.
+        controls: draws of random heads to compare with.
         measure: measures the sources, see :func:`airlens.step_sources.sources`.
-        kept: how many measurements are kept.
+        kept: how many measurements stay in memory.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class StepSources:
             part.layout.width = "280px"
 
     def layout(self) -> list[Any]:
-        """The row of choices, and the text with its arcs; the map stands elsewhere."""
+        """The row of controls, and the text with its arcs; the explorer places the map."""
         self.arcs.layout = {"width": "clamp(100px, 15%, 180px)", "flex": "0 0 auto"}
         self.text.layout = {"flex": "1 1 0", "min_width": "0"}
         beside = {"display": "flex", "align_items": "flex-start"}
@@ -108,7 +108,7 @@ class StepSources:
         return unit_table(units), token_table(units)
 
     def ask(self, trace: Trace, heads: HeadSet, template: Template, key: Key) -> None:
-        """Show the sources of a trace, measuring them where they are not known."""
+        """Show the sources of a trace, measured first where necessary."""
         self._asked = (key, trace, heads, template)
         if self.result is not None:
             self._show()
@@ -117,7 +117,7 @@ class StepSources:
             self._start(AT_ONCE)
 
     def ask_again(self) -> None:
-        """Measure again what was cancelled."""
+        """Restart a measurement that was cancelled."""
         job = self.worker.job
         if self.result is None and self._asked and (job is None or job.settled):
             self._start(AT_ONCE)
@@ -138,7 +138,7 @@ class StepSources:
         self.worker.start(work, done, what=what, size=len(measures) + self.controls)
 
     def _clear(self) -> None:
-        """Show no sources: another trace is coming."""
+        """Clear the sources before another trace is shown."""
         self.text.events = self.text.pairs = self.text.focus = []
         self.arcs.units = self.arcs.pairs = []
         self.map.rows, self.map.title, self.map.hint = [], "", ""
@@ -171,7 +171,9 @@ class StepSources:
         self.map.current = cell
 
     def cell(self, index: int) -> tuple[int, int] | None:
-        """Step and source of a cell of the map; None where the source is no earlier one."""
+        """Step and source of a cell of the map; None where the source does not come before the
+        step.
+        """
         step, column = divmod(index, len(self.arcs.units))
         source = int(self.arcs.units[column])
         return (step, source) if source < step else None
@@ -195,7 +197,7 @@ class StepSources:
         self.map.told = change["new"]
 
     def frame(self, what: str) -> pd.DataFrame:
-        """A table of what is shown: "pairs", "events" or "units"; empty before it is measured."""
+        """A table behind the views: "pairs", "events" or "units"; empty before it is measured."""
         table: pd.DataFrame = getattr(self.result, what) if self.result else pd.DataFrame()
         return table
 

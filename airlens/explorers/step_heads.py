@@ -1,4 +1,4 @@
-"""Which heads carry a step: each head ablated alone, as a map of heads and steps."""
+"""Which heads affect a step: each head ablated alone, as a map of heads and steps."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ Key = tuple[Any, ...]
 
 
 class StepHeads:
-    """The map of heads and steps of a trace, and what is known of single heads.
+    """The map of heads and steps of a trace, and the measurements of single heads behind it.
 
     Args:
         model: the bridge.
         worker: runs the measurements.
         measure: measures each head alone, see :func:`airlens.explorers.single_heads.single_heads`.
-        most: how many heads are measured for a step where all heads are asked for.
-        kept: how many measurements are kept.
+        most: how many heads are measured for a step when all heads are chosen.
+        kept: how many measurements stay in memory.
     """
 
     def __init__(
@@ -51,12 +51,12 @@ class StepHeads:
         )
 
     def clear(self) -> None:
-        """Show no map: another trace is coming."""
+        """Clear the map before another trace is shown."""
         self.map.rows, self.map.column, self._shown = [], -1, ()
         self.map.title = self.map.hint = ""
 
     def ask(self, trace: Trace, heads: HeadSet, mode: Mode, template: Template, key: Key) -> None:
-        """Show the heads of the step ``map.column``, measuring them where they are not known.
+        """Show the heads of the step ``map.column``, measured first where necessary.
 
         ``key`` names the trace, its splitting and the mode.
         """
@@ -88,7 +88,7 @@ class StepHeads:
         return pd.DataFrame(columns=columns) if found is None else found
 
     def steps(self) -> pd.DataFrame:
-        """Of the map that is shown, mean Δ of each head and step (nats a token)."""
+        """Of the map that is shown, mean Δ of each head and step (nats per token)."""
         return by_step(self.tokens())
 
     def _show(self, key: Key) -> None:
@@ -101,7 +101,7 @@ class StepHeads:
 
 
 def keep(store: dict[Key, Any], key: Key, value: Any, most: int) -> None:
-    """Keep the newest few results."""
+    """Store a result, and drop the oldest ones beyond ``most``."""
     for old in list(store)[: max(0, len(store) - most + 1)]:
         del store[old]
     store[key] = value

@@ -1,4 +1,4 @@
-"""Look into a trace: coloured text, which heads carry a step, and where it fetches from."""
+"""Explore a trace: coloured text, the heads that affect a step, and the sources of a step."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
 
     Args:
         model: the bridge.
-        traces: what can be chosen; more can be pasted.
+        traces: to choose from; more can be pasted.
         heads: the critical heads, ablated together; each is ablated alone for the heads' map.
-        mode: ablation mode at first.
-        controls: draws of random heads beside.
-        most: how many heads are measured for a step where all heads are asked for.
+        mode: initial ablation mode.
+        controls: draws of random heads to compare with.
+        most: how many heads are measured for a step when all heads are chosen.
         template: how a prompt is put before its response.
         measure_heads: what measures each head alone, called as
             ``measure_heads(model, trace, heads, mode=…, template=…)``; it returns the columns of
@@ -51,7 +51,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         measure_sources: what measures where steps fetch from, called like
             :func:`airlens.step_sources.sources`, which is the default.
 
-    ``frame(what)`` and ``figure(what)`` give the data and the static form of each view.
+    ``frame(what)`` and ``figure(what)`` return the data of each view and a static figure.
     """
 
     def __init__(
@@ -182,7 +182,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
 
     @property
     def trace(self) -> Trace:
-        """The trace chosen, split as chosen."""
+        """The chosen trace, split as chosen."""
         return self.choice.trace
 
     def _key(self, *more: Any) -> Key:
@@ -198,7 +198,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         if self.result is not None:
             self._show()
             return
-        self.sources.worker.stop()  # or this would wait for what nobody looks at any more
+        self.sources.worker.stop()  # or the score would wait for a result that is no longer shown
         trace, heads, mode = self.trace, self.heads, self.mode.value
         key = self._key(str(heads))
 
@@ -271,7 +271,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         return table
 
     def figure(self, what: str = "steps") -> Any:
-        """The static form of a view, as a Plotly figure.
+        """A static figure of a view.
 
         Args:
             what: "steps", "tokens", "heads", "sources" (map of steps and sources) or "arcs".
@@ -291,5 +291,5 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         return views[what]()
 
     def html(self) -> str:
-        """The static form of the text, as an HTML fragment."""
+        """The text as a static HTML fragment."""
         return trace_html(self.frame("tokens"), self.frame("steps"), response=self.trace.response)

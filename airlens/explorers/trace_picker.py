@@ -1,4 +1,4 @@
-"""Which trace is looked at, how it is split, and a box to paste another."""
+"""Controls that choose a trace and its splitting, and a box to paste another trace."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class TracePicker:
     """Choose one of some traces, or paste one.
 
     Args:
-        traces: what can be chosen; what is pasted is added.
+        traces: to choose from; a pasted trace is added to the list.
         changed: called when another trace or another splitting is chosen.
     """
 
@@ -36,25 +36,25 @@ class TracePicker:
         self.splitter.observe(changed, "value")
 
     def layout(self) -> list[Any]:
-        """What can be chosen, and the box to paste into."""
+        """The choices, and the box to paste into."""
         paste = w.Accordion([w.VBox([self.prompt, self.response, self.add])], titles=["paste one"])
         paste.selected_index = None
         return [row(self.picker, self.splitter), paste]
 
     @property
     def trace(self) -> Trace:
-        """The trace chosen, split as chosen."""
+        """The chosen trace, split as chosen."""
         trace: Trace = self.traces[self.picker.value]
         how = self.splitter.value
         return trace if how == "as given" else trace.with_steps(how)
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """Names the trace and its splitting."""
+        """Identifies the trace and its splitting."""
         return (self.picker.value, self.splitter.value)
 
     def add_pasted(self) -> None:
-        """Add what was pasted, and choose it.
+        """Add the pasted trace, and choose it.
 
         Raises:
             ConfigError: nothing was pasted.

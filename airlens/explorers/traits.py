@@ -1,7 +1,7 @@
 """Contents of the small widgets as plain values: from tables to the traits of ``static/*.js``.
 
-The same values fill the widgets in a notebook (:mod:`airlens.explorers.js`) and the page that is
-shared (:mod:`airlens.webpage`). Nothing here knows a widget.
+The same values fill the widgets in a notebook (:mod:`airlens.explorers.js`) and the shared page
+(:mod:`airlens.webpage`). No widget is used here.
 """
 
 from __future__ import annotations
@@ -75,9 +75,9 @@ def step_head_traits(rows: pd.DataFrame, step: int | None = None) -> Traits:
     """The map of heads and steps: the effect of ablating each head alone.
 
     Args:
-        rows: one row a head and step: name, step, delta (nats a token).
-        step: the heads that move this step most come first, and it has a column in any case; None
-            keeps the order of the rows.
+        rows: one row per head and step: name, step, delta (nats per token).
+        step: heads that change this step most come first, and it always has a column; None keeps
+            the order of the rows.
     """
     grid = rows.pivot(index="name", columns="step", values="delta")
     grid = grid.reindex(index=rows["name"].drop_duplicates())
@@ -115,10 +115,10 @@ def colour_traits(
 
     Args:
         pieces: the text, as given to :func:`text_traits`.
-        tokens: the tokens it was cut by, with the column ``value``.
+        tokens: the tokens of the pieces, with the column ``value``.
         value: the column.
-        text: says what the colour means; by default the column's own label.
-        shown: name of the value in the line under the text; none for a column of the tokens.
+        text: label of the colour scale; by default the column's own label.
+        shown: name of the value in the line under the text; empty for a column of the tokens.
     """
     rows = {int(r["pos"]): r for r in row_dicts(tokens[["pos", value]])}
     found = [

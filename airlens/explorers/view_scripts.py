@@ -1,4 +1,4 @@
-"""The scripts of the views, whole: a view that is made of several files is these in a row.
+"""The complete script of each view: its files, joined.
 
 Each result is one ES module that ends in ``export default { render };`` and imports nothing, so
 that a widget and a page without a server can both use it.
@@ -17,7 +17,9 @@ PARTS: dict[str, tuple[str, ...]] = {
     "text": ("dom", "units", "search", "blocks", "text"),
     "tokens": ("tokens",),
 }
-"""The files of each view, in order; what is not last is shared or a part of it."""
+"""The files of each view, in order; the last is the view, those before it are shared or parts of
+it.
+"""
 
 
 def script(view: str) -> str:

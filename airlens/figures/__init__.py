@@ -1,7 +1,7 @@
 """All figures under one name: ``al.figures.head_map(scores.to_frame())``.
 
-Each takes a tidy DataFrame and returns a Plotly figure; none knows a model. The functions live in
-the modules of this package. Those that were registered (:mod:`airlens.plugins`) are here too.
+Each takes a tidy DataFrame and returns a Plotly figure, without a model. The functions live in the
+modules of this package. Registered figures (:mod:`airlens.plugins`) are available here too.
 May import: of the core, errors, files and registry; storage.
 Imported by: explorers, reports, paper, cli.
 """
@@ -35,7 +35,7 @@ from .head_attention import answer_attention_map
 from .head_maps import head_map, score_ranking
 from .image_files import save_figures as save_figures
 
-# Not in the gallery, and so not in `__all__`, before there are results to draw them from.
+# Not in the gallery, and so not in `__all__`, until there are results to draw them from.
 from .model_comparison import models_bars as models_bars
 from .model_comparison import models_forest as models_forest
 from .model_comparison import models_side_by_side as models_side_by_side
@@ -99,7 +99,7 @@ __all__ = [
     "word_overlap_map",
 ]
 
-# By name, with those that were registered: (frame, *, title=None) -> Plotly figure.
+# By name, registered ones included: (frame, *, title=None) -> Plotly figure.
 FIGURES: Registry[Callable[..., Any]] = Registry(
     "figure", "airlens.figures", {name: globals()[name] for name in __all__}
 )

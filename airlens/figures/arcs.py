@@ -1,4 +1,4 @@
-"""Where the steps of a trace fetch from: arcs along the trace."""
+"""The sources of the steps of a trace, as arcs along the trace."""
 
 from __future__ import annotations
 
@@ -35,17 +35,18 @@ def source_arcs(
     step: int | None = None,
     title: str | None = None,
 ) -> go.Figure:
-    """Return the trace as a line of units, with an arc from each step to where it fetches from.
+    """Return the trace as a line of units, with an arc from each step to each of its sources.
 
-    Arcs above are the critical heads', arcs below those of random heads; the thicker, the stronger.
+    Arcs above the line are those of the critical heads, arcs below those of random heads; a thicker
+    arc is a stronger source.
 
     Args:
-        pairs: One row a step and source: id, step, source and `value`; `<value>_control` where
+        pairs: One row per step and source: id, step, source and `value`; `<value>_control` where
             known.
-        units: One row a unit: id, unit; text where known, for the hover.
+        units: One row per unit: id, unit; text where known, for the hover.
         value: `copies`, `attention`, `attention_per_token` or `knockout`.
         id: The trace; the first one by default.
-        top: At most so many arcs of the critical heads and of the random heads, the strongest.
+        top: Number of arcs of the critical heads, and of the random heads; the strongest are drawn.
         step: Only the sources of this step.
         title: Replaces the headline.
     """
@@ -88,7 +89,9 @@ def _add_arcs(
     look: tuple[str, str, int],
     size: tuple[float, int],
 ) -> None:
-    """Draw the strongest arcs, weak ones first; `size`: the value of the thickest, and how many."""
+    """Draw the strongest arcs, weak ones first; `size`: value of the thickest arc, number of
+    arcs.
+    """
     (ends, values, hover), (name, colour, sign), (bound, top) = arcs, look, size
     best = np.argsort(-np.nan_to_num(values), kind="stable")[:top]
     best = best[np.nan_to_num(values[best]) > 0][::-1]
@@ -110,7 +113,7 @@ def _add_arcs(
 
 
 def _add_line(fig: Any, order: list[int], words: dict[int, str], names: dict[int, str]) -> None:
-    """The units themselves, on the line from which the arcs rise."""
+    """Draw the units, on the line from which the arcs rise."""
     prompt = sum(unit < 0 for unit in order)
     fig.add_scatter(
         x=list(range(len(order))),

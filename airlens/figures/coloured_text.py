@@ -1,8 +1,8 @@
-"""One trace as coloured text in plain HTML: no script, no request, every character escaped.
+"""One trace as coloured text in plain HTML: no script, nothing loaded, every character escaped.
 
-Colours are translucent and everything else takes the page's own ink, so the text reads in light
-and dark themes. A token's hover gives its exact numbers; the margin gives each step's AIS beside
-the random-heads control.
+Colours are translucent and the ink is the page's own, so the text is readable in light and dark
+themes. Hovering a token shows its exact numbers; the margin shows each step's AIS beside the
+random-heads control.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .style import MONO, limit, need
 WARM, COOL = "213,94,0", "0,114,178"
 """Raised and lowered (or, unsigned, present): the ends of the figures' diverging scale."""
 STRONGEST = 0.62
-"""Opacity at the colour limit: the ink above it stays readable."""
+"""Opacity at the colour limit: text on it stays readable."""
 HOVER = ("nll_base", "nll_ref", "delta", "nll_control", "delta_control", "entropy")
 
 CSS = f"""
@@ -52,7 +52,7 @@ NEWLINE = '<span class="nl"></span>'
 
 @dataclass
 class Piece:
-    """A stretch of text and the tokens that make it (several where they split a character)."""
+    """A piece of text and its tokens (several where they split a character)."""
 
     text: str
     step: int
@@ -81,7 +81,7 @@ def _pieces_of_response(rows: list[dict[str, Any]], response: str) -> Iterator[P
 
 
 def _pieces_of_tokens(rows: list[dict[str, Any]]) -> Iterator[Piece]:
-    """Join tokens by their own text; neighbours that are parts of a character become one piece."""
+    """Join tokens by their own text; tokens that are parts of one character become one piece."""
     last: Piece | None = None
     for row in rows:
         text = clean(row["token"])
@@ -101,7 +101,7 @@ def pieces(rows: list[dict[str, Any]], response: str | None = None) -> list[Piec
 
     Args:
         rows: tokens in order, with token, and start and end where ``response`` is given.
-        response: the response's text; then what no token covers is a piece without tokens.
+        response: the response's text; text that no token covers becomes a piece without tokens.
     """
     if not rows:
         return []
@@ -128,7 +128,7 @@ def _tint(value: float, bound: float) -> str:
 
 
 def hover_text(tokens: list[dict[str, Any]]) -> str:
-    """Return what is known of the tokens of one piece, a line each; plain text."""
+    """Return the known numbers of each token of a piece, as lines of plain text."""
     lines = []
     for row in tokens:
         where = f"  (token {row['token_id']})" if "token_id" in row else ""
@@ -141,7 +141,7 @@ def hover_text(tokens: list[dict[str, Any]]) -> str:
 
 
 def _escape(text: str, tail: bool) -> str:
-    """Escape `text` and mark its newlines; in a step's `tail` the last ones open no empty line."""
+    """Escape `text` and mark its newlines; in a step's `tail` the last ones add no empty line."""
     escaped = escape_html(text)
     body = escaped.rstrip("\n") if tail else escaped
     ends = len(escaped) - len(body)
@@ -159,7 +159,7 @@ def _piece_html(piece: Piece, paint: tuple[str, float, bool], tail: bool) -> str
 
 
 def _text_html(pieces: list[Piece], paint: tuple[str, float, bool]) -> str:
-    """One step's text; the newlines that end it are marked but open no empty lines."""
+    """One step's text; newlines at its end are marked but add no empty lines."""
     parts, tail = list[str](), True
     for piece in reversed(pieces):
         parts.append(_piece_html(piece, paint, tail))
@@ -168,7 +168,7 @@ def _text_html(pieces: list[Piece], paint: tuple[str, float, bool]) -> str:
 
 
 def margin_number(real: float) -> str:
-    """A number as short as a margin needs it: two decimals (`−0.05`, `1.24`)."""
+    """A number with two decimals, for the margin (`−0.05`, `1.24`)."""
     if abs(real) < 0.005:
         return "0.00"
     return f"{real:.2f}".replace("-", MINUS) if abs(real) < 100 else number(real, 2)
@@ -224,13 +224,13 @@ def trace_html(
     """Return one trace as coloured text with its steps in the margin, as an HTML fragment.
 
     Args:
-        tokens: One row a token: id, token and `value`; step, pos, start, end (character offsets
+        tokens: One row per token: id, token and `value`; step, pos, start, end (character offsets
             into the response) and the NLL columns (nats) where known.
-        steps: One row a step: id, step; label, ais, ais_control, below_floor where known.
+        steps: One row per step: id, step; label, ais, ais_control, below_floor where known.
         id: The trace; the first one of `tokens` by default.
         value: The token column to colour by, or `ais` to colour whole steps.
-        response: The response's text: then it is cut at start and end, so that a character made
-            of several tokens stays whole and what was left out is shown uncoloured.
+        response: The response's text: with it the text is cut at start and end, so that a character
+            made of several tokens stays whole, and text without a token is shown uncoloured.
         bound: Value at which the colour is full; by default the 98 % quantile of its size.
         code: Set the text in a fixed-width font.
     """

@@ -1,4 +1,4 @@
-"""Copy accuracy as heads are ablated: critical heads against as many random ones."""
+"""Copy accuracy as more heads are ablated: critical heads against as many random ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .labels import label, number, percent, plotly_text
 from .style import COLOURS, DOMAIN_CYCLE, figure, floats, legend_room, need, no_data
 
 NEEDLE_REMOVED = "needle removed"
-"""The group whose value is the floor: the answer is not in the context."""
+"""The group that gives the floor: the answer is not in the context."""
 LEVELS = {NEEDLE_REMOVED: COLOURS["floor"], "base": COLOURS["base"], "none": COLOURS["base"]}
 """Groups drawn as one level line rather than a curve."""
 CURVES = {"top": COLOURS["ablated"], "random": COLOURS["control"]}
@@ -94,7 +94,7 @@ def _add_level(fig: Any, rows: pd.DataFrame, group: str, y: str, end: float) -> 
 
 
 def _title(frame: pd.DataFrame, y: str, mode: str) -> str:
-    """What top and random heads leave at the k nearest to 5 % of all heads."""
+    """A headline: the value with top and with random heads ablated, at the k nearest to 5 %."""
     rows = frame[frame["mode"].astype(str) == mode] if "mode" in frame else frame
     groups = {group: _points(rows[rows["heads"] == group], y) for group in CURVES}
     means = {group: {p.k: p.mean for p in points} for group, points in groups.items()}
@@ -116,7 +116,7 @@ def ablation_curve(
     """Return `y` against the number of ablated heads, one line per group of heads and mode.
 
     Args:
-        frame: One row a measurement: heads (`top`, `random`, `needle removed`, `base`, …), k and
+        frame: One row per measurement: heads (`top`, `random`, `needle removed`, `base`, …), k and
             `y`; mode, share (k over all heads) and draw where known. Draws of one group and k
             become a mean and a band from the lowest to the highest.
         y: `copy_accuracy` or `nll` (nats per token).

@@ -1,4 +1,6 @@
-"""Figures of a scored corpus: lengths and words that selectors take, and a map of samples."""
+"""Figures of a scored corpus: what selectors correlate with, lengths and words of what they select,
+and a map of samples.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,7 @@ def _name(column: object) -> str:
 
 
 def lengths_by_selector(table: pd.DataFrame, *, title: str | None = None) -> go.Figure:
-    """Return the mean length of what each selector takes, and of what it leaves.
+    """Return the mean length of the samples that each selector takes, and of those it leaves.
 
     Args:
         table: from `airlens.analysis.contrast.length_table`; the rows of domain "all" are shown.
@@ -101,7 +103,7 @@ def lengths_by_selector(table: pd.DataFrame, *, title: str | None = None) -> go.
 
 
 def word_overlap_map(table: pd.DataFrame, *, title: str | None = None) -> go.Figure:
-    """Return the share of top words that a selector has in common with each other one.
+    """Return the share of top words that a selection shares with each other selector's.
 
     Args:
         table: from `airlens.analysis.contrast.word_overlap`: other, top, tf, tf_idf; tf_lo, tf_hi,
@@ -142,7 +144,7 @@ def word_overlap_map(table: pd.DataFrame, *, title: str | None = None) -> go.Fig
 
 
 def _cell(row: Any, kind: str) -> str:
-    """A share, with the range of its draws below where there are several."""
+    """A share, with the range over draws where there are several."""
     text = f"{row[kind]:.2f}"
     low, high = row.get(f"{kind}_lo", np.nan), row.get(f"{kind}_hi", np.nan)
     return text if np.isnan(low) else f"{text} ({low:.2f}–{high:.2f})"

@@ -1,4 +1,6 @@
-"""Figures of trust: stability, agreement of rankings, curves by detector, the mirror table."""
+"""Figures that compare detectors: stability, agreement, ablation curves, ranks, the mirror
+table.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ _INTERVAL = "rgba(128,134,142,0.6)"
 
 
 def stability_figure(frame: pd.DataFrame, *, title: str | None = None) -> Any:
-    """Return the agreement of split halves against the number of probes, a line per length.
+    """Return the agreement of split halves against the number of probes, one line per probe length.
 
     Args:
         frame: From `airlens.analysis.agreement.stability`.
@@ -118,11 +120,11 @@ def agreement_figure(
 def detector_curves(
     frame: pd.DataFrame, y: str = "copy_accuracy", *, title: str | None = None
 ) -> Any:
-    """Return one ablation curve per detector: which finds the heads that matter?
+    """Return one ablation curve per detector: the lower, the more its top heads matter.
 
     Args:
         frame: Rows of `airlens.analysis.ablation_curves.ablation_curves` with a column
-            `detector`; of the groups, `top` is drawn for each detector, `random` once.
+            `detector`; the group `top` is drawn for each detector, `random` once.
         y: The measure on the vertical axis.
         title: Replaces the headline.
     """
@@ -173,7 +175,7 @@ def detector_curves(
 
 
 def rank_figure(table: pd.DataFrame, *, best: int = 10, title: str | None = None) -> Any:
-    """Return each detector's best heads with the interval of their rank, one panel a detector.
+    """Return each detector's best heads with the interval of their rank, one panel per detector.
 
     Args:
         table: From `airlens.analysis.agreement.rank_table`.

@@ -1,4 +1,4 @@
-"""What one head attends to while it copies an answer."""
+"""The attention of one head while it copies an answer."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def answer_attention_map(
     """Return one head's attention from the answer's tokens to the tokens around the needle.
 
     Args:
-        frame: One row a pair, from ``AnswerAttention.frame``: answer, predicts, position, token,
+        frame: One row per pair, from ``AnswerAttention.frame``: answer, predicts, position, token,
             attention; in_needle, most, copied and outside where known.
         name: The head, for the headline.
-        rows: At most so many answer tokens are drawn, the first ones; the figure says so.
+        rows: Most answer tokens drawn; where there are more, the figure says so.
         title: Replaces the headline.
     """
     heading = title or f"Attention of {name}"

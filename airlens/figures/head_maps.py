@@ -1,4 +1,4 @@
-"""Figures of heads: where the score lies, and how it falls off."""
+"""Figures of head scores: a map of all heads, and the scores sorted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .style import (
 
 
 def _top(frame: pd.DataFrame) -> NDArray[np.bool_]:
-    if "exact" in frame.columns:  # measured cells among estimated ones; all alike need no mark
+    if "exact" in frame.columns:  # measured cells among estimated ones; no mark if all are alike
         exact = frame["exact"].to_numpy(dtype=bool)
         return exact & ~exact.all()
     if "top" not in frame.columns:
@@ -94,8 +94,8 @@ def head_map(
     """Return the layers × heads map of one value.
 
     Args:
-        frame: One row a head: layer, head, name and `value`; lo, hi, rank and top where known. With
-            a column exact (`HeadInfluence.to_frame`) the measured cells are outlined.
+        frame: One row per head: layer, head, name and `value`; lo, hi, rank and top where known.
+            With a column exact (`HeadInfluence.to_frame`) the measured cells are outlined.
         value: The column to colour by.
         diverging: Put 0 in the middle of the scale; by default for all but `score`.
         title: Replaces the headline.
@@ -137,11 +137,11 @@ def _rank_ticks(count: int, cut: int) -> list[int]:
 
 
 def score_ranking(frame: pd.DataFrame, *, names: int = 8, title: str | None = None) -> go.Figure:
-    """Return all heads sorted by score, with the line under which a head is not critical.
+    """Return all heads sorted by score, with a line where the critical heads end.
 
     Args:
-        frame: One row a head: name, score; lo, hi (95 % interval) and top where known.
-        names: How many of the best are written out.
+        frame: One row per head: name, score; lo, hi (95 % interval) and top where known.
+        names: How many of the best heads are labelled.
         title: Replaces the headline.
     """
     if len(frame):

@@ -29,10 +29,10 @@ def save_figures(
     """Write each figure as ``folder/name.format``, on white paper at print size.
 
     Args:
-        figures: file name without ending → figure; they are not changed.
-        folder: created where absent.
+        figures: file name without suffix → figure; the figures stay unchanged.
+        folder: created if necessary.
         formats: of ``png``, ``svg``, ``pdf``.
-        width: in pixels of 1/96 inch; heights are the figures' own.
+        width: in pixels of 1/96 inch; each figure keeps its height.
 
     Raises:
         ConfigError: an unknown format, or a name that is no file name.
@@ -47,7 +47,7 @@ def save_figures(
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     written = []
-    # In a folder of their own first: a browser that dies leaves no half-written file.
+    # First into a folder of their own: a browser that crashes leaves no half-written file.
     with atomic_dir(target / ".new") as temporary:
         paths = [temporary / f"{name}.{kind}" for kind in formats for name in figures]
         _write([printed(fig, width) for fig in figures.values()] * len(formats), paths)
@@ -72,7 +72,7 @@ def printed(fig: go.Figure, width: int = WIDTH) -> go.Figure:
 
 
 def _room_above(fig: Any) -> None:
-    """Move a title of several lines down: drawn as a file, its first line touches the edge."""
+    """Move a title of several lines down: in a file its first line would touch the edge."""
     if "<br>" in (fig.layout.title.text or "") and fig.layout.title.pad.t is not None:
         fig.layout.title.pad.t += TITLE_ROOM
         fig.layout.margin.t += TITLE_ROOM
@@ -80,7 +80,7 @@ def _room_above(fig: Any) -> None:
 
 
 def check_export() -> None:
-    """Raise AirlensError if kaleido is missing; before anything that takes long."""
+    """Raise AirlensError if kaleido is missing; to be called before long computations."""
     try:
         import kaleido  # noqa: F401
     except ImportError as error:

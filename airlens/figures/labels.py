@@ -1,6 +1,6 @@
 """Text for figures: axis titles with units, visible white space, escaped labels, numbers.
 
-Everything shown in a figure or a page that came from data goes through one of these functions.
+All text from data that a figure or page shows goes through one of these functions.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pandas as pd
 MINUS = "\u2212"
 """A real minus sign, as wide as a plus."""
 DASH = "\u2013"
-"""What stands for a missing number."""
+"""Shown in place of a missing number."""
 
 STEP_LABELS = {
     "score": "retrieval score",
@@ -44,7 +44,7 @@ MEASURES = {
     "attention_per_token": "attention per source token",
     "knockout": "Δ loss without it",
 }
-"""What a measure of sources is called in a sentence."""
+"""Names of the measures of sources, in a sentence."""
 SHORT = {
     "ais": "AIS",
     "delta": "Δ loss",
@@ -52,7 +52,7 @@ SHORT = {
     "loss_base": "base loss",
     "entropy": "base entropy",
 }
-"""How a headline calls a column."""
+"""Names of columns, in a headline."""
 TOKEN_LABELS = {
     "delta": "Δ NLL (nats)",
     "delta_control": "Δ NLL, random heads (nats)",
@@ -79,10 +79,10 @@ def escape_html(text: object) -> str:
 
 
 def visible(token: object) -> str:
-    """Return one token's text with what cannot be seen made visible.
+    """Return one token's text with invisible characters made visible.
 
-    A space becomes `·`, a newline `⏎`, a tab `⇥`; other control characters and the marks that
-    turn the writing direction become escapes; an empty token becomes `∅`.
+    A space becomes `·`, a newline `⏎`, a tab `⇥`; other control characters and marks of writing
+    direction become escapes; an empty token becomes `∅`.
     """
     text = clean(token)
     return "".join(map(_mark, text)) if text else "∅"

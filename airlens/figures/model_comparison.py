@@ -1,4 +1,4 @@
-"""Several models side by side: where their heads lie, and what their ablation costs."""
+"""Several models side by side: their head scores, and the cost of ablating heads."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ GROUPS = {
     "layer-matched": ("layer-matched random heads ablated", "#5d646c"),
     "needle removed": ("needle removed", COLOURS["floor"]),
 }
-"""Sets of heads in the order of their bars: what they are called, and their colour."""
+"""Sets of heads in the order of their bars: their label and colour."""
 
 
 def models_side_by_side(heads: pd.DataFrame, *, title: str | None = None) -> Any:
-    """Return one panel a model: every head by its score and its relative depth.
+    """Return one panel per model: every head by its score and its relative depth.
 
     Args:
         heads: `Comparison.heads`: model, name, score, depth (0 to 1), top.
@@ -76,7 +76,7 @@ def _head_hover(rows: pd.DataFrame) -> list[str]:
 
 
 def _name_best(grid: Any, top: pd.DataFrame, col: int, count: int = 3) -> None:
-    """Write the names of the best heads beside their dots, where these do not collide."""
+    """Label the best heads, where the labels do not collide."""
     placed: list[tuple[float, float]] = []
     for row in top.sort_values("score", ascending=False).to_dict("records"):
         here = (float(row["score"]), float(row["depth"]))
@@ -152,13 +152,13 @@ def models_forest(
     zero: float = 0.0,
     title: str | None = None,
 ) -> Any:
-    """Return a row a measure with every model's value and interval: what agrees, what does not.
+    """Return a row per measure with every model's value and interval, to see where they agree.
 
     Args:
         table: `Comparison.table`.
-        contains: What the names of the measures have in common, such as `AUROC` or `ρ`; not shown.
+        contains: Part of the names of the measures to show, such as `AUROC` or `ρ`.
         heads: Which set of heads.
-        zero: Where no effect is: 0.5 for AUROC.
+        zero: The value of no effect: 0.5 for AUROC.
         title: Replaces the headline.
     """
     need(table, ("model", "measure", "heads", "value", "lo", "hi"), "models_forest")

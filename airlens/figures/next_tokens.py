@@ -1,4 +1,4 @@
-"""What comes next: probabilities of the likeliest tokens with and without some heads."""
+"""Probabilities of the most likely next tokens, with and without some heads."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .style import COLOURS, figure, floats, need, no_data
 def next_token_bars(
     frame: pd.DataFrame, position: int = 0, *, k: int = 10, title: str | None = None
 ) -> Any:
-    """Return the likeliest next tokens at one position, base and ablated side by side.
+    """Return the most likely next tokens at one position, base and ablated side by side.
 
     Args:
-        frame: One row a position and candidate: position, token, p_base, p_ablated; written where
+        frame: One row per position and candidate: position, token, p_base, p_ablated; written where
             known.
         position: Which position.
         k: How many candidates.

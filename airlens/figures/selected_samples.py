@@ -1,4 +1,6 @@
-"""Figures of a selection: who is chosen, what else that follows, what each domain keeps."""
+"""Figures of a selection: the chosen samples, their scores by domain, and the overlap of
+selectors.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,7 @@ def selection_scatter(
     """Return samples as points, the chosen ones filled, coloured and shaped by domain.
 
     Args:
-        frame: One row a sample: `x`, `y`; domain, id, selected, rank_in_group where known.
+        frame: One row per sample: `x`, `y`; domain, id, selected, rank_in_group where known.
         x: `n_tokens` (tokens), `loss_base` or `entropy` (nats per token), or another column.
         y: `ais`, `delta`, …
         title: Replaces the headline, which gives Spearman's ρ.
@@ -114,7 +116,7 @@ def _add_points(
 
 
 def _one_legend_entry(fig: Any) -> None:
-    """Keep one legend entry a domain, the filled one where there is one."""
+    """Keep one legend entry per domain, of its chosen samples where there are any."""
     best = {trace.legendgroup: place for place, trace in enumerate(fig.data)}
     for place, trace in enumerate(fig.data):
         trace.showlegend = best[trace.legendgroup] == place
@@ -126,7 +128,7 @@ def selector_overlap(
     """Return the Jaccard overlap of what each pair of selectors keeps.
 
     Args:
-        frame: One row a pair: a, b, jaccard (0 to 1); top (kept share) where there are several.
+        frame: One row per pair: a, b, jaccard (0 to 1); top (kept share) where there are several.
         top: Show only this kept share; by default each has its own panel.
         title: Replaces the headline.
     """
@@ -186,7 +188,7 @@ def _overlap_cells(rows: pd.DataFrame, names: list[str]) -> dict[str, Any]:
     grid = np.full((len(names), len(names)), np.nan)
     a, b = ([names.index(str(name)) for name in rows[side]] for side in ("a", "b"))
     grid[a, b] = grid[b, a] = floats(rows, "jaccard")
-    trivial = np.diag(grid) == 1  # what is left there: one draw of random against another
+    trivial = np.diag(grid) == 1  # any other value: one draw of random against another
     grid[np.flatnonzero(trivial), np.flatnonzero(trivial)] = np.nan
     hover = [[f"{plotly_text(p)} and {plotly_text(q)}" for q in names] for p in names]
     if "lo" in rows:
@@ -212,7 +214,7 @@ def _overlap_cells(rows: pd.DataFrame, names: list[str]) -> dict[str, Any]:
 
 
 def _share(value: float) -> str:
-    """Two digits in as little room as can be: ``.33``."""
+    """Two digits without the leading zero: ``.33``."""
     return f"{value:.2f}".removeprefix("0")
 
 
@@ -222,7 +224,7 @@ def ais_by_domain(
     """Return the distribution of a sample value by domain, the random-heads control beside.
 
     Args:
-        frame: One row a sample: domain and `value`; `<value>_control` where known.
+        frame: One row per sample: domain and `value`; `<value>_control` where known.
         value: `ais` or `delta` (nats per token).
         title: Replaces the headline.
     """
@@ -233,7 +235,7 @@ def domain_counts(frame: pd.DataFrame, *, title: str | None = None) -> go.Figure
     """Return how many samples of each domain are kept.
 
     Args:
-        frame: One row a sample: domain; selected where a selection was made.
+        frame: One row per sample: domain; selected where a selection was made.
         title: Replaces the headline.
     """
     heading = title or "Samples by domain"

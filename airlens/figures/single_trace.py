@@ -60,7 +60,7 @@ def step_bars(
     """Return one trace's steps as bars, top to bottom, the random-heads control beside each.
 
     Args:
-        steps: One row a step: id, step and `value`; `<value>_control`, `<value>_control_std`
+        steps: One row per step: id, step and `value`; `<value>_control`, `<value>_control_std`
             (error bars, over draws), label, text and below_floor where known.
         id: The trace; the first one by default.
         value: `ais`, `delta` or a loss (nats per token).
@@ -168,7 +168,7 @@ def token_strip(
     """Return one trace's tokens as coloured, wrapped text; each step starts a line.
 
     Args:
-        tokens: One row a token: id, token and `value`; step, pos and the NLL columns (nats)
+        tokens: One row per token: id, token and `value`; step, pos and the NLL columns (nats)
             where known. Equal tokens stay apart; spaces and newlines are shown.
         id: The trace; the first one by default.
         value: The column to colour by; Δ has 0 in the middle.
@@ -215,7 +215,7 @@ def token_strip(
 
 
 def _key(value: str, bound: float, height: int) -> Any:
-    """An invisible point that carries the colour bar; the bars have ready-made colours."""
+    """An invisible point that carries the colour bar, as the bars have explicit colours."""
     marker = {
         "color": [0],
         "colorscale": text_scale(value),

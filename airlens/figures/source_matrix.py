@@ -1,4 +1,5 @@
-"""Where the steps of a trace fetch from: the map of steps × sources, and what its figures share.
+"""The sources of the steps of a trace as a map of steps × sources; helpers of all figures of
+sources.
 
 They take the pairs of :func:`airlens.sources`: one row a step and earlier unit of the text. Units
 are the steps of the response, 0…S−1, and the sentences of the prompt, −P…−1.
@@ -29,7 +30,7 @@ from .style import (
 )
 
 COLUMNS = ("step", "source")
-WORDY = 1600  # cells; in a larger matrix the hover does not repeat the words of step and source
+WORDY = 1600  # cells; in a larger matrix the hover leaves out the words of step and source
 
 
 def unit_names(units: pd.DataFrame | list[int], *, long: bool = False) -> dict[int, str]:
@@ -89,10 +90,10 @@ def step_sources(
     """Return the map of steps and their sources, the random-heads control beside it.
 
     Args:
-        pairs: One row a step and source: id, step, source and `value`; `<value>_control` where
-            known. What was not measured (NaN) stays empty.
+        pairs: One row per step and source: id, step, source and `value`; `<value>_control` where
+            known. Cells that were not measured (NaN) stay empty.
         value: `copies`, `attention`, `attention_per_token` or `knockout`.
-        units: One row a unit: id, unit; text where known, for the hover.
+        units: One row per unit: id, unit; text where known, for the hover.
         id: The trace; the first one by default.
         title: Replaces the headline.
     """
@@ -129,7 +130,9 @@ def step_sources(
 def pair_hover(
     rows: pd.DataFrame, value: str, names: dict[int, str], words: dict[int, str], wordy: bool
 ) -> list[str]:
-    """Return the hover text of each pair: which, its value and control, and the units' `words`."""
+    """Return the hover text of each pair: its units, its value and control, and the units'
+    words.
+    """
     found = []
     for row in row_dicts(rows[[*COLUMNS, *(c for c in (value, f"{value}_control") if c in rows)]]):
         step, source = int(row["step"]), int(row["source"])
@@ -201,9 +204,9 @@ def _add_axes(fig: Any, panel: int, order: list[int], look: tuple[str, bool]) ->
 
 
 def places(count: int, wanted: int, first: int = 0) -> list[int]:
-    """At most about `wanted` places of `count` to be labelled, in round steps from `first` on.
+    """About `wanted` of `count` places to label, in round steps from `first` on.
 
-    Of what stands before `first` (the prompt's units), the very first is labelled.
+    Of the places before `first` (the prompt's units), only the very first is labelled.
     """
     gap = next((s for s in (1, 2, 5, 10, 20, 50, 100, 200) if count / s <= wanted), 500)
     before = [0] if first >= gap * 0.6 or gap == 1 else []

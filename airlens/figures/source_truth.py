@@ -1,4 +1,4 @@
-"""How well measures of sources find the true ones, by how far away these are."""
+"""How well the measures of sources find true sources, by their distance."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ FREE = "free controls"
 
 
 def source_truth(table: pd.DataFrame, value: str = "auroc", *, title: str | None = None) -> Any:
-    """Return how well each measure finds true sources, one panel a measure, by distance.
+    """Return how well each measure finds true sources, one panel per measure, by distance.
 
     Args:
         table: of `airlens validate --what sources`: planted sources (wording, distance, score,
             heads, auroc, lo, hi, p1, p1_lo, p1_hi) or labelled ones (traces, beyond, compared,
-            score, heads, auroc, lo, hi). Of the first the rows of all wordings are shown, of the
-            second those of all traces and pairs.
+            score, heads, auroc, lo, hi). Shown are the rows of all wordings (planted), or of all
+            traces and pairs (labelled).
         value: `auroc`, or for planted sources `p1`, precision at 1.
         title: Replaces the headline.
     """

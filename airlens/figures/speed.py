@@ -1,4 +1,6 @@
-"""How much faster airlens is than other ways to the same numbers, from a benchmark's JSON."""
+"""How much faster airlens is than other ways to compute the same numbers, from a benchmark's
+JSON.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +32,10 @@ COLUMNS = ["key", "what", "ratio", "lo", "hi", "wall"]
 
 
 def speed_frame(source: str | Path | dict[str, Any]) -> pd.DataFrame:
-    """One row a comparison: key, what, ratio of median CPU time, its range, and by wall clock.
+    """One row per comparison: key, what, ratio of median CPU time, its range, and by wall clock.
 
     Args:
-        source: the file that ``make bench OUT=file.json`` wrote, or what is in it.
+        source: the file that ``make bench OUT=file.json`` wrote, or its content.
 
     Raises:
         DataError: not such a file.

@@ -29,7 +29,8 @@ def by_group(
     """Return box plots of `value` for each value of `group`, the random-heads control beside.
 
     `what` names the unit of a row in the plural ("steps", "samples"). The axis ends at the
-    whiskers, so that a few huge ratios do not squeeze the rest; the figure says how many.
+    whiskers, so that a few huge ratios do not compress the rest; the figure says how many are
+    beyond it.
     """
     heading = title or f"{label(value)} by {group}"
     if frame.empty:
@@ -95,10 +96,10 @@ def _add_boxes(
 
 
 def ais_by_label(steps: pd.DataFrame, value: str = "ais", *, title: str | None = None) -> go.Figure:
-    """Return the distribution of a step value by what the step does, with the control beside.
+    """Return the distribution of a step value by label of the step, with the control beside it.
 
     Args:
-        steps: One row a step: label and `value`; `<value>_control` where known.
+        steps: One row per step: label and `value`; `<value>_control` where known.
         value: `ais` or `delta` (nats per token).
         title: Replaces the headline.
     """
@@ -108,12 +109,12 @@ def ais_by_label(steps: pd.DataFrame, value: str = "ais", *, title: str | None =
 def step_heatmap(
     steps: pd.DataFrame, value: str = "ais", *, traces: int = 60, title: str | None = None
 ) -> go.Figure:
-    """Return the map of a step value: one row a trace, one column a step.
+    """Return the map of a step value: one row per trace, one column per step.
 
     Args:
-        steps: One row a step: id, step and `value`; label and text where known.
+        steps: One row per step: id, step and `value`; label and text where known.
         value: The column to colour by.
-        traces: At most so many traces are drawn, the first ones; the figure says so.
+        traces: Most traces drawn; where there are more, the figure says so.
         title: Replaces the headline.
     """
     heading = title or "Steps of all traces"
@@ -141,7 +142,9 @@ def step_heatmap(
 
 
 def _where(rows: pd.DataFrame, values: NDArray[np.float64]) -> str:
-    """Where in a trace the highest value lies, over traces with more than one step."""
+    """A headline: in which half of a trace the highest value lies, over traces with several
+    steps.
+    """
     steps = _whole(rows["step"])
     frame = pd.DataFrame({"id": rows["id"].astype(str).to_numpy(), "step": steps, "v": values})
     frame = frame.dropna()
@@ -159,10 +162,11 @@ def _where(rows: pd.DataFrame, values: NDArray[np.float64]) -> str:
 def head_step_heatmap(
     frame: pd.DataFrame, value: str = "delta", *, title: str | None = None
 ) -> go.Figure:
-    """Return the heads × steps map: what each head alone does to each step of one trace.
+    """Return the heads × steps map: the effect of ablating each head alone on each step of one
+    trace.
 
     Args:
-        frame: One row a head and step: step, name (`L18H6`) and `value`; the rows' order gives
+        frame: One row per head and step: step, name (`L18H6`) and `value`; the rows' order gives
             the order of the heads, first at the top.
         value: The column to colour by, 0 in the middle.
         title: Replaces the headline.
@@ -224,7 +228,7 @@ def row_dicts(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def step_hover(row: dict[str, Any], value: str) -> str:
-    """Return the hover text of one step: which, what it does, its value and control, its words."""
+    """Return the hover text of one step: number, label, value and control, and its words."""
     name = row.get("label")
     text = f"<b>step {row['step']}</b>" + (f" · {plotly_text(name)}" if known(name) else "")
     if "id" in row:

@@ -22,7 +22,7 @@ SHORT = {
 
 
 def _name(row: Mapping[Any, Any]) -> str:
-    """A score as it is listed: "AIS uniform, layer-matched heads"."""
+    """The name of a score in lists: "AIS uniform, layer-matched heads"."""
     score = SHORT.get(str(row["score"]), str(row["score"]))
     if not known(row.get("mode")):
         return score
@@ -31,10 +31,10 @@ def _name(row: Mapping[Any, Any]) -> str:
 
 
 def auroc_forest(table: pd.DataFrame, kind: str | None = None, *, title: str | None = None) -> Any:
-    """Return AUROC with its interval for every score, one panel a kind of distractor.
+    """Return AUROC with its interval for every score, one panel per kind of distractor.
 
     Args:
-        table: One row a kind and score: kind, score, mode, heads, auroc, lo, hi; n where known.
+        table: One row per kind and score: kind, score, mode, heads, auroc, lo, hi; n where known.
         kind: Show only this kind.
         title: Replaces the headline.
     """
@@ -124,10 +124,11 @@ def matched_pairs(
     heads: str = "top",
     title: str | None = None,
 ) -> Any:
-    """Return a score against base loss, each real step joined to the one planted in its place.
+    """Return a score against base loss, each real step joined by a line to the one planted in its
+    place.
 
     Args:
-        frame: One row a step and ablation (`Measured.scores()`): source, kind, mode, heads, loss
+        frame: One row per step and ablation (`Measured.scores()`): source, kind, mode, heads, loss
             and `value`.
         kind: Which planted steps.
         value: `ais` or `delta`.
@@ -176,10 +177,10 @@ def matched_pairs(
 def influence_by_function(
     table: pd.DataFrame, value: str = "ais", *, title: str | None = None
 ) -> Any:
-    """Return the mean of a step value by what the step does, with intervals and the control.
+    """Return the mean of a step value by label of the step, with intervals and the control.
 
     Args:
-        table: One row a label and value: label, value, mean, lo, hi; n_steps where known.
+        table: One row per label and value: label, value, mean, lo, hi; n_steps where known.
         value: `ais` or `delta`; `<value>_control` is drawn beside it.
         title: Replaces the headline.
     """
@@ -227,10 +228,10 @@ def _means(part: pd.DataFrame, names: list[str], look: tuple[str, str, float]) -
 def correlation_strip(
     table: pd.DataFrame, importance: str, value: str = "rho", *, title: str | None = None
 ) -> Any:
-    """Return each trace's correlation with an importance as a dot, one row a score.
+    """Return each trace's correlation with an importance as a dot, one row per score.
 
     Args:
-        table: One row a trace and score: id, score, importance and `value`.
+        table: One row per trace and score: id, score, importance and `value`.
         importance: Which importance.
         value: `rho`, or `partial` (given the heuristics).
         title: Replaces the headline.

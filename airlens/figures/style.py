@@ -1,8 +1,8 @@
-"""One look for all figures: template, colours, scales, titles and the way to HTML.
+"""The common style of all figures: template, colours, scales and titles.
 
-The paper is transparent and the ink a middle grey, so that a figure reads on light and dark pages.
-Scales fade into the page where there is nothing to see and are safe for colour-blind eyes
-(Okabe and Ito's blue and vermilion). A colour means the same thing in every figure.
+The background is transparent and the ink a middle grey, so that a figure is readable on light and
+dark pages. Colour scales fade into the page at zero and are safe for colour-blind readers (Okabe
+and Ito's blue and vermilion). A colour has one meaning in all figures.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ COLOURS: dict[str, str] = {
     "selected": "#009E73",
     "unselected": "#a3a9b0",
 }
-"""One colour per meaning, kept through all figures."""
+"""One colour per meaning, the same in all figures."""
 
 DOMAIN_CYCLE = ("#E69F00", "#56B4E9", "#CC79A7", "#7a6fd0", "#9c8a00", "#44aa99", "#9c6b4a")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon")
@@ -58,7 +58,7 @@ DIVERGING: Scale = [
     [1, "#D55E00"],
 ]
 TEXT_SEQUENTIAL: Scale = [[0, "#f3f4f3"], [0.5, "#c3dcee"], [1, "#7fb5dc"]]
-"""Light and opaque: cells that carry dark text, on any page."""
+"""Light and opaque: for cells with dark text, on any page."""
 TEXT_DIVERGING: Scale = [
     [0, "#7fb5dc"],
     [0.25, "#c3dcee"],
@@ -75,7 +75,7 @@ CONFIG: dict[str, Any] = {
     "toImageButtonOptions": {"format": "svg", "filename": "airlens"},
     "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
 }
-"""Options for every `show`, `to_html` and widget: nothing is sent anywhere."""
+"""Options for every `show`, `to_html` and widget: no data leave the page."""
 
 
 def colour_bar(title: str = "", height: int = 1000) -> dict[str, Any]:
@@ -201,7 +201,7 @@ def legend_room(fig: go.Figure, width: int = 620) -> None:
 
 
 def no_data(title: str, why: str = "no data") -> go.Figure:
-    """Return a figure that says there is nothing to show, and why (plain text)."""
+    """Return a figure that says, in plain text, why there is nothing to show."""
     fig = figure(title, height=220)
     fig.update_xaxes(visible=False)
     fig.update_yaxes(visible=False)
@@ -229,7 +229,9 @@ def floats(frame: pd.DataFrame, column: str) -> NDArray[np.float64]:
 
 
 def limit(values: NDArray[np.float64], quantile: float = 0.98) -> float:
-    """Return a colour limit: a high quantile of |value|, so that one outlier hides nothing else."""
+    """Return a colour limit: a high quantile of |value|, so that outliers do not dominate the
+    scale.
+    """
     size = np.abs(values[np.isfinite(values)])
     if not size.size or size.max() == 0:
         return 1.0

@@ -1,4 +1,4 @@
-"""Figures of training: what each selection and weighting gains, and where weights lie."""
+"""Figures of training studies: gains of selections and step weights, and the weights of a trace."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _SHAPES = {"tokens": "circle", "samples": "square-open", "all": "diamond", "none
 
 
 def study_forest(table: pd.DataFrame, *, title: str | None = None) -> go.Figure:
-    """How far each arm's held-out NLL is from random selection, with 95 % intervals.
+    """Difference of each arm's held-out NLL to random selection, with 95 % intervals.
 
     Args:
         table: :func:`~airlens.study_table`, of one setting.
         title: instead of the headline.
 
-    The grey band holds the single seeds of random selection (mean ± 2 standard deviations): an arm
-    inside it does what another draw might have done.
+    The grey band is the spread of single seeds of random selection (± 2 standard deviations): an
+    arm inside it is no better than another random draw might be.
     """
     need(table, ("arm", "budget", "difference"), "study_forest")
     rows = table[np.isfinite(floats(table, "difference"))]
@@ -100,7 +100,7 @@ def _hover(row: dict[Any, Any]) -> str:
 
 
 def _headline(rows: pd.DataFrame) -> str:
-    """What the selections at equal tokens show, in a sentence."""
+    """A headline: the result of AIR's selection at equal tokens."""
     equal = rows[(rows["budget"] == "tokens") & (rows["arm"] != "random")]
     air = equal[equal["arm"] == "AIR"]
     if air.empty:
@@ -115,7 +115,7 @@ def _headline(rows: pd.DataFrame) -> str:
 
 
 def step_weight_bars(weights: pd.DataFrame, *, title: str | None = None) -> go.Figure:
-    """The loss weight of each step of one trace, one group of bars a scheme.
+    """The loss weight of each step of one trace, one group of bars per scheme.
 
     Args:
         weights: columns step, weight, scheme; tables of :func:`~airlens.step_weights` put together.
@@ -145,15 +145,16 @@ def step_weight_bars(weights: pd.DataFrame, *, title: str | None = None) -> go.F
 
 
 def arm_differences(table: pd.DataFrame, *, title: str | None = None) -> go.Figure:
-    """How far each arm is from the one it is compared with; filled where that is decided.
+    """Difference of each arm to the one it is compared with; filled where it is decided.
 
     Args:
-        table: :func:`~airlens.training.controlled_study.differences_table`; drawn are the rows that
-            have the commonest value of ``against`` (random selection).
+        table: :func:`~airlens.training.controlled_study.differences_table`; the rows with the most
+            frequent value of ``against`` (random selection) are drawn.
         title: instead of the headline.
 
-    Bars are 95 % intervals over seeds and problems, each arm alone; a filled dot is decided after
-    Holm's correction over the arms. Without an interval (fewer than two seeds) the dot is open.
+    Bars are 95 % intervals over seeds and problems, not corrected; a filled dot differs from zero
+    after Holm's correction over the arms. Without an interval (fewer than two seeds) the dot is
+    open.
     """
     need(
         table, ("arm", "against", "difference", "lo", "hi", "n_seeds", "decided"), "arm_differences"

@@ -1,7 +1,7 @@
 """The figures and tables of the papers, reproduced at the scale of a small model.
 
-`measurements` measures everything once, `reproductions` draws it, `captions` says in sentences
-filled from the tables what it shows.
+`measurements` measures everything once, `reproductions` draws it, `captions` describes it in
+sentences filled from the tables.
 May import: everything but explorers and cli.
 Imported by: cli.
 """

@@ -1,7 +1,8 @@
 """Captions: our results beside the papers', in sentences filled from the tables.
 
-Where a paper makes a claim, ours begins with whether it agrees; the rule is in the code beside it,
-so that a sentence cannot outlive its numbers. Elsewhere it only says what ours shows.
+Where a paper makes a claim, the caption begins with whether our result agrees, by a rule in the
+code beside it, so that no sentence can contradict its numbers. Elsewhere it only describes our
+result.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def _verdict(agrees: bool, text: str) -> str:
 
 
 def heads_text(data: PaperData) -> str:
-    """How many heads stand out, and where the top ones lie."""
+    """How many heads score high, and in which layers the top ones lie."""
     scores = data.demo.scores
     frame = scores.to_frame(TOP_SHARE)
     share = float((frame["score"] >= STANDS_OUT).mean())
@@ -41,7 +42,7 @@ def heads_text(data: PaperData) -> str:
 
 
 def emergence_text(data: PaperData) -> str:
-    """When the strongest head of the tiny transformer came about."""
+    """When the strongest head of the tiny transformer emerged."""
     heads, losses = data.emergence.heads, data.emergence.losses
     last = heads[heads["step"] == heads["step"].max()]
     best = last.iloc[int(last["score"].to_numpy().argmax())]
@@ -99,7 +100,7 @@ def table_text(data: PaperData) -> str:
 
 
 def needle_text(data: PaperData) -> str:
-    """Needle recall of the model as it is, and masked."""
+    """Needle recall of the base model, and with heads masked."""
     means = data.needles.groupby("condition")["recall"].mean()
     n = int((data.needles["condition"] == "base").sum())
     drop, control = means["base"] - means["top"], means["base"] - means["random"]
@@ -114,7 +115,7 @@ def needle_text(data: PaperData) -> str:
 
 
 def steps_text(data: PaperData) -> str:
-    """How far steps of one trace differ, beside random heads."""
+    """How much the steps of a trace differ, beside random heads."""
     steps = data.demo.influence.steps
     known = steps.dropna(subset=["ais", "ais_control"])
     wide = known.groupby("id")["ais"].agg(lambda v: float(v.max() - v.min())).median()
@@ -143,7 +144,7 @@ def labels_text(data: PaperData) -> str:
 
 
 def domains_text(data: PaperData) -> str:
-    """How far domains differ."""
+    """How much domains differ."""
     median = data.demo.influence.samples.groupby("domain")["ais"].median().sort_values()
     low, high = float(median.iloc[0]), float(median.iloc[-1])
     return _verdict(
@@ -154,7 +155,7 @@ def domains_text(data: PaperData) -> str:
 
 
 def lengths_text(data: PaperData) -> str:
-    """Whether what AIS takes is longer."""
+    """Whether what AIS selects is longer."""
     ratios = data.lengths[data.lengths["domain"] == "all"].set_index("selector")["ratio"]
     samples = data.demo.influence.samples
     rho = spearman(samples["n_tokens"].to_numpy(float), samples["ais"].to_numpy(float))
@@ -172,7 +173,7 @@ def lengths_text(data: PaperData) -> str:
 
 
 def overlap_text(data: PaperData) -> str:
-    """With which free selector AIS has most in common."""
+    """Which selector that needs no ablation overlaps most with AIS."""
     mine = data.overlap[(data.overlap["a"] == "ais") & (data.overlap["b"] != "ais")]
     at = mine[np.isclose(mine["top"], 0.2)].set_index("b")["jaccard"].sort_values()
     free = at.drop("ais_control")
@@ -197,7 +198,7 @@ def words_text(data: PaperData) -> str:
 
 
 def clusters_text(data: PaperData) -> str:
-    """How far the clusters of the chosen are from those of all."""
+    """How much the clusters of the chosen samples differ from those of all."""
     moved = float((data.clusters["selected"] - data.clusters["all"]).abs().sum() / 2)
     missing = int((data.clusters["selected"] == 0).sum())
     chosen = int(data.map["selected"].sum())
@@ -209,7 +210,7 @@ def clusters_text(data: PaperData) -> str:
 
 
 def study_text(runs: pd.DataFrame | None) -> str:
-    """Whether training on what AIR selects, or with its weights, pays."""
+    """Whether training on what AIR selects, or with its weights, helps."""
     if runs is None or runs.empty:
         return "The study was not run: `python benchmarks/selection_study.py`."
     table = study_table(runs)

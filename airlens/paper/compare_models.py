@@ -1,10 +1,10 @@
-"""The same passes on several models, as one tidy table: what holds on one and not on another?
+"""The same measurements on several models, as one tidy table: which findings hold on all of them.
 
 One row a model, measure and set of heads. The sets are ``top`` (the best 5 %, see ``share``),
 ``random`` (as many from any layer), ``layer-matched`` (as many from the layers of the top ones),
 ``base`` (nothing ablated), ``needle removed`` (the floor of copying), ``all`` (all heads), and the
 differences ``top - random`` and ``top - layer-matched``, taken probe by probe or trace by trace.
-Intervals (95 %) are bootstrapped over units and, of controls, over draws too.
+Intervals (95 %) are bootstrapped over units and, for controls, over draws too.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ BASE = HeadSet((), "base")
 
 @dataclass(frozen=True)
 class CompareSize:
-    """How much is measured of each model; the defaults are passes only.
+    """How much is measured of each model.
 
     Attributes:
-        share: of all heads that count as top.
+        share: of all heads, those that count as top.
         probes, probe_tokens: key-value probes that the heads are found on.
-        copy_probes, copy_tokens: fresh ones for copy accuracy.
+        copy_probes, copy_tokens: other probes, for copy accuracy.
         draws: control sets of each kind, where heads are ablated on probes.
-        needles, needle_lengths, needle_depths: the needle grid; ``needles`` a cell.
+        needles, needle_lengths, needle_depths: the needle grid; ``needles`` probes per cell.
         traces_per_domain: traces whose loss is measured, of each domain.
         trace_draws: layer-matched control sets on traces.
         planted: traces to plant steps in.
@@ -87,10 +87,10 @@ class Comparison:
     """Several models side by side.
 
     Attributes:
-        table: one row a model, measure and set of heads: model, measure, heads, value, lo, hi, n
+        table: one row per model, measure and set of heads: model, measure, heads, value, lo, hi, n
             (units), unit (what was resampled), draws (of the heads), weights (hash of the model's),
             run (key into ``provenance["runs"]``).
-        heads: one row a model and head: model, layer, head, name, score, lo, hi, rank, top, depth
+        heads: one row per model and head: model, layer, head, name, score, lo, hi, rank, top, depth
             (layer over the last layer, 0 to 1).
         claims: from :func:`~airlens.paper.model_claims.comparison_claims`.
         provenance: sizes, versions, and by run the model and its top heads.
@@ -115,7 +115,7 @@ class Comparison:
         """
         folder = Path(folder)
         try:
-            # A hash of digits alone is no number.
+            # A hash of digits only must not be read as a number.
             text = {"model": str, "weights": str, "run": str}
             names = ("table", "heads", "claims")
             table, heads, claims = (
@@ -146,9 +146,9 @@ def compare_models(
         size: how much to measure.
         mode: ablation mode.
         seed: of probes, draws, planting and bootstrap.
-        resume: a folder that keeps each finished part, so that a stopped run goes on.
+        resume: a folder that stores each finished part, so that an interrupted run continues.
         progress: show progress bars.
-        say: told in a line what is being done.
+        say: called with a line of text at each stage.
 
     Raises:
         ConfigError: no model, or two with the same name.
@@ -171,7 +171,7 @@ def compare_models(
         heads.append(found)
         runs[job.key] = {"model": model_info(model), "heads": job.top.names()}
         del model, job
-        gc.collect()  # a model is not kept beside the next one
+        gc.collect()  # free the model before the next one is loaded
     if not tables:
         raise ConfigError("compare_models needs at least one model")
     whole = pd.concat(tables, ignore_index=True)
@@ -182,7 +182,7 @@ def compare_models(
 
 
 class _Job:
-    """All parts of one model."""
+    """The measurements of one model, part by part."""
 
     def __init__(
         self,
@@ -313,7 +313,7 @@ class _Job:
         return group_rows("needle recall", found, "probes", seed=self.seed)
 
     def _on_traces(self) -> list[dict[str, Any]]:
-        """Losses of each domain, and what AIS of a trace goes along with."""
+        """Losses of each domain, and correlations of a trace's AIS."""
         chosen = first_of_each_domain(self.traces, self.size.traces_per_domain)
         result = influence(
             self.model,

@@ -18,12 +18,12 @@ def group_rows(
     weights: np.ndarray | None = None,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """A row for every group of heads, and one for what top heads cost beyond each control.
+    """A row for every group of heads, and one for the difference of top heads to each control.
 
     Args:
         measure: its name.
         values: by group, [draws, units].
-        unit: what a unit is.
+        unit: name of a unit.
         weights: of the units in the mean, such as tokens; default: equal.
         seed: of the bootstrap.
     """
@@ -54,7 +54,9 @@ def _interval(grid: np.ndarray, size: np.ndarray, seed: int) -> tuple[float, flo
 
 
 def loss_rows(result: Influence, seed: int = 0) -> list[dict[str, Any]]:
-    """NLL of the responses (nats a token) of each domain: base, top, layer-matched, differences."""
+    """NLL of the responses (nats per token) of each domain: base, top, layer-matched,
+    differences.
+    """
     rows: list[dict[str, Any]] = []
     for domain, part in result.samples.groupby("domain", sort=False):
         ids = part["id"].tolist()

@@ -1,4 +1,4 @@
-"""The measurements behind the papers' figures, each made once, as tables."""
+"""The measurements behind the papers' figures, as tables; each is made once."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from airlens.ablation import Mode
 
-# The rivals that a selection by AIS is compared with.
+# AIS and the selectors that it is compared with.
 SELECTORS = ("ais", "random", "length", "loss", "loss_low", "entropy", "ais_control")
 
 
@@ -61,7 +61,7 @@ class PaperData:
 
     Attributes:
         demo: heads, masking curve, traces, influence, selection.
-        needles: from :func:`~airlens.analysis.mirror.needle_grid`.
+        needles: from :func:`~airlens.analysis.needles.needle_grid`.
         emergence: heads of a tiny transformer over its training.
         overlap: Jaccard of selectors at the top 10, 20 and 50 %.
         words: top words shared with each other selector, at the same shares.
@@ -108,7 +108,7 @@ def measure_paper(
         seed: of probes, draws, the random selector, clusters and the tiny transformer.
         runs: of the selection study.
         progress: show progress bars.
-        say: told in a line what is being done.
+        say: called with a line of text at each stage.
     """
     size = size or PaperSize()
     demo = run_demo(model, size=size.demo, mode=mode, seed=seed, progress=progress, say=say)
@@ -142,10 +142,11 @@ def measure_paper(
 
 
 def masking_table(data: PaperData) -> pd.DataFrame:
-    """AttentionInfluence's table 6 from what was measured, like `airlens.analysis.mirror`.
+    """AttentionInfluence's Table 6 from these measurements, in the form of
+    `airlens.analysis.mirror`.
 
     Copy accuracy and needle recall have random heads of any layer, losses random heads of the same
-    layers. One row a measurement: measure, condition (base, random, top), draw, value,
+    layers. One row per measurement: measure, condition (base, random, top), draw, value,
     higher_is_better.
     """
     curve, needles = data.demo.curve, data.needles
@@ -165,7 +166,7 @@ def masking_table(data: PaperData) -> pd.DataFrame:
 
 
 def _losses(data: PaperData) -> pd.DataFrame:
-    """Response NLL (nats a token) of each domain: measure, condition, draw, value."""
+    """Response NLL (nats per token) of each domain: measure, condition, draw, value."""
     samples, controls = data.demo.influence.samples, data.demo.influence.controls
     tokens = samples.set_index("id")["n_tokens"]
     rows: list[tuple[Any, ...]] = []

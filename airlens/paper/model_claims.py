@@ -1,7 +1,7 @@
 """Which findings hold on every model: sentences filled from the table of a comparison.
 
-Each finding has a rule on an interval. It holds where all of the interval is on its side, fails
-where all of it is on the other side, and is undecided where the interval has both.
+Each finding has a rule about an interval: it holds where the whole interval is on one side of a
+limit, fails where it is on the other side, and is undecided where it contains the limit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Row = Mapping[Any, Any]
 
 
 class Finding(NamedTuple):
-    """A sentence, the rows that it is about, and the rule that decides it on one row."""
+    """A sentence, the rows it is about, and the rule that decides it for one row."""
 
     sentence: str
     measure: str
@@ -48,7 +48,7 @@ def _side(holds: bool, fails: bool) -> str:
 
 
 def findings(table: pd.DataFrame) -> Iterator[Finding]:
-    """What can be asked of a comparison's table."""
+    """All findings that a comparison's table can decide."""
     pairs = table[["measure", "heads"]].drop_duplicates()
     for measure, heads in pairs.itertuples(index=False):
         if measure.startswith("share of heads"):
@@ -79,9 +79,10 @@ def comparison_claims(table: pd.DataFrame) -> pd.DataFrame:
         table: from :func:`airlens.compare_models`.
 
     Returns:
-        One row a finding: claim, verdict ("holds on all", "fails on all", "differs" where it holds
+        One row per finding: claim, verdict ("holds on all", "fails on all", "differs" where it
+            holds
         on one and fails on another, else "undecided"), and evidence: each model's number with its
-        interval, n, and what the rule says of it.
+        interval, n, and the rule's verdict.
     """
     rows = []
     for finding in findings(table):

@@ -45,11 +45,11 @@ class PaperFigure:
     """One figure.
 
     Attributes:
-        name: of its files.
-        paper: where the paper has it.
-        shows: what the paper shows there.
-        make: draws ours.
-        says: whether ours agrees, in a sentence from the same tables.
+        name: file name without suffix.
+        paper: where it stands in the paper.
+        shows: the paper's finding.
+        make: draws our figure.
+        says: whether our result agrees, in sentences from the same tables.
     """
 
     name: str
@@ -181,7 +181,7 @@ def make_figures(data: PaperData) -> dict[str, go.Figure]:
 
 
 def captions(data: PaperData) -> str:
-    """What each figure shows beside its paper, as Markdown."""
+    """Our result of each figure beside the paper's, as Markdown."""
     parts = [f"## {f.name}\n\n*{f.paper}:* {f.shows}\n\n{f.says(data)}\n" for f in PAPER_FIGURES]
     return "# The papers' figures, at our scale\n\n" + "\n".join(parts)
 

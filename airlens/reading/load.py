@@ -152,7 +152,7 @@ def iter_traces(
         splitter: as in `load_traces`.
         limit: how many traces to yield at most.
         unique: see that no two traces have the same id: a given id that comes again is rejected,
-            the hash of a repeated text gets a number. It takes some 100 bytes a trace; without it
+            the hash of a repeated text gets a number. It takes some 100 bytes per trace; without it
             memory stays flat.
 
     Raises:

@@ -57,22 +57,22 @@ class Sources:
     prompt, numbered -P to -1. ``_control`` columns are means over draws of as many random heads.
 
     Attributes:
-        units: one row a unit: id, unit, kind ("prompt" or "step"), label, text, start and end (of a
-            step in the response; of the prompt in the text before the response, chat template
+        units: one row per unit: id, unit, kind ("prompt" or "step"), label, text, start and end (of
+            a step in the response; of the prompt in the text before the response, chat template
             included), n_tokens, first and last (index of its tokens in the whole sequence).
-        tokens: one row a token of the whole sequence: id, index, part ("template", "prompt" or
+        tokens: one row per token of the whole sequence: id, index, part ("template", "prompt" or
             "response"), unit (NA for the template and the first token), pos (index in the response,
             as in ``Influence.tokens``; NA before), token_id, token, start, end.
-        pairs: one row a step and a unit before it: id, step, source, kind, distance (in steps; NaN
-            for the prompt), n_tokens (of the step, those scored), n_source_tokens, copies,
-            attention, attention_per_token, knockout (nats a token), the same with ``_control``,
+        pairs: one row per step and a unit before it: id, step, source, kind, distance (in steps;
+            NaN for the prompt), n_tokens (of the step, those scored), n_source_tokens, copies,
+            attention, attention_per_token, knockout (nats per token), the same with ``_control``,
             visible (share of tokens and heads from which any of the source can be seen: 1 without
             sliding windows), measured (whether the source was knocked out).
-        steps: one row a step: id, step, label, n_tokens, and where the heads' attention goes:
+        steps: one row per step: id, step, label, n_tokens, and where the heads' attention goes:
             sources (all units before it), self, template, sink (the first token, learned sinks),
             which add up to 1; copied (share of tokens copied from any source), copied_self; the
             same with ``_control``.
-        events: one row a copied token and critical head: id, head, pos (index in the response),
+        events: one row per copied token and critical head: id, head, pos (index in the response),
             step, token, source_index (index in the whole sequence), source (a unit, the step itself
             too), source_token, weight (attention there).
         provenance: model, heads, settings, versions.

@@ -184,7 +184,7 @@ def _control(values: np.ndarray) -> np.ndarray:
 
 
 def pair_rows(read: Read, measures: Sequence[str]) -> pd.DataFrame:
-    """One row a step and a unit before it."""
+    """One row per step and a unit before it."""
     units, own = read.units, 2 + len(read.units.prompt)
     step, group = np.nonzero(
         np.arange(units.n_groups)[None] < own + np.arange(units.n_steps)[:, None]
@@ -215,7 +215,7 @@ def pair_rows(read: Read, measures: Sequence[str]) -> pd.DataFrame:
 
 
 def step_rows(read: Read, measures: Sequence[str]) -> pd.DataFrame:
-    """One row a step: where the attention of its heads goes in all."""
+    """One row per step: where the attention of its heads goes in all."""
     units, own = read.units, 2 + len(read.units.prompt)
     step = np.arange(units.n_steps)
     mass = read.attention
@@ -246,7 +246,7 @@ def step_rows(read: Read, measures: Sequence[str]) -> pd.DataFrame:
 
 
 def event_rows(read: Read) -> pd.DataFrame:
-    """One row a token and critical head that copies it."""
+    """One row per token and critical head that copies it."""
     encoded = read.units.encoded
     text = encoded.prefix + encoded.trace.response
     parts = []

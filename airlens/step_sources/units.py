@@ -127,7 +127,7 @@ def _prompt_units(encoded: EncodedTrace) -> Iterator[tuple[int, int]]:
 
 
 def unit_table(units: Units) -> pd.DataFrame:
-    """One row a unit; see :class:`airlens.step_sources.Sources`."""
+    """One row per unit; see :class:`airlens.step_sources.Sources`."""
     encoded, trace = units.encoded, units.encoded.trace
     rows: list[tuple[str, str | None, str, int, int, int]] = []
     for number, (start, end) in enumerate(units.prompt):
@@ -145,7 +145,7 @@ def unit_table(units: Units) -> pd.DataFrame:
 
 
 def token_table(units: Units) -> pd.DataFrame:
-    """One row a token of the whole sequence; see :class:`airlens.step_sources.Sources`."""
+    """One row per token of the whole sequence; see :class:`airlens.step_sources.Sources`."""
     encoded = units.encoded
     n, begin = len(encoded.tokens), encoded.response_start
     text = encoded.prefix + encoded.trace.response

@@ -84,9 +84,9 @@ def schedule(arms: Sequence[Arm], seeds: int) -> list[tuple[Arm | None, int]]:
 
 
 def results_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """One row an arm and part of the test: arm, part, n_runs, accuracy, nll, and their seed_std.
+    """One row per arm and part of the test: arm, part, n_runs, accuracy, nll, and their seed_std.
 
-    Accuracy is the share of problems answered exactly, NLL the nats a token of the reference
+    Accuracy is the share of problems answered exactly, NLL the nats per token of the reference
     solutions; both are means over runs.
     """
     rows = []
@@ -114,7 +114,7 @@ def differences_table(
 
     Args:
         runs: of the study.
-        measure: ``accuracy`` (a share) or ``nll`` (nats a token).
+        measure: ``accuracy`` (a share) or ``nll`` (nats per token).
         part: of the test, see ``PARTS``.
 
     Returns:

@@ -44,7 +44,7 @@ def held_out_nll(
         progress: show a progress bar.
 
     Returns:
-        One row a problem, in the order given: id, n_tokens, nll (nats, summed over the response).
+        One row per problem, in the order given: id, n_tokens, nll (nats, summed over the response).
 
     Raises:
         DataError: no trace has a response.
@@ -117,7 +117,7 @@ def generate_answers(
         progress: show a progress bar.
 
     Returns:
-        One row a solution: id, draw, text.
+        One row per solution: id, draw, text.
     """
     import torch
     from transformers import set_seed

@@ -71,7 +71,8 @@ class Difference:
         return float((_t(1 - alpha / 2, n - 1) + _t(POWER, n - 1)) * error)
 
     def seeds_needed(self, size: float, alpha: float = ALPHA, most: int = 200) -> float:
-        """Seeds an arm with which a difference of ``size`` would be found; NaN: more than ``most``.
+        """Seeds per arm with which a difference of ``size`` would be found; NaN: more than
+        ``most``.
 
         NaN also where it is the problems that are too few.
         """

@@ -16,8 +16,8 @@ class TrainSettings:
         lr: peak learning rate (AdamW).
         schedule: ``linear``, ``cosine``, ``constant``: what it does after the warm-up.
         warmup_steps: steps (or, below 1, share of them) until the peak.
-        batch_size: sequences a device and forward pass.
-        accumulation: forward passes a step.
+        batch_size: sequences per device and forward pass.
+        accumulation: forward passes per step.
         n_batches: instead of ``batch_size`` and ``accumulation``: cut an epoch into this many steps
             of equally many tokens (packed).
         packing: put a batch's sequences into one row without padding.

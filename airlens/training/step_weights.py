@@ -42,7 +42,7 @@ class StepWeights:
     """A weight for every step of every trace.
 
     Attributes:
-        table: one row a step: id, step, n_tokens, weight. The mean over a trace's tokens is 1.
+        table: one row per step: id, step, n_tokens, weight. The mean over a trace's tokens is 1.
         scheme: what made them.
         prefix: for ``prefix``, how many tokens at the start of a response count at all.
         token_hash: per trace, a hash of the ids of its response tokens: tells a tokenizer that

@@ -93,7 +93,7 @@ def choose(
 
     Args:
         arm: which.
-        samples: one row a sample, with ``n_tokens`` and the column ranked by.
+        samples: one row per sample, with ``n_tokens`` and the column ranked by.
         share: of the pool.
         budget: ``samples``: as many samples for every arm. ``tokens``: as many response tokens,
             as near as whole samples allow. ``all``: the pool.
@@ -224,7 +224,7 @@ def runs_provenance(path: str | Path) -> dict[str, Any]:
 
 
 def study_table(runs: pd.DataFrame, against: str = "random") -> pd.DataFrame:
-    """One row an arm and budget: its held-out NLL, and how far it is from another arm's.
+    """One row per arm and budget: its held-out NLL, and how far it is from another arm's.
 
     Runs of an arm with several seeds are averaged problem by problem. Intervals are 95 % bootstraps
     over problems; they do not hold the spread of seeds, which stands in ``seed_std``.
@@ -272,7 +272,8 @@ def weights_table(runs: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         setting, budget, arm (with step weights), against (the same data plain, or with its weights
-        on other steps), difference, lo, hi (held-out NLL, nats a token; below 0: the weights help).
+        on other steps), difference, lo, hi (held-out NLL, nats per token; below 0: the weights
+        help).
     """
     rows = []
     for (setting, budget), group in runs.groupby(["setting", "budget"], sort=False):

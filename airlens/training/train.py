@@ -38,7 +38,7 @@ class TrainResult:
 
     Attributes:
         model: the trained model; None where the run had been finished before.
-        losses: one row a step: step, epoch, loss, learning_rate, grad_norm.
+        losses: one row per step: step, epoch, loss, learning_rate, grad_norm.
         provenance: data, weights, selection, settings, versions; also in ``run.json``.
         folder: the saved model, None where it was not saved.
     """

@@ -46,7 +46,7 @@ def trainer_type() -> type[Trainer]:
 
 
 def weighted_loss(logits: Any, labels: Any, weights: Any, num_items_in_batch: Any = None) -> Any:
-    """Weighted cross-entropy of next tokens, in nats a label.
+    """Weighted cross-entropy of next tokens, in nats per label.
 
     sum of weight x NLL over the labels, divided by their number (not by the sum of their weights,
     which is the same where each trace's mean weight is 1).

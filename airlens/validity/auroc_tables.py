@@ -22,7 +22,7 @@ from .benchmark import Measured
 from .heuristics import HEURISTICS
 
 KEY = ["score", "mode", "heads"]
-CALIPER = 0.25  # ours, nats a token: steps whose base losses differ by less count as matched
+CALIPER = 0.25  # ours, nats per token: steps whose base losses differ by less count as matched
 
 
 class Cell(NamedTuple):
@@ -38,7 +38,7 @@ class Cell(NamedTuple):
 def score_values(measured: Measured, floor: float = FLOOR) -> pd.DataFrame:
     """All scores in one long table: source, kind, score, mode, heads, draw, value.
 
-    AIR has the scores "ais" (relative) and "delta" (nats a token); a heuristic has its name as
+    AIR has the scores "ais" (relative) and "delta" (nats per token); a heuristic has its name as
     score, "" as mode and heads. AIS is NaN where the base loss is under ``floor``.
     """
     air = measured.scores()
@@ -76,13 +76,13 @@ def auroc_table(
     Args:
         values: from :func:`score_values`, or any such table with scores of your own.
         losses: ``Measured.items``: source, kind, loss.
-        caliper: compare only steps whose base losses differ by at most this many nats a token,
+        caliper: compare only steps whose base losses differ by at most this many nats per token,
             within and across traces: AUROC at equal loss.
         n_boot: bootstrap samples.
         seed: of the bootstrap.
 
     Returns:
-        One row a kind and score: kind, score, mode, heads, auroc, lo, hi, n (traces), paired
+        One row per kind and score: kind, score, mode, heads, auroc, lo, hi, n (traces), paired
         (share of traces whose own real step is ranked higher, ties half), draws (head sets that
         the AUROC is a mean over), pairs (comparisons made).
     """
@@ -158,8 +158,8 @@ def matching_table(measured: Measured) -> pd.DataFrame:
     """How well the planted steps match the real ones.
 
     Returns:
-        One row a kind: kind, n, tokens_real and tokens_planted (means), tokens_gap and loss_gap
-        (medians of the absolute difference), loss_real and loss_planted (means, nats a token).
+        One row per kind: kind, n, tokens_real and tokens_planted (means), tokens_gap and loss_gap
+        (medians of the absolute difference), loss_real and loss_planted (means, nats per token).
     """
     items = measured.items.set_index(["kind", "source"])
     real = items.loc["real"]

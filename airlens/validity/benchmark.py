@@ -45,8 +45,8 @@ class Measured:
     """Measurements on a planted set.
 
     Attributes:
-        items: one row a scored step.
-        losses: one row a step, mode and head set.
+        items: one row per scored step.
+        losses: one row per step, mode and head set.
         provenance: model, heads, modes, draws, seed, versions.
     """
 
@@ -55,7 +55,7 @@ class Measured:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def scores(self) -> pd.DataFrame:
-        """``losses`` with loss, kind and length of the step, delta (nats a token) and ais."""
+        """``losses`` with loss, kind and length of the step, delta (nats per token) and ais."""
         keys = ["source", "kind"]
         frame = self.losses.merge(self.items[[*keys, "loss", "n_tokens"]], on=keys)
         frame["delta"] = frame["loss_ref"] - frame["loss"]

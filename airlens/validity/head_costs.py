@@ -38,8 +38,8 @@ def leave_one_out(
     """How much of the rise in loss each head of a set is needed for.
 
     Returns:
-        One row a head, the one that is needed most first: layer, head, name, mode, delta_all (rise
-        in nats a response token with the whole set ablated), delta_without (with all but this
+        One row per head, the one that is needed most first: layer, head, name, mode, delta_all
+        (rise in nats a response token with the whole set ablated), delta_without (with all but this
         head), drop (their difference), alone (with this head only).
     """
     heads = as_head_set(heads)
@@ -80,7 +80,8 @@ def idle_heads(
         template: how the prompt is put before the response.
 
     Returns:
-        One row a head: layer, head, name, one column ``delta_<mode>`` each (nats a response token),
+        One row per head: layer, head, name, one column ``delta_<mode>`` each (nats a response
+            token),
         entropy (of its attention in the base model, mean over response tokens, nats), entropy_max
         (that of uniform attention), first (attention paid to the first token).
     """

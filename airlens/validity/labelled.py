@@ -37,7 +37,7 @@ def by_function(
 
     Args:
         steps: ``Influence.steps``: id, label and the values.
-        values: columns; AIS and Δ (nats a token), of the critical heads and of the control.
+        values: columns; AIS and Δ (nats per token), of the critical heads and of the control.
         n_boot: bootstrap samples, over traces.
         seed: of the bootstrap.
 

@@ -52,7 +52,7 @@ NOT_WORK = frozenset(
 MIN_TOKENS = 8  # ours: shorter steps ("#### 18") cannot be matched in length
 CANDIDATES = 16  # ours: texts among which the one nearest in loss is planted
 
-# Mean base NLL (nats a token) of each text at that place of that trace.
+# Mean base NLL (nats per token) of each text at that place of that trace.
 LossOf = Callable[[Trace, int, Sequence[str]], Sequence[float]]
 
 

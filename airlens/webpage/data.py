@@ -178,7 +178,7 @@ def measures_of(sources: Sources | None) -> list[dict[str, str]]:
 
 
 def samples_frame(result: Influence, sources: Sources | None) -> pd.DataFrame:
-    """One row a trace: the columns of `SAMPLES` that are known."""
+    """One row per trace: the columns of `SAMPLES` that are known."""
     frame = result.samples.copy()
     if sources is not None and len(sources.steps):
         frame = frame.merge(copied_shares(sources.steps), on="id", how="left")

@@ -42,8 +42,8 @@ def page(
         traces: those to be shown, in this order; ``result`` must hold each.
         scores: of all heads, for their map; None leaves it out.
         path: where the page is written, whole or not at all.
-        step_heads: each head alone, one row a trace, head and step: id, name (``L18H6``), step,
-            delta (nats a token); None leaves the map of heads and steps out.
+        step_heads: each head alone, one row per trace, head and step: id, name (``L18H6``), step,
+            delta (nats per token); None leaves the map of heads and steps out.
         title: heads the page; plain text.
 
     Returns:
