@@ -1,4 +1,4 @@
-"""Find the steps that a data set gives as texts in the response that they were taken from."""
+"""Find steps that a data set gives as texts in the response that they were taken from."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _Placed: TypeAlias = "tuple[tuple[int, int], _Placed] | None"
 
 
 class _Chain(NamedTuple):
-    """Given texts placed so far: where the last one ends, and which they are."""
+    """The texts placed so far: where the last one ends, and their list."""
 
     end: int
     placed: _Placed
 
 
-# Alignments kept that have found fewer texts than the best one: enough to give up as many texts
-# that were found too far ahead.
+# Alignments kept that have found fewer texts than the best one: up to so many texts found too far
+# ahead can be given up.
 _BEAM = 16
 
 
@@ -33,9 +33,9 @@ def align_steps(
 ) -> tuple[tuple[Step, ...], list[int]]:
     """Find given step texts in a response, in their order.
 
-    A text is found verbatim, or where it differs in whitespace only. Among the ways to place the
-    texts one that places the most is taken, so that a text found too far ahead does not hide those
-    between. A text that is not found is reported and not guessed.
+    A text is found verbatim, or where it differs in whitespace only. Of the possible placements one
+    with the most texts is chosen, so that a text found too far ahead does not prevent others from
+    being found. A text that is not found is reported, not guessed.
 
     Args:
         response: the text that the steps were taken from.
@@ -43,9 +43,9 @@ def align_steps(
         labels: one per text, for the steps.
 
     Returns:
-        The steps, one per text found, and the indices of the texts not found. What stands between
-        two found texts goes to the step of the first, what stands before them all to the first
-        step. Where no text is found the whole response is one step without a label.
+        The steps, one per text found, and the indices of the texts not found. Text between two
+        found texts belongs to the step of the first, text before all of them to the first step.
+        Where no text is found the whole response is one step without a label.
 
     Raises:
         ConfigError: not as many labels as texts.
@@ -72,8 +72,8 @@ def align_steps(
 def _place(response: str, texts: Sequence[str]) -> list[tuple[int, int]]:
     """(index, start) of each text placed, in order.
 
-    For each number of texts placed, the chain that ends first is kept: whatever a later end allows
-    an earlier one allows too. The search runs in the text with each whitespace made one blank.
+    For each number of placed texts the chain that ends first is kept: any text that can follow a
+    later end can follow an earlier one. The search treats each run of whitespace as one blank.
     """
     squeezed, origin = _squeeze(response)
     chains = {0: _Chain(0, None)}

@@ -1,7 +1,7 @@
 """Which columns of known data sets hold the prompt, the response, the steps and the domain.
 
-A layout is recognised by the columns that a record has; `LAYOUTS` lists them in the order in which
-they are tried. Other data are mapped by `Columns`.
+A layout is recognised by the columns of a record; `LAYOUTS` lists them in the order in which they
+are tried. For other data the user names the columns (`Columns`).
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ Fields = Mapping[str, Any]
 _CALCULATOR = re.compile(r"<<[^<>\n]*=[^<>\n]*>>")
 _FINAL_ANSWER = re.compile(r"^#### ", re.MULTILINE)
 _STEP_TEXT = "text"
-# What a step says that the trace's own steps already hold.
+# Fields of a step that `Trace.steps` already holds.
 _STEP_OWN = frozenset({_STEP_TEXT, "label", "start", "end"})
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Columns named by the caller; None leaves a column to the layout that is recognised."""
+    """Columns named by the caller; None leaves a column to the recognised layout."""
 
     prompt: str | None = None
     response: str | None = None
@@ -42,9 +42,9 @@ class Draft:
 
     prompt: str
     response: str
-    used: set[str]  # columns that need not be kept in meta
+    used: set[str]  # columns that are not copied to meta
     meta: dict[str, Any] = field(default_factory=dict)
-    natural: str = "auto"  # the splitter for data of this kind
+    natural: str = "auto"  # the default splitter of this layout
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Layout:
     name: str
     requires: tuple[str, ...]
     read: Callable[[Fields, Columns], Draft]
-    domain: tuple[str, ...] = ("domain", "subject")  # the first that a record has
+    domain: tuple[str, ...] = ("domain", "subject")  # the first of these that a record has
 
 
 def text_of(data: Fields, name: str) -> str:
@@ -70,10 +70,10 @@ def text_of(data: Fields, name: str) -> str:
 
 
 def list_of(data: Fields, name: str) -> list[Any]:
-    """The list in a column, also one that a CSV cell holds as JSON.
+    """The list in a column; a CSV cell may hold it as JSON.
 
     Raises:
-        DataError: it is no list.
+        DataError: it is not a list.
     """
     value = data.get(name)
     if isinstance(value, str) and value.lstrip().startswith("["):
@@ -87,7 +87,7 @@ def list_of(data: Fields, name: str) -> list[Any]:
 
 
 def _pair(prompt: str | None, response: str) -> Callable[[Fields, Columns], Draft]:
-    """Two columns as they are; without a prompt column the prompt is empty."""
+    """A reader of two columns; without a prompt column the prompt is empty."""
 
     def read(data: Fields, columns: Columns) -> Draft:
         if prompt is None:
@@ -201,7 +201,8 @@ def layout_of(data: Fields, columns: Columns, last: Layout | None = None) -> Lay
     Args:
         data: the record.
         columns: what the caller named; a prompt or response makes a layout of its own.
-        last: the layout of the record before, to tell what a record that has none is missing.
+        last: the layout of the previous record, to name the column that a record without layout
+            lacks.
 
     Raises:
         DataError: no layout fits; names the column missing for the nearest one.
@@ -228,12 +229,14 @@ def layout_of(data: Fields, columns: Columns, last: Layout | None = None) -> Lay
 
 
 def _is_ambiguous(data: Fields, layout: Layout) -> bool:
-    """Whether a text stands beside a prompt: no document, but is it the response?"""
+    """Whether a text stands beside a prompt: not a document, and perhaps not the response."""
     return layout.name == "text" and any(name in data for name in _PROMPTS)
 
 
 def _mapped(data: Fields, columns: Columns) -> Layout:
-    """A layout of the columns that the caller named; one left out is looked for by name."""
+    """A layout of the columns that the caller named; a missing one is looked for by common
+    names.
+    """
     response = columns.response or next((name for name in _RESPONSES if name in data), "response")
     prompt = columns.prompt or next((x for x in _PROMPTS if x in data and x != response), None)
     domain = ("domain", "subject", "source")
@@ -242,7 +245,7 @@ def _mapped(data: Fields, columns: Columns) -> Layout:
 
 
 def domain_of(data: Fields, layout: Layout, columns: Columns) -> tuple[str, str | None]:
-    """The domain and the column it stands in; ("", None) where there is none.
+    """The domain and its column; ("", None) where there is none.
 
     Raises:
         DataError: neither text nor a number.
@@ -255,7 +258,7 @@ def domain_of(data: Fields, layout: Layout, columns: Columns) -> tuple[str, str 
 
 
 def id_of(data: Fields, columns: Columns) -> str | None:
-    """The id that a record was given: that of the column named, else of ``id``, else None.
+    """The id of a record: from the named column, else from ``id``, else None.
 
     Raises:
         DataError: the column named is missing, or the id is empty or neither text nor a number.
@@ -281,7 +284,7 @@ def _label(value: object, name: str) -> str:
 
 @dataclass(frozen=True)
 class GivenSteps:
-    """The steps that a record lists: text and label of each, and whatever else it says of them."""
+    """The steps that a record lists: texts, labels, and all other fields of each step."""
 
     texts: list[str]
     labels: list[str | None]
@@ -289,7 +292,7 @@ class GivenSteps:
 
 
 def steps_of(data: Fields, columns: Columns) -> GivenSteps | None:
-    """The steps that a record gives, in the column named, else in ``steps``; None if it has none.
+    """The steps of a record, from the named column, else from ``steps``; None if it has none.
 
     A step is a text, or an object with ``text`` and perhaps a ``label``, or ``tags`` of which the
     first is the label.

@@ -15,7 +15,7 @@ from airlens.storage import atomic_dir, cache_dir
 
 log = logging.getLogger(__name__)
 
-# Part of every conversion's folder name: raise it when the conversion changes.
+# Part of the folder name of a conversion: increase it when the conversion changes.
 CONVERSION = "v1"
 
 
@@ -46,7 +46,7 @@ def _file_key(path: Path) -> str:
 
 @contextlib.contextmanager
 def without_bars() -> Iterator[None]:
-    """Keep transformers' own progress bars away: of local files they are only noise."""
+    """Hide transformers' own progress bars, which say nothing useful for local files."""
     from transformers.utils import logging as hf_logging
 
     shown = hf_logging.is_progress_bar_enabled()

@@ -13,7 +13,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from airlens.errors import DataError
 
-# Configurations to take where none is named and the data set has several.
+# Default configurations of data sets that have several.
 DEFAULT_CONFIG = {"openai/gsm8k": "main", "gsm8k": "main"}
 # Seconds to wait for the hub. The hub client itself retries for half a minute.
 TIMEOUT = 3.0
@@ -66,7 +66,7 @@ def unreachable() -> str | None:
         except OSError as error:
             outcome[0] = str(error)
 
-    # A thread, since the timeout of a connection does not bound the look-up of the name.
+    # In a thread, because the timeout of a connection does not cover the look-up of the name.
     thread = threading.Thread(target=knock, daemon=True)
     thread.start()
     thread.join(TIMEOUT)
@@ -74,7 +74,7 @@ def unreachable() -> str | None:
 
 
 def _address(endpoint: str) -> tuple[str, int]:
-    """Host and port to knock at: those of the proxy where one is set."""
+    """Host and port to connect to: those of the proxy where one is set."""
     target = urlsplit(endpoint)
     proxy = getproxies().get(target.scheme)
     if proxy and not proxy_bypass(target.hostname or ""):
@@ -89,7 +89,7 @@ def _records(data: Any) -> Iterable[Any]:
 
 @contextmanager
 def _offline() -> Iterator[None]:
-    """Have the hub's clients look into their caches only; they read the setting at import."""
+    """Restrict the hub's clients to their caches; they read the setting only at import."""
     from datasets import config
     from huggingface_hub import constants
 

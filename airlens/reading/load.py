@@ -1,7 +1,7 @@
 """Load reasoning traces from files, data frames and hub data sets, whatever their columns.
 
-What does not make a trace is an error that names file, line and field, or with
-``on_error="skip"`` is left out and kept, with its reason, in `Traces.skipped`.
+A record that makes no trace is an error that names file, line and field; with ``on_error="skip"``
+it is listed, with the reason, in `Traces.skipped`.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from .columns import (
 from .record_files import Record, Rejected
 from .records import iter_records
 
-# As a domain column: the name of the file is the domain.
+# As the domain column: use the name of the file as domain.
 FILE_DOMAIN = "@file"
-ID_DIGITS = 16  # of the SHA-256 that names a trace without an id: 64 bits
+ID_DIGITS = 16  # of the SHA-256 that identifies a trace without an id: 64 bits
 
 
 class Traces(list[Trace]):
@@ -72,8 +72,8 @@ def load_traces(
     r"""Load traces.
 
     The columns of airlens's own files, GSM8K, MATH, s1K, LIMO, OpenR1-Math, chat ``messages`` and
-    plain ``text`` are known; others are named by argument. Columns that are not used otherwise are
-    kept in `Trace.meta`.
+    plain ``text`` are known; others are named by argument. All other columns are kept in
+    `Trace.meta`.
 
     Args:
         source: a file (JSON lines, JSON, CSV, TSV, Parquet, Arrow; ``.gz``, ``.zst``), a folder,
@@ -82,17 +82,17 @@ def load_traces(
         response: the column with the response, taken as it is: ``response="answer"`` keeps the
             calculator notes of GSM8K, which are left out otherwise.
         steps: the column with the steps: texts, or objects with ``text`` and perhaps ``label``.
-        domain: the column with the group for a selection within domains.
+        domain: the column with the domain, the group within which samples are ranked.
         id: the column with the id. Without one, and without a column ``id``, the id is a hash of
             prompt and response.
-        messages: the column with a chat; its last turn of the assistant is the response.
+        messages: the column with a chat; the assistant's last turn is the response.
         split: which split of a data set that has several.
         config: which configuration of a hub data set.
         splitter: "auto" takes the steps that are given, else lines for GSM8K, else what
             `airlens.steps.auto_how` says. Any other replaces given steps: "paragraph", "line",
             "sentence", a registered name, a compiled pattern, or a function from a response to its
             steps.
-        on_error: what to do about a record that makes no trace.
+        on_error: what to do with a record that makes no trace.
         limit: how many traces to load at most.
 
     Raises:
@@ -142,18 +142,17 @@ def iter_traces(
     limit: int | None = None,
     unique: bool = True,
 ) -> Iterator[Trace | Rejected]:
-    """Traces one by one, a `Rejected` in the place of each record that makes none.
+    """Traces one by one, with a `Rejected` in place of each record that makes none.
 
     Args:
         source: as in `load_traces`.
-        columns: the columns named by hand.
+        columns: names of columns, for layouts that are not recognised.
         split: as in `load_traces`.
         config: as in `load_traces`.
         splitter: as in `load_traces`.
         limit: how many traces to yield at most.
-        unique: see that no two traces have the same id: a given id that comes again is rejected,
-            the hash of a repeated text gets a number. It takes some 100 bytes per trace; without it
-            memory stays flat.
+        unique: make ids unique: a given id that comes again is rejected, the hash of a repeated
+            text gets a number. Takes some 100 bytes per trace; without it memory stays constant.
 
     Raises:
         DataError: the source cannot be found, or no record has the column ``domain``.
@@ -176,7 +175,7 @@ def iter_located(
     unique: bool = True,
     stream: bool | None = None,
 ) -> Iterator[tuple[Record | Rejected, Trace | Rejected]]:
-    """What `iter_traces` yields, each with the record that it was made of, which knows its place.
+    """The items of `iter_traces`, each with its record, which has file and line.
 
     The arguments are those of `iter_traces`; with ``stream`` a hub data set is read over the
     network rather than downloaded, by default only where there is a limit.
@@ -186,7 +185,7 @@ def iter_located(
     if columns and columns.messages and (columns.prompt or columns.response):
         raise ConfigError("messages holds prompt and response: name it, or those two")
     builder = _Builder(columns or Columns(), _cutter(splitter), unique)
-    # A few records of a large hub data set are not worth downloading it.
+    # For a few records a large hub data set need not be downloaded.
     over_network = limit is not None if stream is None else stream
     return _limited(source, builder, split, config, limit, over_network)
 
@@ -217,10 +216,10 @@ def _limited(
 
 @dataclass
 class _Builder:
-    """Makes traces of records; keeps state that spans records, such as ids seen."""
+    """Makes traces of records; holds the state between records, such as the ids seen."""
 
     columns: Columns
-    cut: Splitter | None  # None: take the steps that are given, else split by the layout
+    cut: Splitter | None  # None: use given steps, else split as the layout says
     unique: bool
     layout: Layout | None = None
     records: int = 0
@@ -294,7 +293,7 @@ class _Builder:
 
 
 def content_hash(prompt: str, response: str) -> str:
-    """The id of a trace that was given none: the same for the same texts, in any file."""
+    """The id of a trace without a given one: the same for the same texts in any file."""
     digest = hashlib.sha256(prompt.encode() + b"\0" + response.encode())
     return digest.hexdigest()[:ID_DIGITS]
 
@@ -324,7 +323,7 @@ def _cutter(splitter: object) -> Splitter | None:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it: data frames have their own numbers, lists and kinds of null."""
+    """The value as a plain JSON type: data frames have numbers, lists and nulls of their own."""
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, Mapping):

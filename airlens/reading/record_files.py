@@ -1,7 +1,7 @@
 """Read the records of one file: JSON lines, JSON, CSV, TSV, Parquet or Arrow, plain or compressed.
 
-Records come one by one; only a ``.json`` file is held whole. What cannot be read comes as a
-`Rejected` in its place; reading goes on where it can.
+Records are read one by one; only a ``.json`` file is read as a whole. A record that cannot be read
+is yielded as a `Rejected`; reading continues where possible.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import IO, Any, TypeAlias, cast
 
 from airlens.errors import DataError, found
 
-# Rows taken at a time from Parquet files and data frames: enough to be fast, little memory.
+# Rows read at a time from Parquet files and data frames: fast, in little memory.
 BATCH = 256
-# Ours: a longer line in JSON lines is a damaged file, and would be held in memory many times over.
+# Ours: a longer line means a damaged file, and would take several times its size in memory.
 MAX_LINE = 32 * 2**20
 _COMPRESSED = (".gz", ".zst", ".zstd")
 
@@ -47,7 +47,7 @@ class Rejected:
     Args:
         file: the file (or data set) it comes from, as text.
         line: as in `Record`; None where the whole file could not be read.
-        field: the column that is at fault, where it is one.
+        field: the column at fault, if it is one column.
         reason: what was expected and what was found.
     """
 
@@ -58,7 +58,7 @@ class Rejected:
 
     @property
     def error(self) -> DataError:
-        """The same as an exception."""
+        """The rejection as an exception."""
         return DataError(self.reason, file=self.file, line=self.line, field=self.field)
 
 
@@ -66,7 +66,7 @@ Item: TypeAlias = Record | Rejected
 
 
 def format_of(path: Path) -> str:
-    """The suffix that says the format, without that of a compression; "" if unknown."""
+    """The suffix of the format, without that of a compression; "" if unknown."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] in _COMPRESSED:
         suffixes.pop()
@@ -74,10 +74,10 @@ def format_of(path: Path) -> str:
 
 
 def read_file(path: Path) -> Iterator[Item]:
-    """Records of one file, by the format that its name says.
+    """Records of one file, in the format of its suffix.
 
     Raises:
-        DataError: the name says no known format.
+        DataError: the suffix is not of a known format.
     """
     kind = format_of(path)
     if not kind:
@@ -86,7 +86,9 @@ def read_file(path: Path) -> Iterator[Item]:
 
 
 def guarded(items: Iterator[Item], file: str) -> Iterator[Item]:
-    """An unreadable rest (truncated, another encoding, no permission) ends the file."""
+    """The items; an unreadable rest (truncated, another encoding, no permission) ends them with a
+    `Rejected`.
+    """
     from zstandard import ZstdError
 
     broken = (OSError, EOFError, ValueError, RecursionError, csv.Error, zlib.error, ZstdError)
@@ -119,7 +121,7 @@ def _read_jsonl(path: Path) -> Iterator[Item]:
 
 
 def _bounded_lines(stream: IO[bytes]) -> Iterator[bytes | int]:
-    """Lines; the length in bytes in the place of one longer than `MAX_LINE`."""
+    """Lines; for one longer than `MAX_LINE` its length in bytes."""
     while line := stream.readline(MAX_LINE + 1):
         if len(line) <= MAX_LINE:
             yield line
@@ -162,7 +164,7 @@ def _record(data: object, file: str, line: int) -> Item:
 
 
 def numbered(records: Iterable[object], file: str) -> Iterator[Item]:
-    """Records with their numbers from 1; a `Rejected` for what is no mapping."""
+    """Records numbered from 1; a `Rejected` for anything that is not a mapping."""
     for number, data in enumerate(records, start=1):
         yield _record(data, file, number)
 
@@ -221,8 +223,8 @@ def _arrow_rows(source: Any) -> Iterator[object]:
 
 
 def _read_csv(path: Path, delimiter: str = ",") -> Iterator[Item]:
-    # The limit of 131,072 characters a cell is less than a long trace has; it is the module's, so
-    # it is only ever raised.
+    # Python's limit of 131,072 characters per cell is too small for long traces; it is global to
+    # the csv module, so it is only ever raised.
     csv.field_size_limit(max(csv.field_size_limit(), 2**31 - 1))
     file = str(path)
     with io.TextIOWrapper(_open(path), encoding="utf-8-sig", newline="") as text:

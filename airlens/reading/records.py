@@ -1,6 +1,6 @@
 """Read records (mappings from column to value) from files, folders, data frames and the hub.
 
-Records come one by one, so that a corpus larger than memory can be read.
+Records are read one by one, so a corpus may be larger than memory.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def iter_records(
 
     Raises:
         DataError: the source does not exist, holds no known format, or cannot be reached.
-        ConfigError: not a kind of source at all.
+        ConfigError: not a supported kind of source.
     """
     if isinstance(source, str | Path):
         return _from_name(source, split, config, stream)

@@ -14,7 +14,7 @@ from .html_page import Report
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-MOST_POINTS = 5_000  # drawn, and read for their words; of more, so many at random
+MOST_POINTS = 5_000  # drawn as points, and read for their words; of a larger corpus a random sample
 
 
 def corpus_report(
@@ -32,15 +32,15 @@ def corpus_report(
 
     Args:
         run: what `airlens.corpus.run.score_corpus` wrote.
-        by: the selector that is looked at.
-        top: share that is kept.
+        by: the selector that the page is about.
+        top: the share kept.
         within: rank within the groups of this column.
         seed: of ``random``, of what is drawn of a large corpus, and of the map's clusters.
-        model: draws the map of samples from its residual stream; without it there is none.
+        model: its residual stream gives the map of samples; without a model there is no map.
         shown: how many samples of each kind are shown as text.
         progress: show a progress bar while samples are embedded.
 
-    The samples table is held whole; of the texts only those that are shown.
+    The whole samples table is in memory, but of the texts only those that are shown.
 
     Raises:
         DataError: the folder holds no scores.

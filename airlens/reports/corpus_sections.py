@@ -1,4 +1,4 @@
-"""The sections of the report of a scored corpus, each with figures and what they say."""
+"""The sections of the report of a scored corpus: figures, and sentences about them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _LENGTHS = {
 
 @dataclass(frozen=True)
 class Sections:
-    """One selection of one folder, and the page that is written about it, section by section."""
+    """Writes the page about one selection from one folder, section by section."""
 
     page: Report
     run: RunFolder
@@ -75,11 +75,11 @@ class Sections:
 
     @property
     def name(self) -> str:
-        """How a sentence calls the selector."""
+        """Name of the selector in sentences."""
         return SHORT.get(self.by, self.by)
 
     def facts(self, manifest: dict[str, Any]) -> None:
-        """What was scored, in numbers, and what the score is."""
+        """Key numbers of the scored corpus, and the definition of the score."""
         self.page.add_section("What was scored")
         samples = self.samples
         facts = {
@@ -103,7 +103,7 @@ class Sections:
         )
 
     def scores(self) -> None:
-        """The distribution of the score, by domain and beside random heads."""
+        """The distribution of the score by domain, beside random heads."""
         samples, drawn = self.samples, self.drawn
         several = samples["domain"].nunique() > 1
         self.page.add_section("Scores by domain" if several else "Scores")
@@ -267,7 +267,7 @@ def _common(a: Selection, b: Selection) -> float:
 
 
 def _shared_text(pairs: pd.DataFrame) -> str:
-    """What AIS shares with the cheapest selectors, beside what chance gives."""
+    """Overlap of AIS with the other selectors, beside the overlap of random choices."""
     shares: dict[Any, Any] = pairs.to_dict("index")
     chance = shares["random", "random"]
     text = (

@@ -80,7 +80,7 @@ def _trace(report: Report, result: DemoResult) -> None:
 
 
 def _shown_trace(samples: pd.DataFrame) -> str:
-    """The reasoning trace of median AIS: neither the best case nor the worst."""
+    """The arithmetic trace of median AIS: neither the best case nor the worst."""
     rows = samples[samples["domain"] == "arithmetic"]
     rows = rows if len(rows) else samples
     return str(rows.sort_values("ais")["id"].iloc[len(rows) // 2])

@@ -1,4 +1,4 @@
-"""The whole method on one model, written up as one HTML page."""
+"""The whole method on one model: the measurements behind the demo's pages."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class DemoSize:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """Everything the report shows, as tables."""
+    """The results that the report shows."""
 
     scores: HeadScores
     curve: pd.DataFrame
@@ -93,7 +93,7 @@ def run_demo(
         mode: ablation mode.
         seed: of probes, controls and the random selector.
         progress: show progress bars.
-        say: told in a line what is being done.
+        say: called with a line of text at each stage.
     """
     size = size or DemoSize()
     tokenizer = model.tokenizer
@@ -127,7 +127,7 @@ def demo_sources(
     seed: int = 0,
     progress: bool = True,
 ) -> tuple[list[Trace], Sources]:
-    """The first traces of each domain, and from where the retrieval heads fetch their steps.
+    """The first traces of each domain, and the sources of their steps.
 
     Copies and attention only: one pass for both.
     """

@@ -1,7 +1,7 @@
 """A report: text, figures and tables in one HTML file that opens offline.
 
-plotly.js is in the file once; nothing is asked of any server (a content security policy in the
-page forbids it, and lets no script run but the page's own two). Text from data is escaped.
+The file contains plotly.js once and loads nothing from a server: its content security policy
+forbids that, and lets only the page's own two scripts run. Text from data is escaped.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _INLINE = (
 
 
 def inline(text: str) -> str:
-    """Escape `text`, then set `**bold**`, `*emphasis*` and `` `code` ``."""
+    """Escape `text`, then convert `**bold**`, `*emphasis*` and `` `code` `` to HTML."""
     escaped = escape_html(text)
     for pattern, markup in _INLINE:
         escaped = pattern.sub(markup, escaped)
@@ -50,7 +50,7 @@ class Report:
     def __init__(
         self, title: str, subtitle: str = "", provenance: Mapping[str, Any] | None = None
     ) -> None:
-        """Start a page; `provenance` (JSON-able) is shown at its foot."""
+        """Start a page; `provenance` (serialisable as JSON) is shown at its foot."""
         self.title, self.subtitle = title, subtitle
         self.provenance: dict[str, Any] = dict(provenance or {})
         self._parts: list[str] = []
@@ -66,7 +66,8 @@ class Report:
     def add_text(self, text: str) -> None:
         """Add paragraphs, `- ` lists, `## ` sections and `### ` headings; all text is escaped.
 
-        Blank lines separate blocks; within them `**bold**`, `*emphasis*` and `` `code` `` are set.
+        Blank lines separate blocks; within them `**bold**`, `*emphasis*` and `` `code` `` are
+        converted.
         """
         for block in re.split(r"\n\s*\n", text.strip()):
             self._add_block([line.strip() for line in block.splitlines() if line.strip()])
@@ -87,7 +88,9 @@ class Report:
             self._parts.append(f"<p>{inline(' '.join(lines))}</p>")
 
     def add_quote(self, text: str, title: str = "") -> None:
-        """Add text from data as it is, a prompt for instance: escaped, no markup, lines kept."""
+        """Add text from data unchanged, such as a prompt: escaped, without markup, with its line
+        breaks.
+        """
         head = f"<strong>{inline(title)}</strong>" if title else ""
         self._parts.append(
             f'<blockquote dir="auto">{head}<div>{escape_html(text)}</div></blockquote>'
@@ -115,7 +118,7 @@ class Report:
         )
 
     def add_html(self, trusted_html: str, caption: str = "") -> None:
-        """Add HTML as it is: only what escapes its own data (such as `trace_html`) may come here.
+        """Add HTML unchanged: only from functions that escape their data, such as `trace_html`.
 
         Scripts in it do not run.
         """
@@ -134,9 +137,9 @@ class Report:
 
         Args:
             frame: What to show, without its index.
-            caption: Said under the table.
+            caption: Text under the table.
             bars: Number columns that get a bar in each cell.
-            rows: At most so many rows are shown; the caption says when there are more.
+            rows: Most rows shown; the caption says when there are more.
             names: Column → heading.
         """
         if len(frame) > rows:
@@ -166,7 +169,7 @@ class Report:
         )
 
     def write(self, path: str | Path) -> Path:
-        """Write the page to `path`, whole or not at all, and return the path."""
+        """Write the page to `path` atomically, and return the path."""
         target = Path(path)
         page = self.html().encode("utf-8", "replace")
         with atomic_file(target) as temporary:

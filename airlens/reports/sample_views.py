@@ -16,7 +16,7 @@ from airlens.selection import Selection
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-MAP_SAMPLES = 300  # ours: embedded for the map; a larger corpus is drawn from, seeded
+MAP_SAMPLES = 300  # ours: embedded for the map; of a larger corpus a seeded random sample
 
 
 def map_frame(
@@ -28,7 +28,7 @@ def map_frame(
     seed: int = 0,
     progress: bool = False,
 ) -> pd.DataFrame:
-    """Samples with map coordinates, cluster and text; of more than ``n``, ``n`` at random."""
+    """Samples with map coordinates, cluster and text; at most ``n``, drawn at random."""
     samples = chosen.samples
     if len(samples) > n:
         samples = samples.sample(n, random_state=np.random.default_rng(seed)).sort_index()

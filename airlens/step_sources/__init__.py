@@ -1,7 +1,7 @@
-"""From which earlier steps and prompt sentences each step fetches: ``airlens.sources``.
+"""Which earlier steps and prompt sentences each step draws on: ``airlens.sources``.
 
-`measures` defines copies, attention and knockout; `units` are what can be a source; attention is
-read by `hook_reading`, the reference, or `fast_reading`; `tables` makes DataFrames of it.
+`measures` defines copies, attention and knockout; `units` are the possible sources; attention is
+read by `hook_reading`, the reference, or `fast_reading`; `tables` makes DataFrames.
 May import: the core, engine.
 Imported by: analysis, explorers, reports, cli.
 """

@@ -1,9 +1,9 @@
 """Attention by source, and knockout of sources, from packed passes without patterns.
 
-Reading takes one pass: beside each layer's own attention, the rows of the heads asked for are
-computed in chunks and summed at once. Of a knockout, only the rows after the source differ from the
-base pass, and only from the first head's layer on: those rows alone run again, behind the keys and
-values that the base pass left, the sources side by side in one row.
+Reading takes one pass: beside each layer's own attention, the attention rows of the requested heads
+are computed in chunks and summed immediately. In a knockout, only the rows after the source differ
+from the base pass, and only from the first head's layer on: only those rows run again, on the keys
+and values of the base pass, with several sources side by side in one row.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def read_attention(
     max_tokens_per_batch: int | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> list[Reading]:
-    """Attention of the heads by source; result as :func:`.hook_reading.read_attention`, faster."""
+    """Attention of the heads by source; the same as :func:`.hook_reading.read_attention`,
+    faster.
+    """
     fast = fast_model(model)
     found: dict[int, Reading] = {}
     budget = row_budget(max_tokens_per_batch, fast.device)
@@ -97,7 +99,7 @@ def knocked_out(
     max_tokens_per_batch: int | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """NLL under knockouts; result as :func:`.hook_reading.knocked_out`, faster."""
+    """NLL under knockouts; the same result as :func:`.hook_reading.knocked_out`, faster."""
     fast = fast_model(model)
     base_row = pack([window.tokens], 0)[0]
     layer = min((h.layer for heads in head_sets for h in heads), default=0)
@@ -152,7 +154,7 @@ def _chunks(
 
 
 def _rows_after(window: Window, spans: Sequence[Span]) -> Pack:
-    """For each span, the rows after it but for the last, which predicts nothing scored.
+    """For each span, the rows after it except the last, which predicts no scored token.
 
     Their paths begin with rows of the base pass.
     """

@@ -1,4 +1,4 @@
-"""Read attention by source, and block it: the reference engine, on TransformerLens hooks.
+"""Read attention by source, and block attention to a source: the reference, on hooks.
 
 A head's row of attention from position t-1, which predicts token t, is read in two ways: where its
 largest weight lies, and how much of it lies on each group of tokens. To knock a source out, the
@@ -31,12 +31,12 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class Reading:
-    """Where some heads look in a stretch of m scored tokens.
+    """Attention of some heads in a stretch of m scored tokens.
 
     Attributes:
         heads: the heads, h of them.
         mass: fp32 [h, S, G], attention of the rows that predict a step's tokens, summed by group;
-            what a learned sink takes counts as the sink's.
+            weight on a learned sink counts as the sink's.
         best: int [h, m], window position with the largest weight.
         weight: fp32 [h, m], that weight.
         reach: int [h], how many positions a row sees; 0 for all before it.
@@ -50,7 +50,7 @@ class Reading:
 
 
 class Reader:
-    """Collects attention rows of one stretch, layer by layer, without keeping any pattern."""
+    """Collects attention rows of one stretch, layer by layer, without storing patterns."""
 
     def __init__(self, stretch: Stretch, heads: Sequence[Head]) -> None:
         self.stretch = stretch
@@ -171,9 +171,8 @@ def knocked_out(
     Args:
         model: the bridge.
         window: m scored tokens.
-        spans: (first, stop) positions in the window; rows from ``stop`` on are kept from looking
-            at them.
-        head_sets: who may not look.
+        spans: (first, stop) positions in the window; rows from ``stop`` on may not attend to them.
+        head_sets: the heads that may not attend to the spans.
         max_tokens_per_batch: unused; one pass at a time.
         on_progress: called with the number of tokens done.
 
@@ -181,7 +180,7 @@ def knocked_out(
         base NLL fp32 [m], and NLL fp32 [sets, spans, m]; nats.
 
     Raises:
-        AblationError: this kind of attention does not let its scores be changed.
+        AblationError: the scores of this kind of attention cannot be changed by a hook.
     """
     tokens = torch.tensor([window.tokens], device=model.cfg.device)
     target = tokens[0, window.first :]
@@ -212,7 +211,7 @@ def score_hook(model: TransformerBridge, layer: int) -> str:
     """The hook point on the scores [B, H, T, T] of a layer, after the mask.
 
     Raises:
-        AblationError: what is changed there would not reach the softmax.
+        AblationError: a change at this point would not reach the softmax.
     """
     from transformer_lens.model_bridge.generalized_components import AttentionBridge
 

@@ -1,4 +1,4 @@
-"""From where does a step fetch? Earlier steps and words of the prompt, through the retrieval heads.
+"""The sources of a step: earlier steps and sentences of the prompt that retrieval heads read from.
 
 Three measures, each of the critical heads and of as many random heads beside it. For a step s of n
 tokens, each predicted from position t-1, a set of heads, and a source u before s:
@@ -12,7 +12,7 @@ tokens, each predicted from position t-1, a set of heads, and a source u before 
   from any position after it: their scores there are -inf, and the softmax shares the weight among
   the rest. With all heads it is the attention suppression of Thought Anchors (2506.19143).
 
-What counts as a source, and the attention sink reported apart, is ours: see
+What counts as a source, and the separate attention sink, is ours: see
 :mod:`airlens.step_sources.units`.
 """
 
@@ -45,15 +45,15 @@ if TYPE_CHECKING:
 
 Measure: TypeAlias = Literal["copies", "attention", "knockout"]
 MEASURES: tuple[str, ...] = get_args(Measure)
-SCREEN = 32  # ours: sources of a trace that are knocked out, at most
+SCREEN = 32  # ours: most sources of a trace that are knocked out
 TABLES = ("units", "tokens", "pairs", "steps", "events")
 
 
 @dataclass(frozen=True)
 class Sources:
-    """From where the steps of traces fetch, as tidy tables.
+    """The sources of the steps of traces, as tidy tables.
 
-    A unit is what can be a source: the S steps, numbered 0 to S-1, and the P sentences of the
+    A unit is a possible source: the S steps, numbered 0 to S-1, and the P sentences of the
     prompt, numbered -P to -1. ``_control`` columns are means over draws of as many random heads.
 
     Attributes:
@@ -102,11 +102,11 @@ class Sources:
 
 
 class Ask(NamedTuple):
-    """What is measured of each trace.
+    """What to measure in each trace.
 
     Attributes:
         sets: sets of heads whose attention is read, the critical ones first.
-        blocked: sets of heads from which sources are hidden; none for no knockout.
+        blocked: sets of heads that sources are hidden from; empty without knockout.
         screen: as in :func:`sources`.
         budget: tokens of a pass, None for the engine's own choice.
     """
@@ -134,7 +134,7 @@ def sources(
     engine: Engine = "auto",
     progress: bool = True,
 ) -> Sources:
-    """Measure from which earlier steps and prompt sentences each step of the traces fetches.
+    """Measure which earlier steps and prompt sentences each step of the traces draws on.
 
     Args:
         model: the bridge.
@@ -148,9 +148,10 @@ def sources(
         template: how a prompt is put before its response: ``chat``, ``plain``, or ``auto``.
         long: a trace longer than the context is read in strides, in each of which a source outside
             counts as not visible; or cut.
-        screen: of each trace, knock out at most this many sources: those that some step copies
-            from most, or looks at most a token. None for all.
-        all_heads: knock out for all heads of the model, in place of ``heads``; without a control.
+        screen: knock out at most this many sources of each trace: those that a step copies from
+            most, or attends to most per token. None for all.
+        all_heads: knock sources out for all heads of the model instead of ``heads``; without a
+            control.
         max_tokens_per_batch: bounds memory.
         engine: ``hooks``, ``fast``, or ``auto`` (:mod:`airlens.engine`).
         progress: show a progress bar.
@@ -209,7 +210,9 @@ def read_traces(
     long: Long,
     progress: bool,
 ) -> Iterator[Read]:
-    """What each set of heads reads in each trace, and what a knockout costs it."""
+    """The measurements of each trace: attention of each set of heads, and losses under
+    knockouts.
+    """
     module: Any = fast_reading if engine == "fast" else hook_reading
     limit = int(model.cfg.n_ctx)
     parts = [[stretch_of(u, w) for w in windows(u.encoded, limit, long)] for u in units]

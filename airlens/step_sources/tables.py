@@ -1,4 +1,4 @@
-"""From attention and losses to the tables of :class:`airlens.step_sources.Sources`."""
+"""Turn attention and losses into the tables of :class:`airlens.step_sources.Sources`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Read:
         stretches: its windows.
         readings: of all heads in each window.
         sets: the critical heads, then the draws of random heads.
-        groups: those that were knocked out.
+        groups: the groups that were knocked out.
         losses: for each window, base NLL [m] and NLL [sets, groups, m].
     """
 
@@ -60,7 +60,7 @@ class Read:
     losses: tuple[Losses, ...] = ()
 
     def with_losses(self, groups: Sequence[int], losses: Sequence[Losses]) -> Read:
-        """The same, with the losses under each knockout."""
+        """The same measurements, with the losses under each knockout."""
         return replace(self, groups=tuple(groups), losses=tuple(losses))
 
     @cached_property
@@ -148,7 +148,9 @@ class Read:
         return share
 
     def candidates(self, most: int | None) -> list[int]:
-        """Groups to knock out: those with a step after them, the most looked at if too many."""
+        """Groups to knock out: those with a step after them; if too many, the most copied or
+        attended to.
+        """
         first = 2 + len(self.units.prompt)
         steps = [s for s in range(self.units.n_steps) if self.n_scored[s]]
         last = first + max(steps, default=0)
@@ -165,7 +167,9 @@ class Read:
 
     @cached_property
     def rise(self) -> np.ndarray:
-        """Rise of a step's mean NLL when a group is knocked out, fp64 [sets, S, G]; NaN: not."""
+        """Rise of a step's mean NLL when a group is knocked out, fp64 [sets, S, G]; NaN: not
+        measured.
+        """
         n_sets = len(self.losses[0][1]) if self.losses else 1
         total = np.full((n_sets, self.units.n_steps, self.units.n_groups), np.nan)
         total[:, :, list(self.groups)] = 0
@@ -179,7 +183,7 @@ class Read:
 
 
 def _control(values: np.ndarray) -> np.ndarray:
-    """Mean over the draws, NaN without: [sets, …] without its first row."""
+    """Mean over the draws of random heads ([sets, …] without its first row); NaN without draws."""
     return values[1:].mean(axis=0) if len(values) > 1 else np.full(values.shape[1:], np.nan)
 
 
@@ -215,7 +219,7 @@ def pair_rows(read: Read, measures: Sequence[str]) -> pd.DataFrame:
 
 
 def step_rows(read: Read, measures: Sequence[str]) -> pd.DataFrame:
-    """One row per step: where the attention of its heads goes in all."""
+    """One row per step: the total attention of the heads to sources, itself, template and sink."""
     units, own = read.units, 2 + len(read.units.prompt)
     step = np.arange(units.n_steps)
     mass = read.attention

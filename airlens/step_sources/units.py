@@ -1,8 +1,8 @@
-"""What a step can fetch from: the steps before it, and the sentences of the prompt.
+"""The possible sources of a step: the steps before it, and the sentences of the prompt.
 
 Units are numbered in the order of the text: the prompt's are -P to -1, the steps 0 to S-1. Two
 kinds of token belong to no unit: those of the chat template, and the first token of the sequence,
-where heads rest that have nothing to fetch (an attention sink).
+which heads with nothing to fetch attend to (an attention sink).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Units:
         return 2 + len(self.prompt) + self.n_steps
 
     def number(self, group: int) -> int | None:
-        """The number of the unit that a group is; None for the sink and the template."""
+        """The number of a group's unit; None for the sink and the template."""
         return None if group < 2 else group - 2 - len(self.prompt)
 
     def span(self, group: int) -> tuple[int, int]:
@@ -115,7 +115,8 @@ def _prompt_units(encoded: EncodedTrace) -> Iterator[tuple[int, int]]:
     begin = 0
     for turn in turns:
         text = str(turn.get("content") or "").strip()
-        # A template may say something of its own first, so one text alone is the last of its kind.
+        # A template may begin with text of its own, so of a single turn the last occurrence is
+        # taken.
         at = encoded.prefix.rfind(text) if len(turns) == 1 else encoded.prefix.find(text, begin)
         if not text or at < 0:
             continue
