@@ -1,8 +1,8 @@
-"""The controlled study's tables: what each arm learnt, and what it took from the pool.
+"""The controlled study's tables: results of each arm, and the composition of its training data.
 
 ``benchmarks/selection_study.py --setting controlled`` makes the runs, one row each; no model here.
 Every arm is compared with random selection, every arm with step weights also with the same data
-without them.
+without weights.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ CONTROLLED_ARMS: tuple[Arm, ...] = (
 
 
 def unweighted(name: str) -> str | None:
-    """The arm that trains on the same data without step weights; None where the arm has none."""
+    """The arm that trains on the same data without step weights; None if the arm itself has
+    none.
+    """
     arms = {arm.name: arm for arm in CONTROLLED_ARMS}
     arm = arms.get(name)
     if arm is None or arm.scheme is None:
@@ -60,10 +62,11 @@ def unweighted(name: str) -> str | None:
 
 
 def comparisons(arms: Sequence[str]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Pairs (arm, against) that are tested together, of arms that ran.
+    """Two families of pairs (arm, against) that are tested together, among the arms that ran.
 
-    First every arm against random selection. Then what tells why: AIR against its controls with
-    other heads, weighted arms against their data without weights, and with the weights shuffled.
+    First every arm against random selection. Then comparisons that explain a difference: AIR
+    against its controls with other heads, weighted arms against the same data without weights, and
+    with shuffled weights.
     """
     ran = [name for name in arms if name != UNTRAINED]
     first = [(name, REFERENCE) for name in ran if name != REFERENCE]
@@ -79,7 +82,7 @@ def comparisons(arms: Sequence[str]) -> tuple[list[tuple[str, str]], list[tuple[
 
 
 def schedule(arms: Sequence[Arm], seeds: int) -> list[tuple[Arm | None, int]]:
-    """All runs in order: the untrained model, every arm with one seed, then with a second."""
+    """All runs in order: the untrained model, every arm with the first seed, then with the next."""
     return [(None, 0), *((arm, seed) for seed in range(seeds) for arm in arms)]
 
 
@@ -143,7 +146,7 @@ def differences_table(
 
 
 def composition_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """What each arm trained on, by kind of trace, and what the pool holds (arm ``pool``).
+    """Composition of each arm's training data by kind of trace, and of the pool (arm ``pool``).
 
     Arms with step weights are left out: they train on another arm's traces.
 
@@ -167,7 +170,9 @@ def composition_table(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def verdict(differences: pd.DataFrame, arm: str) -> str:
-    """A sentence: whether an arm differs from the one it is compared with, or what is missing."""
+    """A sentence: whether an arm differs from the one it is compared with, or what is missing to
+    tell.
+    """
     rows = differences[differences["arm"] == arm]
     if rows.empty:
         return f"{arm}: not run beside {REFERENCE} selection."
@@ -188,7 +193,7 @@ def verdict(differences: pd.DataFrame, arm: str) -> str:
 
 
 def _paired(runs: pd.DataFrame, arm: str, against: str) -> tuple[pd.DataFrame, pd.DataFrame] | None:
-    """The runs of two arms with the seeds that both have, in the order of the seeds."""
+    """The runs of two arms with their common seeds, in the order of the seeds."""
     ours, theirs = (
         runs[runs["arm"] == name].drop_duplicates("seed").set_index("seed").sort_index()
         for name in (arm, against)
@@ -198,7 +203,7 @@ def _paired(runs: pd.DataFrame, arm: str, against: str) -> tuple[pd.DataFrame, p
 
 
 def _matrix(runs: pd.DataFrame, part: str, column: str) -> np.ndarray:
-    """A value of every problem of a part: float64 [n_runs, n_problems].
+    """A value of every problem of a part of the test: float64 [n_runs, n_problems].
 
     Raises:
         DataError: the runs answered different problems.

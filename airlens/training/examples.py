@@ -48,8 +48,8 @@ def training_examples(
         traces: what is trained on.
         weights: from :func:`~airlens.training.step_weights.step_weights`.
         template: as in :func:`~airlens.influence`.
-        max_length: longer sequences lose their end; one without any response token left is
-            left out.
+        max_length: longer sequences are cut at the end; one left without response tokens is
+            dropped.
 
     Raises:
         DataError: nothing to train on; a weight is missing, or made with other tokens.
@@ -86,9 +86,9 @@ def training_examples(
 def equal_token_batches(
     examples: Sequence[Example], n_batches: int, seed: int = 0
 ) -> list[Example]:
-    """Put all examples into ``n_batches`` packed sequences of about as many tokens each.
+    """Pack all examples into ``n_batches`` sequences of about equally many tokens.
 
-    With one of them a step, two sets of examples with equally many tokens train for equally many
+    With one such sequence per step, two data sets of equally many tokens train for equally many
     steps of equal size, whatever the lengths of their examples.
 
     Raises:
@@ -109,7 +109,7 @@ def equal_token_batches(
 
 
 def join(examples: Sequence[Example]) -> Example:
-    """Several examples after each other as one; position ids tell them apart."""
+    """Several examples concatenated into one; position ids separate them."""
     joined = Example(input_ids=[], labels=[], loss_weights=[], position_ids=[])
     for example in examples:
         joined["input_ids"] += example["input_ids"]
@@ -123,8 +123,9 @@ def join(examples: Sequence[Example]) -> Example:
 class WeightedCollator:
     """Make a batch of examples.
 
-    ``packing``: all in one row without padding, position ids starting anew with each sequence;
-    transformers reads the borders from them, so that no sequence sees another. Otherwise padded on
+    ``packing``: all in one row without padding, position ids restarting with each sequence;
+    transformers derives the borders from them, so that no sequence attends to another. Otherwise
+    padded on
     the right, with an attention mask.
 
     Attributes:
@@ -136,7 +137,9 @@ class WeightedCollator:
     packing: bool = False
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
-        """Tensors [batch, length]: input_ids, labels, loss_weights, and how to tell them apart."""
+        """Tensors [batch, length]: input_ids, labels, loss_weights, and what separates the
+        sequences.
+        """
         import torch
 
         if self.packing:

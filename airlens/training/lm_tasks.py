@@ -1,4 +1,4 @@
-"""Tasks of EleutherAI's lm-evaluation-harness, where that package and a hub are present."""
+"""Tasks of EleutherAI's lm-evaluation-harness, where that package is installed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HARNESS = "lm_eval"
 
 
 def check_lm_eval() -> None:
-    """Raise AirlensError if lm-eval is missing; before anything that takes long."""
+    """Raise AirlensError if lm-eval is missing; to be called before long computations."""
     try:
         importlib.import_module(_HARNESS)
     except ImportError as error:
@@ -32,7 +32,7 @@ def run_lm_eval(
     Args:
         model: a Hugging Face causal model.
         tokenizer: its own.
-        tasks: names that lm-eval knows; their data comes from the hub, or from its cache.
+        tasks: names of lm-eval tasks; their data come from the hub or its cache.
 
     Raises:
         ConfigError: no task named.

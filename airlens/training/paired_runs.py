@@ -1,8 +1,8 @@
 """Differences between two ways to train, over training seeds and over test problems.
 
-A difference is uncertain twice over: another seed, other problems. Both are resampled, crossed (the
-problems are the same for every seed). A bootstrap over few seeds is too narrow, by the factor
-sqrt((n - 1) / n) in the part that seeds give, and its tails are too thin: that part is widened and
+A difference has two sources of uncertainty, seeds and problems. Both are resampled, crossed (the
+problems are the same for every seed). A bootstrap over n seeds underestimates their standard
+deviation by the factor sqrt((n - 1) / n), and its tails are too thin: that part is corrected, and
 the interval is Student's with n - 1 degrees of freedom.
 """
 
@@ -20,20 +20,20 @@ from airlens.analysis.statistics import bootstrap_counts
 
 Array = NDArray[np.float64]
 DRAWS = 4000  # of a bootstrap
-LEAST_SEEDS = 3  # ours: with fewer nothing is decided
+LEAST_SEEDS = 3  # ours: with fewer no difference is tested
 ALPHA = 0.05
 POWER = 0.8
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A mean difference and what makes it uncertain.
+    """A mean difference and its variances.
 
     Attributes:
         value: mean over seeds and problems.
         n_seeds: pairs of runs.
         var_seeds: variance of ``value`` because of the seeds; NaN with one.
-        var_problems: because of the problems.
+        var_problems: variance because of the problems.
     """
 
     value: float
@@ -63,7 +63,9 @@ class Difference:
         return float(2 * t.sf(abs(self.value) / self.error, self.n_seeds - 1))
 
     def smallest_seen(self, alpha: float = ALPHA, n_seeds: int | None = None) -> float:
-        """Smallest true difference found at ``alpha`` with 80 % power, with so many seeds."""
+        """Smallest true difference detected at ``alpha`` with 80 % power, with ``n_seeds``
+        seeds.
+        """
         n = self.n_seeds if n_seeds is None else n_seeds
         if self.n_seeds < 2 or n < 2:
             return float("nan")
@@ -71,10 +73,9 @@ class Difference:
         return float((_t(1 - alpha / 2, n - 1) + _t(POWER, n - 1)) * error)
 
     def seeds_needed(self, size: float, alpha: float = ALPHA, most: int = 200) -> float:
-        """Seeds per arm with which a difference of ``size`` would be found; NaN: more than
-        ``most``.
+        """Seeds per arm needed to detect a difference of ``size``; NaN: more than ``most``.
 
-        NaN also where it is the problems that are too few.
+        NaN also where more seeds cannot help because the problems are too few.
         """
         for n in range(LEAST_SEEDS, most + 1):
             if self.smallest_seen(alpha, n) <= size:
@@ -105,7 +106,8 @@ def paired_runs(
     spread = float("nan")
     if n_seeds > 1:
         both = _resample_both(gap, size, problems, rng)
-        # What the seeds add to the problems, made as large as it is for whole populations.
+        # The variance that seeds add to that of the problems, corrected for the small number of
+        # seeds.
         extra = max(0.0, float(both.var() - by_problem.var()))
         spread = extra * n_seeds / (n_seeds - 1)
     value = float(gap.mean(axis=0).sum() / size.sum())
@@ -113,14 +115,14 @@ def paired_runs(
 
 
 def _resample_both(gap: Array, size: Array, problems: Any, rng: np.random.Generator) -> Array:
-    """Means over seeds and problems that are both drawn again: [draws]."""
+    """Means over resampled seeds and resampled problems: [draws]."""
     n_seeds = len(gap)
     seeds = bootstrap_counts(n_seeds, len(problems), rng) / n_seeds
     return np.asarray(((seeds @ gap) * problems).sum(axis=1) / (problems @ size))
 
 
 def holm(p: Sequence[float]) -> Array:
-    """P values corrected for their number (Holm 1979); a NaN stays, and is not counted."""
+    """P values corrected for multiple tests (Holm 1979); NaN stays NaN, and is not counted."""
     values = np.asarray(p, dtype=np.float64)
     found = np.full(len(values), np.nan)
     known = np.flatnonzero(np.isfinite(values))
@@ -133,11 +135,11 @@ def holm(p: Sequence[float]) -> Array:
 def difference_rows(
     pairs: Sequence[tuple[dict[str, Any], Difference]], alpha: float = ALPHA
 ) -> pd.DataFrame:
-    """A table of differences that are tested together.
+    """A table of differences, tested together.
 
     Args:
-        pairs: what names a row, and its difference.
-        alpha: chance of one or more false findings in the table.
+        pairs: the names of a row (columns and values), and its difference.
+        alpha: probability of any false finding in the table.
 
     Returns:
         The names, then difference, lo, hi (95 %, each row alone), n_seeds, p, p_holm, decided,

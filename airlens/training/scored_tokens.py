@@ -13,7 +13,7 @@ from airlens.trace import EncodedTrace
 
 
 def check_scored(steps: pd.DataFrame, known: str | None, encoded: EncodedTrace) -> None:
-    """Refuse a trace whose tokens are not those that were scored, as far as those are known.
+    """Refuse a trace whose tokens differ from the scored ones, as far as these are known.
 
     Args:
         steps: the rows of the trace: step and, where it is known, n_tokens that were scored.
@@ -35,7 +35,7 @@ def check_scored(steps: pd.DataFrame, known: str | None, encoded: EncodedTrace) 
 
 
 def token_hashes(tokens: pd.DataFrame | None) -> dict[str, str]:
-    """A hash of the response of each trace in ``Influence.tokens``, by id; none without them."""
+    """A hash of each response in ``Influence.tokens``, by id; empty without tokens."""
     if tokens is None:
         return {}
     groups = tokens.groupby("id", sort=False)["token_id"]
@@ -49,9 +49,9 @@ def hash_tokens(ids: Any) -> str:
 
 
 def _same_counts(steps: pd.DataFrame, encoded: EncodedTrace) -> bool:
-    """Whether each step has as many tokens as were scored of it.
+    """Whether each step has as many tokens as were scored.
 
-    A scored trace may have been cut: then one step has fewer, and those after it none. The very
+    A scored trace may have been cut: then one step has fewer tokens, and later steps have none. The
     first token of a text is never scored.
     """
     mine = encoded.step[max(encoded.response_start, 1) - encoded.response_start :]

@@ -9,23 +9,23 @@ from airlens.errors import ConfigError
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """How to train. Defaults are ours: one epoch of ordinary fine-tuning.
+    """Settings of a fine-tuning run. Defaults are ours: one epoch of ordinary fine-tuning.
 
     Attributes:
         epochs: passes over the data.
         lr: peak learning rate (AdamW).
-        schedule: ``linear``, ``cosine``, ``constant``: what it does after the warm-up.
+        schedule: ``linear``, ``cosine`` or ``constant``: the learning rate after the warm-up.
         warmup_steps: steps (or, below 1, share of them) until the peak.
         batch_size: sequences per device and forward pass.
         accumulation: forward passes per step.
-        n_batches: instead of ``batch_size`` and ``accumulation``: cut an epoch into this many steps
-            of equally many tokens (packed).
+        n_batches: instead of ``batch_size`` and ``accumulation``: split an epoch into this many
+            steps of equally many tokens (packed).
         packing: put a batch's sequences into one row without padding.
-        max_length: tokens; longer sequences lose their end.
+        max_length: tokens; longer sequences are cut at the end.
         lora: rank of LoRA on all linear layers (peft); None trains everything.
         gradient_checkpointing: less memory, a third more time.
         bf16: mixed precision.
-        save_steps: steps between checkpoints; None: none but the finished model.
+        save_steps: steps between checkpoints; None: only the finished model is saved.
         seed: of the order of the data, and of LoRA.
         cpu: train on the CPU also where there is a GPU.
     """

@@ -1,8 +1,8 @@
 """Loss weights of steps, for step-weighted fine-tuning (AIR).
 
-AIR trains harder on the steps that lean on the retrieval heads; its exact scheme is not published,
-so the schemes here are ours, except ``prefix`` (UPFT, 2503.02875). Whatever the scheme, the mean
-weight of a trace is 1 over its tokens: weights move the loss within a trace, never between traces.
+AIR gives more weight to steps that depend on the retrieval heads; its exact scheme is not
+published, so the schemes here are ours, except ``prefix`` (UPFT, 2503.02875). In every scheme the
+mean weight over a trace's tokens is 1: weights shift the loss within a trace, never between traces.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class StepWeights:
 
     Attributes:
         table: one row per step: id, step, n_tokens, weight. The mean over a trace's tokens is 1.
-        scheme: what made them.
-        prefix: for ``prefix``, how many tokens at the start of a response count at all.
-        token_hash: per trace, a hash of the ids of its response tokens: tells a tokenizer that
-            differs from the scorer's. Empty where the scorer's tokens were not given; then only
-            the number of tokens of each step can tell.
+        scheme: the scheme that made the weights.
+        prefix: for ``prefix``, how many tokens at the start of a response have a weight.
+        token_hash: per trace, a hash of its response's token ids, which detects a tokenizer other
+            than the scorer's. Empty where the scorer's tokens were not given; then only the number
+            of tokens per step is checked.
         provenance: settings, and those of the score.
     """
 
@@ -103,7 +103,7 @@ class StepWeights:
     def load(cls, path: str | Path) -> StepWeights:
         """Read what :meth:`save` wrote.
 
-        A Parquet or CSV file with only the columns id, step and weight will do too.
+        A Parquet or CSV file with just the columns id, step and weight works too.
 
         Raises:
             DataError: not such a file, or a weight that is missing, NaN or negative.
@@ -151,18 +151,18 @@ def step_weights(
             exp(z / ``temperature``), z the score in standard deviations of the trace. ``prefix``:
             the first ``prefix`` tokens only. ``uniform``: plain fine-tuning.
         by: the column with the score.
-        tokens: ``Influence.tokens``; with it, training refuses any tokenizer that differs, and
-            without it one that gives a step another number of tokens.
+        tokens: ``Influence.tokens``; with it, training refuses any other tokenizer, without it only
+            one that gives a step another number of tokens.
         top: see ``threshold``.
         factor: see ``threshold``.
         lo: see ``linear``.
         hi: see ``linear``.
         temperature: see ``softmax``.
         prefix: see ``prefix``.
-        shuffle: the seed of a control: the same weights on other steps of the same trace.
+        shuffle: seed of a control that permutes the weights among the steps of each trace.
         source: provenance of the scores.
 
-    A step under the floor of base loss has no score (``below_floor``); it counts as the mean of its
+    A step below the floor of base loss has no score (``below_floor``); it gets the mean of its
     trace.
 
     Raises:
@@ -195,7 +195,7 @@ def normalised(weights: np.ndarray, name: str) -> np.ndarray:
     """``weights`` [n] divided by their mean.
 
     Raises:
-        DataError: no weight is positive; ``name`` is the trace it names.
+        DataError: no weight is positive; the message names the trace ``name``.
     """
     return weights / _mean(weights, np.ones(len(weights)), name) if len(weights) else weights
 

@@ -1,6 +1,6 @@
 """The comparison of selections and weights: which arms there are, and the table of their runs.
 
-``benchmarks/selection_study.py`` makes the runs; here is what they mean, without any model.
+``benchmarks/selection_study.py`` makes the runs; this file evaluates them, without a model.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class Arm:
         name: in the column ``arm``.
         by: selector or column ranked by; None: the whole pool.
         length_matched: the same share of each tenth of the lengths.
-        residual_on: columns that are taken out of what is ranked by.
+        residual_on: columns whose effect is removed from the ranking score.
         scheme: of step weights; None: plain fine-tuning.
-        shuffled: the weights of a trace lie on its steps at random (control).
-        seeded: the arm itself draws at random, so that one run says little.
+        shuffled: the weights of a trace are permuted among its steps (control).
+        seeded: the arm's selection is random, so several seeds are needed.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Arm:
     seeded: bool = False
 
 
-# Whole pool and selections by every baseline, then what AIR adds.
+# Selections by AIR and every baseline, then variants of AIR, step weights, and the whole pool.
 ARMS: tuple[Arm, ...] = (
     Arm("random", "random", seeded=True),
     Arm("AIR", "ais"),
@@ -92,11 +92,11 @@ def choose(
     """Ids an arm trains on, best first.
 
     Args:
-        arm: which.
-        samples: one row per sample, with ``n_tokens`` and the column ranked by.
+        arm: the arm.
+        samples: one row per sample, with ``n_tokens`` and the column to rank by.
         share: of the pool.
-        budget: ``samples``: as many samples for every arm. ``tokens``: as many response tokens,
-            as near as whole samples allow. ``all``: the pool.
+        budget: ``samples``: equally many samples for every arm. ``tokens``: equally many response
+            tokens, as nearly as whole samples allow. ``all``: the pool.
         seed: of a random arm.
     """
     if arm.by is None or budget == "all":
@@ -111,7 +111,8 @@ def choose(
         residual_on=arm.residual_on,
     ).samples
     ranked = ranked[ranked["selected"]]
-    # Length-matched: the first of each tenth, then the second, so that every prefix is balanced.
+    # Length-matched: the first of each tenth of lengths, then the second, so that every prefix is
+    # balanced.
     keys = ["rank_in_group", "selector"] if arm.length_matched else ["selector"]
     ranked = ranked.sort_values(keys, ascending=[k == "rank_in_group" for k in keys], kind="stable")
     if budget == "samples":
@@ -128,7 +129,7 @@ def arm_weights(
     """Step weights of an arm by the pool's scores; None for plain fine-tuning.
 
     Args:
-        arm: which.
+        arm: the arm.
         scores: of the pool.
         seed: of shuffled weights.
         prefix: tokens that count under the scheme of that name.
@@ -224,10 +225,10 @@ def runs_provenance(path: str | Path) -> dict[str, Any]:
 
 
 def study_table(runs: pd.DataFrame, against: str = "random") -> pd.DataFrame:
-    """One row per arm and budget: its held-out NLL, and how far it is from another arm's.
+    """One row per arm and budget: its held-out NLL, and the difference to another arm's.
 
     Runs of an arm with several seeds are averaged problem by problem. Intervals are 95 % bootstraps
-    over problems; they do not hold the spread of seeds, which stands in ``seed_std``.
+    over problems; they do not include the spread over seeds, which is in ``seed_std``.
 
     Returns:
         setting, budget, arm, n_runs, n_samples, n_labels, steps, nll, lo, hi, seed_std,
@@ -268,7 +269,8 @@ def _summary(runs: pd.DataFrame, reference: pd.DataFrame) -> dict[str, Any]:
 
 
 def weights_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Effect of step weights: paired difference to the same data unweighted, and shuffled.
+    """Effect of step weights: paired differences to the same data without weights, and with
+    shuffled ones.
 
     Returns:
         setting, budget, arm (with step weights), against (the same data plain, or with its weights
@@ -288,7 +290,7 @@ def weights_table(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _same_data(arm: Arm) -> list[Arm]:
-    """The arms that train on the data of a weighted one, plain or with shuffled weights."""
+    """The arms that train on the data of a weighted arm, without weights or with shuffled ones."""
     plain = replace(arm, name="", scheme=None)
     found = (replace(a, name="", scheme=None, shuffled=False) for a in ARMS)
     pairs = zip(ARMS, found, strict=True)

@@ -1,9 +1,9 @@
 """Step-weighted fine-tuning (AIR) on the transformers ``Trainer``.
 
-Ours are the labels' weights and the weighted cross-entropy; the loop, accumulation, mixed
-precision, checkpoints and everything distributed are the Trainer's and accelerate's. (TRL's
-``SFTTrainer`` adds a tokenisation of its own, which would part tokens from their steps; its loss is
-the same, see the tests.) One process or many: ``accelerate launch -m airlens.cli train …``.
+The weights of labels and the weighted cross-entropy are ours; the loop, accumulation, mixed
+precision, checkpoints and distribution are the Trainer's and accelerate's. (TRL's ``SFTTrainer``
+tokenises by itself, which would lose the steps of tokens; its loss is the same, see the tests.) One
+process or many: ``accelerate launch -m airlens.cli train …``.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class TrainResult:
     """A finished run.
 
     Attributes:
-        model: the trained model; None where the run had been finished before.
+        model: the trained model; None where the run was already finished.
         losses: one row per step: step, epoch, loss, learning_rate, grad_norm.
         provenance: data, weights, selection, settings, versions; also in ``run.json``.
         folder: the saved model, None where it was not saved.
@@ -66,19 +66,19 @@ def fine_tune(
     Args:
         model: as in :func:`~airlens.load_model`; or a Hugging Face model, trained in place.
         traces: what to train on, already selected.
-        out: folder for checkpoints, the model and ``run.json``. A run that was stopped goes on at
-            its last checkpoint, a finished one is not run again. None: nothing is written.
+        out: folder for checkpoints, the model and ``run.json``. An interrupted run continues from
+            its last checkpoint, a finished one is not repeated. None: nothing is written.
         weights: from :func:`~airlens.step_weights`; None: plain fine-tuning.
         settings: see :class:`TrainSettings`.
         tokenizer: with a model already loaded.
-        template: as in :func:`~airlens.influence`; must be the one the weights were made with.
-        selection: provenance of the selection, kept with the run.
+        template: as in :func:`~airlens.influence`; must be the one used for the weights.
+        selection: provenance of the selection, stored with the run.
         progress: show a progress bar.
 
     Raises:
         AirlensError: transformers' trainer is not installed.
         ConfigError: ``out`` holds another run.
-        DataError: nothing to train on, or weights that don't fit; before anything is trained.
+        DataError: nothing to train on, or weights that do not fit; raised before training.
     """
     settings = settings or TrainSettings()
     items = list(traces)
@@ -123,7 +123,7 @@ def fine_tune(
             tokenizer.save_pretrained(folder / "model")
             record = {**note, "losses": losses.to_dict("records")}
             atomic_write_text(folder / "run.json", _text(record))
-    # Without the mixed precision that accelerate put around it.
+    # Without accelerate's wrapper for mixed precision.
     student = runner.accelerator.unwrap_model(runner.model, keep_fp32_wrapper=False)
     student.eval()
     return TrainResult(student, losses, note, folder / "model" if folder else None)
@@ -187,16 +187,17 @@ def _installed(name: str) -> bool:
 
 
 def _finished(folder: Path | None, note: dict[str, Any]) -> TrainResult | None:
-    """The run in ``folder`` if it is this one and finished; begins its record if there is none.
+    """The run in ``folder`` if it is this run and finished; otherwise None. Creates its record if
+    necessary.
 
     Raises:
-        ConfigError: it is another run, finished or not.
+        ConfigError: the folder holds another run, finished or not.
     """
     if folder is None:
         return None
     path = folder / "run.json"
     if not path.exists():
-        # Before the first checkpoint, so that no other run goes on from it.
+        # Before the first checkpoint, so that no other run continues from it.
         atomic_write_text(path, _text(note))
         return None
     record = json.loads(path.read_text(encoding="utf-8"))

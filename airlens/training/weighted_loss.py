@@ -38,7 +38,7 @@ def trainer_type() -> type[Trainer]:
             def loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
                 return weighted_loss(outputs["logits"], labels, weights, num_items_in_batch)
 
-            # The Trainer's own compute_loss then scales it over processes and accumulation.
+            # The Trainer's own compute_loss then scales the loss over processes and accumulation.
             self.compute_loss_func = loss
             return super().compute_loss(model, inputs, *args, **more)
 
@@ -53,8 +53,8 @@ def weighted_loss(logits: Any, labels: Any, weights: Any, num_items_in_batch: An
 
     Args:
         logits: [batch, length, vocabulary]; at t they predict the label at t + 1.
-        labels: [batch, length] token ids, -100 where there is none.
-        weights: [batch, length], of the label at the same place.
+        labels: [batch, length] token ids, -100 where there is no label.
+        weights: [batch, length], of the label at the same position.
         num_items_in_batch: number of labels in all forward passes and processes of a step; None:
             those of this batch.
     """
@@ -73,7 +73,7 @@ def trainer_arguments(folder: Path | None, settings: TrainSettings, progress: bo
 
     batches = settings.n_batches is not None
     saving = folder is not None and settings.save_steps is not None
-    # Named only where it is wanted: newer versions warn of its name.
+    # Passed only if wanted: newer versions warn about the argument's name.
     more = {"gradient_checkpointing": True} if settings.gradient_checkpointing else {}
     return TrainingArguments(
         **more,
@@ -100,7 +100,7 @@ def trainer_arguments(folder: Path | None, settings: TrainSettings, progress: bo
 
 
 def quieten(runner: Any, progress: bool) -> None:
-    """Without a progress bar the Trainer prints every logged step instead: not wanted either."""
+    """Remove the Trainer's printed log, and the log lines of its progress bar."""
     from transformers import PrinterCallback, ProgressCallback
 
     runner.remove_callback(PrinterCallback)
@@ -117,6 +117,6 @@ def _bar() -> Any:
         """The Trainer's progress bar without a line for each step."""
 
         def on_log(self, *args: Any, **more: Any) -> None:
-            """Log nothing: the losses are in the result."""
+            """Print nothing: the losses are in the result."""
 
     return Bar()

@@ -20,11 +20,11 @@ FOLDS = 5
 def gain_table(
     values: pd.DataFrame, losses: pd.DataFrame, *, n_boot: int = N_BOOT, seed: int = 0
 ) -> pd.DataFrame:
-    """What a score adds to a logistic model of the heuristics alone.
+    """Gain in AUROC of a logistic model of heuristics and score over one of the heuristics alone.
 
-    Both models are fitted on the other traces (grouped cross-validation, standardised features) and
-    compared by the AUROC of what they predict for the traces left out; with several draws of heads,
-    the mean over draws. The interval resamples traces and leaves the models as they are.
+    Both models are fitted by grouped cross-validation (standardised features) and compared by the
+    AUROC of their predictions for held-out traces; with several draws of heads, the mean over
+    draws. The interval resamples traces, with fixed models.
 
     Returns:
         kind, score, mode, heads, auroc_free (heuristics alone), auroc_with, gain, lo, hi, n; for
@@ -90,8 +90,8 @@ def held_out(
     Args:
         features: [n, f]; standardised here.
         label: [n], 0 or 1.
-        group: [n], what a row belongs to: a trace.
-        seed: of how the groups are put together into `FOLDS` folds.
+        group: [n], the trace of each row.
+        seed: of the assignment of groups to `FOLDS` folds.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GroupKFold

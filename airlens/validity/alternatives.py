@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import PreTrainedTokenizerBase
 
-# Of a packed row times its head sets: the alternatives of a place must lie in one row to share what
-# they begin with, which saves more than the larger temporaries cost.
+# Tokens of a packed row times its head sets: alternatives share their common beginning only within
+# a row, which saves more than the larger temporaries cost.
 BATCH_TOKENS = 16_384
 
 
@@ -32,7 +32,7 @@ def step_window(
 ) -> tuple[Window, list[int]]:
     """A trace up to the end of ``step`` as a window that scores that step, and the tokens after.
 
-    What follows a step cannot change its loss; so it is not in the window.
+    Text after a step cannot change its loss, so it is not in the window.
     """
     encoded = encode_trace(tokenizer, trace, template)
     inside = np.flatnonzero(encoded.step == step) + encoded.response_start
@@ -50,7 +50,7 @@ def score_all(
     means: MeanZ | None = None,
     engine: Engine = "auto",
 ) -> list[WindowLoss]:
-    """Losses of the windows under each head set; what they begin with in common runs once.
+    """Losses of the windows under each head set; a common beginning of windows runs only once.
 
     Args:
         model: the bridge.

@@ -1,7 +1,7 @@
 """How much attention later tokens pay to a step (the receiver idea of Thought Anchors 2506.19143).
 
-Thought Anchors picks receiver heads by the kurtosis of what they attend to; here all heads count
-alike (ours), which needs no choice.
+Thought Anchors selects receiver heads by the kurtosis of their attention; here all heads count
+equally (ours), so none need be selected.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from airlens.token_losses import Window
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-FOLLOW = 16  # ours: so many tokens after the step look back at it
+FOLLOW = 16  # ours: tokens after the step whose attention is measured
 ROW = 2048  # tokens of one pass
 
 
@@ -45,7 +45,7 @@ def attention_received(
 
 
 def masks_suffice(model: TransformerBridge) -> bool:
-    """Whether a mask and position ids say all there is to say about who sees what."""
+    """Whether a mask and position ids fully determine which positions a row sees."""
     config = model.original_model.config
     window = getattr(config, "sliding_window", None)
     slides = window is not None and getattr(config, "use_sliding_window", True)

@@ -146,7 +146,7 @@ def cells(
 
 
 def bootstrap_auroc(wins: np.ndarray, allowed: np.ndarray, n_boot: int, seed: int) -> np.ndarray:
-    """AUROC of each bootstrap sample, from how often each trace was drawn: no loop over samples."""
+    """AUROC of each bootstrap sample, as matrix products with how often each trace was drawn."""
     n = len(wins)
     drawn = bootstrap_counts(n, n_boot, seed)
     hits: np.ndarray = np.einsum("bi,ij,bj->b", drawn, wins * allowed, drawn, optimize=True)
@@ -155,7 +155,7 @@ def bootstrap_auroc(wins: np.ndarray, allowed: np.ndarray, n_boot: int, seed: in
 
 
 def matching_table(measured: Measured) -> pd.DataFrame:
-    """How well the planted steps match the real ones.
+    """How well the planted steps match the real ones in tokens and loss.
 
     Returns:
         One row per kind: kind, n, tokens_real and tokens_planted (means), tokens_gap and loss_gap

@@ -1,4 +1,4 @@
-"""Measure every score on planted and real steps, in a form that survives an interruption.
+"""Measure every score on planted and real steps; an interrupted measurement can be resumed.
 
 Tables:
 
@@ -75,7 +75,7 @@ def measure_planted(
     path: str | Path | None = None,
     progress: bool = True,
 ) -> Measured:
-    """Score the planted steps, and the real steps whose places they take.
+    """Score the planted steps, and the real steps that they replace or follow.
 
     Args:
         model: the bridge.
@@ -85,9 +85,9 @@ def measure_planted(
         draws: control head sets of each kind (`CONTROLS`), or one number for both.
         seed: of the controls.
         template: how the prompt is put before the response.
-        path: a JSON-lines file that keeps what is done, source by source; the same call, or one
-            with more traces, goes on where it stopped. A file made with other heads, modes,
-            controls or another model is refused.
+        path: a JSON-lines file that stores finished sources; the same call, or one with more
+            traces, continues from there. A file made with other heads, modes, controls or another
+            model is refused.
         progress: show a progress bar.
 
     Raises:

@@ -66,7 +66,7 @@ def labelled_report(
         modes: ablation modes.
         controls: draws of layer-matched random heads.
         seed: of draws and bootstrap.
-        folder: keeps the tables, and each trace's losses, so that the call can be taken up.
+        folder: stores the tables and each trace's losses, so that the call can be resumed.
         progress: show a progress bar.
 
     Returns:
@@ -105,7 +105,7 @@ def confound_report(
     folder: str | Path | None = None,
     progress: bool = True,
 ) -> ClaimReport:
-    """What the sample score correlates with, and the effect of taking loss or length out of it.
+    """What the sample score correlates with, and the effect of removing loss or length from it.
 
     Arguments as for :func:`labelled_report`; ``n`` takes the first ``n`` traces of each domain.
 
@@ -138,7 +138,7 @@ def head_report(
     seed: int = 0,
     folder: str | Path | None = None,
 ) -> ClaimReport:
-    """Which single heads drive the rise in loss, inside the set and outside it.
+    """Which single heads cause the rise in loss, inside the set and outside it.
 
     Arguments as for :func:`confound_report`; a few traces are enough.
 
@@ -162,7 +162,7 @@ def _influence(
     folder: str | Path | None,
     settings: Mapping[str, Any],
 ) -> dict[Mode, Influence]:
-    """Influence in each mode; each trace's losses are kept under the report's folder."""
+    """Influence in each mode; each trace's losses are stored under the report's folder."""
     kept = None if folder is None else Path(folder) / "traces"
     return resumable_influence(model, traces, heads, folder=kept, **settings)
 

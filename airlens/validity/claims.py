@@ -1,8 +1,8 @@
 """The claims that a validation supports, as sentences filled from its tables.
 
-Each claim has a rule. It holds if the interval of its number excludes no effect, or, where a score
-should not go with something, if all of the interval is near none; the evidence is the number
-itself. A claim that fails is as much a result: the sentence then may not be said.
+Each claim has a rule. It holds if the interval of its number excludes "no effect", or, where a
+score should be unrelated to something, if the whole interval is near zero; the evidence is the
+number itself. A claim that fails is a result too: its sentence may not be stated.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def labelled_claims(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def confound_claims(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Claims on what a sample score correlates with only weakly (tables of `confound_report`)."""
+    """Claims about weak correlations of a sample score, from the tables of `confound_report`."""
     rows: list[Claim] = []
     table = tables["confounds"]
     for row in table[table["score"].isin(AIR)].to_dict("records"):

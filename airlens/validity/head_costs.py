@@ -1,8 +1,9 @@
-"""Which heads drive a result: the heads of a set one by one, and heads outside it.
+"""Which heads cause a rise in loss: the heads of a set one by one, and heads outside it.
 
-Uniform attention makes a head output the mean of what it could see. A head that normally rests on
+Uniform attention makes a head output the mean of what it could see. A head that normally attends to
 one position (a sink: entropy near 0, or nearly all attention on the first token) then adds a signal
-that the later layers never get, and the loss rises although the head does nothing for the text.
+that later layers never receive otherwise, and the loss rises although the head contributes nothing
+to the text.
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ def leave_one_out(
     *,
     template: Template = "auto",
 ) -> pd.DataFrame:
-    """How much of the rise in loss each head of a set is needed for.
+    """How much of the rise in loss depends on each head of a set.
 
     Returns:
-        One row per head, the one that is needed most first: layer, head, name, mode, delta_all
+        One row per head, the one with the largest effect first: layer, head, name, mode, delta_all
         (rise in nats a response token with the whole set ablated), delta_without (with all but this
         head), drop (their difference), alone (with this head only).
     """
@@ -67,14 +68,15 @@ def idle_heads(
     modes: Sequence[Mode] = ("uniform", "zero", "mean"),
     template: Template = "auto",
 ) -> pd.DataFrame:
-    """Heads outside a set whose ablation alone costs most under the first mode, in every mode.
+    """The heads outside a set whose single ablation costs most under the first mode, and their cost
+    in every mode.
 
     Args:
         model: the bridge.
-        traces: a few are enough.
+        traces: a few suffice.
         heads: the critical heads, left out.
-        candidates: the heads tried; None: all others in the layers of ``heads``, where the
-            layer-matched controls come from.
+        candidates: the heads to try; None: all others in the layers of ``heads``, from which
+            layer-matched controls are drawn.
         top: how many are returned.
         modes: the first one finds them.
         template: how the prompt is put before the response.
@@ -110,7 +112,8 @@ def attention_profile(
     *,
     template: Template = "auto",
 ) -> pd.DataFrame:
-    """Where heads of the base model look from the response tokens.
+    """Attention of heads of the base model from the response tokens: entropy, and share of the
+    first token.
 
     Returns:
         layer, head, name, entropy (nats, mean over response tokens), entropy_max (that of uniform
@@ -160,7 +163,7 @@ def _rises(
     encoded: list[EncodedTrace] = [encode_trace(model.tokenizer, t, template) for t in traces]
     parts = [window for e in encoded for window in windows(e, int(model.cfg.n_ctx))]
     means = mean_z(model) if mode == "mean" else None
-    # Late layers first: sets scored together share what runs before their first head.
+    # Ordered by layer: sets scored together share the pass up to their first head.
     order = sorted(range(len(sets)), key=lambda i: min((h.layer for h in sets[i]), default=0))
     rises = np.zeros(len(sets))
     for at in range(0, len(order), CHUNK):

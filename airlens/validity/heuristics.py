@@ -1,4 +1,4 @@
-"""Heuristics that need no model; a score is only useful if it adds to them.
+"""Heuristics that need no ablation; a score is only useful if it adds to them.
 
 loss, entropy (nats a token, base model), length (tokens), position (share of the steps before),
 overlap (share of the step's word pairs that stand in the prompt), and, where it was measured,
@@ -22,7 +22,7 @@ _WORD = re.compile(r"\d+|[^\W\d_]+|[^\w\s]")
 
 
 def words(text: str) -> list[str]:
-    """Words, whole numbers and single signs, in lower case."""
+    """Words, whole numbers and single punctuation marks, in lower case."""
     return _WORD.findall(text.lower())
 
 
@@ -33,7 +33,7 @@ def ngrams(text: str, n: int = 2) -> set[tuple[str, ...]]:
 
 
 def overlap(text: str, prompt: str, n: int = 2) -> float:
-    """Share of the distinct ``n``-grams of ``text`` that also stand in ``prompt``; 0 without any.
+    """Share of the distinct ``n``-grams of ``text`` that also occur in ``prompt``; 0 without any.
 
     >>> overlap("She buys 3 pens.", "Ann buys 3 pens and 2 caps.")
     0.5

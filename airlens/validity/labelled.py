@@ -1,8 +1,8 @@
-"""A step score compared with labels of real steps: their function and their importance.
+"""A step score compared with labels of real steps: their function, and their importance.
 
-Importances (Thought Anchors 2506.19143) stand in ``trace.meta["steps"]``: how much the answer
-changes when a sentence is resampled, replaced by one of another meaning (counterfactual), or forced
-to be the last, by accuracy or by the KL divergence of the answers.
+Importances (Thought Anchors 2506.19143) are in ``trace.meta["steps"]``: how much the answer changes
+when a sentence is resampled, replaced by one of another meaning (counterfactual), or forced to be
+the last, by accuracy or by the KL divergence of the answers.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def importance_correlations(
         steps: with importances (:func:`add_importance`) and heuristics
             (:func:`airlens.validity.heuristics.add_heuristics`).
         scores: columns of the scores.
-        free: columns known without an ablated model, compared alike.
+        free: columns that need no ablation, compared in the same way.
         importances: columns.
 
     Returns:

@@ -43,8 +43,8 @@ class Validation:
         auroc_equal_loss: the same among steps whose base losses differ by at most `CALIPER`.
         gain: what each score adds to the heuristics.
         matching: how well planted and real steps match in tokens and loss.
-        claims: what may be said: claim, holds, evidence.
-        measured: the measurements beneath.
+        claims: claim, holds (whether it may be stated), evidence.
+        measured: the measurements behind the tables.
         provenance: model, heads, settings, versions.
     """
 
@@ -95,10 +95,10 @@ def validate(
         modes: ablation modes.
         draws: control head sets of each kind, see
             :func:`airlens.validity.benchmark.measure_planted`.
-        place: the planted step stands ``instead`` of the real one or ``after`` it.
+        place: the planted step is put ``instead`` of the real one or ``after`` it.
         seed: of planting, controls and bootstrap; the same seed gives the same tables.
         template: how the prompt is put before the response.
-        folder: keeps planted traces, measurements and tables; the same call resumes there.
+        folder: stores planted traces, measurements and tables; the same call resumes from it.
         n_boot: bootstrap samples.
         progress: show progress bars.
 

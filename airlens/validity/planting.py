@@ -1,4 +1,4 @@
-"""Plant distractor steps in traces: the known truth against which a score is tested.
+"""Plant distractor steps in traces: a known truth to test a score against.
 
 A planted trace is a trace in which one step was put in the place of a real one, or after it
 (``place``), and nothing before it was changed; the prompt stays as it is. ``meta["planted"]`` says
@@ -45,12 +45,12 @@ KINDS: dict[str, str] = {
 LOSS_MATCHED = {"irrelevant_loss": "irrelevant", "other_loss": "other"}
 Place = Literal["instead", "after"]
 
-# Steps so labelled do no work of their own: none of them is taken for a real step.
+# Steps with these labels contribute no work of their own: none is chosen as the real step.
 NOT_WORK = frozenset(
     {"restate", "filler", "prompt", "prose", "problem_setup", "uncertainty_management"}
 )
 MIN_TOKENS = 8  # ours: shorter steps ("#### 18") cannot be matched in length
-CANDIDATES = 16  # ours: texts among which the one nearest in loss is planted
+CANDIDATES = 16  # ours: candidate texts, of which the one nearest in loss is planted
 
 # Mean base NLL (nats per token) of each text at that place of that trace.
 LossOf = Callable[[Trace, int, Sequence[str]], Sequence[float]]
@@ -92,18 +92,18 @@ def plant(
 ) -> list[Trace]:
     """Plant one distractor of each kind in each of ``n`` traces.
 
-    In each trace one real step is taken, with a step before and one after it, with at least two
-    numbers where the trace has such a step, not labelled as a step that does no work (`NOT_WORK`),
-    and of those the one nearest in length to statements of the question and earlier steps. Every
-    distractor is matched to it in tokens as nearly as its kind allows.
+    In each trace one real step is chosen: with a step before and one after it, at least two numbers
+    if the trace has such a step, no label in `NOT_WORK`, and among those the one nearest in length
+    to statements of the question and to earlier steps. Every distractor is matched to its length in
+    tokens as closely as its kind allows.
 
     Args:
-        traces: with steps; traces without a fitting step are passed over.
+        traces: with steps; traces without a suitable step are skipped.
         tokenizer: counts the tokens.
         kinds: of `KINDS`; the loss-matched kinds are left out where there is no ``loss_of``.
         n: how many traces to plant in, drawn with the seed; None: all.
         seed: decides everything; the same traces, kinds and seed give the same set.
-        place: the distractor stands ``instead`` of the real step or ``after`` it.
+        place: the distractor is put ``instead`` of the real step or ``after`` it.
         loss_of: for the loss-matched kinds, see
             :func:`airlens.validity.alternatives.loss_in_place`.
 
@@ -113,7 +113,7 @@ def plant(
 
     Raises:
         ConfigError: an unknown kind or place.
-        DataError: no trace has a fitting step.
+        DataError: no trace has a suitable step.
     """
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
@@ -164,7 +164,7 @@ def _real_step(planter: _Planter, trace: Trace, rng: random.Random) -> int | Non
     sizes = [planter.n_tokens(_body(step)) for step in trace.steps]
 
     def mismatch(i: int) -> int:
-        """How far the best restatement and the best repetition are from the step's length."""
+        """How much the nearest restatement and repetition differ from the step in length."""
         return sum(min(abs(sizes[i] - n) for n in lengths) for lengths in (given, sizes[:i]))
 
     return min(full, key=mismatch)
@@ -198,7 +198,7 @@ def _plant_one(planter: _Planter, trace: Trace, step: int, kind: str, seed: int)
 def _texts(
     planter: _Planter, trace: Trace, step: int, kind: str, rng: random.Random
 ) -> Iterable[str]:
-    """Everything of a kind that could be planted, before it is matched."""
+    """All candidate texts of a kind, before matching."""
     real = _body(trace.steps[step])
     if kind == "irrelevant":
         return _fluent(rng)
@@ -254,10 +254,10 @@ def put(
 
 
 def planted_info(trace: Trace) -> dict[str, Any]:
-    """What was planted in a trace.
+    """The note about what was planted in a trace.
 
     Raises:
-        DataError: nothing was.
+        DataError: nothing was planted.
     """
     info = trace.meta.get("planted")
     if not isinstance(info, dict) or not {"kind", "source", "step", "real"} <= set(info):
@@ -266,7 +266,7 @@ def planted_info(trace: Trace) -> dict[str, Any]:
 
 
 def real_of(trace: Trace) -> Trace:
-    """The source of a planted trace: the real step back in its place, the planted one gone."""
+    """The source of a planted trace: with the real step restored and the planted one removed."""
     info = planted_info(trace)
     at = int(info["step"])
     if info.get("place") == "after":

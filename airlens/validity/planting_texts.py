@@ -22,7 +22,7 @@ SEQUENCES: dict[str, list[str]] = {
     "numbers": _DIGITS.split()[1:],
 }
 
-# What a paraphrase says instead. Whole words only; the first that fits is taken once.
+# Replacements of a paraphrase: whole words only, each at most once.
 _SWAPS = (
     (r"each", "apiece"),
     (r"every day", "daily"),
@@ -109,7 +109,7 @@ def with_wrong_numbers(text: str, rng: random.Random) -> str | None:
 
 
 def memorised() -> Iterator[str]:
-    """Text that any model knows by heart: weekdays, months, the alphabet, counting, at any length.
+    """Text that any model has memorised: weekdays, months, the alphabet, counting, in any length.
 
     Each begins at its first item or at one of the next three.
     """

@@ -1,4 +1,4 @@
-"""Influence in several modes, trace by trace, kept on disk so that a long run can be taken up."""
+"""Influence in several modes, trace by trace, stored on disk so that a long run can be resumed."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def resumable_influence(
         controls: draws of layer-matched random heads.
         seed: of the draws.
         template: how the prompt is put before the response.
-        folder: keeps each trace's tables; what lies there with the same model, heads and settings
-            is not scored again.
+        folder: stores each trace's tables; traces stored with the same model, heads and settings
+            are not scored again.
         progress: show a progress bar over traces and modes.
     """
     settings = {"heads": heads.names(), "controls": controls, "seed": seed, "template": template}
@@ -75,7 +75,7 @@ def resumable_influence(
 
 
 def _known(home: Path | None) -> Influence | None:
-    # The provenance is written last: where it is missing the tables are not all there.
+    # The provenance is written last: without it the tables are incomplete.
     if home is None or not (home / "provenance.json").is_file():
         return None
     try:

@@ -1,4 +1,4 @@
-"""How a selection changes when a confound is taken out of the score."""
+"""How a selection changes when a confound is removed from the score."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def what_changes(
     top: float = 0.2,
     within: str | None = "domain",
 ) -> pd.DataFrame:
-    """How a selection changes when loss or length is taken out of the score.
+    """How a selection changes when loss or length is removed from the score.
 
     Args:
         samples: ``Influence.samples``.
         score: the column selected by.
-        on: what is taken out.
+        on: the columns to remove.
         top: the share selected.
         within: of each group of this column.
 

@@ -1,4 +1,4 @@
-"""The text of a page: its head, the places of the views, and what is measured and how.
+"""The HTML of a page: its head, the places of the views, and the explanation of its numbers.
 
 All of it is HTML made here, with every text from data escaped.
 """
@@ -31,7 +31,7 @@ HEADS_SHOWN = 3
 
 
 def page_title(result: Influence, sources: Sources | None) -> str:
-    """What the page is called where no title is given."""
+    """The default title of the page."""
     model = model_name(result)
     return (
         f"Where {model} copies from" if sources is not None else f"What the heads of {model} carry"
@@ -91,7 +91,7 @@ def _header(title: str, result: Influence, sources: Sources | None, traces: Sequ
 
 
 def _facts(result: Influence, sources: Sources | None) -> Iterable[tuple[str, str, str]]:
-    """Name, value and control of what the page measures, over its traces."""
+    """Name, value and control of the page's key numbers, over its traces."""
     samples = result.samples
 
     def both(value: float, control: float, show: Any) -> tuple[str, str]:
@@ -137,7 +137,7 @@ def _card(i: int, trace: Trace, row: Mapping[str, Any], longest: float) -> str:
 
 
 def _last(id: str) -> str:
-    """The end of a name that is a path, on which names of one data set differ."""
+    """The last part of a name that is a path: the part in which names of one data set differ."""
     return shorten(id.rstrip("/").rsplit("/", 1)[-1] or id, 28)
 
 
@@ -211,7 +211,7 @@ _SAMPLES = (
 
 
 def _about(result: Influence, sources: Sources | None) -> str:
-    """What is measured, what made it, and whom to cite."""
+    """What is measured, how the page was made, and what to cite."""
     terms = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>"
         for name, text in measured(result, sources)
@@ -239,7 +239,7 @@ def _about(result: Influence, sources: Sources | None) -> str:
 
 
 def measured(result: Influence, sources: Sources | None) -> list[tuple[str, str]]:
-    """What each number on the page is, its control, and what it does not say: a sentence or two."""
+    """The meaning of each number on the page, of its control, and what it does not show."""
     note = result.provenance
     mode = {
         "uniform": "made to attend evenly to all they can see",

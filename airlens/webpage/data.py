@@ -1,8 +1,8 @@
 """The data of a page: tables of influence and sources as the traits of the views.
 
 The same functions fill the widgets of a notebook (:mod:`airlens.explorers.traits`,
-:mod:`airlens.explorers.source_traits`). Here what they give is rounded, and what is the same for
-all colourings or all measures of a trace is kept once.
+:mod:`airlens.explorers.source_traits`). Here the values are rounded, and values shared by all
+colourings or measures of a trace are stored once.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ PER_MEASURE = ("at", "values", "controls", "bound", "signed", "title", "said")
 def index_data(
     result: Influence, sources: Sources | None, scores: HeadScores | None, heads: Sequence[str]
 ) -> Traits:
-    """What the page needs before a trace is chosen."""
+    """The data that the page needs before a trace is chosen."""
     frame = samples_frame(result, sources)
     table = table_traits(frame)
     table["bars"] = _bars(frame)
@@ -96,7 +96,7 @@ def trace_data(
 
     Args:
         result: with this trace in it.
-        sources: where its steps fetch from; None leaves the prompt, arcs and matrix out.
+        sources: the sources of its steps; None leaves the prompt, arcs and matrix out.
         trace: the trace.
         step_heads: its rows of each head alone: name, step, delta.
     """
@@ -140,7 +140,7 @@ def _source_data(units: pd.DataFrame, pairs: pd.DataFrame, measures: Sequence[st
 
 
 def in_columns(notes: Sequence[str]) -> list[list[Any]]:
-    """Notes as columns of their parts, ``[what all begin with, the rest of each]``.
+    """Notes as columns of their parts, ``[common beginning, the rest of each]``.
 
     Most notes have the same parts, "name: number", in the same order; the page joins them again.
     """
@@ -157,7 +157,7 @@ def in_columns(notes: Sequence[str]) -> list[list[Any]]:
 
 
 def _padded(traits: Traits, prompt: int) -> Traits:
-    """The colours of a response below a prompt of so many pieces, which has none."""
+    """The colours of a response, after as many uncoloured pieces of the prompt."""
     return traits | {"values": [None] * prompt + traits["values"]}
 
 
@@ -166,13 +166,13 @@ def _of(table: pd.DataFrame, id: str) -> pd.DataFrame:
 
 
 def colours_of(tokens: pd.DataFrame) -> list[dict[str, str]]:
-    """What the text can be coloured by, of what is known."""
+    """The known columns that the text can be coloured by."""
     known = [(text, name) for text, name in COLOURS_BY if name == "ais" or _any(tokens, name)]
     return [{"name": name, "text": text} for text, name in known]
 
 
 def measures_of(sources: Sources | None) -> list[dict[str, str]]:
-    """The measures of sources that were taken, those that need the least explaining first."""
+    """The measures of sources that have values, the simplest first."""
     names = [] if sources is None else [n for n in MEASURES if _any(sources.pairs, n)]
     return [{"name": name, "text": label(name), "said": MEASURES[name]} for name in names]
 
@@ -186,7 +186,7 @@ def samples_frame(result: Influence, sources: Sources | None) -> pd.DataFrame:
 
 
 def _bars(frame: pd.DataFrame) -> list[float]:
-    """The longest bar of each column: one length for a score and for its control."""
+    """The value of the longest bar of each column, the same for a score and its control."""
     most = dict.fromkeys(frame.columns, 0.0)
     for name in ("ais", "copied"):
         both = [column for column in (name, f"{name}_control") if column in frame]

@@ -32,26 +32,26 @@ def page(
 ) -> Path:
     """Write one interactive HTML file: traces, steps, heads and sources beside their controls.
 
-    The file holds its data, its style and its script; it asks no server for anything and its
-    content-security policy forbids that it could. What is shown stands in its address, so that
-    ``page.html#trace=3&step=12`` opens there.
+    The file contains its data, style and script; it loads nothing from a server, and its
+    content-security policy forbids that. The address holds what is shown:
+    ``page.html#trace=3&step=12`` opens that step.
 
     Args:
         result: of :func:`airlens.influence`.
         sources: of :func:`airlens.sources`, of the same heads; None for a page without sources.
-        traces: those to be shown, in this order; ``result`` must hold each.
-        scores: of all heads, for their map; None leaves it out.
-        path: where the page is written, whole or not at all.
+        traces: the traces to show, in this order; ``result`` must contain each.
+        scores: of all heads, for their map; None: no map.
+        path: where the page is written, atomically.
         step_heads: each head alone, one row per trace, head and step: id, name (``L18H6``), step,
             delta (nats per token); None leaves the map of heads and steps out.
-        title: heads the page; plain text.
+        title: of the page; plain text.
 
     Returns:
         The path.
 
     Raises:
         ConfigError: ``sources`` are of other heads than ``result``.
-        DataError: a trace that ``result`` does not hold, or no trace at all.
+        DataError: a trace that ``result`` does not contain, or no trace at all.
     """
     text = page_html(result, sources, traces, scores, step_heads=step_heads, title=title)
     target = Path(path)
@@ -69,7 +69,7 @@ def page_html(
     step_heads: pd.DataFrame | None = None,
     title: str | None = None,
 ) -> str:
-    """The page that :func:`page` writes, as text: the same for the same input, to the byte."""
+    """The page that :func:`page` writes, as text; the same input gives the same bytes."""
     from . import body, data, page_script, shell
 
     chosen = [traces] if isinstance(traces, Trace) else list(traces)

@@ -1,7 +1,7 @@
-"""The page's one script: the views of the widgets, what they start from, and the page around them.
+"""The page's script: the views of the widgets, their initial values, and the page's own part.
 
-The views are the very modules that the widgets of a notebook run. A module cannot be imported by a
-page that is opened from disk, so each becomes a function that returns what it exports.
+The views are the modules that the widgets of a notebook run. A page opened from disk cannot import
+modules, so each becomes a function that returns its exports.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ VIEWS = ("text", "arcs", "grid", "table")
 
 
 def as_function(module: str) -> str:
-    """An ES module as an expression: a function called at once, whose value is what it exports.
+    """An ES module as an expression: a function that is called at once and returns the exports.
 
     Raises:
         ConfigError: the module imports something, or exports anything but ``{ render }``.
@@ -32,7 +32,7 @@ def as_function(module: str) -> str:
 
 
 def defaults(view: str) -> dict[str, Any]:
-    """The traits of a view's widget and their values before it is filled."""
+    """The traits of a view's widget, with their initial values."""
     import anywidget
 
     from airlens.explorers import js

@@ -1,8 +1,8 @@
-"""One HTML file that opens from disk: style, scripts and data inline, and nothing else allowed.
+"""One HTML file that opens from disk, with style, script and data inline.
 
 The page's content-security policy names its one style sheet and its one script by their hash, so
-nothing that stands in the data can run, style or load anything. Data are JSON in script elements
-that the browser does not run, with every character escaped that could end one.
+nothing in the data can run, style or load anything. Data are JSON in script elements that the
+browser does not run, with every character escaped that could end one.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ def html_page(
     script: str,
     data: Mapping[str, str],
 ) -> str:
-    """Put a page together.
+    """Assemble a page.
 
     Args:
         title: escaped text.
-        body: HTML, its text escaped; no style attribute and no script in it would be obeyed.
+        body: HTML, its text escaped; style attributes and scripts in it have no effect.
         style: the style sheet.
         script: the script; it runs when the page has been read.
         data: id of a script element → what :func:`script_json` or :func:`packed_json` made.

@@ -20,12 +20,12 @@ def contrast_table(
     n_boot: int = N_BOOT,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """How much better than each rival the critical heads do.
+    """How much better the critical heads are than each rival score.
 
     Args:
         scores: the columns ``where`` and ``unit``, score, heads, draw, and the value.
         where: columns within which to compare.
-        unit: columns that name one comparison; "id" is among them.
+        unit: columns that identify one comparison, "id" among them.
         value: the column compared.
         n_boot: bootstrap samples, over traces.
         seed: of the bootstrap.

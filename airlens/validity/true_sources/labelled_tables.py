@@ -1,4 +1,4 @@
-"""How well scores find labelled dependencies: AUROC, and what they add to the controls.
+"""How well scores find labelled dependencies: AUROC, and gain over the controls.
 
 AUROC is the probability that a true pair has a higher value than another pair, ties half: over all
 pairs of a trace at once, or over the pairs of one step; then the mean over traces. Intervals are
@@ -18,7 +18,7 @@ from airlens.validity.added_value import MIN_SOURCES, held_out
 from .measured_pairs import KEY, keys_of, score_columns
 from .true_pairs import TEXT
 
-BEYOND = (0, 3, 8)  # ours: pairs more than so many steps apart
+BEYOND = (0, 3, 8)  # ours: evaluated are pairs more than so many steps apart
 
 
 def trace_scores(pairs: pd.DataFrame, beyond: Sequence[int] = BEYOND) -> pd.DataFrame:
@@ -30,7 +30,7 @@ def trace_scores(pairs: pd.DataFrame, beyond: Sequence[int] = BEYOND) -> pd.Data
 
     Returns:
         id, beyond, compared ("all pairs", or "same step": the mean over steps), score, heads, draw,
-        auroc, n_true. A score that is not known of every pair is left out of that trace.
+        auroc, n_true. A score that is missing for some pair is left out for that trace.
     """
     columns = score_columns(pairs)
     names = [c.name for c in columns]
@@ -55,7 +55,7 @@ def trace_scores(pairs: pd.DataFrame, beyond: Sequence[int] = BEYOND) -> pd.Data
 
 
 def _auroc(values: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """AUROC of each column, from ranks; NaN where a value is not known."""
+    """AUROC of each column, from ranks; NaN where a value is missing."""
     n = int(true.sum())
     if not n or n == len(true):
         return np.full(values.shape[1], np.nan)

@@ -1,6 +1,7 @@
-"""What several sets of heads fetch from where, trace by trace, kept on disk.
+"""The measures of sources for several sets of heads, trace by trace, stored on disk.
 
-One pass reads all sets. A knockout costs a partial pass a source and set, so it is kept set by set.
+One pass reads all sets. A knockout costs a partial pass per source and set, so it is stored set by
+set.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ def column(score: str, heads: str, draw: int) -> str:
 
 
 class Column(NamedTuple):
-    """A score of a set of heads ("" for what needs none), and the column that holds it."""
+    """A score of a set of heads ("" for scores that need no heads), and the column that holds
+    it.
+    """
 
     score: str
     heads: str
@@ -74,11 +77,10 @@ def measured_pairs(
         model: the bridge.
         traces: with steps.
         groups: sets of heads, see :func:`airlens.validity.benchmark.head_groups`.
-        knocked_out: in so many traces, the first ones, every unit is knocked out as well, for the
-            first draw of each kind of heads.
+        knocked_out: in the first so many traces every unit is also knocked out, for the first draw
+            of each kind of heads.
         template: how the prompt is put before the response.
-        folder: keeps what is done; what lies there of the same model and heads is not measured
-            again.
+        folder: stores finished measurements; those of the same model and heads are not repeated.
         progress: show progress bars over traces.
 
     Returns:
@@ -103,7 +105,7 @@ def measured_pairs(
 
 
 class _Store:
-    """Tables by trace and by what was measured of it."""
+    """Stored tables, by trace and measurement."""
 
     def __init__(self, model: TransformerBridge, template: str, folder: str | Path | None) -> None:
         self.folder = None if folder is None else Path(folder)
@@ -138,7 +140,7 @@ def _one(model: TransformerBridge, trace: Trace, ask: Ask, template: Template) -
 
 
 def _pairs(read: Read) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    """Steps beside the units before them, and the step and group of each row."""
+    """Every step paired with the units before it, and the step and group of each row."""
     units, own = read.units, 2 + len(read.units.prompt)
     earlier = np.arange(units.n_groups)[None] < own + np.arange(units.n_steps)[:, None]
     earlier[:, : TEMPLATE + 1] = False

@@ -25,8 +25,7 @@ KINDS = (*DISTRACTORS, "rest")
 def use_scores(pairs: pd.DataFrame, traces: Sequence[Trace]) -> pd.DataFrame:
     """AUROC and precision at 1 for each step with a true source, and each score.
 
-    The units compared are the steps before; where the true source stands in the prompt, also the
-    prompt's.
+    The units compared are the steps before; if the true source is in the prompt, also the prompt's.
 
     Args:
         pairs: with the column true and the columns of `score_columns`.
@@ -47,7 +46,7 @@ def use_scores(pairs: pd.DataFrame, traces: Sequence[Trace]) -> pd.DataFrame:
         source = part["source"].to_numpy()
         if not true.any():
             continue
-        # A source in the prompt is sought in the prompt too.
+        # If the source is in the prompt, the prompt's units are candidates too.
         allowed = source >= (0 if source[true].min() >= 0 else source.min())
         if not (allowed & ~true).any():
             continue
@@ -135,7 +134,7 @@ def _slices(uses: pd.DataFrame) -> list[tuple[dict[str, str], pd.DataFrame]]:
 
 
 def distractor_table(uses: pd.DataFrame, *, n_boot: int = N_BOOT, seed: int = 0) -> pd.DataFrame:
-    """What the true source is told from: each kind of distractor, and the rest of the steps.
+    """How often the true source is above each kind of distractor, and above the other steps.
 
     Returns:
         kind, score, heads, above (share of them that the true source is above of, ties half), lo,

@@ -2,8 +2,8 @@
 
 A trace names things ("red crate") and gives each a number in one step ("Let the red crate hold
 47 kg."). Later a step uses it ("The red crate's 47 kg go on the lorry now."): its true source is
-that one step, a known number of steps before. Whoever looks at less than name and number together
-is misled, as earlier in the trace stand
+that one step, a known number of steps before. A method that matches only a part of name and number
+is misled by earlier steps:
 
 - words: the same name beside another number ("The red crate stands in bay 62."),
 - numbers: the same number beside another name ("The blue drum came in through gate 47."),
@@ -43,14 +43,14 @@ GIVEN = -2  # the prompt's line that gives a number: the last but one
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where the steps of a trace stand.
+    """Positions of the steps of a trace.
 
     Attributes:
         n: number of steps.
-        sources: place of the step that gives the number, for each use.
-        uses: place of the step that uses it.
-        mentions: place of the step that names the same thing beside the number of the next use.
-        given: place of the step that uses the prompt's number.
+        sources: position of the step that gives the number, for each use.
+        uses: position of the step that uses it.
+        mentions: position of the step that names the same thing beside the number of the next use.
+        given: position of the step that uses the prompt's number.
     """
 
     n: int
@@ -82,12 +82,12 @@ def plant_sources(n: int = N, *, seed: int = 0) -> list[Trace]:
 
 def _trace(index: int, rng: random.Random) -> Trace:
     setting = SETTINGS[index % len(SETTINGS)]
-    # The settings come round as the distances do: each distance meets each setting.
+    # Settings and distances cycle at different rates: each distance occurs in each setting.
     turn = index // len(SETTINGS)
     layout = _layout([options[turn % len(options)] for options in DISTANCES.values()], rng)
     names = _names(setting, len(layout.uses) + 1, rng)
     numbers = [str(number) for number in rng.sample(range(21, 100), len(names))]
-    # Every other turn, and the other way round once all distances have come: each meets both.
+    # Alternates with each turn, and is swapped after all distances: each distance occurs with both.
     repeated = (turn + turn // 6) % 2 == 0
     texts, notes = _steps(setting, layout, names, numbers, repeated, rng)
     steps: list[Step] = []
@@ -114,7 +114,7 @@ def _trace(index: int, rng: random.Random) -> Trace:
 
 
 def _layout(distances: list[int], rng: random.Random) -> _Layout:
-    """Places drawn until each distractor stands before the uses that it is to mislead."""
+    """Positions, drawn until each distractor precedes the uses that it should mislead."""
     k = len(distances)
     while True:
         n = rng.randint(LEAST, MOST)
@@ -131,7 +131,7 @@ def _layout(distances: list[int], rng: random.Random) -> _Layout:
 
 
 def _names(setting: Setting, n: int, rng: random.Random) -> list[str]:
-    """Names of two words, each word in several names: neither word alone says which is meant."""
+    """Names of two words, each word in several names: neither word alone identifies a name."""
     first, second = rng.sample(setting.first, 3), rng.sample(setting.second, 3)
     return rng.sample([f"{a} {b}" for a in first for b in second], n)
 
@@ -148,7 +148,7 @@ def _steps(
     repeated: bool,
     rng: random.Random,
 ) -> tuple[list[tuple[str, str]], list[dict[str, Any]]]:
-    """Text and label of each step, and what is known of it."""
+    """Text and label of each step, and its notes for ``meta["steps"]``."""
     k = len(layout.uses)
     state = rng.choice(setting.states)
     uses = [rng.choice(setting.uses)] * (k + 1) if repeated else rng.sample(setting.uses, k + 1)

@@ -1,7 +1,7 @@
-"""What may be claimed about the measures of sources, filled from their tables.
+"""Claims about the measures of sources, filled from their tables.
 
-That a score finds sources holds if its whole interval is above chance; that it does better than
-another, if the interval of their difference, on the same steps or traces, is above none.
+"A score finds sources" holds if its whole interval is above chance; "it is better than another"
+holds if the interval of their difference, on the same steps or traces, is above zero.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ def _planted(table: pd.DataFrame, contrasts: pd.DataFrame) -> Iterable[Claim]:
 
 
 def _rivals(contrasts: pd.DataFrame, said: str, value: str) -> Iterable[Claim]:
-    """Better than the same score of random heads, than every control, and than all of these."""
+    """Claims: better than the same score of random heads, than every control, and than all of
+    these.
+    """
     own = contrasts[contrasts["against"] == contrasts["score"]]
     for row in own.to_dict("records"):
         heads = RANDOM.get(row["against_heads"], row["against_heads"])

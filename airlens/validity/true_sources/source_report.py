@@ -1,4 +1,4 @@
-"""Do the measures of :func:`airlens.sources` find true sources? Traces to tables and claims."""
+"""Whether the measures of :func:`airlens.sources` find true sources: from traces to claims."""
 
 from __future__ import annotations
 
@@ -50,14 +50,13 @@ def source_report(
         labelled: traces whose ``meta["steps"]`` say what a step ``depends_on``; none for planted
             traces only.
         n: planted traces; 0 for labelled ones only.
-        knockout: in so many planted traces all sources are knocked out as well, in turn.
-        knockout_labelled: likewise of the labelled traces, the shortest first.
+        knockout: number of planted traces in which each source is also knocked out.
+        knockout_labelled: the same for labelled traces, the shortest first.
         draws: sets of random heads of each kind, see
             :func:`airlens.validity.benchmark.head_groups`.
         seed: of planting, draws and bootstrap.
         template: how the prompt is put before the response.
-        folder: keeps the tables, and what was measured of each trace, so that the call can be
-            taken up.
+        folder: stores the tables and each trace's measurements, so that the call can be resumed.
         n_boot: bootstrap samples.
         progress: show progress bars.
 

@@ -1,11 +1,11 @@
-"""Which pairs of a step and a unit before it are true, and what about them is known for free.
+"""The true pairs of a step and its source, and controls that need no critical heads.
 
-The truth stands in ``trace.meta["steps"]``: what each step ``depends_on``, by the numbers that the
-steps had where they were labelled (``index``, where that is not their place in the trace).
+The truth is in ``trace.meta["steps"]``: what each step ``depends_on``, by the numbers that the
+steps had when they were labelled (``index``, where it differs from the position in the trace).
 
 Controls, of a step and a unit before it:
 
-- proximity: 1 / (steps from the unit to the step); the prompt's units stand before the first step
+- proximity: 1 / (steps from the unit to the step); the prompt's units precede the first step
 - word_overlap, bigram_overlap, number_overlap: share of the step's distinct words, pairs of words
   and signs, and numbers that stand in the unit
 - source_length: tokens of the unit
@@ -32,16 +32,16 @@ FREE = (*TEXT, "attention_received")
 
 
 def dependencies(trace: Trace) -> set[tuple[int, int]]:
-    """(step, unit) of all true pairs of a trace; what cannot be placed is left out.
+    """(step, unit) of all true pairs of a trace; pairs whose source was not found are left out.
 
     Raises:
-        DataError: a number that is none.
+        DataError: a dependency that is not a number.
     """
     return {(step, source) for step, source in _given(trace) if source is not None}
 
 
 def _given(trace: Trace) -> list[tuple[int, int | None]]:
-    """(step, unit) as given, None for a step that was not found or does not stand before."""
+    """(step, unit) as given; None for a unit that was not found or does not precede the step."""
     known = trace.meta.get("steps") or ()
     place = {int(step.get("index", number)): number for number, step in enumerate(known)}
     found: list[tuple[int, int | None]] = []
@@ -59,7 +59,7 @@ def _given(trace: Trace) -> list[tuple[int, int | None]]:
 
 
 def alignment_table(traces: Iterable[Trace]) -> pd.DataFrame:
-    """What is known of each trace: id, steps, unaligned (steps not found), pairs, lost pairs."""
+    """One row per trace: id, steps, unaligned (steps not found), pairs, lost (pairs not found)."""
     rows = []
     for trace in traces:
         given = _given(trace)
