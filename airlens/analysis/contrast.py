@@ -79,8 +79,7 @@ def length_table(
     within: str | None = "domain",
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Mean response length of the samples each selector takes and leaves (AttentionInfluence, Table
-    3).
+    """Mean length of the samples each selector takes and leaves (AttentionInfluence, Table 3).
 
     Columns: selector, domain, selected, not_selected (mean tokens), ratio, lo, hi (``random`` is
     the mean over its draws, lo and hi the range of ``selected``; NaN for the others). The domain

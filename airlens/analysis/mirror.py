@@ -72,8 +72,7 @@ def mirror_table(
 
 
 def mirror_summary(table: pd.DataFrame) -> pd.DataFrame:
-    """A :func:`mirror_table` summarised, one row per measure: base, random, random_lo, random_hi,
-    top.
+    """Summary of a :func:`mirror_table`, by measure: base, random, random_lo, random_hi, top.
 
     ``random`` is the mean over draws, ``random_lo`` and ``random_hi`` the lowest and the highest.
     """

@@ -47,8 +47,7 @@ def needle_grid(
     resume: str | Path | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """:func:`needle_recall` of the base model, with ``heads`` ablated, and with random ones
-    ablated.
+    """:func:`needle_recall` of the base model, and with ``heads`` or random heads ablated.
 
     Args:
         model: the bridge.

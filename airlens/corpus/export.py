@@ -39,9 +39,7 @@ def write_selection(
 def write_chosen(
     lines: Iterable[Mapping[str, Any]], selection: Selection, path: str | Path, note: dict[str, Any]
 ) -> dict[str, Any]:
-    """Write the lines of the chosen samples, and a manifest with ``note`` beside them; returns
-    it.
-    """
+    """Write the lines of the chosen samples and, beside them, a manifest, which is returned."""
     target = write_lines(lines, path)
     manifest = {
         "selection": selection.provenance,

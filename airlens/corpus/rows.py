@@ -177,8 +177,7 @@ def iter_chunks(
 
 
 def estimate_rows(corpus: Corpus) -> int | None:
-    """Expected number of rows, to estimate the time left: from Parquet footers or the first lines
-    of text.
+    """Expected number of rows, from Parquet footers or the first lines of text files.
 
     None where only reading everything could tell (a hub data set, a compressed file).
     """

@@ -109,8 +109,7 @@ class RunFolder:
                     _write(self.path / side / name, tables[side])
 
     def clean(self, sides: Sequence[str] = ()) -> list[str]:
-        """Remove unfinished files of a killed run, and damaged parts; returns the names of the
-        latter.
+        """Remove unfinished files of a killed run, and damaged parts, whose names it returns.
 
         Args:
             sides: the tables that every part must have beside it.

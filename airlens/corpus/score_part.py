@@ -158,8 +158,7 @@ class PartScorer:
         return found.samples["loss_base"]
 
     def _with_memory(self, score: Any, traces: list[Trace]) -> Any:
-        """Score, with smaller and smaller batches while memory runs out; the size found stays in
-        use.
+        """Score, with smaller batches each time memory runs out; the size found stays in use.
 
         Raises:
             RunError: memory is too small for a single window.

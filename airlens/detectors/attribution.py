@@ -123,8 +123,7 @@ def _ablated_z(
 def uniform_pattern(
     model: TransformerBridge, layer: int, scores: torch.Tensor | None, z: torch.Tensor
 ) -> torch.Tensor:
-    """The pattern [H, T, T] of ``mode="uniform"``: even over the positions that the mask left
-    visible.
+    """The pattern [H, T, T] of ``mode="uniform"``: even over the positions that a row sees.
 
     A head with an attention sink keeps it: 1/(N + e^s), see :mod:`airlens.ablation`.
     """

@@ -32,9 +32,7 @@ def locos(view: LayerView) -> PerHead:
 
 
 def contributions(view: LayerView) -> Float[torch.Tensor, "H n T"]:
-    """φ: each position's contribution to the answer token's logit through each head, before
-    ln_final.
-    """
+    """φ: contribution of each position to the answer token's logit by head, before ln_final."""
     unembed = view.model.W_U.float()[:, view.target]  # [d_model, n]
     wanted = torch.einsum("hdm,mn->hnd", output_weights(view.model, view.layer), unembed)
     return view.pattern * torch.einsum("hnd,htd->hnt", wanted, view.value)

@@ -31,9 +31,7 @@ _ANSWER = "\nAnswer:"
 
 
 class Fact(NamedTuple):
-    """A needle with a {name} to fill in, its literal answer, the answer it implies, and a question
-    for each.
-    """
+    """A needle with a {name}, its literal answer, the implied answer, and a question for each."""
 
     needle: str
     literal: str

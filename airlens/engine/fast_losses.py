@@ -1,5 +1,4 @@
-"""NLL of base and ablated models in one forked pass; the same results as
-:mod:`airlens.token_losses`.
+"""NLL of base and ablated models in one forked pass, equal to :mod:`airlens.token_losses`.
 
 A row holds several sequences without padding. It runs once up to the first ablated layer; from the
 layer of its first head on, each head set has a batch row of its own. Logits are computed only for

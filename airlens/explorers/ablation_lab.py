@@ -26,8 +26,7 @@ PROMPT = "The code of the blue box is 7301, that of the red box is 4628. Repeat 
 
 
 class AblationLab(w.VBox):  # type: ignore[misc]
-    """The greedy answer to a prompt with all heads and with some ablated, the first difference
-    marked.
+    """Greedy answers to a prompt, with all heads and with some ablated; differences are marked.
 
     Args:
         model: the bridge.

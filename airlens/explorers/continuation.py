@@ -103,9 +103,7 @@ def compare(
     max_new_tokens: int = 32,
     base: Sequence[int] | None = None,
 ) -> Comparison:
-    """Continue ``tokens`` with and without ablating ``heads``; ``base``: the former's ids, if
-    known.
-    """
+    """Continue ``tokens`` with all heads (``base``, where known) and with ``heads`` ablated."""
     first = tuple(base) if base is not None else continuation(model, tokens, max_new_tokens)
     with ablated(model, heads, mode):
         second = continuation(model, tokens, max_new_tokens)

@@ -69,8 +69,7 @@ class HeadEffects:
         self.comparison = measured[1]
 
     def frame(self) -> pd.DataFrame:
-        """One row per measurement: heads (what kind of set), mode, k, share, copy_accuracy, nll,
-        set.
+        """One row per measurement: heads (kind of set), mode, k, share, copy_accuracy, nll, set.
 
         ``k`` = 0 is the base model; "needle removed" is the floor, without the answer in the
         context.

@@ -36,9 +36,7 @@ def _synced(trait: Any) -> Any:
 
 
 class _Own(anywidget.AnyWidget):  # type: ignore[misc]
-    """A widget whose script reports clicks: a list that ends in a running number, so that equal
-    clicks differ.
-    """
+    """A widget that reports clicks: lists that end in a running number, so that each is new."""
 
     _css = stylesheet()
     picked = _synced(t.List([]))
@@ -55,9 +53,7 @@ class _Own(anywidget.AnyWidget):  # type: ignore[misc]
         self.observe(report, "picked")
 
     def draw(self, traits: Mapping[str, Any], *, new: bool = False) -> None:
-        """Set traits, as functions of `traits` and `source_traits` return them; ``new``: redraw
-        everything.
-        """
+        """Set traits, from functions of `traits` or `source_traits`; ``new``: redraw everything."""
         with self.hold_sync():
             for name, value in traits.items():
                 setattr(self, name, value)

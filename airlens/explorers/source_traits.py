@@ -115,8 +115,7 @@ def pair_traits(pairs: pd.DataFrame, measure: str = "copies") -> Traits:
 
 
 def most(pairs: pd.DataFrame, measure: str = "copies") -> float:
-    """The highest value of a measure, at which the slider of its threshold ends; 0 if none is
-    known.
+    """The highest value of a measure, where the slider of its threshold ends; 0 if unknown.
 
     Over the critical heads and the control, so that all of either can be hidden.
     """

@@ -171,9 +171,7 @@ class StepSources:
         self.map.current = cell
 
     def cell(self, index: int) -> tuple[int, int] | None:
-        """Step and source of a cell of the map; None where the source does not come before the
-        step.
-        """
+        """Step and source of a cell of the map; None where the source does not precede the step."""
         step, column = divmod(index, len(self.arcs.units))
         source = int(self.arcs.units[column])
         return (step, source) if source < step else None

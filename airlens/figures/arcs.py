@@ -89,9 +89,7 @@ def _add_arcs(
     look: tuple[str, str, int],
     size: tuple[float, int],
 ) -> None:
-    """Draw the strongest arcs, weak ones first; `size`: value of the thickest arc, number of
-    arcs.
-    """
+    """Draw the strongest arcs, weak ones first; `size`: value of the thickest arc, and number."""
     (ends, values, hover), (name, colour, sign), (bound, top) = arcs, look, size
     best = np.argsort(-np.nan_to_num(values), kind="stable")[:top]
     best = best[np.nan_to_num(values[best]) > 0][::-1]

@@ -1,6 +1,4 @@
-"""Figures that compare detectors: stability, agreement, ablation curves, ranks, the mirror
-table.
-"""
+"""Figures that compare detectors: stability, agreement, curves, ranks, the mirror table."""
 
 from __future__ import annotations
 

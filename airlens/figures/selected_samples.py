@@ -1,6 +1,4 @@
-"""Figures of a selection: the chosen samples, their scores by domain, and the overlap of
-selectors.
-"""
+"""Figures of a selection: chosen samples, scores by domain, and overlap of selectors."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The sources of the steps of a trace as a map of steps × sources; helpers of all figures of
-sources.
+"""The map of steps × sources of a trace, and helpers of all figures of sources.
 
 They take the pairs of :func:`airlens.sources`: one row a step and earlier unit of the text. Units
 are the steps of the response, 0…S−1, and the sentences of the prompt, −P…−1.
@@ -130,9 +129,7 @@ def step_sources(
 def pair_hover(
     rows: pd.DataFrame, value: str, names: dict[int, str], words: dict[int, str], wordy: bool
 ) -> list[str]:
-    """Return the hover text of each pair: its units, its value and control, and the units'
-    words.
-    """
+    """Return the hover text of each pair: its units, value, control, and the units' words."""
     found = []
     for row in row_dicts(rows[[*COLUMNS, *(c for c in (value, f"{value}_control") if c in rows)]]):
         step, source = int(row["step"]), int(row["source"])

@@ -1,6 +1,4 @@
-"""How much faster airlens is than other ways to compute the same numbers, from a benchmark's
-JSON.
-"""
+"""Speed of airlens against other ways to the same numbers, from a benchmark's JSON."""
 
 from __future__ import annotations
 

@@ -142,9 +142,7 @@ def step_heatmap(
 
 
 def _where(rows: pd.DataFrame, values: NDArray[np.float64]) -> str:
-    """A headline: in which half of a trace the highest value lies, over traces with several
-    steps.
-    """
+    """A headline: the half of a trace in which its highest value lies, over longer traces."""
     steps = _whole(rows["step"])
     frame = pd.DataFrame({"id": rows["id"].astype(str).to_numpy(), "step": steps, "v": values})
     frame = frame.dropna()
@@ -162,8 +160,7 @@ def _where(rows: pd.DataFrame, values: NDArray[np.float64]) -> str:
 def head_step_heatmap(
     frame: pd.DataFrame, value: str = "delta", *, title: str | None = None
 ) -> go.Figure:
-    """Return the heads × steps map: the effect of ablating each head alone on each step of one
-    trace.
+    """Return the heads × steps map of one trace: the effect of ablating each head alone.
 
     Args:
         frame: One row per head and step: step, name (`L18H6`) and `value`; the rows' order gives

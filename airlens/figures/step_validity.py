@@ -124,8 +124,7 @@ def matched_pairs(
     heads: str = "top",
     title: str | None = None,
 ) -> Any:
-    """Return a score against base loss, each real step joined by a line to the one planted in its
-    place.
+    """Return a score against base loss, real steps joined to the steps planted in their place.
 
     Args:
         frame: One row per step and ablation (`Measured.scores()`): source, kind, mode, heads, loss

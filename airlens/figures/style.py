@@ -229,9 +229,7 @@ def floats(frame: pd.DataFrame, column: str) -> NDArray[np.float64]:
 
 
 def limit(values: NDArray[np.float64], quantile: float = 0.98) -> float:
-    """Return a colour limit: a high quantile of |value|, so that outliers do not dominate the
-    scale.
-    """
+    """Return a colour limit: a high quantile of |value|, so that outliers do not set the scale."""
     size = np.abs(values[np.isfinite(values)])
     if not size.size or size.max() == 0:
         return 1.0

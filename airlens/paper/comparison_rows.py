@@ -54,9 +54,7 @@ def _interval(grid: np.ndarray, size: np.ndarray, seed: int) -> tuple[float, flo
 
 
 def loss_rows(result: Influence, seed: int = 0) -> list[dict[str, Any]]:
-    """NLL of the responses (nats per token) of each domain: base, top, layer-matched,
-    differences.
-    """
+    """Response NLL of each domain (nats per token): base, top, layer-matched, differences."""
     rows: list[dict[str, Any]] = []
     for domain, part in result.samples.groupby("domain", sort=False):
         ids = part["id"].tolist()

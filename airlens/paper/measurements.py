@@ -142,8 +142,7 @@ def measure_paper(
 
 
 def masking_table(data: PaperData) -> pd.DataFrame:
-    """AttentionInfluence's Table 6 from these measurements, in the form of
-    `airlens.analysis.mirror`.
+    """AttentionInfluence's Table 6 from these data, in the form of `airlens.analysis.mirror`.
 
     Copy accuracy and needle recall have random heads of any layer, losses random heads of the same
     layers. One row per measurement: measure, condition (base, random, top), draw, value,

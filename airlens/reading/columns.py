@@ -234,9 +234,7 @@ def _is_ambiguous(data: Fields, layout: Layout) -> bool:
 
 
 def _mapped(data: Fields, columns: Columns) -> Layout:
-    """A layout of the columns that the caller named; a missing one is looked for by common
-    names.
-    """
+    """A layout of the named columns; the other of prompt and response goes by common names."""
     response = columns.response or next((name for name in _RESPONSES if name in data), "response")
     prompt = columns.prompt or next((x for x in _PROMPTS if x in data and x != response), None)
     domain = ("domain", "subject", "source")

@@ -86,9 +86,7 @@ def read_file(path: Path) -> Iterator[Item]:
 
 
 def guarded(items: Iterator[Item], file: str) -> Iterator[Item]:
-    """The items; an unreadable rest (truncated, another encoding, no permission) ends them with a
-    `Rejected`.
-    """
+    """The items; where the rest cannot be read (truncated, no permission), a last `Rejected`."""
     from zstandard import ZstdError
 
     broken = (OSError, EOFError, ValueError, RecursionError, csv.Error, zlib.error, ZstdError)

@@ -88,9 +88,7 @@ class Report:
             self._parts.append(f"<p>{inline(' '.join(lines))}</p>")
 
     def add_quote(self, text: str, title: str = "") -> None:
-        """Add text from data unchanged, such as a prompt: escaped, without markup, with its line
-        breaks.
-        """
+        """Add text from data, such as a prompt: escaped, without markup, with its line breaks."""
         head = f"<strong>{inline(title)}</strong>" if title else ""
         self._parts.append(
             f'<blockquote dir="auto">{head}<div>{escape_html(text)}</div></blockquote>'

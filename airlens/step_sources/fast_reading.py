@@ -38,9 +38,7 @@ def read_attention(
     max_tokens_per_batch: int | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> list[Reading]:
-    """Attention of the heads by source; the same as :func:`.hook_reading.read_attention`,
-    faster.
-    """
+    """As :func:`.hook_reading.read_attention`, faster: attention of the heads by source."""
     fast = fast_model(model)
     found: dict[int, Reading] = {}
     budget = row_budget(max_tokens_per_batch, fast.device)

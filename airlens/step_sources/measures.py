@@ -210,9 +210,7 @@ def read_traces(
     long: Long,
     progress: bool,
 ) -> Iterator[Read]:
-    """The measurements of each trace: attention of each set of heads, and losses under
-    knockouts.
-    """
+    """Measurements of each trace: attention of each set of heads, and losses under knockout."""
     module: Any = fast_reading if engine == "fast" else hook_reading
     limit = int(model.cfg.n_ctx)
     parts = [[stretch_of(u, w) for w in windows(u.encoded, limit, long)] for u in units]

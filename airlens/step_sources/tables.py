@@ -148,9 +148,7 @@ class Read:
         return share
 
     def candidates(self, most: int | None) -> list[int]:
-        """Groups to knock out: those with a step after them; if too many, the most copied or
-        attended to.
-        """
+        """Groups to knock out: those with a step after them; of too many, the most read ones."""
         first = 2 + len(self.units.prompt)
         steps = [s for s in range(self.units.n_steps) if self.n_scored[s]]
         last = first + max(steps, default=0)
@@ -167,9 +165,7 @@ class Read:
 
     @cached_property
     def rise(self) -> np.ndarray:
-        """Rise of a step's mean NLL when a group is knocked out, fp64 [sets, S, G]; NaN: not
-        measured.
-        """
+        """Rise of a step's mean NLL by knocking out a group, fp64 [sets, S, G]; NaN: unknown."""
         n_sets = len(self.losses[0][1]) if self.losses else 1
         total = np.full((n_sets, self.units.n_steps, self.units.n_groups), np.nan)
         total[:, :, list(self.groups)] = 0

@@ -50,9 +50,7 @@ CONTROLLED_ARMS: tuple[Arm, ...] = (
 
 
 def unweighted(name: str) -> str | None:
-    """The arm that trains on the same data without step weights; None if the arm itself has
-    none.
-    """
+    """The arm with the same data but no step weights; None for an arm without weights."""
     arms = {arm.name: arm for arm in CONTROLLED_ARMS}
     arm = arms.get(name)
     if arm is None or arm.scheme is None:
@@ -170,9 +168,7 @@ def composition_table(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def verdict(differences: pd.DataFrame, arm: str) -> str:
-    """A sentence: whether an arm differs from the one it is compared with, or what is missing to
-    tell.
-    """
+    """A sentence: whether an arm differs from its comparison, or what is needed to tell."""
     rows = differences[differences["arm"] == arm]
     if rows.empty:
         return f"{arm}: not run beside {REFERENCE} selection."

@@ -137,9 +137,7 @@ class WeightedCollator:
     packing: bool = False
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
-        """Tensors [batch, length]: input_ids, labels, loss_weights, and what separates the
-        sequences.
-        """
+        """Tensors [batch, length]: input_ids, labels, loss_weights, and position ids or a mask."""
         import torch
 
         if self.packing:

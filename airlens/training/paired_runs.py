@@ -63,9 +63,7 @@ class Difference:
         return float(2 * t.sf(abs(self.value) / self.error, self.n_seeds - 1))
 
     def smallest_seen(self, alpha: float = ALPHA, n_seeds: int | None = None) -> float:
-        """Smallest true difference detected at ``alpha`` with 80 % power, with ``n_seeds``
-        seeds.
-        """
+        """Smallest true difference that ``n_seeds`` seeds detect with 80 % power at ``alpha``."""
         n = self.n_seeds if n_seeds is None else n_seeds
         if self.n_seeds < 2 or n < 2:
             return float("nan")

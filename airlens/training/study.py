@@ -269,8 +269,7 @@ def _summary(runs: pd.DataFrame, reference: pd.DataFrame) -> dict[str, Any]:
 
 
 def weights_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Effect of step weights: paired differences to the same data without weights, and with
-    shuffled ones.
+    """Effect of step weights: difference to the same data without them, and with shuffled ones.
 
     Returns:
         setting, budget, arm (with step weights), against (the same data plain, or with its weights

@@ -187,8 +187,7 @@ def _installed(name: str) -> bool:
 
 
 def _finished(folder: Path | None, note: dict[str, Any]) -> TrainResult | None:
-    """The run in ``folder`` if it is this run and finished; otherwise None. Creates its record if
-    necessary.
+    """This run, if ``folder`` holds it finished, else None; starts its record if there is none.
 
     Raises:
         ConfigError: the folder holds another run, finished or not.

@@ -68,8 +68,7 @@ def idle_heads(
     modes: Sequence[Mode] = ("uniform", "zero", "mean"),
     template: Template = "auto",
 ) -> pd.DataFrame:
-    """The heads outside a set whose single ablation costs most under the first mode, and their cost
-    in every mode.
+    """The heads outside a set whose single ablation costs most, and their cost in every mode.
 
     Args:
         model: the bridge.
@@ -112,8 +111,7 @@ def attention_profile(
     *,
     template: Template = "auto",
 ) -> pd.DataFrame:
-    """Attention of heads of the base model from the response tokens: entropy, and share of the
-    first token.
+    """Attention of heads of the base model from response tokens: entropy, and to the first token.
 
     Returns:
         layer, head, name, entropy (nats, mean over response tokens), entropy_max (that of uniform

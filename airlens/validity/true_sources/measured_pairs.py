@@ -40,9 +40,7 @@ def column(score: str, heads: str, draw: int) -> str:
 
 
 class Column(NamedTuple):
-    """A score of a set of heads ("" for scores that need no heads), and the column that holds
-    it.
-    """
+    """A score of a set of heads ("" where it needs none), and the column that holds it."""
 
     score: str
     heads: str

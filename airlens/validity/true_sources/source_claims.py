@@ -78,9 +78,7 @@ def _planted(table: pd.DataFrame, contrasts: pd.DataFrame) -> Iterable[Claim]:
 
 
 def _rivals(contrasts: pd.DataFrame, said: str, value: str) -> Iterable[Claim]:
-    """Claims: better than the same score of random heads, than every control, and than all of
-    these.
-    """
+    """Claims: better than the score of random heads, than every control, than all of these."""
     own = contrasts[contrasts["against"] == contrasts["score"]]
     for row in own.to_dict("records"):
         heads = RANDOM.get(row["against_heads"], row["against_heads"])
