@@ -18,7 +18,7 @@ def app(
     traces: Annotated[
         Path | None, typer.Option(exists=True, help="Your traces; default: the bundled ones.")
     ] = None,
-    port: Annotated[int, typer.Option(help="The next free one is taken if it is in use.")] = 8866,
+    port: Annotated[int, typer.Option(help="If it is in use, the next free one is taken.")] = 8866,
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")
     ] = True,

@@ -53,7 +53,7 @@ def demo(
         say=say,
     )
     demo_report(result).write(out)
-    say("5/5 reading from where the heads fetch, and writing the page")
+    say("5/5 measuring the sources of steps, and writing the page")
     some, found = demo_sources(bridge, result, seed=seed, progress=not (quiet or json))
     write_page(result.influence, found, some, result.scores, page)
     summary = result.summary()

@@ -1,4 +1,4 @@
-"""``airlens doctor``: is this installation sound?"""
+"""``airlens doctor``: check the installation."""
 
 from __future__ import annotations
 

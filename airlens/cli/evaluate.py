@@ -14,19 +14,19 @@ def evaluate(
     data: Annotated[str, typer.Argument(help="Problems with reference solutions.")],
     model: Model = "smollm2-135m",
     generate: Annotated[
-        bool, typer.Option("--generate", "-g", help="Also solve the problems, and count.")
+        bool, typer.Option("--generate", "-g", help="Also generate solutions, and score them.")
     ] = False,
     samples: Annotated[
-        int, typer.Option("-k", min=0, help="Solutions drawn a problem; 0: one, greedy.")
+        int, typer.Option("-k", min=0, help="Solutions sampled per problem; 0: one greedy one.")
     ] = 0,
-    temperature: Annotated[float, typer.Option(help="Of the draws.")] = 0.7,
-    max_new_tokens: Annotated[int, typer.Option(help="Longest solution.")] = 320,
-    limit: Annotated[int | None, typer.Option("--limit", "-n", help="Problems at most.")] = None,
+    temperature: Annotated[float, typer.Option(help="Of the sampling.")] = 0.7,
+    max_new_tokens: Annotated[int, typer.Option(help="Most tokens of a solution.")] = 320,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", help="Most problems.")] = None,
     lm_eval: Annotated[
         str | None,
         typer.Option("--lm-eval", help="Also these lm-eval tasks (needs lm-eval and a hub)."),
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Solutions at a time.")] = 16,
+    batch_size: Annotated[int, typer.Option(help="Solutions generated at once.")] = 16,
     template: Template = "auto",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the tables, problem by problem.")

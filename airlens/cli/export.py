@@ -18,7 +18,7 @@ def export(
         typer.Option("--format", help="jsonl, parquet or datasets (default: by the name of OUT)."),
     ] = None,
     messages: Annotated[
-        bool, typer.Option("--messages", help="Prompt and response as a chat, as TRL reads it.")
+        bool, typer.Option("--messages", help="Prompt and response as a chat, the format of TRL.")
     ] = False,
     columns: Annotated[
         list[str] | None, typer.Option("--column", help="Keep only these; may be repeated.")

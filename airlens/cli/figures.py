@@ -32,7 +32,7 @@ def figures(
     traces: TracesPerDomain = 16,
     mode: Mode = "uniform",
     tiny_steps: Annotated[
-        int, typer.Option(min=1, help="Training of the tiny transformer whose heads emerge.")
+        int, typer.Option(min=1, help="Training steps of the tiny transformer whose heads emerge.")
     ] = 1500,
     study: Annotated[
         Path | None, typer.Option(help="Runs of benchmarks/selection_study.py; default: bundled.")
@@ -45,7 +45,7 @@ def figures(
 ) -> None:
     """Make every figure of the papers from a model and bundled traces, and write them as files.
 
-    Beside them README.md says of each what the paper shows and whether ours agrees. Needs kaleido
+    A README.md beside them says what the paper shows and whether our figure agrees. Needs kaleido
     (`pip install 'airlens[export]'`) and a Chromium. Some ten minutes on a CPU.
     """
     from airlens.analysis.emergence import TinySettings

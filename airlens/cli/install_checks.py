@@ -1,4 +1,4 @@
-"""Is this installation sound? Versions, device, cache, and the model against Hugging Face's own."""
+"""Checks of the installation: versions, device, cache, and logits against Hugging Face's."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def check_model(model: TransformerBridge) -> dict[str, Any]:
 def hugging_face_logits(model: TransformerBridge, tokens: torch.Tensor) -> torch.Tensor:
     """Logits [B, T, V] of a Hugging Face model with the same weights and none of our hooks.
 
-    The bridge replaces submodules of the model it wraps, so its parts are put back together from
-    the weights under their own names.
+    The bridge replaces submodules of the model it wraps, so a plain model is built and given the
+    weights under their own names.
     """
     from transformers import AutoModelForCausalLM
 

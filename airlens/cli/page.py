@@ -45,7 +45,7 @@ def page(
         bool,
         typer.Option(
             "--knockout",
-            help="Measure each source's effect on the loss too (a partial pass a source).",
+            help="Measure each source's effect on the loss too (a partial pass per source).",
         ),
     ] = False,
     single_heads: Annotated[
@@ -57,18 +57,18 @@ def page(
     ] = False,
     splitter: Splitter = "auto",
     template: Template = "auto",
-    title: Annotated[str, typer.Option(help="Heads the page.")] = "",
+    title: Annotated[str, typer.Option(help="Title of the page.")] = "",
     model: Model = "smollm2-135m",
     seed: Seed = 0,
     device: Device = None,
     dtype: Dtype = "float32",
     quiet: Quiet = False,
 ) -> None:
-    """Write one interactive page to share: click a step, see from where the heads fetch it.
+    """Write one interactive page to share: click a step to see which text the heads fetch it from.
 
     The file opens from disk without a network and without Python: coloured text, steps beside
     random heads, sources as arcs and as a matrix, the map of heads, the traces as a table. Its
-    address keeps what is shown: send page.html#trace=3&step=12.
+    address holds what is shown: send page.html#trace=3&step=12.
     """
     from airlens.files import data_path
     from airlens.heads import HeadScores

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 def report(
     folder: ScoredFolder,
-    by: Annotated[str, typer.Option(help="The selector that is looked at.")] = "ais",
-    top: Annotated[float, typer.Option(help="Share that is kept.")] = 0.2,
+    by: Annotated[str, typer.Option(help="The selector that the page is about.")] = "ais",
+    top: Annotated[float, typer.Option(help="Share kept.")] = 0.2,
     within: Within = "domain",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The page.")] = None,
     embed: Annotated[

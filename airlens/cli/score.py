@@ -46,8 +46,10 @@ def score(
     mode: Mode = "uniform",
     controls: Controls = 1,
     ifd: Annotated[bool, typer.Option("--ifd", help="Score responses without prompt too.")] = False,
-    on_error: Annotated[str, typer.Option(help="A bad row: skip or raise.")] = "skip",
-    max_rejects: Annotated[float, typer.Option(help="Most bad rows, as a share.")] = 0.05,
+    on_error: Annotated[
+        str, typer.Option(help="What to do with a bad row: skip or raise.")
+    ] = "skip",
+    max_rejects: Annotated[float, typer.Option(help="Largest share of bad rows.")] = 0.05,
     tokens: Annotated[bool, typer.Option("--tokens", help="Keep token tables too.")] = False,
     steps: Annotated[bool, typer.Option(help="Keep step tables.")] = True,
     texts: Annotated[bool, typer.Option(help="Keep texts, for select and export.")] = True,
@@ -60,15 +62,13 @@ def score(
     split: Annotated[str, typer.Option(rich_help_panel=_DATA)] = "train",
     config: Annotated[str | None, typer.Option(rich_help_panel=_DATA)] = None,
     splitter: Splitter = "auto",
-    limit: Annotated[
-        int | None, typer.Option(help="At most N rows.", rich_help_panel=_DATA)
-    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Most rows.", rich_help_panel=_DATA)] = None,
     stream: Annotated[
         bool, typer.Option("--stream", help="Don't download a hub set.", rich_help_panel=_DATA)
     ] = False,
     template: Template = "auto",
     long: Annotated[str, typer.Option(help="Over-long rows: stride or cut.")] = "stride",
-    part_rows: Annotated[int, typer.Option(min=1, help="Rows a part.")] = 256,
+    part_rows: Annotated[int, typer.Option(min=1, help="Rows per part.")] = 256,
     max_tokens_per_batch: Annotated[int | None, typer.Option(min=1)] = None,
     actors: Annotated[int | None, typer.Option(min=1, help="Ray actors (default: all).")] = None,
     ray_address: Annotated[str | None, typer.Option(help="A Ray cluster to join.")] = None,
@@ -139,7 +139,7 @@ def _run(
         from airlens.corpus.ray_runner import RayEngine
 
         options["engine"] = RayEngine(model, **ray)
-    # a report may be made in another folder than the scores
+    # an absolute path: a report may be made from another folder
     options["model_source"] = absolute_name(model["name"])
     return score_corpus(load_model(**model), corpus, heads, out, settings=settings, **options)
 

@@ -33,13 +33,16 @@ def select(
     length_matched: Annotated[
         bool, typer.Option("--length-matched", help="The same share of each tenth of the lengths.")
     ] = False,
-    min_loss: Annotated[float | None, typer.Option(help="Least base loss, nats a token.")] = None,
+    min_loss: Annotated[float | None, typer.Option(help="Least base loss, nats per token.")] = None,
     dedup: Annotated[
         float | None,
-        typer.Option(help="First leave out near-duplicates from this Jaccard on, e.g. 0.8."),
+        typer.Option(
+            help="First leave out near-duplicates, at this Jaccard index or more, e.g. 0.8."
+        ),
     ] = None,
     weights: Annotated[
-        str | None, typer.Option(help="Step weights beside: threshold, linear, softmax, prefix.")
+        str | None,
+        typer.Option(help="Also write step weights: threshold, linear, softmax, prefix."),
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="JSON lines with the chosen.")] = Path(
         "selected.jsonl"
@@ -50,7 +53,7 @@ def select(
     """Choose the best samples by a score and write them as JSON lines, best first.
 
     Beside OUT a manifest, OUT.manifest.json, says how they were chosen; `airlens export` turns both
-    into what trainers read. The score rewards repetition: --dedup takes near-copies once.
+    into what trainers read. The score rewards repetition: --dedup keeps one of several near-copies.
     """
     from airlens.corpus.export import write_selection
     from airlens.corpus.run_folder import RunFolder

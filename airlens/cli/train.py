@@ -41,10 +41,12 @@ def train(
     ] = None,
     epochs: Annotated[float, typer.Option(help="Passes over the data.")] = 1.0,
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 2e-5,
-    batch_size: Annotated[int, typer.Option(help="Traces a device and pass.")] = 8,
-    accumulation: Annotated[int, typer.Option(help="Passes a step.")] = 1,
+    batch_size: Annotated[int, typer.Option(help="Traces per device and forward pass.")] = 8,
+    accumulation: Annotated[
+        int, typer.Option(help="Forward passes per step of the optimiser.")
+    ] = 1,
     packing: Annotated[bool, typer.Option(help="Pack a batch instead of padding it.")] = False,
-    max_length: Annotated[int, typer.Option(help="Tokens; longer traces are cut.")] = 2048,
+    max_length: Annotated[int, typer.Option(help="Most tokens; longer traces are cut.")] = 2048,
     lora: Annotated[int | None, typer.Option(help="Rank of LoRA; default: all weights.")] = None,
     bf16: Annotated[bool, typer.Option(help="bf16 mixed precision.")] = False,
     save_steps: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None,
@@ -56,7 +58,7 @@ def train(
 ) -> None:
     """Fine-tune on traces, their tokens weighted by the influence of their steps.
 
-    A stopped run goes on where its last checkpoint is. For several devices:
+    An interrupted run continues from its last checkpoint. For several devices:
     `accelerate launch -m airlens.cli train DATA --out DIR`.
     """
     from airlens.reading.load import load_traces
@@ -86,7 +88,7 @@ def train(
         progress=not quiet,
     )
     if os.environ.get("RANK", "0") != "0":
-        return  # one process of several speaks
+        return  # only the first of several processes prints
     losses = result.losses["loss"]
     summary = {
         "steps": len(losses),

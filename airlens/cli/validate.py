@@ -1,4 +1,4 @@
-"""``airlens validate``: what does the score react to?"""
+"""``airlens validate``: check what the score reacts to."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def validate(
         int, typer.Option(min=0, help="sources: planted traces in which sources are knocked out.")
     ] = 0,
     knockout_labelled: Annotated[
-        int, typer.Option(min=0, help="The same of labelled traces, the shortest ones.")
+        int, typer.Option(min=0, help="The same for labelled traces, the shortest ones.")
     ] = 0,
     model: Model = "smollm2-135m",
     out: Out = None,
@@ -56,16 +56,16 @@ def validate(
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """What does the score react to? Five reports, each with what may be claimed from it.
+    """Check what the score reacts to: five reports, each with the claims that it supports.
 
     planted: put distractor steps in traces, and see which scores rank the real steps above them.
-    labelled: influence by what a step does, beside known importances. confounds: what the sample
-    score goes along with. heads: which single heads drive the rise in loss. sources: do the
-    measures of `airlens.sources` find the true sources, planted ones and, in --traces whose steps
-    say what they depend on, labelled ones?
+    labelled: influence by label of the step, beside known importances. confounds: what the sample
+    score correlates with. heads: which single heads cause the rise in loss. sources: whether the
+    measures of `airlens.sources` find true sources, planted ones and, in --traces whose steps say
+    what they depend on, labelled ones.
 
-    With --out FOLDER tables and measurements are kept there, and the same command goes on where it
-    was stopped.
+    With --out FOLDER tables and measurements are stored there, and the same command continues an
+    interrupted run.
     """
     from airlens.errors import ConfigError
     from airlens.files import data_path

@@ -54,7 +54,7 @@ def qrhead(model: TransformerBridge, probes: ProbeSet, *, progress: bool = True)
 
 
 def questions(probe: Probe) -> tuple[tuple[Probe, int], tuple[Probe, int]]:
-    """(probe cut after its question, start of the question), and the same with the null question."""
+    """(probe cut after its question, start of the question), also with the null question."""
     if "query" not in probe.meta or "null_query" not in probe.meta:
         raise ConfigError(
             f"probe {probe.id!r} has no question: use key_value_probes or needle_probes"

@@ -80,9 +80,8 @@ def comparison_claims(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per finding: claim, verdict ("holds on all", "fails on all", "differs" where it
-            holds
-        on one and fails on another, else "undecided"), and evidence: each model's number with its
-        interval, n, and the rule's verdict.
+        holds on one and fails on another, else "undecided"), and evidence: each model's number
+        with its interval, n, and the rule's verdict.
     """
     rows = []
     for finding in findings(table):

@@ -81,10 +81,9 @@ def idle_heads(
         template: how the prompt is put before the response.
 
     Returns:
-        One row per head: layer, head, name, one column ``delta_<mode>`` each (nats a response
-            token),
-        entropy (of its attention in the base model, mean over response tokens, nats), entropy_max
-        (that of uniform attention), first (attention paid to the first token).
+        One row per head: layer, head, name, a column ``delta_<mode>`` for each mode (nats per
+        response token), entropy (of its attention in the base model, mean over response tokens,
+        nats), entropy_max (that of uniform attention), first (attention to the first token).
     """
     heads = as_head_set(heads)
     items = list(traces)
