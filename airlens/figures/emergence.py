@@ -89,8 +89,8 @@ def emergence_figure(
         go.Frame(data=_frame(heads, losses, step, peak), traces=[0, 3], name=str(step))
         for step in steps
     ]
-    fig.update_xaxes(title_text="head", dtick=1, showgrid=False, row=1, col=1)
-    fig.update_yaxes(title_text="layer", dtick=1, showgrid=False, row=1, col=1)
+    fig.update_xaxes(title_text="head", dtick=1, showgrid=False, zeroline=False, row=1, col=1)
+    fig.update_yaxes(title_text="layer", dtick=1, showgrid=False, zeroline=False, row=1, col=1)
     fig.update_xaxes(title_text="training step", row=1 + bool(follow), col=2)
     fig.update_yaxes(title_text="loss (nats per token)", rangemode="tozero", row=1, col=2)
     _controls(fig, steps)
@@ -105,10 +105,10 @@ def _add_paths(fig: Any, heads: pd.DataFrame, last: pd.DataFrame, follow: int, s
     rng = np.random.default_rng(seed)
     drawn = rng.choice(len(others), size=min(follow, len(others)), replace=False)
     groups = (
-        ("random heads", [others[i] for i in drawn], COLOURS["control"]),
-        ("top heads", top, COLOURS["ablated"]),
+        ("random heads", [others[i] for i in drawn], COLOURS["control"], "dot"),
+        ("top heads", top, COLOURS["ablated"], "solid"),
     )
-    for label, chosen, colour in groups:
+    for label, chosen, colour, dash in groups:
         for i, (layer, head) in enumerate(chosen):
             line = heads[(heads["layer"] == layer) & (heads["head"] == head)].sort_values("step")
             fig.add_scatter(
@@ -118,7 +118,7 @@ def _add_paths(fig: Any, heads: pd.DataFrame, last: pd.DataFrame, follow: int, s
                 name=label,
                 legendgroup=label,
                 showlegend=i == 0,
-                line={"color": colour, "width": 1.5},
+                line={"color": colour, "width": 1.5, "dash": dash},
                 hovertemplate=f"L{layer}H{head}, step %{{x}}: %{{y:.3f}}<extra></extra>",
                 row=2,
                 col=2,
