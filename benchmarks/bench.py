@@ -50,7 +50,8 @@ class Bench:
         self.controls = random_heads(shape, self.heads, draws=3, seed=0)
         self.found: dict[str, Any] = {}
         self.worst = 0.0
-        self.traces, self.found["data"] = traces()
+        self.sets = trace_sets()
+        self.traces = next(iter(self.sets.values()))
 
     def windows(self, n: int) -> list[Window]:
         """The first ``n`` traces (times the share) as windows."""
@@ -76,13 +77,14 @@ class Bench:
         self.worst = max(self.worst, float(np.abs(a - b).max()))
 
 
-def traces() -> tuple[list[Any], str]:
-    """GSM8K where AIRLENS_DATA names it, else the bundled traces; and which it was."""
+def trace_sets() -> dict[str, list[Any]]:
+    """GSM8K where AIRLENS_DATA names it, and the bundled traces."""
+    files = {"bundled traces": Path(al.data_path("traces.jsonl"))}
     folder = os.environ.get("AIRLENS_DATA")
     path = Path(folder or "") / "gsm8k" / "train.jsonl"
     if folder and path.exists():
-        return list(al.load_traces(path, limit=40)), "GSM8K train"
-    return list(al.load_traces(al.data_path("traces.jsonl"), limit=40)), "bundled traces"
+        files = {"GSM8K train": path, **files}
+    return {name: list(al.load_traces(file, limit=40)) for name, file in files.items()}
 
 
 def influence(b: Bench) -> None:
@@ -228,6 +230,7 @@ def all_heads(b: Bench) -> None:
         name: set(r.top(14)) for name, r in (("exact", full["exact"]), ("s", screen["screened"]))
     }
     b.found["all_heads_screened_overlap"] = len(top["exact"] & top["s"])
+    b.found["all_heads_screened_run"] = int(screen["screened"].exact.sum())
     rank = spearmanr(full["exact"].scores.ravel(), screen["screened"].estimate.ravel())
     b.found["all_heads_attribution_spearman"] = round(float(rank[0]), 3)
     rise = (out["sample"][1:] - out["sample"][0]).mean(axis=1)
@@ -313,6 +316,21 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "allocator": allocator,
 }
 
+ON_ALL_DATA = ("influence", "controls", "heads")
+"""Parts that are run on the bundled traces too where GSM8K is there; their keys say so."""
+
+
+def rename(key: str, suffix: str) -> str:
+    """The key with the suffix before ``_wall`` or ``_range``.
+
+    >>> rename("all_heads_wall", "_bundled")
+    'all_heads_bundled_wall'
+    """
+    for end in ("_wall", "_range"):
+        if key.endswith(end):
+            return key.removesuffix(end) + suffix + end
+    return key + suffix
+
 
 def main() -> None:
     """Run the parts asked for and print, and perhaps write, what was found."""
@@ -331,10 +349,19 @@ def main() -> None:
         return
     began = time.perf_counter()
     b = Bench(args.rounds, args.share, args.small)
-    print(f"{_processor()}, {torch.get_num_threads()} threads, {b.found['data']}")
+    print(f"{_processor()}, {torch.get_num_threads()} threads, {', '.join(b.sets)}")
+    found: dict[str, Any] = {"data": ", ".join(b.sets)}
     for name in args.only:
-        with torch.inference_mode(name != "heads"):  # attribution needs gradients
-            PARTS[name](b)
+        for i, (data, traces) in enumerate(b.sets.items()):
+            if i and name not in ON_ALL_DATA:
+                continue
+            print(f"\n== {name}, {data}")
+            b.found, b.traces = {}, traces
+            with torch.inference_mode(name != "heads"):  # attribution needs gradients
+                PARTS[name](b)
+            suffix = f"_{data.split()[0].lower()}" if i else ""
+            found |= {rename(key, suffix): value for key, value in b.found.items()}
+    b.found = found
     b.found["max_abs_nll_diff"] = float(f"{b.worst:.2g}")
     b.found["rounds"], b.found["share"] = args.rounds, args.share
     b.found["threads"] = torch.get_num_threads()

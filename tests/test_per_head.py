@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from handmade import SHARP, induction_model
 from tiny_zoo import hf_model, tiny
 from tiny_zoo import tokenizer as tokenizer_of
 
 import airlens as al
+from airlens.analysis.emergence import TinySettings, _no_tokenizer
 from airlens.analysis.head_influence import HeadInfluence, head_influence
 from airlens.engine import single_head_passes as per_head_run
 from airlens.engine.fast_model import named_tensors
@@ -18,7 +20,7 @@ from airlens.errors import ConfigError, DataError
 from airlens.heads import Head
 from airlens.step_influence import influence
 from airlens.steps import split_steps
-from airlens.trace import Trace
+from airlens.trace import Trace, encode_trace
 
 
 @pytest.fixture(scope="module")
@@ -73,13 +75,41 @@ def test_attribution_is_the_slope(kind: str, traces: list[Trace]) -> None:
         assert np.abs(found.scores - exact.scores).max() < 0.1 * largest
 
 
-def test_screened_runs_only_the_largest(traces: list[Trace]) -> None:
+def slopes_by_hand(model: Any, trace: Trace) -> tuple[np.ndarray, np.ndarray]:
+    """Slope of the response NLL times -z, by hooks: summed over positions, and its squares."""
+    import torch
+
+    encoded = encode_trace(model.tokenizer, trace, "auto")
+    tokens = torch.tensor([encoded.tokens])
+    kept: list[torch.Tensor] = []
+
+    def keep(z: torch.Tensor, hook: Any) -> torch.Tensor:
+        if not z.requires_grad:
+            z = z.detach().requires_grad_()
+        z.retain_grad()
+        kept.append(z)
+        return z
+
+    hooks = [(f"blocks.{i}.attn.hook_z", keep) for i in range(model.cfg.n_layers)]
+    with torch.enable_grad(), model.hooks(fwd_hooks=hooks):
+        logp = model(tokens)[0, :-1].float().log_softmax(-1)
+        nll = -logp.gather(-1, tokens[0, 1:, None])[:, 0]
+        nll[encoded.response_start - 1 :].sum().backward()
+    shape = (1, len(encoded.tokens), model.cfg.n_heads, -1)
+    rows = [(z.grad.reshape(shape) * -z.detach().reshape(shape))[0].sum(-1) for z in kept]
+    return tuple(torch.stack([r.pow(p).sum(0) for r in rows]).numpy() for p in (1, 2))  # type: ignore[return-value]
+
+
+def test_screened_runs_the_heads_whose_positions_matter_most(traces: list[Trace]) -> None:
+    """By the squares of the slope times distance, so that what cancels is not lost."""
     model = tiny("llama")
-    exact = head_influence(model, traces, "exact")
-    found = head_influence(model, traces, "screened", top=3)
+    exact = head_influence(model, traces, "exact", mode="zero")
+    found = head_influence(model, traces, "screened", mode="zero", top=3)
     assert found.exact.sum() == 3
-    smallest = np.abs(found.estimate[found.exact]).min()
-    assert (np.abs(found.estimate[~found.exact]) <= smallest).all()
+    by_hand = [slopes_by_hand(model, trace) for trace in traces]
+    rises, squares = (sum(pair[i] for pair in by_hand) for i in (0, 1))
+    assert np.allclose(found.estimate * found.steps["n_tokens"].sum(), rises, atol=1e-4)
+    assert squares[found.exact].min() > squares[~found.exact].max()
     assert np.allclose(found.scores[found.exact], exact.scores[found.exact], atol=1e-4)
     assert np.array_equal(found.scores[~found.exact], found.estimate[~found.exact])
     assert all(found.exact[h] for h in found.top(3))
@@ -87,8 +117,25 @@ def test_screened_runs_only_the_largest(traces: list[Trace]) -> None:
     assert np.allclose(
         found.step_scores[:, found.exact], exact.step_scores[:, found.exact], atol=1e-4
     )
-    everything = head_influence(model, traces, "screened", top=8)
+    everything = head_influence(model, traces, "screened", mode="zero", top=8)
     assert np.allclose(everything.scores, exact.scores, atol=1e-4)
+
+
+def test_screening_finds_the_circuit_that_the_exact_order_puts_first() -> None:
+    """The previous-token head and the induction head of the handmade model, less sure of itself."""
+    import torch
+
+    hf = induction_model()
+    with torch.no_grad():
+        hf.lm_head.weight.mul_(3 / SHARP)
+    tokenizer = _no_tokenizer(TinySettings(vocab=24))
+    model = al.load_model(hf, tokenizer=tokenizer, device="cpu")
+    words = "5 9 2 7 11 3 8 1 4 6"
+    trace = Trace("copy", f"0 {words}", words)
+    exact = head_influence(model, trace, "exact")
+    assert set(exact.ranked()[:2]) == {Head(0, 0), Head(1, 0)}
+    screened = head_influence(model, trace, "screened", top=2)
+    assert screened.ranked() == exact.ranked()[:2]
 
 
 def test_attribution_of_steps_adds_up(traces: list[Trace]) -> None:

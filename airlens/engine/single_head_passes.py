@@ -61,11 +61,13 @@ def attribution_row(
     parts: np.ndarray,
     mode: Mode,
     means: MeanZ | None,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Base NLL [n] of the scored tokens, and an estimate of its rise, [P, windows, L, H].
 
     Attribution patching: the sum of grad_z (sum of NLL) · (z_ablated - z) over positions. First
-    order: it misses effects of an ablation beyond the slope at the base model.
+    order: it misses effects of an ablation beyond the slope at the base model. The third array, of
+    the same shape, is the sum of the squares of these products (ours): where they are large and
+    cancel, the first order is near 0 and the effect need not be.
 
     ``parts``, int [n] from 0 to P - 1, says which part of its window a scored token belongs to; the
     rise of each part takes a backward pass of its own, shared by all windows of the row. The row
@@ -94,10 +96,12 @@ def attribution_row(
             chosen = to_device(np.flatnonzero(parts == part), fast.device)
             slopes = torch.autograd.grad(nll[chosen].sum(), kept, retain_graph=part < last)
             found.append(_rises(row, slopes, away))
-    return nll.detach().cpu().numpy(), torch.stack(found).cpu().numpy()
+    rises, squares = torch.stack(found, dim=1).cpu().numpy()
+    return nll.detach().cpu().numpy(), rises, squares
 
 
 def _rises(row: Pack, slopes: Sequence[torch.Tensor], away: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Slope times distance of each head's z, summed over the positions of a window: [W, L, H]."""
+    """Slope times distance of each head's z and its square, over positions: sums [2, W, L, H]."""
     rises = torch.stack([(g * d)[0].sum(-1) for g, d in zip(slopes, away, strict=True)])
-    return torch.stack([rises[:, s.start : s.stop].sum(dim=1) for s in row.segments])
+    both = torch.stack([rises, rises.square()])
+    return torch.stack([both[:, :, s.start : s.stop].sum(dim=2) for s in row.segments], dim=1)

@@ -80,6 +80,13 @@ def step_attribution(
     Raises:
         ConfigError: the step has no token, or the fast engine cannot run on this model.
     """
+    return _step_products(model, trace, step, mode, template)[0]
+
+
+def _step_products(
+    model: TransformerBridge, trace: Trace, step: int, mode: Mode, template: Template
+) -> tuple[np.ndarray, np.ndarray]:
+    """The estimate, and the sum of the squares of what it sums over positions; fp32 [L, H]."""
     choose_engine(model, "fast", mode=mode)
     encoded = encode_trace(model.tokenizer, trace, template)
     inside = np.flatnonzero(encoded.step == step) + encoded.response_start
@@ -93,8 +100,8 @@ def step_attribution(
     means = mean_z(model) if mode == "mean" else None
     row = pack([item.tokens], len(item.tokens), share=False)[0]
     one_part = np.zeros(item.n_scored, np.int64)
-    _, found = attribution_row(fast_model(model), row, [item], one_part, mode, means)
-    return np.asarray(found[0, 0], np.float32)
+    _, rises, squares = attribution_row(fast_model(model), row, [item], one_part, mode, means)
+    return np.asarray(rises[0, 0], np.float32), np.asarray(squares[0, 0], np.float32)
 
 
 def heads_of_step(
@@ -106,13 +113,14 @@ def heads_of_step(
     mode: Mode = DEFAULT_MODE,
     template: Template = "auto",
 ) -> HeadSet:
-    """The ``k`` of all heads whose ablation changes a step most, by :func:`step_attribution`.
+    """The ``k`` of all heads whose ablation changes a step most, chosen as ``screened`` chooses.
 
-    An estimate: measure the chosen heads by :func:`single_heads`.
+    An estimate (:func:`airlens.head_influence`): measure the chosen heads by
+    :func:`single_heads`.
     """
-    found = step_attribution(model, trace, step, mode=mode, template=template)
-    best = np.argsort(-np.abs(found), axis=None, kind="stable")[:k]
-    heads = (Head(*divmod(int(i), found.shape[1])) for i in best)
+    _, squares = _step_products(model, trace, step, mode, template)
+    best = np.argsort(-squares, axis=None, kind="stable")[:k]
+    heads = (Head(*divmod(int(i), squares.shape[1])) for i in best)
     return HeadSet(tuple(heads), f"most moved at step {step}")
 
 
