@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from .probes import ProbeSet as ProbeSet
     from .probes import key_value_probes as key_value_probes
     from .reading.load import load_traces as load_traces
+    from .reading.model_files import load_hf as load_hf
     from .retrieval import copy_accuracy as copy_accuracy
     from .retrieval import retrieval_scores as retrieval_scores
     from .selection import Selection as Selection
@@ -115,6 +116,7 @@ _HOME = {
     "load_traces": "reading.load",
     "Influence": "step_influence",
     "influence": "step_influence",
+    "load_hf": "reading.model_files",
     "load_model": "model",
     "near_duplicates": "corpus.near_duplicates",
     "Settings": "corpus.score_part",

@@ -120,6 +120,40 @@ def study_tables() -> str:
     return "\n".join(parts)
 
 
+def controlled_parts() -> dict[str, str]:
+    """Accuracy of each arm of the controlled study, its difference from random, what it took."""
+    from airlens.training.controlled_study import (
+        CONTROLLED_FOLDER,
+        PARTS,
+        composition_table,
+        differences_table,
+        results_table,
+    )
+    from airlens.training.study import read_runs
+
+    runs = read_runs(al.data_path(f"{CONTROLLED_FOLDER}/runs.parquet"))
+    means = results_table(runs).pivot(index="arm", columns="part", values=["accuracy", "nll"])
+    columns = [("accuracy", part) for part in PARTS] + [("nll", "same")]
+    shown = means[columns].set_axis([*(f"accuracy, {PARTS[p]}" for p in PARTS), "NLL"], axis=1)
+    gaps = differences_table(runs)
+    gaps = gaps[gaps["against"] == "random"].set_index("arm")
+    shown.insert(0, "runs", runs.groupby("arm").size())
+    shown.insert(1, "accuracy minus random", interval(gaps, "difference").reindex(shown.index))
+    shown = shown.sort_values(shown.columns[2], ascending=False).fillna("").reset_index()
+    took = composition_table(runs).pivot(index="arm", columns="kind", values="share")
+    sizes = f"{len(runs)} runs, {runs['seed'].nunique()} seeds"
+    return {
+        "controlled": markdown(shown) + f"\n*`data/results/controlled_study`: {sizes}.*\n",
+        "controlled_took": markdown(took.reset_index()),
+    }
+
+
+def models_claims() -> str:
+    """Which findings hold on every model that was compared."""
+    table = pd.read_csv(RESULTS / "two_models" / "claims.csv")
+    return markdown(table.sort_values("verdict", kind="stable")[["verdict", "claim", "evidence"]], 3)
+
+
 def speed_table() -> str:
     """How many times faster, from the committed run of `make bench`."""
     table = al.figures.speed_frame(RESULTS / "bench.json")
@@ -152,6 +186,8 @@ def write(folder: Path) -> None:
         "heads_claims": claims_table("heads") + "\n" + source("heads"),
         **sources_parts(),
         "study": study_tables(),
+        **controlled_parts(),
+        "models": models_claims(),
         "speed": speed_table(),
     }
     for name, text in parts.items():
