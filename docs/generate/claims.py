@@ -151,7 +151,8 @@ def controlled_parts() -> dict[str, str]:
 def models_claims() -> str:
     """Which findings hold on every model that was compared."""
     table = pd.read_csv(RESULTS / "two_models" / "claims.csv")
-    return markdown(table.sort_values("verdict", kind="stable")[["verdict", "claim", "evidence"]], 3)
+    table = table.sort_values("verdict", kind="stable")
+    return markdown(table[["verdict", "claim", "evidence"]], left=3)
 
 
 def speed_table() -> str:
