@@ -223,6 +223,16 @@ def test_figures(compared: Comparison) -> None:
     assert [trace.name for trace in forest.data] == ["tiny-llama", "tiny-qwen3"]
 
 
+def test_only_intervals_that_exclude_no_effect_agree_in_the_headline() -> None:
+    rows = [
+        {"model": model, "measure": f"NLL, {name}", "heads": "top", "value": 1, "lo": lo, "hi": 2}
+        for name, lows in {"both": (0.5, 0.5), "one": (0.5, -0.5)}.items()
+        for model, lo in zip("ab", lows, strict=True)
+    ]
+    said = models_forest(pd.DataFrame(rows), "NLL").layout.title.text
+    assert "1 of 2 measures lie clearly on the same side of 0" in said.replace("<br>", " ")
+
+
 def test_figures_escape_names_and_say_what_is_missing(compared: Comparison) -> None:
     named = compared.table.replace({"model": {"tiny-llama": "<b>x</b>"}})
     for fig in (models_bars(named), models_forest(named, "AUROC")):

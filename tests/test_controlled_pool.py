@@ -254,7 +254,10 @@ def test_figures() -> None:
     fig = figures.arm_differences(differences_table(runs))
     assert list(fig.data[0].y) == ["AIR"]
     assert list(fig.data[0].x) == [0.75]
-    heat = figures.composition_map(composition_table(runs)).data[0]
+    composition = figures.composition_map(composition_table(runs))
+    said = composition.layout.title.text.replace("<br>", " ")
+    assert "Clean traces: 25 % of the pool, 75 % of what AIR takes" in said
+    heat = composition.data[0]
     cells = dict(zip(heat.y, np.asarray(heat.z)[:, list(heat.x).index("clean")], strict=True))
     assert cells == {"pool": 0.25, "random": 0.75, "AIR": 0.75}
     assert figures.arm_differences(differences_table(some_runs(1))).data[0].marker.symbol == (

@@ -168,9 +168,12 @@ def models_forest(
         return no_data(title or contains, f"the table has no {contains!r} of {heads}")
     measures = list(dict.fromkeys(rows["measure"].astype(str)))
     names = list(dict.fromkeys(rows["model"].astype(str)))
-    sides = rows.assign(side=np.sign(floats(rows, "value") - zero))
-    agree = int((sides.groupby("measure")["side"].nunique() == 1).sum())
-    head = f"{agree} of {len(measures)} measures lie on the same side of {zero:g} in all models"
+    clear = (floats(rows, "lo") > zero).astype(int) - (floats(rows, "hi") < zero).astype(int)
+    sums = rows.assign(clear=clear).groupby("measure")["clear"].sum().abs()
+    head = (
+        f"{int((sums == len(names)).sum())} of {len(measures)} measures lie clearly on the same "
+        f"side of {zero:g} in all models"
+    )
     aid = f"{heads}; dots: value, lines: 95 % interval; dashed: {zero:g}, no effect"
     fig = figure(title or head, aid, height=120 + 44 * len(measures), legend=True)
     for i, name in enumerate(names):

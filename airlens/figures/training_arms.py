@@ -210,9 +210,11 @@ def composition_map(table: pd.DataFrame, *, title: str | None = None) -> go.Figu
     best = wide.drop(index="pool", errors="ignore")[first].drop(
         index=[arm for arm in wide.index if str(arm).startswith("oracle")], errors="ignore"
     )
-    head = "What each selector took from the pool"
-    if len(best):
-        head = f"Most {first} traces are taken by: {best.idxmax()} ({100 * best.max():.0f} %)"
+    parts = [("the pool", wide[first].get("pool")), ("what AIR takes", wide[first].get("AIR"))]
+    if len(best) and best.idxmax() != "AIR":
+        parts.append((f"the most of all ({best.idxmax()})", best.max()))
+    said = [f"{100 * share:.0f} % of {name}" for name, share in parts if share is not None]
+    head = f"{first.capitalize()} traces: {', '.join(said)}" if said else "What each selector took"
     aid = (
         "Percent of the response tokens that an arm trained on, by kind of trace; pool: all traces."
     )
