@@ -212,7 +212,7 @@ def composition_map(table: pd.DataFrame, *, title: str | None = None) -> go.Figu
     )
     parts = [("the pool", wide[first].get("pool")), ("what AIR takes", wide[first].get("AIR"))]
     if len(best) and best.idxmax() != "AIR":
-        parts.append((f"the most of all ({best.idxmax()})", best.max()))
+        parts.append((f"what {best.idxmax()} takes, the most", best.max()))
     said = [f"{100 * share:.0f} % of {name}" for name, share in parts if share is not None]
     head = f"{first.capitalize()} traces: {', '.join(said)}" if said else "What each selector took"
     aid = (
