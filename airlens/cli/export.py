@@ -25,7 +25,7 @@ def export(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Write a selection for training: texts, ids, scores, weights, and a manifest beside."""
+    """Write a selection for training: texts, ids, scores, weights, and a manifest."""
     from airlens.corpus.export import export, kind_of
 
     how = kind or kind_of(out)

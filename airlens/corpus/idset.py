@@ -1,4 +1,4 @@
-"""A set of row ids for millions of rows: 8 bytes an id."""
+"""A set of row ids for millions of rows: 8 bytes per id."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-# New ids are kept in a Python set (fast, some 60 bytes an id) until there are so many.
+# New ids are kept in a Python set (fast, some 60 bytes per id) up to this number.
 BUFFER = 65_536
 
 

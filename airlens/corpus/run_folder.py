@@ -100,7 +100,7 @@ class RunFolder:
         """Write one part: the side tables first, then ``tables["parts"]``, each file atomically.
 
         Raises:
-            RunError: the disk is full or cannot be written; what was there stays as it was.
+            RunError: the disk is full or cannot be written; existing files stay unchanged.
         """
         name = f"part-{number:06d}.parquet"
         with writing(f"part {number} of {self.name}"):

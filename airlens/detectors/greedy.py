@@ -70,7 +70,7 @@ def retrieval_greedy(
 
 
 def _copied_share(model: TransformerBridge, probe: Probe, said: tuple[int, ...]) -> np.ndarray:
-    """[L, H]: steps at which each head copied what was generated, over the answer's length."""
+    """Steps at which each head copied the generated token, over the answer's length: [L, H]."""
     start, stop = probe.answer
     full = replace(probe, tokens=(*probe.tokens[:start], *said), answer=(start, start + len(said)))
     rows: list[np.ndarray] = []

@@ -1,4 +1,4 @@
-"""Several sequences in one row without padding; a common beginning is stored once.
+"""Several sequences in one row without padding, a common beginning stored once.
 
 Sequences are sorted, so that those with the same beginning are neighbours: the second one's rows
 start where it first differs from the first. Under a causal mask the shared rows are the same for
@@ -40,7 +40,7 @@ class Pack:
 
     Attributes:
         items: indices of the sequences, in the order of ``segments``.
-        segments: where each lies.
+        segments: the rows of each sequence.
         tokens: int64 [N].
         positions: int64 [N], position of each token in its sequence.
     """

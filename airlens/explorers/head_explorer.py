@@ -141,7 +141,7 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
             columns(self.written, self.curve),
         ]
 
-    # What was asked for ------------------------------------------------------------------------
+    # Callbacks of controls -------------------------------------------------------------------
 
     @guarded("detecting")
     def _on_detector(self, _: Any) -> None:

@@ -82,7 +82,7 @@ def title(text: str, aid: str = "", *workers: Any) -> Any:
 
 
 def row(*parts: Any) -> Any:
-    """Widgets beside each other, wrapping where the page is narrow."""
+    """Widgets in a row, wrapping where the page is narrow."""
     return w.Box(
         list(parts),
         layout={

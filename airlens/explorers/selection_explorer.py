@@ -110,7 +110,7 @@ class SelectionExplorer(w.VBox):  # type: ignore[misc]
             row(self.out, self.chat, self.save, self.worker),
         ]
 
-    # What was asked for ------------------------------------------------------------------------
+    # Callbacks of controls -------------------------------------------------------------------
 
     @guarded("worker")
     def _on_axes(self, _: Any) -> None:

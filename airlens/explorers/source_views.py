@@ -176,7 +176,7 @@ class StepSources:
         source = int(self.arcs.units[column])
         return (step, source) if source < step else None
 
-    # What was asked for --------------------------------------------------------------------------
+    # Callbacks of controls ---------------------------------------------------------------------
 
     @guarded("worker")
     def _on_knock(self, _: Any) -> None:

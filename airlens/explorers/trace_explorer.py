@@ -123,7 +123,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
             row(self.sources.map, self.map),
         ]
 
-    # What was asked for ------------------------------------------------------------------------
+    # Callbacks of controls -------------------------------------------------------------------
 
     @guarded("worker")
     def _on_trace(self, _: Any) -> None:

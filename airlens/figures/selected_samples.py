@@ -219,7 +219,7 @@ def _share(value: float) -> str:
 def ais_by_domain(
     frame: pd.DataFrame, value: str = "ais", *, title: str | None = None
 ) -> go.Figure:
-    """Return the distribution of a sample value by domain, the random-heads control beside.
+    """Return the distribution of a sample value by domain, beside the random-heads control.
 
     Args:
         frame: One row per sample: domain and `value`; `<value>_control` where known.

@@ -57,7 +57,7 @@ def _bars_title(rows: pd.DataFrame, value: str) -> str:
 def step_bars(
     steps: pd.DataFrame, id: str | None = None, value: str = "ais", *, title: str | None = None
 ) -> go.Figure:
-    """Return one trace's steps as bars, top to bottom, the random-heads control beside each.
+    """Return one trace's steps as bars, top to bottom, each with its random-heads control.
 
     Args:
         steps: One row per step: id, step and `value`; `<value>_control`, `<value>_control_std`

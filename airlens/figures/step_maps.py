@@ -26,7 +26,7 @@ from .style import (
 def by_group(
     frame: pd.DataFrame, group: str, value: str, *, title: str | None, what: str
 ) -> go.Figure:
-    """Return box plots of `value` for each value of `group`, the random-heads control beside.
+    """Return box plots of `value` for each value of `group`, beside the random-heads control.
 
     `what` names the unit of a row in the plural ("steps", "samples"). The axis ends at the
     whiskers, so that a few huge ratios do not compress the rest; the figure says how many are
@@ -142,7 +142,7 @@ def step_heatmap(
 
 
 def _where(rows: pd.DataFrame, values: NDArray[np.float64]) -> str:
-    """A headline: the half of a trace in which its highest value lies, over longer traces."""
+    """A headline: in which half of a trace the highest value is, over traces of several steps."""
     steps = _whole(rows["step"])
     frame = pd.DataFrame({"id": rows["id"].astype(str).to_numpy(), "step": steps, "v": values})
     frame = frame.dropna()

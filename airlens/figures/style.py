@@ -260,14 +260,14 @@ def domain_colours(domains: Sequence[str]) -> dict[str, tuple[str, str]]:
     return {name: (DOMAIN_CYCLE[i % pick], SYMBOLS[i % pick]) for i, name in enumerate(names)}
 
 
-def fig_html(fig: Any, *, plotlyjs: bool = False) -> str:
-    """Return a figure as an HTML fragment that asks no server for anything.
-
-    Args:
-        fig: The figure.
-        plotlyjs: Put the plotly.js script (4.8 MB) in the fragment; needed once per page.
-    """
+def fig_html(fig: Any, div_id: str | None = None) -> str:
+    """Return a figure as an HTML fragment that loads nothing; the page must have plotly.js."""
     html = pio.to_html(
-        fig, config=dict(CONFIG), full_html=False, include_plotlyjs=plotlyjs, include_mathjax=False
+        fig,
+        config=dict(CONFIG),
+        full_html=False,
+        include_plotlyjs=False,
+        include_mathjax=False,
+        div_id=div_id,
     )
     return str(html)

@@ -249,7 +249,9 @@ class _Job:
         return scores
 
     def _head_rows(self) -> list[dict[str, Any]]:
-        """How many heads retrieve, what the top ones hold, and how deep they lie."""
+        """Share of heads that retrieve; share of the whole score in the top heads, and their
+        depth.
+        """
         samples, k = self.scores.samples.astype(np.float64), len(self.top)
         n, depth = len(samples), np.arange(self.scores.n_layers) / max(self.scores.n_layers - 1, 1)
         where = np.repeat(depth, self.scores.n_heads)

@@ -200,7 +200,7 @@ def layout_of(data: Fields, columns: Columns, last: Layout | None = None) -> Lay
 
     Args:
         data: the record.
-        columns: what the caller named; a prompt or response makes a layout of its own.
+        columns: named by the caller; a named prompt or response defines a layout.
         last: the layout of the previous record, to name the column that a record without layout
             lacks.
 

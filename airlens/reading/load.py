@@ -79,7 +79,7 @@ def load_traces(
         source: a file (JSON lines, JSON, CSV, TSV, Parquet, Arrow; ``.gz``, ``.zst``), a folder,
             a glob, the name of a hub data set, a ``datasets.Dataset``, a data frame, or records.
         prompt: the column with the prompt.
-        response: the column with the response, taken as it is: ``response="answer"`` keeps the
+        response: the column with the response, used unchanged: ``response="answer"`` keeps the
             calculator notes of GSM8K, which are left out otherwise.
         steps: the column with the steps: texts, or objects with ``text`` and perhaps ``label``.
         domain: the column with the domain, the group within which samples are ranked.

@@ -35,7 +35,7 @@ def corpus_report(
         by: the selector that the page is about.
         top: the share kept.
         within: rank within the groups of this column.
-        seed: of ``random``, of what is drawn of a large corpus, and of the map's clusters.
+        seed: of ``random``, of the samples drawn from a large corpus, and of the map's clusters.
         model: its residual stream gives the map of samples; without a model there is no map.
         shown: how many samples of each kind are shown as text.
         progress: show a progress bar while samples are embedded.

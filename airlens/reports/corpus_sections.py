@@ -59,12 +59,12 @@ class Sections:
 
     @property
     def samples(self) -> pd.DataFrame:
-        """All samples, with what was selected."""
+        """All samples, with the column ``selected``."""
         return self.chosen.samples
 
     @property
     def drawn(self) -> pd.DataFrame:
-        """The samples that are drawn as points, with what was selected."""
+        """The samples that are drawn as points, with the column ``selected``."""
         few: pd.DataFrame = self.samples.loc[self.few]
         return few
 

@@ -61,7 +61,7 @@ def read_attention(
 
 
 def _read(reader: Reader, call: Call, path: torch.Tensor) -> None:
-    """Read one layer: scores of the heads asked for, softmax over what each row sees."""
+    """Read one layer: scores of the requested heads, softmax over the positions each row sees."""
     heads = reader.of_layer(call.layer)
     group = call.query.shape[1] // call.key.shape[1]
     begin = reader.stretch.window.first - 1

@@ -80,7 +80,7 @@ class Reader:
             rows: gives the weights [h, stop - start, c] of the scored rows start to stop, in the
                 order of :meth:`of_layer`; columns from c on are not visible.
             window: how many positions a row sees.
-            chunk: rows asked for at once.
+            chunk: rows requested at once.
         """
         places = [self.place[Head(layer, head)] for head in self.of_layer(layer)]
         m = self.stretch.window.n_scored

@@ -8,8 +8,8 @@ tokens, each predicted from position t-1, a set of heads, and a source u before 
   in place of a needle.
 - **attention**: the mean over tokens and heads of the attention from t-1 to all positions of u;
   ``attention_per_token`` divides it by the number of u's tokens.
-- **knockout**: the rise of the step's mean NLL, in nats a token, when the heads may not attend to u
-  from any position after it: their scores there are -inf, and the softmax shares the weight among
+- **knockout**: the rise of the step's mean NLL, in nats per token, when the heads may not attend to
+  u from any position after it: their scores there are -inf, and the softmax shares the weight among
   the rest. With all heads it is the attention suppression of Thought Anchors (2506.19143).
 
 What counts as a source, and the separate attention sink, is ours: see

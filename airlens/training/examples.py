@@ -45,7 +45,7 @@ def training_examples(
 
     Args:
         tokenizer: the student's.
-        traces: what is trained on.
+        traces: the traces to train on.
         weights: from :func:`~airlens.training.step_weights.step_weights`.
         template: as in :func:`~airlens.influence`.
         max_length: longer sequences are cut at the end; one left without response tokens is

@@ -56,11 +56,11 @@ def labelled_report(
     folder: str | Path | None = None,
     progress: bool = True,
 ) -> ClaimReport:
-    """Step influence on traces whose steps are labelled, beside importances where they are known.
+    """Step influence on traces with labelled steps, compared with importances where known.
 
     Args:
         model: the bridge.
-        traces: with labelled steps; scored whole.
+        traces: with labelled steps; scored uncut.
         heads: the critical heads.
         n: only the ``n`` shortest; None: all.
         modes: ablation modes.

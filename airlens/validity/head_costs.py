@@ -40,8 +40,8 @@ def leave_one_out(
 
     Returns:
         One row per head, the one with the largest effect first: layer, head, name, mode, delta_all
-        (rise in nats a response token with the whole set ablated), delta_without (with all but this
-        head), drop (their difference), alone (with this head only).
+        (rise in nats per response token with the whole set ablated), delta_without (with all but
+        this head), drop (their difference), alone (with this head only).
     """
     heads = as_head_set(heads)
     rest = [HeadSet(tuple(h for h in heads if h != head)) for head in heads]

@@ -1,7 +1,7 @@
 """Heuristics that need no ablation; a score is only useful if it adds to them.
 
-loss, entropy (nats a token, base model), length (tokens), position (share of the steps before),
-overlap (share of the step's word pairs that stand in the prompt), and, where it was measured,
+loss, entropy (nats per token, base model), length (tokens), position (share of the steps before),
+overlap (share of the step's word pairs that occur in the prompt), and, where it was measured,
 attention (:mod:`airlens.validity.attention_received`).
 """
 

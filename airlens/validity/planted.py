@@ -104,7 +104,7 @@ def validate(
 
     Raises:
         ConfigError: an unknown kind, mode or place, or ``folder`` holds another run.
-        DataError: no trace has a step to plant beside.
+        DataError: no trace has a suitable step.
     """
     names = list(KINDS if kinds is None else kinds)
     settings = {"n": n, "kinds": names, "place": place, "seed": seed, "template": template}

@@ -1,9 +1,9 @@
 """Plant distractor steps in traces: a known truth to test a score against.
 
-A planted trace is a trace in which one step was put in the place of a real one, or after it
-(``place``), and nothing before it was changed; the prompt stays as it is. ``meta["planted"]`` says
-what was planted: kind, source, step, place, real (the real step's text), n_tokens, n_tokens_real,
-n_candidates, and for the loss-matched kinds loss and loss_real (nats a token, in place).
+In a planted trace one step replaces a real one, or follows it (``place``); the text before it and
+the prompt are unchanged. ``meta["planted"]`` describes it: kind, source, step, place, real (the
+real step's text), n_tokens, n_tokens_real, n_candidates, and for the loss-matched kinds loss and
+loss_real (nats per token, in place).
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def plant(
 
 
 def _plant_in(planter: _Planter, trace: Trace, kinds: Sequence[str], seed: int) -> list[Trace]:
-    # One generator a trace: what is planted here does not depend on the traces before.
+    # One generator per trace: its plantings do not depend on other traces.
     rng = random.Random(f"{seed}-{trace.id}")
     step = _real_step(planter, trace, rng)
     if step is None:

@@ -37,7 +37,7 @@ def resumable_influence(
 
     Args:
         model: the bridge.
-        traces: what is scored, whole.
+        traces: the traces to score, uncut.
         heads: the critical heads.
         modes: ablation modes.
         controls: draws of layer-matched random heads.

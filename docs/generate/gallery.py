@@ -20,7 +20,7 @@ import plotly.graph_objects as go
 import plotly.io as pio
 
 import airlens as al
-from airlens.figures.style import CONFIG
+from airlens.figures.style import fig_html
 
 from . import ROOT, first_sentence, write_if_new
 from .notebooks import paths, title
@@ -189,10 +189,7 @@ def _live(text: str, name: str) -> str:
     """A Plotly figure as HTML; plotly.js is loaded once, by the page."""
     record = json.loads(text)
     fig = go.Figure(pio.from_json(json.dumps({k: record[k] for k in ("data", "layout")})))
-    html = pio.to_html(
-        fig, full_html=False, include_plotlyjs=False, config=CONFIG, div_id=f"plot-{name}"
-    )
-    return f'<div class="plot">{html}</div>'
+    return f'<div class="plot">{fig_html(fig, f"plot-{name}")}</div>'
 
 
 def page_of(name: str) -> str:

@@ -18,7 +18,7 @@ from airlens.validity.added_value import MIN_SOURCES, held_out
 from .measured_pairs import KEY, keys_of, score_columns
 from .true_pairs import TEXT
 
-BEYOND = (0, 3, 8)  # ours: evaluated are pairs more than so many steps apart
+BEYOND = (0, 3, 8)  # ours: minimum distances, in steps, at which pairs are evaluated
 
 
 def trace_scores(pairs: pd.DataFrame, beyond: Sequence[int] = BEYOND) -> pd.DataFrame:
@@ -26,7 +26,7 @@ def trace_scores(pairs: pd.DataFrame, beyond: Sequence[int] = BEYOND) -> pd.Data
 
     Args:
         pairs: with the column true and the columns of `score_columns`; the prompt is left out.
-        beyond: only pairs more than so many steps apart.
+        beyond: evaluate only pairs more than this many steps apart.
 
     Returns:
         id, beyond, compared ("all pairs", or "same step": the mean over steps), score, heads, draw,
@@ -108,7 +108,7 @@ def gain_table(
 
     Args:
         pairs: with the column true and the columns of `score_columns`; the prompt is left out.
-        beyond: only pairs more than so many steps apart.
+        beyond: evaluate only pairs more than this many steps apart.
         n_boot: bootstrap samples, over traces.
         seed: of the bootstrap.
 

@@ -69,14 +69,14 @@ def measured_pairs(
     folder: str | Path | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Every step of the traces beside every unit before it, with all scores of all sets of heads.
+    """Every pair of a step and a unit before it, with all scores of all sets of heads.
 
     Args:
         model: the bridge.
         traces: with steps.
         groups: sets of heads, see :func:`airlens.validity.benchmark.head_groups`.
-        knocked_out: in the first so many traces every unit is also knocked out, for the first draw
-            of each kind of heads.
+        knocked_out: in this many traces, from the first on, every unit is also knocked out, for the
+            first draw of each kind of heads.
         template: how the prompt is put before the response.
         folder: stores finished measurements; those of the same model and heads are not repeated.
         progress: show progress bars over traces.
