@@ -230,7 +230,14 @@ def all_heads(b: Bench) -> None:
         name: set(r.top(14)) for name, r in (("exact", full["exact"]), ("s", screen["screened"]))
     }
     b.found["all_heads_screened_overlap"] = len(top["exact"] & top["s"])
-    b.found["all_heads_screened_run"] = int(screen["screened"].exact.sum())
+    n_run = int(screen["screened"].exact.sum())
+    b.found["all_heads_screened_run"] = n_run
+    # What the sum over positions would have chosen, in which opposite signs cancel.
+    by_sum = np.argsort(-np.abs(screen["screened"].estimate), axis=None, kind="stable")[:n_run]
+    n_heads = int(b.model.cfg.n_heads)
+    b.found["all_heads_by_sum_overlap"] = len(
+        top["exact"] & {Head(*divmod(int(i), n_heads)) for i in by_sum}
+    )
     rank = spearmanr(full["exact"].scores.ravel(), screen["screened"].estimate.ravel())
     b.found["all_heads_attribution_spearman"] = round(float(rank[0]), 3)
     rise = (out["sample"][1:] - out["sample"][0]).mean(axis=1)
