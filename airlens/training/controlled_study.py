@@ -22,6 +22,7 @@ from .study import Arm
 PARTS = {"same": "the same problems", "longer": "longer chains", "other": "another domain"}
 REFERENCE = "random"
 UNTRAINED = "untrained"
+CONTROLLED_FOLDER = "results/controlled_study"  # in the folder of bundled data
 
 CONTROLLED_ARMS: tuple[Arm, ...] = (
     Arm("random", "random", seeded=True),
