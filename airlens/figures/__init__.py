@@ -34,11 +34,7 @@ from .emergence import emergence_figure, emergence_map
 from .head_attention import answer_attention_map
 from .head_maps import head_map, score_ranking
 from .image_files import save_figures as save_figures
-
-# Not in the gallery, and so not in `__all__`, until there are results to draw them from.
-from .model_comparison import models_bars as models_bars
-from .model_comparison import models_forest as models_forest
-from .model_comparison import models_side_by_side as models_side_by_side
+from .model_comparison import models_bars, models_forest, models_side_by_side
 from .needle_grids import generations_figure, needle_grid_figure
 from .next_tokens import next_token_bars
 from .selected_samples import ais_by_domain, domain_counts, selection_scatter, selector_overlap
@@ -78,6 +74,9 @@ __all__ = [
     "lengths_by_selector",
     "matched_pairs",
     "mirror_figure",
+    "models_bars",
+    "models_forest",
+    "models_side_by_side",
     "needle_grid_figure",
     "next_token_bars",
     "sample_map",

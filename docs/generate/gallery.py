@@ -33,7 +33,14 @@ LINES = 3  # of a long cell, the last ones are shown
 PAGES = {
     "heads": (
         "Heads",
-        ["head_maps", "head_attention", "needle_grids", "detector_comparison", "emergence"],
+        [
+            "head_maps",
+            "head_attention",
+            "needle_grids",
+            "detector_comparison",
+            "emergence",
+            "model_comparison",
+        ],
     ),
     "ablation": ("Ablation", ["copying_curve", "next_tokens", "speed"]),
     "traces": (
@@ -49,7 +56,7 @@ PAGES = {
 OTHER = "selection"
 
 # Figures of results that may not be measured yet: left out until a notebook or a result has them.
-WAITING = {"source_truth", "arm_differences", "composition_map"}
+WAITING = {"source_truth"}
 
 # Figures that a notebook shows through something else: the cell that has the picture, and the lines
 # that draw the same from its data.
