@@ -247,6 +247,10 @@ def test_verdicts_say_what_is_missing() -> None:
         ]
     )
     assert "decided (Holm" in verdict(differences_table(decided), "AIR")
+    rows = differences_table(some_runs()).assign(decided=False, p=0.5, p_holm=0.5)
+    assert "from 0.400 on would be seen" in verdict(rows.assign(smallest_seen=0.4), "AIR")
+    # An accuracy cannot differ by more than 1.
+    assert "no difference would be seen" in verdict(rows.assign(smallest_seen=2.0), "AIR")
 
 
 def test_figures() -> None:

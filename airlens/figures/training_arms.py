@@ -171,7 +171,10 @@ def arm_differences(table: pd.DataFrame, *, title: str | None = None) -> go.Figu
     aid += "over seeds and problems. Filled: decided (Holm over the arms)."
     if np.isfinite(floats(rows, "smallest_seen")).any():
         seen = float(np.nanmedian(floats(rows, "smallest_seen")))
-        aid += f" Differences from about {number(seen)} on would be seen (80 % power)."
+        if is_accuracy and seen > 1:
+            aid += " With so few seeds no difference would be seen (80 % power)."
+        else:
+            aid += f" Differences from about {number(seen)} on would be seen (80 % power)."
     fig: Any = figure(title or head, aid, height=max(320, 60 + 25 * len(rows)))
     values = floats(rows, "difference")
     fig.add_scatter(

@@ -183,6 +183,8 @@ def verdict(differences: pd.DataFrame, arm: str) -> str:
     if row["decided"]:
         return f"{beside}; decided (Holm p = {row['p_holm']:.3g})."
     seen = f"differences from {row['smallest_seen']:.3f} on would be seen"
+    if row["measure"] == "accuracy" and row["smallest_seen"] > 1:
+        seen = "with so few seeds no difference would be seen"
     if not np.isfinite(row["seeds_needed"]):
         return f"{beside}; not decided: {seen}, this one needs more problems, not only seeds."
     more = max(1, int(row["seeds_needed"]) - int(row["n_seeds"]))
