@@ -268,9 +268,9 @@ def attention_of(model: TransformerBridge, layer: int) -> Any:
             where TransformerLens cannot reach it.
     """
     names = model.hook_dict
-    reached = [i for i in range(model.cfg.n_layers) if f"blocks.{i}.attn.hook_z" in names]
-    if layer in reached:
+    if f"blocks.{layer}.attn.hook_z" in names:
         return model.blocks[layer].attn
+    reached = [i for i in range(model.cfg.n_layers) if f"blocks.{i}.attn.hook_z" in names]
     raise AblationError(
         f"layer {layer} of a {model_type(model)!r} model has no attention heads that can be "
         "reached; "

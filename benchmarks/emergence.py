@@ -9,7 +9,6 @@ and ends with the same weights.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import time
 from dataclasses import asdict, dataclass
@@ -23,7 +22,7 @@ from emergence_text import KINDS, copied_targets, rows, split_sentences, train_t
 
 import airlens as al
 from airlens.errors import ConfigError
-from airlens.files import atomic_file
+from airlens.files import atomic_file, read_json, write_json
 from airlens.provenance import provenance
 from airlens.storage import write_tables
 
@@ -33,7 +32,7 @@ COUNTS = (2, 4, 8)  # heads ablated in the last checkpoint: 4, 8 and 17 % of 48
 
 @dataclass(frozen=True)
 class Settings:
-    """Model and training (ours): a Llama of 5.3M parameters, of which the embedding is 5 %."""
+    """Model and training (ours): a Llama of 5.4M parameters, of which the embedding is 5 %."""
 
     steps: int = 4608
     batch: int = 2
@@ -116,9 +115,9 @@ def _check_settings(folder: Path, settings: Settings) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     # More steps are the same run, longer.
     asked = {k: v for k, v in asdict(settings).items() if k != "steps"}
-    if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != asked:
+    if path.is_file() and read_json(path) != asked:
         raise ConfigError(f"{folder} holds a run of other settings: name another folder")
-    path.write_text(json.dumps(asked), encoding="utf-8")
+    write_json(path, asked)
 
 
 def _tokenizer(folder: Path, settings: Settings) -> Any:

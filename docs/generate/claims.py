@@ -125,6 +125,7 @@ def controlled_parts() -> dict[str, str]:
     from airlens.training.controlled_study import (
         CONTROLLED_FOLDER,
         PARTS,
+        REFERENCE,
         composition_table,
         differences_table,
         results_table,
@@ -136,7 +137,7 @@ def controlled_parts() -> dict[str, str]:
     columns = [("accuracy", part) for part in PARTS] + [("nll", "same")]
     shown = means[columns].set_axis([*(f"accuracy, {PARTS[p]}" for p in PARTS), "NLL"], axis=1)
     gaps = differences_table(runs)
-    gaps = gaps[gaps["against"] == "random"].set_index("arm")
+    gaps = gaps[gaps["against"] == REFERENCE].set_index("arm")
     shown.insert(0, "runs", runs.groupby("arm").size())
     shown.insert(1, "accuracy minus random", interval(gaps, "difference").reindex(shown.index))
     shown = shown.sort_values(shown.columns[2], ascending=False).fillna("").reset_index()
@@ -163,10 +164,7 @@ def speed_table() -> str:
 
 
 def sources_parts() -> dict[str, str]:
-    """The parts on true sources; before their results are there, a line that says so."""
-    names = ("sources_planted", "sources_labelled", "sources_claims")
-    if not (VALIDITY / "sources").is_dir():
-        return dict.fromkeys(names, "*Not measured yet (`airlens validate --what sources`).*\n")
+    """The parts on true sources."""
     labelled = sources_table("labelled", "traces == 'all' and compared == 'all pairs'", "beyond")
     return {
         "sources_planted": sources_table("planted", "wording == 'all'", "distance"),

@@ -55,9 +55,6 @@ PAGES = {
 }
 OTHER = "selection"
 
-# Figures of results that may not be measured yet: left out until a notebook or a result has them.
-WAITING = {"source_truth"}
-
 # Figures that a notebook shows through something else: the cell that has the picture, and the lines
 # that draw the same from its data.
 THROUGH = {
@@ -167,11 +164,10 @@ def examples() -> dict[str, Example]:
         found[name] = Example(
             code, html, "From `docs/gallery_run`, a small run on the default model."
         )
-    if TRUTH.exists():  # the results of `airlens validate --what sources`
-        fig = al.figures.source_truth(pd.read_csv(TRUTH))
-        code = f'table = pd.read_csv("{TRUTH.relative_to(ROOT)}")\nal.figures.source_truth(table)'
-        source = f"From `{TRUTH.relative_to(ROOT)}`."
-        found["source_truth"] = Example(code, _live(fig.to_json(), "source_truth"), source)
+    fig = al.figures.source_truth(pd.read_csv(TRUTH))
+    code = f'table = pd.read_csv("{TRUTH.relative_to(ROOT)}")\nal.figures.source_truth(table)'
+    source = f"From `{TRUTH.relative_to(ROOT)}`."
+    found["source_truth"] = Example(code, _live(fig.to_json(), "source_truth"), source)
     return found
 
 
@@ -219,7 +215,7 @@ def _section(name: str, example: Example | None) -> str:
 def write(folder: Path) -> None:
     """Write the pages, and put plotly.js beside them."""
     shown = examples()
-    names = [name for name in figure_names() if name in shown or name not in WAITING]
+    names = figure_names()
     cards = []
     for page, (heading, _) in PAGES.items():
         own = [n for n in names if page_of(n) == page]
