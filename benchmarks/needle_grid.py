@@ -20,7 +20,7 @@ from airlens.storage import write_tables
 from airlens.trace import resolve_template
 
 ROOT = Path(__file__).resolve().parents[1]
-LENGTHS = (128, 256, 512, 1024, 1536, 2048)
+LENGTHS = (128, 192, 256, 384, 512, 1024, 2048)
 DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 USABLE = 0.2  # ours: of the needles found; at lengths under this there is nothing to lose
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import airlens as al
+from airlens.ablation import ablated
 from airlens.analysis.ablation_curves import ablation_curves, curve_sets, trace_nll
 from airlens.analysis.agreement import (
     agreement,
@@ -20,7 +21,8 @@ from airlens.analysis.agreement import (
     stability,
 )
 from airlens.analysis.mirror import mirror_summary, mirror_table, say
-from airlens.analysis.needles import conditions, needle_grid, needle_summary
+from airlens.analysis.needles import conditions, needle_grid, needle_recall, needle_summary
+from airlens.detectors.greedy_decoding import before_line_break, greedy, greedy_tokens
 from airlens.detectors.probe_values import CORPORA, value_corpus
 from airlens.errors import ConfigError, DataError
 from airlens.figures import rank_figure
@@ -206,6 +208,24 @@ def test_mirror_table_and_needle_grid(small: dict[str, Any]) -> None:
     grid = needle_grid(model, heads, small["needles"], progress=False)
     assert grid.groupby("condition").size().to_dict() == {"base": 2, "top": 2, "random": 2}
     assert set(grid["depth"]) == {0, 1} and grid["recall"].between(0, 1).all()
+
+
+def test_needles_decoded_together_are_answered_as_alone(small: dict[str, Any]) -> None:
+    model = small["model"]
+    depths = (0, 0.25, 0.5, 0.75, 1)
+    probes = al.needle_probes(model.tokenizer, 2, (280,), depths, seed=1, template="plain")
+    assert len({probe.answer[0] for probe in probes}) < len(probes)  # some decode together
+    for heads in (HeadSet(()), small["scores"].top(2)):
+        with ablated(model, heads):
+            together = needle_recall(model, probes)
+            alone = [greedy(model, probe) for probe in probes]
+            whole = [
+                greedy_tokens(model, probe.tokens[: probe.answer[0]], len(probe.answer_tokens) + 16)
+                for probe in probes
+            ]
+        assert list(together["id"]) == [probe.id for probe in probes]
+        assert list(together["said"]) == [answer.text for answer in alone]
+        assert [a.tokens for a in alone] == [tuple(before_line_break(model, w)) for w in whole]
 
 
 def test_a_needle_grid_goes_on_where_it_stopped(
