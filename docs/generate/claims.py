@@ -121,7 +121,7 @@ def study_tables() -> str:
 
 
 def controlled_parts() -> dict[str, str]:
-    """Accuracy of each arm of the controlled study, its difference from random, what it took."""
+    """What each arm of the controlled study reached, against random selection, and what it took."""
     from airlens.training.controlled_study import (
         CONTROLLED_FOLDER,
         PARTS,
@@ -136,11 +136,14 @@ def controlled_parts() -> dict[str, str]:
     means = results_table(runs).pivot(index="arm", columns="part", values=["accuracy", "nll"])
     columns = [("accuracy", part) for part in PARTS] + [("nll", "same")]
     shown = means[columns].set_axis([*(f"accuracy, {PARTS[p]}" for p in PARTS), "NLL"], axis=1)
-    gaps = differences_table(runs)
-    gaps = gaps[gaps["against"] == REFERENCE].set_index("arm")
+    shown = shown.sort_values(shown.columns[0], ascending=False)
+    for name, measure in (("accuracy", "accuracy"), ("NLL", "nll")):
+        gaps = differences_table(runs, measure)
+        gaps = gaps[gaps["against"] == REFERENCE].set_index("arm")
+        marked = interval(gaps, "difference") + gaps["decided"].map({True: " *", False: ""})
+        shown[f"{name} minus random"] = marked.reindex(shown.index)
     shown.insert(0, "runs", runs.groupby("arm").size())
-    shown.insert(1, "accuracy minus random", interval(gaps, "difference").reindex(shown.index))
-    shown = shown.sort_values(shown.columns[2], ascending=False).fillna("").reset_index()
+    shown = shown.fillna("").reset_index()
     took = composition_table(runs).pivot(index="arm", columns="kind", values="share")
     sizes = f"{len(runs)} runs, {runs['seed'].nunique()} seeds"
     return {
