@@ -2,7 +2,8 @@
 
 First the model as it is, at every length, with and without its chat template: where does recall
 collapse, and is it the template? Then the conditions with heads ablated, at the lengths at which
-the needle is found at all. About 90 CPU-minutes; a stopped run goes on where it stopped.
+the needle is found at all, up to 512 tokens. About 90 CPU-minutes; a stopped run goes on where it
+stopped.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ def main() -> None:
     parser.add_argument("--heads", help="file of `airlens heads --out`; default: found here")
     parser.add_argument("--needles", type=int, default=6, help="of each cell")
     parser.add_argument("--lengths", type=int, nargs="+", default=LENGTHS)
+    parser.add_argument(
+        "--ablate-up-to", type=int, default=512, help="longest at which heads are ablated, tokens"
+    )
     parser.add_argument("--draws", type=int, default=2, help="of each kind of random heads")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=ROOT / "data" / "results" / "needles")
@@ -63,8 +67,8 @@ def main() -> None:
     base = pd.concat(frames, ignore_index=True)
     share = base.groupby(["template", "length"])["found"].mean()
     best = str(share.groupby("template").mean().idxmax())
-    usable = [n for n in lengths if share[best, n] >= USABLE]
-    print(f"best template: {best}; usable lengths: {usable}", flush=True)
+    usable = [n for n in lengths if share[best, n] >= USABLE and n <= args.ablate_up_to]
+    print(f"best template: {best}; heads are ablated at lengths {usable}", flush=True)
     for length in usable:
         probes = al.needle_probes(
             model.tokenizer, args.needles, (length,), DEPTHS, args.seed, template=best
