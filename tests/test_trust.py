@@ -163,6 +163,19 @@ def test_trace_nll_sees_the_ablation_around_it(small: dict[str, Any]) -> None:
     assert np.isnan(trace_nll(model, []))
 
 
+def test_curves_give_the_loss_of_each_domain(small: dict[str, Any]) -> None:
+    texts = [al.Trace(d, "one two", f"three {d} five.", domain=d) for d in ("a", "b")]
+    options: dict[str, Any] = {"shares": (1,), "draws": 1, "modes": ("uniform",)}
+    frame = ablation_curves(
+        small["model"], small["scores"], small["probes"], traces=texts, progress=False, **options
+    )
+    for text in texts:
+        alone = frame.loc[frame["heads"] == "base", f"trace_nll_{text.domain}"].item()
+        assert alone == pytest.approx(trace_nll(small["model"], [text]))
+    lost = frame[frame["heads"] == "needle removed"]
+    assert lost[["trace_nll", "trace_nll_a", "trace_nll_b"]].isna().all(axis=None)
+
+
 def test_ranks_are_those_of_resampled_probes() -> None:
     """Against resampling written out; a head that leads on every probe keeps its rank."""
     rng = np.random.default_rng(0)

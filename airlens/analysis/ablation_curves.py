@@ -81,7 +81,8 @@ def ablation_curves(
 
     Returns:
         One row per measurement: heads (the group; also ``base`` and ``needle removed``), mode, k,
-        share, draw, copy_accuracy, nll (answer, nats per token), trace_nll.
+        share, draw, copy_accuracy, nll (answer, nats per token), trace_nll, and trace_nll_DOMAIN
+        for each domain where the traces have several.
     """
     total = scores.scores.size
     others = shares if control_shares is None else control_shares
@@ -94,34 +95,51 @@ def ablation_curves(
     ]
     means = mean_z(model) if "mean" in modes else None
     base, removed = copy_accuracy(model, probes), copy_accuracy(model, probes, needle_removed=True)
-    plain = trace_nll(model, traces)
+    plain = _trace_losses(model, traces)
     rows = []
     for mode in modes:
         rows.append(_row("base", mode, 0, total, 0, base.accuracy, base.nll, plain))
-        values = (removed.accuracy, removed.nll, np.nan)
-        rows.append(_row("needle removed", mode, 0, total, 0, *values))
+        lost = dict.fromkeys(plain, np.nan)
+        rows.append(_row("needle removed", mode, 0, total, 0, removed.accuracy, removed.nll, lost))
         # Every curve starts at the same point: nothing ablated.
         rows += [_row(g, mode, 0, total, 0, base.accuracy, base.nll, plain) for g in groups]
     for mode, share, group, draw, heads in tqdm(jobs, desc="ablation", disable=not progress):
         with ablated(model, heads, mode, means=means):
             found = copy_accuracy(model, probes)
-            loss = trace_nll(model, traces)
+            losses = _trace_losses(model, traces)
         k = count_heads(share, total)
-        rows.append(_row(group, mode, k, total, draw, found.accuracy, found.nll, loss))
+        rows.append(_row(group, mode, k, total, draw, found.accuracy, found.nll, losses))
     return pd.DataFrame(rows)
 
 
 def _row(
-    group: str, mode: str, k: int, total: int, draw: int, accuracy: float, nll: float, trace: float
+    group: str,
+    mode: str,
+    k: int,
+    total: int,
+    draw: int,
+    accuracy: float,
+    nll: float,
+    traces: dict[str, float],
 ) -> dict[str, Any]:
     place = {"heads": group, "mode": mode, "k": k, "share": k / total, "draw": draw}
-    return place | {"copy_accuracy": accuracy, "nll": nll, "trace_nll": trace}
+    return {**place, "copy_accuracy": accuracy, "nll": nll, **traces}
 
 
 def trace_nll(model: TransformerBridge, traces: Sequence[Trace]) -> float:
     """Mean NLL (nats) of all response tokens, under any ablation in effect; NaN without traces."""
+    return _trace_losses(model, traces)["trace_nll"]
+
+
+def _trace_losses(model: TransformerBridge, traces: Sequence[Trace]) -> dict[str, float]:
+    """``trace_nll`` of all traces and, where they have several domains, of each."""
     if not traces:
-        return float("nan")
+        return {"trace_nll": float("nan")}
     table = influence(model, traces, "", controls=0, progress=False).samples
-    weight = table["n_tokens"].to_numpy(float)
-    return float(np.average(table["loss_base"].to_numpy(float), weights=weight))
+    parts = {"trace_nll": table}
+    if table["domain"].nunique() > 1:
+        parts |= {f"trace_nll_{domain}": part for domain, part in table.groupby("domain")}
+    return {
+        name: float(np.average(part["loss_base"].astype(float), weights=part["n_tokens"]))
+        for name, part in parts.items()
+    }
