@@ -170,6 +170,10 @@ def test_figures_of_needles_and_generations() -> None:
     )
     fig = needle_grid_figure(grid)
     assert [list(trace.z[0]) for trace in fig.data] == [[1.0, 0.5], [0.0, 0.25]]
+    # At 512 tokens only one condition was asked: the headline compares the other lengths.
+    longer = pd.concat([grid, grid.iloc[:1].assign(length=512, recall=0.0)])
+    headline = needle_grid_figure(longer).layout.title.text.replace("<br>", " ")
+    assert "base 0.750, top 0.125" in headline
 
     summary = pd.DataFrame(
         {

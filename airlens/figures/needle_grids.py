@@ -35,9 +35,15 @@ def needle_grid_figure(
     if frame.empty:
         return no_data(title or "Needle in a haystack", "no probe was asked")
     names = [name for name in CONDITIONS if name in set(frame["condition"])]
-    means = frame.assign(recall=floats(frame, "recall")).groupby("condition")["recall"].mean()
-    head = "Needle recall: " + ", ".join(f"{name} {number(means[name])}" for name in names)
+    asked = frame.groupby("length")["condition"].transform("nunique")
+    alike = frame[asked == asked.max()]  # else the mean of one condition is of other lengths
+    means = alike.assign(recall=floats(alike, "recall")).groupby("condition")["recall"].mean()
+    head = "Needle recall: " + ", ".join(
+        f"{name} {number(means[name])}" for name in names if name in means
+    )
     aid = "ROUGE-1 recall of greedy answers, mean over needles and draws of a cell"
+    if len(alike) < len(frame):
+        aid += "; headline: lengths with all conditions"
     if summary is not None:
         need(summary, ("condition", "length", "depth", "found", "lo", "hi", "n"), "summary")
         aid += "; below: share found (recall over 0.5) over all depths, 95 % Wilson interval"
