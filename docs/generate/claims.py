@@ -152,6 +152,36 @@ def controlled_parts() -> dict[str, str]:
     }
 
 
+def needle_table() -> str:
+    """Share of needles found by length, for every condition that was asked."""
+    table = pd.read_csv(RESULTS / "needles" / "summary.csv")
+    table = table[table["depth"].isna()]
+    table = table.assign(found=interval(table, "found"))
+    wide = table.pivot(index=["template", "length"], columns="condition", values="found")
+    columns = [name for name in ("base", "top", "layer-matched", "random") if name in wide]
+    return markdown(wide[columns].fillna("").reset_index(), left=2)
+
+
+def detector_tables() -> dict[str, str]:
+    """What ablating each detector's top heads leaves, and what more and more heads cost."""
+    folder = RESULTS / "detectors"
+    curves = pd.read_csv(folder / "curves.csv")
+    curves = curves[curves["heads"].isin(["top", "random", "same-layer random"]) & (curves["k"] > 0)]
+    names = curves["detector"].where(curves["heads"] == "top", curves["heads"])
+    kept = curves.pivot_table(index=names.rename("heads"), columns="k", values="copy_accuracy")
+    why = pd.read_csv(folder / "why_5.csv")
+    losses = [name for name in why if name.startswith("trace_nll_")]
+    base = why[why["heads"] == "base"].iloc[0]
+    rise = why.assign(**{name: why[name] - base[name] for name in losses})
+    rise = rise[(rise["k"] > 0) & (rise["heads"] != "bottom")]
+    means = rise.groupby(["k", "heads"], sort=False)[["copy_accuracy", *losses]].mean()
+    means.columns = [name.removeprefix("trace_nll_").replace("_", " ") for name in means.columns]
+    return {
+        "detectors": markdown(kept.sort_values(kept.columns[-1]).reset_index()),
+        "why_5": markdown(means.reset_index(), left=2),
+    }
+
+
 def models_claims() -> str:
     """Which findings hold on every model that was compared."""
     table = pd.read_csv(RESULTS / "two_models" / "claims.csv")
@@ -190,6 +220,8 @@ def write(folder: Path) -> None:
         "study": study_tables(),
         **controlled_parts(),
         "models": models_claims(),
+        "needles": needle_table(),
+        **detector_tables(),
         "speed": speed_table(),
     }
     for name, text in parts.items():
