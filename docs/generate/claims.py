@@ -166,7 +166,8 @@ def detector_tables() -> dict[str, str]:
     """What ablating each detector's top heads leaves, and what more and more heads cost."""
     folder = RESULTS / "detectors"
     curves = pd.read_csv(folder / "curves.csv")
-    curves = curves[curves["heads"].isin(["top", "random", "same-layer random"]) & (curves["k"] > 0)]
+    curves = curves[curves["heads"].isin(["top", "random", "same-layer random"])]
+    curves = curves[curves["k"] > 0]
     names = curves["detector"].where(curves["heads"] == "top", curves["heads"])
     kept = curves.pivot_table(index=names.rename("heads"), columns="k", values="copy_accuracy")
     why = pd.read_csv(folder / "why_5.csv")
