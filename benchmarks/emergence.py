@@ -42,8 +42,8 @@ class Settings:
     hidden: int = 768
     layers: int = 6
     heads: int = 8
-    rate: float = 1e-3
-    warmup: int = 100
+    rate: float = 2e-3
+    warmup: int = 200
     seed: int = 0
 
 

@@ -20,7 +20,7 @@ from tools.bundled_data.traces import DOMAINS, MAKERS, joiner
 
 HELD_OUT = 10  # one sentence of ten is never trained on
 BOS = "<s>"  # before every document
-KINDS = {"trace": 4, "pairs": 3, "restated": 2, "words": 4, "sentences": 1}
+KINDS = {"trace": 3, "pairs": 4, "restated": 3, "words": 8, "sentences": 1}
 """Documents of each kind, out of the sum."""
 
 
