@@ -34,7 +34,7 @@ COUNTS = (2, 4, 8)  # heads ablated in the last checkpoint: 4, 8 and 17 % of 48
 class Settings:
     """Model and training (ours): a Llama of 5.4M parameters, of which the embedding is 5 %."""
 
-    steps: int = 4608
+    steps: int = 12288
     batch: int = 2
     length: int = 256
     vocab: int = 1024
@@ -44,11 +44,12 @@ class Settings:
     heads: int = 8
     rate: float = 2e-3
     warmup: int = 200
+    bf16: bool = False
     seed: int = 0
 
 
 def checkpoint_steps(last: int) -> list[int]:
-    """0, then powers of two and the middle between two of them, at most 256 apart.
+    """0, then powers of two and the middle between two of them, at most 512 apart.
 
     >>> checkpoint_steps(1024)
     [0, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024]
@@ -57,7 +58,7 @@ def checkpoint_steps(last: int) -> list[int]:
     while step < last:
         steps.append(step)
         power = 1 << (step.bit_length() - 1)
-        step += min(power // 2 if step > 16 else 16, 256)
+        step += min(power // 2 if step > 16 else 16, 512)
     return [*steps, last]
 
 
@@ -93,9 +94,10 @@ def _train_step(
     batch = rows(tokenizer, settings.batch, settings.length, rng, split_sentences()[0])
     marks = torch.from_numpy(copied_targets(batch))
     ids = torch.from_numpy(batch)
-    logits = model(ids).logits[:, :-1]
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=settings.bf16):
+        logits = model(ids).logits[:, :-1]
     nll = torch.nn.functional.cross_entropy(
-        logits.reshape(-1, logits.shape[-1]), ids[:, 1:].reshape(-1), reduction="none"
+        logits.float().reshape(-1, logits.shape[-1]), ids[:, 1:].reshape(-1), reduction="none"
     )
     optimizer.zero_grad()
     nll.mean().backward()
@@ -233,9 +235,12 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "emergence")
     parser.add_argument("--out", type=Path, default=ROOT / "data" / "results" / "emergence")
     parser.add_argument("--steps", type=int, default=Settings.steps)
+    parser.add_argument(
+        "--bf16", action="store_true", help="autocast: faster where the processor has such products"
+    )
     args = parser.parse_args()
     torch.set_num_threads(1)
-    settings = Settings(steps=args.steps)
+    settings = Settings(steps=args.steps, bf16=args.bf16)
     train(args.folder, settings)
     print(report(args.folder, settings, args.out))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import io
 import json
 import os
 import re
@@ -138,9 +139,20 @@ def _add_png(figures: Iterable[dict[str, Any]]) -> None:
             figure = go.Figure({k: v for k, v in data[PLOTLY].items() if k in ("data", "layout")})
             figure.update_layout(paper_bgcolor="white")
             image = pio.to_image(figure, format="png", width=800, scale=1)
-            data["image/png"] = base64.b64encode(image).decode("ascii")
+            data["image/png"] = base64.b64encode(in_few_colours(image)).decode("ascii")
     finally:
         kaleido.stop_sync_server(silence_warnings=True)
+
+
+def in_few_colours(png: bytes) -> bytes:
+    """The picture with a palette of 256 colours: a third of the bytes, and a figure looks the same."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(png)) as image:
+        small = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    out = io.BytesIO()
+    small.save(out, "PNG", optimize=True)
+    return out.getvalue()
 
 
 def problems(path: str | Path) -> list[str]:

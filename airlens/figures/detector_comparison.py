@@ -131,9 +131,11 @@ def detector_curves(
     top = rows[rows["heads"] == "top"]
     if top.empty:
         return no_data(title or "Ablation by detector", "no ablation of top heads to show")
-    last = top[top["k"] == top["k"].max()].groupby("detector")["value"].mean()
-    worst = str(last.idxmin() if y == "copy_accuracy" else last.idxmax())
-    head = f"The top {int(top['k'].max())} of {worst} hurt most: {number(float(last[worst]))}"
+    curves = top[top["k"] > 0].pivot_table(index="detector", columns="k", values="value")
+    means = curves.mean(axis=1)  # of the whole curve: many heads of any detector break copying
+    worst = str(means.idxmin() if y == "copy_accuracy" else means.idxmax())
+    end = number(float(curves.loc[worst].iloc[-1]))
+    head = f"The top heads of {worst} hurt most: {end} without {int(curves.columns[-1])}"
     aid = "Ablating each detector’s top heads; grey: random heads, mean, lowest and highest draw"
     fig = figure(title or head, aid, height=400, legend=True)
     for i, (name, part) in enumerate(top.groupby("detector", sort=False)):

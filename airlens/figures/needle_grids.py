@@ -47,7 +47,8 @@ def needle_grid_figure(
     if summary is not None:
         need(summary, ("condition", "length", "depth", "found", "lo", "hi", "n"), "summary")
         aid += "; below: share found (recall over 0.5) over all depths, 95 % Wilson interval"
-    grid = _panels(title or head, aid, names, summary is not None)
+    widths = [frame.loc[frame["condition"] == name, "length"].nunique() for name in names]
+    grid = _panels(title or head, aid, names, widths, with_line=summary is not None)
     for i, name in enumerate(names, start=1):
         _add_cells(grid, frame[frame["condition"] == name], i, last=i == len(names))
     grid.update_xaxes(showgrid=False)
@@ -63,9 +64,12 @@ def needle_grid_figure(
     return grid
 
 
-def _panels(title: str, aid: str, names: list[str], with_line: bool) -> Any:
-    """Empty panels side by side under one headline, and a wide one under them for the line."""
-    layout = figure(title, aid, height=640 if with_line else 400, legend=False).layout
+def _panels(title: str, aid: str, names: list[str], widths: list[int], *, with_line: bool) -> Any:
+    """Empty panels side by side under one headline, and a wide one under them for the line.
+
+    A panel is as wide as it has lengths, so that all cells are of one size.
+    """
+    layout = figure(title, aid, height=660 if with_line else 400, legend=False).layout
     specs: list[list[Any]] = [[{} for _ in names]]
     if with_line:
         specs.append([{"colspan": len(names)}, *[None] * (len(names) - 1)])
@@ -74,10 +78,11 @@ def _panels(title: str, aid: str, names: list[str], with_line: bool) -> Any:
         rows=len(specs),
         specs=specs,
         row_heights=[0.58, 0.42] if with_line else None,
+        column_widths=widths,
         shared_yaxes=True,
         subplot_titles=[_panel(name) for name in names],
         horizontal_spacing=0.03,
-        vertical_spacing=0.17 if with_line else None,
+        vertical_spacing=0.22 if with_line else None,
     )
     margin = layout.margin.to_plotly_json()
     grid.update_layout(layout.to_plotly_json() | {"height": layout.height + 24})
@@ -91,7 +96,7 @@ def _add_cells(grid: Any, part: pd.DataFrame, col: int, *, last: bool) -> None:
         z=cells.to_numpy().tolist(),
         x=[str(x) for x in cells.columns],
         y=[f"{y:g}" for y in cells.index],
-        text=[[number(v) if np.isfinite(v) else "" for v in row] for row in cells.to_numpy()],
+        text=[[f"{v:.2f}" if np.isfinite(v) else "" for v in row] for row in cells.to_numpy()],
         texttemplate="%{text}",
         textfont={"color": DARK_INK},
         colorscale=TEXT_SEQUENTIAL,
@@ -104,7 +109,8 @@ def _add_cells(grid: Any, part: pd.DataFrame, col: int, *, last: bool) -> None:
         row=1,
         col=col,
     )
-    grid.update_xaxes(title_text="length (tokens)", type="category", row=1, col=col)
+    grid.update_xaxes(title_text="length (tokens)", type="category", tickangle=0, row=1, col=col)
+    grid.update_xaxes(tickfont_size=10, row=1, col=col)
 
 
 def _add_line(grid: Any, rows: pd.DataFrame, names: list[str]) -> None:
@@ -132,7 +138,7 @@ def _add_line(grid: Any, rows: pd.DataFrame, names: list[str]) -> None:
             row=2,
             col=1,
         )
-    legend = {"orientation": "h", "x": 0, "y": 0.38, "yanchor": "bottom", "font": {"size": 12}}
+    legend = {"orientation": "h", "x": 0, "y": 0.345, "yanchor": "bottom", "font": {"size": 12}}
     grid.update_layout(showlegend=True, legend=legend)
 
 
