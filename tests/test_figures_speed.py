@@ -16,6 +16,8 @@ FOUND = {
     "influence_vs_hooks": 2.0,
     "influence_vs_hooks_range": [1.8, 2.1],
     "influence_vs_hooks_wall": 1.9,
+    "influence_vs_hooks_bundled": 1.5,
+    "influence_vs_hooks_bundled_range": [1.4, 1.6],
     "detect_4k_vs_pattern": 4.0,
     "detect_4k_extra_mb": 80,
     "provenance": {},
@@ -26,11 +28,13 @@ def test_bars_show_what_the_file_says(tmp_path: Path) -> None:
     path = tmp_path / "bench.json"
     path.write_text(json.dumps(FOUND), encoding="utf-8")
     frame = speed_frame(path)
-    assert frame["key"].tolist() == ["influence_vs_hooks", "detect_4k_vs_pattern"]
-    assert frame.loc[0, ["lo", "hi"]].tolist() == [1.8, 2.1]
+    keys = ["influence_vs_hooks", "influence_vs_hooks_bundled", "detect_4k_vs_pattern"]
+    assert frame["key"].tolist() == keys
+    assert frame[["lo", "hi"]].to_numpy().tolist() == [[1.8, 2.1], [1.4, 1.6], [4.0, 4.0]]
+    assert frame.loc[1, "what"].endswith("(bundled traces)")
     bars = speed_bars(frame).data[0]
-    assert list(bars.x) == [2.0, 4.0]
-    assert list(bars.error_x.array) == pytest.approx([0.1, 0.0])
+    assert list(bars.x) == [1.5, 2.0, 4.0]
+    assert list(bars.error_x.array) == pytest.approx([0.1, 0.1, 0.0])
     assert len(speed_bars(frame[:0]).data) == 0
 
 

@@ -145,7 +145,7 @@ def _add_png(figures: Iterable[dict[str, Any]]) -> None:
 
 
 def in_few_colours(png: bytes) -> bytes:
-    """The picture with a palette of 256 colours: a third of the bytes, and a figure looks the same."""
+    """The picture with a palette of 256 colours: figures look the same in a third of the bytes."""
     from PIL import Image
 
     with Image.open(io.BytesIO(png)) as image:

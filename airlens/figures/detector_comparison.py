@@ -134,7 +134,7 @@ def detector_curves(
     curves = top[top["k"] > 0].pivot_table(index="detector", columns="k", values="value")
     means = curves.mean(axis=1)  # of the whole curve: many heads of any detector break copying
     worst = str(means.idxmin() if y == "copy_accuracy" else means.idxmax())
-    end = number(float(curves.loc[worst].iloc[-1]))
+    end = number(float(curves.loc[[worst]].to_numpy()[0, -1]))
     head = f"The top heads of {worst} hurt most: {end} without {int(curves.columns[-1])}"
     aid = "Ablating each detector’s top heads; grey: random heads, mean, lowest and highest draw"
     fig = figure(title or head, aid, height=400, legend=True)

@@ -26,6 +26,8 @@ COMPARED = {
     "all_heads_exact_vs_naive": "all heads, exact, against one pass for each",
     "all_heads_screened_vs_naive": "all heads, screened, against one pass for each",
 }
+# A key with this end: the same on the bundled traces, where the others are of GSM8K.
+BUNDLED = "_bundled"
 COLUMNS = ["key", "what", "ratio", "lo", "hi", "wall"]
 
 
@@ -44,7 +46,8 @@ def speed_frame(source: str | Path | dict[str, Any]) -> pd.DataFrame:
             if isinstance(source, dict)
             else json.loads(Path(source).read_text(encoding="utf-8"))
         )
-        rows = [_row(key, found[key], found) for key in COMPARED if key in dict(found)]
+        keys = [key + end for key in COMPARED for end in ("", BUNDLED) if key + end in dict(found)]
+        rows = [_row(key, found[key], found) for key in keys]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DataError(f"not a benchmark result ({error})", file=str(source)) from error
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -53,7 +56,9 @@ def speed_frame(source: str | Path | dict[str, Any]) -> pd.DataFrame:
 def _row(key: str, value: Any, found: dict[str, Any]) -> list[Any]:
     ratio = float(value)
     low, high = found.get(f"{key}_range", (ratio, ratio))
-    return [key, COMPARED[key], ratio, low, high, found.get(f"{key}_wall")]
+    what = COMPARED[key.removesuffix(BUNDLED)]
+    what += " (bundled traces)" if key.endswith(BUNDLED) else ""
+    return [key, what, ratio, low, high, found.get(f"{key}_wall")]
 
 
 def speed_bars(frame: pd.DataFrame, *, title: str | None = None) -> go.Figure:
