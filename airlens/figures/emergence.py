@@ -172,7 +172,7 @@ def _frame(heads: pd.DataFrame, losses: pd.DataFrame, step: int, peak: float) ->
         zmax=peak,
         xgap=2,
         ygap=2,
-        colorbar={"x": 0.37, "title": {"text": "score"}},
+        colorbar={"x": 0.37, "title": {"text": "score", "side": "top"}},
         hovertemplate="L%{y}H%{x}: %{z:.3f}<extra></extra>",
     )
     top = float(losses["loss"].max())
