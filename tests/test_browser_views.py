@@ -213,28 +213,35 @@ def test_a_long_trace_answers_at_once(seen: bp.Watched, long: tuple[Path, Tables
     assert page.locator("#matrix canvas").count() == 1
     best = long[1].pairs.loc[long[1].pairs["copies"].idxmax()]
     step, source = int(best["step"]), int(best["source"])
-    # At once: in the frame after the click.
-    page.evaluate(
+    # In the page: from the click to the next frame.
+    spent = page.evaluate(
         """async (step) => {
+            const begun = performance.now();
             document.querySelector(`#text .step[data-step='${step}'] .side`).click();
             await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+            return performance.now() - begun;
         }""",
         step,
     )
+    assert spent < 1000
     assert strength(row(page, source)) == 1
     page.wait_for_function(
         "step => document.querySelector(`.step[data-step='${step}'] [data-i]`)", arg=step
     )
-    page.evaluate(
+    spent = page.evaluate(
         """async (step) => {
             const row = document.querySelector(`#text .step[data-step='${step}']`);
-            for (const span of row.querySelectorAll("[data-i]")) {
+            const spans = [...row.querySelectorAll("[data-i]")];
+            const begun = performance.now();
+            for (const span of spans) {
                 span.dispatchEvent(new MouseEvent('mouseover', { bubbles: true }));
                 await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
             }
+            return (performance.now() - begun) / spans.length;
         }""",
         step,
     )
+    assert spent < 1000
     page.locator("#text .search input").fill(f"({step}).")
     expect(page.locator("#text .search .faint")).to_have_text("1 of 1")
     # A cell is found by its place in the picture.

@@ -157,6 +157,11 @@ def test_figures_show_what_they_are_given() -> None:
     fig = detector_curves(curves)
     assert [trace.name for trace in fig.data if trace.name] == ["a", "b", "random"]
     assert "of a hurt most" in fig.layout.title.text
+    # The whole curve decides: b ends lower, with more heads.
+    more = curves.iloc[[0, 1, 1]].assign(k=[9, 9, 14], copy_accuracy=[0.3, 0.3, 0.2])
+    headline = detector_curves(pd.concat([curves, more])).layout.title.text
+    assert "of a hurt most: 0.300 without 9" in headline
+    assert detector_curves(curves.assign(k=0)).layout.annotations
 
 
 def test_figures_of_needles_and_generations() -> None:

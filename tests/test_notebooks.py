@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import pytest
 from explore_tiny import save_tiny
+from PIL import Image
 
 from airlens.errors import ConfigError, DataError
 from tools import run_notebooks as nb
@@ -106,3 +108,13 @@ def test_static_outputs_hold_no_widget(tmp_path: Path) -> None:
     cell = code("live", "view") | {"outputs": [bar, live]}
     notebook = nb.make_static(nb.read(write(tmp_path / "a.ipynb", [cell])), png=False)
     assert [list(o["data"]) for o in notebook.cells[0].outputs] == [["text/plain"]]
+
+
+def test_a_picture_of_few_colours_keeps_every_pixel() -> None:
+    plain = Image.new("RGB", (64, 8))
+    plain.putdata([(4 * x, 255 - 4 * x, 8 * y) for y in range(2) for x in range(64)] * 4)
+    once = io.BytesIO()
+    plain.save(once, "PNG")
+    with Image.open(io.BytesIO(nb.in_few_colours(once.getvalue()))) as small:
+        assert small.mode == "P"
+        assert small.convert("RGB").tobytes() == plain.tobytes()

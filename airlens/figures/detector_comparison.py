@@ -129,13 +129,15 @@ def detector_curves(
     need(frame, ("detector", "heads", "k", y), "detector_curves")
     rows = frame.assign(value=floats(frame, y)).dropna(subset="value")
     top = rows[rows["heads"] == "top"]
-    if top.empty:
-        return no_data(title or "Ablation by detector", "no ablation of top heads to show")
     curves = top[top["k"] > 0].pivot_table(index="detector", columns="k", values="value")
+    if curves.empty:
+        return no_data(title or "Ablation by detector", "no ablation of top heads to show")
     means = curves.mean(axis=1)  # of the whole curve: many heads of any detector break copying
     worst = str(means.idxmin() if y == "copy_accuracy" else means.idxmax())
-    end = number(float(curves.loc[[worst]].to_numpy()[0, -1]))
-    head = f"The top heads of {worst} hurt most: {end} without {int(curves.columns[-1])}"
+    end = curves.T[worst].dropna()
+    head = (
+        f"The top heads of {worst} hurt most: {number(float(end.iloc[-1]))} without {end.index[-1]}"
+    )
     aid = "Ablating each detector’s top heads; grey: random heads, mean, lowest and highest draw"
     fig = figure(title or head, aid, height=400, legend=True)
     for i, (name, part) in enumerate(top.groupby("detector", sort=False)):

@@ -109,8 +109,8 @@ def _add_cells(grid: Any, part: pd.DataFrame, col: int, *, last: bool) -> None:
         row=1,
         col=col,
     )
-    grid.update_xaxes(title_text="length (tokens)", type="category", tickangle=0, row=1, col=col)
-    grid.update_xaxes(tickfont_size=10, row=1, col=col)
+    axis = {"title_text": "length (tokens)", "type": "category"}
+    grid.update_xaxes(**axis, tickangle=0, tickfont_size=10, row=1, col=col)
 
 
 def _add_line(grid: Any, rows: pd.DataFrame, names: list[str]) -> None:
