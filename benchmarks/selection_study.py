@@ -30,6 +30,7 @@ from airlens.training.study import ARMS, arm_named
 
 CONTROLLED = controlled_runs.Controlled()
 OUT = Path("data/results/selection_study.parquet")
+SCORES = Path("data/results/selection_scores")
 CONTROLLED_OUT = Path("data/results/controlled_study/runs.parquet")
 
 
@@ -52,7 +53,7 @@ def main() -> None:
         print(precision.loss_curves(chosen).to_string(index=False))
     else:
         arms = [arm_named(name) for name in args.arm] if args.arm else ARMS
-        runs.run_all(chosen, list(arms), args.out or OUT, args.work)
+        runs.run_all(chosen, list(arms), args.out or OUT, args.work, args.jobs)
 
 
 def _costs(setting: Setting, args: argparse.Namespace) -> Any:
@@ -87,7 +88,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--setting", choices=[CONTROLLED.name, *SETTINGS], default="cpu")
     parser.add_argument("--out", type=Path, help=f"default: {OUT} or {CONTROLLED_OUT}")
-    parser.add_argument("--work", type=Path, default=Path("runs/selection_study"))
+    parser.add_argument("--work", type=Path, default=SCORES, help="folder of scores")
     parser.add_argument("--arm", action="append", help="only this arm (repeatable)")
     parser.add_argument("--model", help="scorer and student")
     parser.add_argument("--pool", type=int, help="problems to select from")
@@ -96,6 +97,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="optimizer steps an epoch")
     parser.add_argument("--lr", type=float, help="learning rate")
     parser.add_argument("--seeds", type=int, help="runs of an arm")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at once, which share the cores")
     parser.add_argument("--report", action="store_true", help="tables of the controlled study")
     parser.add_argument("--dry-run", action="store_true", help="say what it would cost")
     parser.add_argument("--device", choices=costs.DEVICES, default="h100", help="of --dry-run")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from airlens import figures
 from airlens.errors import DataError
 from airlens.trace import Trace
+from airlens.training.arm_differences import unweighted
 from airlens.training.controlled_study import (
     CONTROLLED_ARMS,
     comparisons,
@@ -20,10 +22,9 @@ from airlens.training.controlled_study import (
     differences_table,
     results_table,
     schedule,
-    unweighted,
     verdict,
 )
-from airlens.training.study import choose
+from airlens.training.study import ARMS, choose
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 
@@ -181,6 +182,19 @@ def test_comparisons() -> None:
     assert unweighted("AIR + shuffled weights") == "AIR"
     assert unweighted("random + shuffled weights") == "random"
     assert unweighted("AIR") is None
+    # The names say what the fields do.
+    for arm in (*ARMS, *CONTROLLED_ARMS):
+        plain = [a for a in (*ARMS, *CONTROLLED_ARMS) if a.name == unweighted(arm.name)]
+        assert bool(plain) == (arm.scheme is not None)
+        for other in plain:
+            assert replace(other, name="") == replace(arm, name="", scheme=None, shuffled=False)
+
+
+def test_differences_over_all_problems() -> None:
+    runs = some_runs().replace({"arm": {"AIR": "random heads", "random": "AIR"}})
+    gaps = differences_table(runs, "nll", part=None)
+    assert gaps[["arm", "against"]].to_numpy().tolist() == [["AIR", "random heads"]]
+    assert gaps["difference"].iloc[0] == pytest.approx(4 / 50)  # 1 + 3 + 0 nats over 50 tokens
 
 
 def run(arm: str, seed: int, right: list[int], nll: list[float]) -> dict[str, object]:

@@ -5,7 +5,9 @@ And what it would cost, and the choice of precision, which need no run.
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,9 @@ import pytest
 from explore_tiny import save_tiny
 
 from airlens.errors import ConfigError
-from airlens.training.study import ARMS, read_runs, runs_provenance, study_table
+from airlens.step_influence import Influence
+from airlens.trace import Trace
+from airlens.training.study import ARMS, arm_named, read_runs, runs_provenance, study_table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 
@@ -75,6 +79,41 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", [*command, "--lr", "1"])
     with pytest.raises(ConfigError, match="another --out"):
         study.main()
+    # Of the scores, numbers only: the texts are the data set's.
+    (folder,) = (tmp_path / "work").glob("*/scores")
+    scores = Influence.load(folder)
+    assert len(scores.samples) == 8
+    assert scores.tokens.empty
+    assert set(scores.steps["text"]) == {""}
+
+
+def test_two_runs_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = threading.Barrier(2, timeout=60)  # passed only by two at a time
+
+    def called(function: Any, *arguments: Any) -> Any:
+        if function is runs.scored:
+            return None
+        _, arm, budget, seed, *_ = arguments
+        both.wait()
+        name = arm.name if arm else "untrained"
+        row = {"arm": name, "budget": budget, "seed": seed, "nll": 1.0, "seconds": 0.0}
+        return row | {"data": name, "threads": os.environ["OMP_NUM_THREADS"]}
+
+    traces = [Trace(str(i), "", "a b") for i in range(4)]
+    table = pd.DataFrame({"id": list("0123"), "n_tokens": 2, "ais": 1.0, "loss": 1.0})
+    monkeypatch.setattr(runs, "in_own_process", called)
+    monkeypatch.setattr(runs, "load_hf", lambda _: (None, None))
+    monkeypatch.setattr(runs, "problems", lambda *_: (traces, traces))
+    scores = Influence(pd.DataFrame(), pd.DataFrame(), table, pd.DataFrame())
+    monkeypatch.setattr(runs.Influence, "load", lambda _: scores)
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    setting = Setting("s", budgets=("tokens",), seeds=1, bf16=False)
+    arms = [arm_named(name) for name in ("random", "AIR", "longest")]
+    runs.run_all(setting, arms, tmp_path / "runs.parquet", tmp_path, jobs=2)
+    found = read_runs(tmp_path / "runs.parquet")
+    assert set(found["arm"]) == {"untrained", "random", "AIR", "longest"}
+    assert set(found["threads"]) == {"3"}
 
 
 def test_every_arm_has_one_seed_before_any_has_two() -> None:

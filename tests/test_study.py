@@ -16,6 +16,7 @@ from airlens.training.study import (
     arm_named,
     choose,
     finished,
+    largest_setting,
     read_runs,
     runs_provenance,
     study_table,
@@ -94,6 +95,14 @@ def test_table_by_hand(tmp_path: Path) -> None:
     assert table.loc["AIR", "difference"] == pytest.approx(-0.2)  # (-2 - 2) / 20
     assert table.loc["AIR", "difference_hi"] == pytest.approx(-0.2)
     assert table.loc["full data", "difference"] == pytest.approx(-1.1)
+
+
+def test_the_largest_setting() -> None:
+    small, large = run("AIR", 0, [1.0, 2.0]), run("AIR", 0, [1.0, 2.0])
+    large |= {"setting": "more labels", "n_labels": 200}
+    assert set(largest_setting(pd.DataFrame([small, large, small]))["setting"]) == {"more labels"}
+    wide = {**run("AIR", 0, [1.0, 2.0, 3.0]), "setting": "more problems", "problem_id": list("abc")}
+    assert set(largest_setting(pd.DataFrame([wide, large]))["setting"]) == {"more problems"}
 
 
 def test_weights_against_the_same_data() -> None:

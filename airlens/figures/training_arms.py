@@ -148,7 +148,7 @@ def arm_differences(table: pd.DataFrame, *, title: str | None = None) -> go.Figu
     """Difference of each arm to the one it is compared with; filled where it is decided.
 
     Args:
-        table: :func:`~airlens.training.controlled_study.differences_table`; the rows with the most
+        table: :func:`~airlens.training.arm_differences.differences_table`; the rows with the most
             frequent value of ``against`` (random selection) are drawn.
         title: instead of the headline.
 

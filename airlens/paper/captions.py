@@ -14,7 +14,7 @@ from airlens.analysis.mirror import mirror_summary
 from airlens.analysis.statistics import spearman
 from airlens.figures.labels import number, percent
 from airlens.heads import TOP_SHARE
-from airlens.training.study import study_table, weights_table
+from airlens.training.study import largest_setting, study_table, weights_table
 
 from .measurements import PaperData, masking_table
 
@@ -210,9 +210,10 @@ def clusters_text(data: PaperData) -> str:
 
 
 def study_text(runs: pd.DataFrame | None) -> str:
-    """Whether training on what AIR selects, or with its weights, helps."""
+    """Whether training on what AIR selects, or with its weights, helps, in the largest setting."""
     if runs is None or runs.empty:
         return "The study was not run: `python benchmarks/selection_study.py`."
+    runs = largest_setting(runs)
     table = study_table(runs)
     equal = table[(table["budget"] == "tokens") & (table["arm"] != "random")]
     air = equal[equal["arm"] == "AIR"]

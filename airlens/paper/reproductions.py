@@ -18,7 +18,7 @@ from airlens.analysis.mirror import mirror_summary
 from airlens.errors import ConfigError
 from airlens.figures.style import no_data
 from airlens.files import data_path
-from airlens.training.study import STUDY_FILE, read_runs, study_table
+from airlens.training.study import STUDY_FILE, largest_setting, read_runs, study_table
 
 from . import captions as paper_text
 from .measurements import PaperData, masking_table
@@ -204,10 +204,7 @@ def _training(runs: pd.DataFrame | None) -> go.Figure:
     if runs is None or runs.empty:
         why = "no runs: python benchmarks/selection_study.py"
         return no_data("Held-out NLL after training", why)
-    table = study_table(runs)
-    # One setting a figure: the largest that was run.
-    setting = "gpu" if "gpu" in set(table["setting"]) else table["setting"].iloc[0]
-    return figures.study_forest(table[table["setting"] == setting])
+    return figures.study_forest(study_table(largest_setting(runs)))
 
 
 def _longest(data: PaperData) -> str:

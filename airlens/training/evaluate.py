@@ -251,9 +251,7 @@ def _as_maths(text: str) -> str:
     return f"${text.replace('$', '').rstrip('.')}$" if bare else text
 
 
-def _nll(
-    model: PreTrainedModel, rows: Sequence[tuple[list[int], int]]
-) -> Iterator[tuple[int, float]]:
+def _nll(model: PreTrainedModel, rows: Sequence[tuple[list[int], int]]) -> list[tuple[int, float]]:
     """(count, summed NLL) of the response tokens of each row, in one forward pass."""
     import torch
     from torch.nn.functional import cross_entropy
@@ -265,10 +263,14 @@ def _nll(
     mask = torch.tensor([[1] * len(t) + [0] * (width - len(t)) for t, _ in rows])
     with torch.inference_mode():
         logits = model(input_ids=ids, attention_mask=mask.to(ids.device)).logits
-        nll = cross_entropy(logits[:, :-1].float().transpose(1, 2), ids[:, 1:], reduction="none")
-    for row, (tokens, start) in zip(nll.cpu().double(), rows, strict=True):
-        part = row[max(start, 1) - 1 : len(tokens) - 1]
-        yield len(part), float(part.sum())
+        found = []
+        for row, (tokens, start) in enumerate(rows):
+            first = max(start, 1)
+            # A trace at a time: rows of logits are as long as the vocabulary.
+            scored = logits[row, first - 1 : len(tokens) - 1].float()
+            nll = cross_entropy(scored, ids[row, first : len(tokens)], reduction="none")
+            found.append((len(nll), float(nll.double().sum())))
+    return found
 
 
 def _batches(order: Sequence[int], lengths: Sequence[int], limit: int) -> Iterator[list[int]]:

@@ -224,6 +224,14 @@ def runs_provenance(path: str | Path) -> dict[str, Any]:
     return dict(json.loads(found))
 
 
+def largest_setting(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs of one setting: of that with the most held-out problems (then training labels)."""
+    sizes = runs.assign(problems=runs["problem_id"].map(len)).groupby("setting", sort=False)
+    order = sizes[["problems", "n_labels"]].max().sort_values(["problems", "n_labels"])
+    rows: pd.DataFrame = runs.loc[runs["setting"] == order.index[-1]]
+    return rows
+
+
 def study_table(runs: pd.DataFrame, against: str = "random") -> pd.DataFrame:
     """One row per arm and budget: its held-out NLL, and the difference to another arm's.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -24,6 +25,7 @@ from airlens.reading.model_files import load_hf
 from airlens.trace import Template, Trace
 
 from .examples import IGNORE, WeightedCollator, equal_token_batches, training_examples
+from .packed_rows import each_sequence_alone
 from .settings import TrainSettings as TrainSettings
 from .step_weights import StepWeights
 from .weighted_loss import quieten, trainer_arguments, trainer_type
@@ -114,7 +116,8 @@ def fine_tune(
         data_collator=WeightedCollator(int(pad or 0), packing),
     )
     quieten(runner, progress)
-    runner.train(resume_from_checkpoint=_checkpoint(folder))
+    with each_sequence_alone(student) if packing else nullcontext():
+        runner.train(resume_from_checkpoint=_checkpoint(folder))
     losses = pd.DataFrame([row for row in runner.state.log_history if "loss" in row])
     if folder is not None:
         runner.accelerator.wait_for_everyone()

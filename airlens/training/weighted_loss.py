@@ -60,11 +60,13 @@ def weighted_loss(logits: Any, labels: Any, weights: Any, num_items_in_batch: An
     """
     from torch.nn.functional import cross_entropy
 
-    targets = labels[:, 1:]
-    # [batch, vocabulary, length - 1]; fp32 whatever the model's dtype, as transformers does.
-    nll = cross_entropy(logits[:, :-1].float().transpose(1, 2), targets, reduction="none")
-    count = (targets != IGNORE).sum() if num_items_in_batch is None else num_items_in_batch
-    return (nll * weights[:, 1:]).sum() / count
+    labelled = labels[:, 1:] != IGNORE
+    # Only rows with a label: a row is as long as the vocabulary, and prompts have none. In fp32
+    # whatever the model's dtype, as transformers does.
+    rows, targets = logits[:, :-1][labelled].float(), labels[:, 1:][labelled]
+    nll = cross_entropy(rows, targets, reduction="none")
+    count = len(targets) if num_items_in_batch is None else num_items_in_batch
+    return (nll * weights[:, 1:][labelled]).sum() / count
 
 
 def trainer_arguments(folder: Path | None, settings: TrainSettings, progress: bool) -> Any:

@@ -8,16 +8,19 @@ Every row holds its process' peak.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import resource
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from airlens.engine.process_settings import fast_allocator
 from airlens.model import load_model
 from airlens.probes import key_value_probes
 from airlens.provenance import fingerprint, provenance
@@ -67,8 +70,12 @@ def schedule(setting: Setting, arms: list[Arm]) -> list[Run]:
     return runs
 
 
-def run_all(setting: Setting, arms: list[Arm], out: Path, work: Path) -> None:
-    """Make the runs that ``out`` lacks, one row each; scores are kept in ``work``."""
+def run_all(setting: Setting, arms: list[Arm], out: Path, work: Path, jobs: int = 1) -> None:
+    """Make the runs that ``out`` lacks, one row each; scores are kept in ``work``.
+
+    ``jobs``: runs at once, which share the cores. On a CPU two of one thread each end sooner than
+    one after the other with two threads.
+    """
     _, tokenizer = load_hf(setting.model)
     pool, test = problems(setting, tokenizer)
     data = {"pool": [t.id for t in pool], "test": [t.id for t in test]}
@@ -90,25 +97,36 @@ def run_all(setting: Setting, arms: list[Arm], out: Path, work: Path) -> None:
         data=fingerprint(data),
         command=f"python benchmarks/selection_study.py --setting {setting.name}",
     )
-    for arm, budget, seed in schedule(setting, arms):
+
+    def row_of(run: Run) -> dict[str, Any]:
+        arm, budget, seed = run
         name = arm.name if arm else "untrained"
-        if (name, budget, seed) in done:
-            continue
         ids = choose(arm, scores.samples, setting.share, budget, seed) if arm else []  # type: ignore[arg-type]
         row = same_run(out, setting.name, name, seed, fingerprint({"ids": sorted(ids)}))
         if row is None:
             data_of_run = (pool, test, folder / "scores")
             row = in_own_process(one_run, setting, arm, budget, seed, ids, data_of_run)
-        row |= {"setting": setting.name, "fingerprint": key, "budget": budget}
-        append_run(out, row, note)
-        print(
-            f"{name:32} {budget:8} seed {seed}  NLL {row['nll']:.4f}  {row['seconds']:.0f} s",
-            flush=True,
-        )
+        return row | {"setting": setting.name, "fingerprint": key, "budget": budget}
+
+    todo = [
+        run
+        for run in schedule(setting, arms)
+        if (run[0].name if run[0] else "untrained", *run[1:]) not in done
+    ]
+    if jobs > 1:
+        os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
+    with ThreadPool(jobs) as threads:  # each waits for a process
+        for row in threads.imap_unordered(row_of, todo):
+            append_run(out, row, note)
+            said = f"{row['arm']:32} {row['budget']:8} seed {row['seed']}  NLL {row['nll']:.4f}"
+            print(f"{said}  {row['seconds']:.0f} s", flush=True)
 
 
 def scored(setting: Setting, pool: list[Trace], folder: Path) -> None:
-    """Uniform-mode influence of the pool, every other score a column of its samples; saved."""
+    """Uniform-mode influence of the pool, every other score a column of its samples; saved.
+
+    Numbers only, of samples and steps: the texts belong to the data set.
+    """
     if (folder / "scores" / "provenance.json").exists():  # written last
         return
     model = load_model(setting.model)
@@ -129,7 +147,9 @@ def scored(setting: Setting, pool: list[Trace], folder: Path) -> None:
         student, tokenizer, [replace(t, prompt="") for t in pool], template="plain"
     )
     samples["ifd"] = samples["loss_base"] / (alone["nll"] / alone["n_tokens"])
-    replace(uniform, samples=samples).save(folder / "scores")
+    steps = uniform.steps.assign(text="")
+    kept = replace(uniform, samples=samples, steps=steps, tokens=uniform.tokens.iloc[:0])
+    kept.save(folder / "scores")
 
 
 def one_run(
@@ -146,6 +166,7 @@ def one_run(
     """
     pool, test, folder = data
     started = time.monotonic()
+    fast_allocator()  # the process is ours, and ends with the run
     model, tokenizer = load_hf(setting.model)
     if setting.on_gpu:
         model = model.to("cuda")
