@@ -2,7 +2,8 @@
 
 First the widgets are driven in this process: wall and CPU seconds from a pick to the last change
 sent to the page. With ``--browser`` the notebook of the explorers is also run in JupyterLab, and
-what is on the screen is timed. ``--out FILE`` writes the numbers as JSON.
+what is on the screen is timed, and so is a shared page of 3,900 made-up tokens that is clicked in.
+``--out FILE`` writes the numbers as JSON.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ BOUNDS = {
     "recolour by a head": 1.0,
     "recolour by a value": 1.0,
     "first figure": 15.0,
+    "click on a step": 1.0,
+    "point at a token": 1.0,
 }
 CLICK = [(17, 3), (18, 6), (20, 6), (0, 0), (29, 8)]
 
@@ -143,6 +146,30 @@ def in_browser(times: Times, trace: Any, model: str) -> None:
             assert not seen.errors, seen.errors
 
 
+def on_page(times: Times) -> None:
+    """Time a page to share with a long trace, inside the page: from the event to the next frame."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    import browser_pages as bp
+    from fake_sources import fake_sources, long_trace
+    from views_page import write_page
+
+    trace, prompt = long_trace()
+    tables = fake_sources(trace, prompt)
+    steps = sorted(tables.pairs["step"].unique())[:: max(1, tables.pairs["step"].nunique() // 8)]
+    with tempfile.TemporaryDirectory() as name, bp.open_page() as seen:
+        path = write_page(Path(name) / "page.html", tables, trace.response)
+        clicked, pointed = [], []
+        seen.page.route("file://**", lambda route: route.continue_())
+        seen.page.goto(path.as_uri())
+        seen.page.locator("#text .step").first.wait_for()
+        for step in (int(s) for s in steps):
+            clicked.append(seen.page.evaluate(bp.CLICK_STEP, step) / 1000)
+            seen.page.wait_for_function(bp.STEP_IS_DRAWN, arg=step)
+            pointed.append(seen.page.evaluate(bp.POINT_AT_TOKENS, step) / 1000)
+        times.add("click on a step of a long page", clicked)
+        times.add("point at a token of a long page", pointed)
+
+
 def head_click(page: Any, layer: int, head: int) -> float:
     """Seconds from a click on a head to its attention on the screen."""
     cell = page.locator(".airlens-grid").first.locator(
@@ -182,6 +209,7 @@ def main() -> None:
     trace = in_python(times, given.model)
     if given.browser:
         in_browser(times, trace, given.model)
+        on_page(times)
     if given.out:
         from airlens.provenance import provenance
 

@@ -21,6 +21,25 @@ PATIENCE = 150_000  # milliseconds, on a machine with other work
 # What a browser says of itself, or a server of files that it may do without.
 HARMLESS = ("favicon", "AudioContext", "source map", "Failed to load resource")
 
+# In a page of views: from an event to the next frame, in milliseconds.
+CLICK_STEP = """async (step) => {
+    const begun = performance.now();
+    document.querySelector(`#text .step[data-step='${step}'] .side`).click();
+    await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+    return performance.now() - begun;
+}"""
+STEP_IS_DRAWN = "step => document.querySelector(`.step[data-step='${step}'] [data-i]`)"
+# Each token of a step that is drawn; the mean.
+POINT_AT_TOKENS = """async (step) => {
+    const spans = [...document.querySelectorAll(`#text .step[data-step='${step}'] [data-i]`)];
+    const begun = performance.now();
+    for (const span of spans) {
+        span.dispatchEvent(new MouseEvent('mouseover', { bubbles: true }));
+        await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+    }
+    return (performance.now() - begun) / spans.length;
+}"""
+
 
 def small_parameters(folder: Path) -> dict[str, Any]:
     """Of the explorers' notebook: a tiny model and two traces, one of them hostile."""
