@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import bench_sources
+import bench_training
 import numpy as np
 import torch
 from scipy.stats import spearmanr
@@ -310,6 +311,7 @@ def child(size: int, what: str) -> None:
     print(json.dumps({"extra_mb": peak_mb() - before}))
 
 
+NEED_GRADIENTS = ("heads", "training")
 PARTS: dict[str, Callable[[Bench], None]] = {
     "influence": influence,
     "controls": controls,
@@ -317,6 +319,7 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "detect4k": lambda b: detection(b, 4096, min(b.rounds, 2)),
     "sources": bench_sources.reading,
     "knockout": bench_sources.knockout,
+    "training": bench_training.training,
     "memory": memory,
     "heads": all_heads,
     "growth": growth,
@@ -364,7 +367,7 @@ def main() -> None:
                 continue
             print(f"\n== {name}, {data}")
             b.found, b.traces = {}, traces
-            with torch.inference_mode(name != "heads"):  # attribution needs gradients
+            with torch.inference_mode(name not in NEED_GRADIENTS):
                 PARTS[name](b)
             suffix = f"_{data.split()[0].lower()}" if i else ""
             found |= {rename(key, suffix): value for key, value in b.found.items()}

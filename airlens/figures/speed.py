@@ -25,6 +25,7 @@ COMPARED = {
     "detect_4k_vs_pattern": "detection at 4k tokens, against the pattern hook",
     "all_heads_exact_vs_naive": "all heads, exact, against one pass for each",
     "all_heads_screened_vs_naive": "all heads, screened, against one pass for each",
+    "training_vs_transformers": "training on packed rows, against transformers",
 }
 # A key with this end: the same on the bundled traces, where the others are of GSM8K.
 BUNDLED = "_bundled"

@@ -73,8 +73,7 @@ def schedule(setting: Setting, arms: list[Arm]) -> list[Run]:
 def run_all(setting: Setting, arms: list[Arm], out: Path, work: Path, jobs: int = 1) -> None:
     """Make the runs that ``out`` lacks, one row each; scores are kept in ``work``.
 
-    ``jobs``: runs at once, which share the cores. On a CPU two of one thread each end sooner than
-    one after the other with two threads.
+    ``jobs``: runs at once, which share the cores: for a machine of more cores than a run can use.
     """
     _, tokenizer = load_hf(setting.model)
     pool, test = problems(setting, tokenizer)

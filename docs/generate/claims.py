@@ -31,11 +31,14 @@ def _cell(value: object) -> str:
     return str(value).replace("|", "\\|")
 
 
-def interval(frame: pd.DataFrame, value: str, lo: str = "lo", hi: str = "hi") -> pd.Series:
+def interval(
+    frame: pd.DataFrame, value: str, lo: str = "lo", hi: str = "hi", digits: int = 2
+) -> pd.Series:
     """`0.96 [0.90, 0.99]`, empty where nothing was measured."""
     rows = zip(frame[value], frame[lo], frame[hi], strict=True)
+    d = digits
     # No-break spaces: an interval stays on one line.
-    text = ["" if pd.isna(v) else f"{v:.2f}\u00a0[{a:.2f},\u00a0{b:.2f}]" for v, a, b in rows]
+    text = ["" if pd.isna(v) else f"{v:.{d}f}\u00a0[{a:.{d}f},\u00a0{b:.{d}f}]" for v, a, b in rows]
     return pd.Series(text, index=frame.index)
 
 
@@ -104,19 +107,32 @@ def confounds_table() -> str:
 
 
 def study_tables() -> str:
-    """Held-out NLL after training on each selection, and its difference from random."""
+    """Held-out NLL after training on each selection, and its difference from random.
+
+    Per setting; where an arm has three seeds, also the comparisons over seeds.
+    """
+    from airlens.training.arm_differences import differences_table
     from airlens.training.study import STUDY_FILE, read_runs
 
-    table = al.study_table(read_runs(al.data_path(STUDY_FILE)))
+    runs = read_runs(al.data_path(STUDY_FILE))
     parts = []
-    for setting, rows in table.groupby("setting"):
+    for setting, of_setting in runs.groupby("setting"):
+        rows = al.study_table(of_setting)
         shown = rows.assign(
-            difference=interval(rows, "difference", "difference_lo", "difference_hi"),
+            difference=interval(rows, "difference", "difference_lo", "difference_hi", digits=3),
             nll=rows["nll"].map("{:.4f}".format),
             samples=rows["n_samples"].map("{:.0f}".format),
         )
         names = ["budget", "arm", "n_runs", "samples", "nll", "difference"]
-        parts.append(f"Setting `{setting}`:\n\n" + markdown(shown[names], left=2))
+        tested = f"{len(of_setting['problem_id'].iloc[0])} held-out problems"
+        parts.append(f"Setting `{setting}`, {tested}:\n\n" + markdown(shown[names], left=2))
+        gaps = differences_table(of_setting[of_setting["budget"] == "tokens"], "nll", part=None)
+        gaps = gaps[gaps["p"].notna()] if len(gaps) else gaps
+        if len(gaps):
+            gaps["difference"] = interval(gaps, "difference", digits=3)
+            gaps["difference"] += gaps["decided"].map({True: " *", False: ""})
+            names = ["arm", "against", "n_seeds", "difference"]
+            parts.append("Over seeds and problems:\n\n" + markdown(gaps[names], left=2))
     return "\n".join(parts)
 
 
