@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import pytest
 from explore_tiny import save_tiny
 
 from airlens.errors import ConfigError
+from airlens.provenance import fingerprint
 from airlens.step_influence import Influence
 from airlens.trace import Trace
 from airlens.training.study import ARMS, arm_named, read_runs, runs_provenance, study_table
@@ -87,25 +90,34 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(scores.steps["text"]) == {""}
 
 
-def test_two_runs_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    both = threading.Barrier(2, timeout=60)  # passed only by two at a time
+def stand_ins(monkeypatch: pytest.MonkeyPatch, called: Callable[..., Any]) -> None:
+    """A study of four traces without a model; ``called`` gives the row of each run."""
 
-    def called(function: Any, *arguments: Any) -> Any:
+    def in_own_process(function: Any, *arguments: Any) -> Any:
         if function is runs.scored:
             return None
-        _, arm, budget, seed, *_ = arguments
-        both.wait()
+        _, arm, budget, seed, ids, _ = arguments
         name = arm.name if arm else "untrained"
         row = {"arm": name, "budget": budget, "seed": seed, "nll": 1.0, "seconds": 0.0}
-        return row | {"data": name, "threads": os.environ["OMP_NUM_THREADS"]}
+        return row | {"data": fingerprint({"ids": sorted(ids)})} | called()
 
     traces = [Trace(str(i), "", "a b") for i in range(4)]
     table = pd.DataFrame({"id": list("0123"), "n_tokens": 2, "ais": 1.0, "loss": 1.0})
-    monkeypatch.setattr(runs, "in_own_process", called)
+    monkeypatch.setattr(runs, "in_own_process", in_own_process)
     monkeypatch.setattr(runs, "load_hf", lambda _: (None, None))
     monkeypatch.setattr(runs, "problems", lambda *_: (traces, traces))
     scores = Influence(pd.DataFrame(), pd.DataFrame(), table, pd.DataFrame())
     monkeypatch.setattr(runs.Influence, "load", lambda _: scores)
+
+
+def test_two_runs_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = threading.Barrier(2, timeout=60)  # passed only by two at a time
+
+    def called() -> dict[str, Any]:
+        both.wait()
+        return {"threads": os.environ["OMP_NUM_THREADS"]}
+
+    stand_ins(monkeypatch, called)
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
     setting = Setting("s", budgets=("tokens",), seeds=1, bf16=False)
@@ -114,6 +126,27 @@ def test_two_runs_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     found = read_runs(tmp_path / "runs.parquet")
     assert set(found["arm"]) == {"untrained", "random", "AIR", "longest"}
     assert set(found["threads"]) == {"3"}
+
+
+def test_a_run_is_written_before_the_next_looks_it_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    stand_ins(monkeypatch, lambda: made.append(1) or {})
+    append = runs.append_run
+
+    def slow(*arguments: Any) -> None:
+        time.sleep(0.2)
+        append(*arguments)
+
+    monkeypatch.setattr(runs, "append_run", slow)
+    # Traces of one length: an equal number of samples holds an equal number of tokens.
+    setting = Setting("s", share=0.5, budgets=("tokens", "samples"), seeds=1, bf16=False)
+    runs.run_all(setting, [arm_named("AIR")], tmp_path / "runs.parquet", tmp_path)
+    found = read_runs(tmp_path / "runs.parquet")
+    assert found["arm"].tolist() == ["untrained", "AIR", "AIR"]
+    assert found["data"].nunique() == 2
+    assert len(made) == 2
 
 
 def test_every_arm_has_one_seed_before_any_has_two() -> None:

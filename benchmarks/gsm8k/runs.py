@@ -10,6 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import resource
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -97,15 +98,22 @@ def run_all(setting: Setting, arms: list[Arm], out: Path, work: Path, jobs: int 
         command=f"python benchmarks/selection_study.py --setting {setting.name}",
     )
 
+    # A file that is replaced while Parquet reads it is neither the old one nor the new.
+    writing = threading.Lock()
+
     def row_of(run: Run) -> dict[str, Any]:
         arm, budget, seed = run
         name = arm.name if arm else "untrained"
         ids = choose(arm, scores.samples, setting.share, budget, seed) if arm else []  # type: ignore[arg-type]
-        row = same_run(out, setting.name, name, seed, fingerprint({"ids": sorted(ids)}))
+        with writing:
+            row = same_run(out, setting.name, name, seed, fingerprint({"ids": sorted(ids)}))
         if row is None:
             data_of_run = (pool, test, folder / "scores")
             row = in_own_process(one_run, setting, arm, budget, seed, ids, data_of_run)
-        return row | {"setting": setting.name, "fingerprint": key, "budget": budget}
+        row |= {"setting": setting.name, "fingerprint": key, "budget": budget}
+        with writing:
+            append_run(out, row, note)
+        return row
 
     todo = [
         run
@@ -116,7 +124,6 @@ def run_all(setting: Setting, arms: list[Arm], out: Path, work: Path, jobs: int 
         os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
     with ThreadPool(jobs) as threads:  # each waits for a process
         for row in threads.imap_unordered(row_of, todo):
-            append_run(out, row, note)
             said = f"{row['arm']:32} {row['budget']:8} seed {row['seed']}  NLL {row['nll']:.4f}"
             print(f"{said}  {row['seconds']:.0f} s", flush=True)
 
