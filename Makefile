@@ -64,8 +64,10 @@ format: $(READY) ## format the code, and mend what can be mended
 	$(PY) -m ruff check --fix --exit-zero --quiet .
 	$(PY) -m ruff format .
 
-types: $(READY) ## check the types
-	$(PY) -m mypy
+# numpy's last release for Python 3.10 annotates its arrays in a way that strict checking refuses.
+types: $(READY) ## check the types (on Python 3.11 and newer)
+	@if $(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then $(PY) -m mypy; \
+	else echo "types: not checked on Python 3.10"; fi
 
 docs: $(READY) ## build the documentation site: docs/_build/html (a warning is an error)
 	$(PY) -m sphinx -W --keep-going -E -q -b html docs docs/_build/html
