@@ -205,11 +205,16 @@ def _section(name: str, example: Example | None) -> str:
     about = first_sentence(inspect.getdoc(getattr(al.figures, name))).replace("``", "`")
     about = re.sub(r"^Return (\S)", lambda m: m[1].upper(), about)
     about = about.replace("<", "&lt;")
-    head = f"## {name}\n\n{about} {{py:func}}`airlens.figures.{name}`\n"
+    # A label of its own: what MyST makes of a heading's underscores changed between its versions.
+    head = f"({_label(name)})=\n## {name}\n\n{about} {{py:func}}`airlens.figures.{name}`\n"
     if example is None:
         raise ValueError(f"no notebook shows al.figures.{name}: draw it in one, or in gallery.py")
     code = f"```python\n{example.code}\n```\n"
     return f"{head}\n{code}\n```{{raw}} html\n{example.html}\n```\n\n{example.source}\n"
+
+
+def _label(name: str) -> str:
+    return f"figure-{name.replace('_', '-')}"
 
 
 def write(folder: Path) -> None:
@@ -222,7 +227,7 @@ def write(folder: Path) -> None:
         script = '```{raw} html\n<script src="../_static/plotly.min.js"></script>\n```\n'
         text = [f"# {heading}\n", script, *(_section(n, shown.get(n)) for n in own)]
         write_if_new(folder / "gallery" / f"{page}.md", "\n".join(text))
-        links = ", ".join(f"[{n}]({page}.md#{n.replace('_', '-')})" for n in own)
+        links = ", ".join(f"[{n}](#{_label(n)})" for n in own)
         cards.append(f"**[{heading}]({page}.md)**\n: {links}\n")
     toc = "\n".join(PAGES)
     intro = (
