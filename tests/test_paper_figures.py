@@ -80,6 +80,18 @@ def test_the_study_agrees_only_if_air_is_better(nll: float, agrees: bool) -> Non
     assert "better than random: " + ("AIR." if agrees else "none.") in said
 
 
+def test_the_study_is_tested_over_seeds_where_there_are_three() -> None:
+    near, far = (0.0, 0.1, -0.1), (5.0, 5.1, 5.2)
+    rows = [
+        {**run(arm, [10.0 + by, 11.0 + by, 12.0 + by]), "seed": seed}
+        for arm, shifts in (("random", near), ("AIR", near[::-1]), ("longest", far))
+        for seed, by in enumerate(shifts)
+    ]
+    said = paper_text.study_text(pd.DataFrame(rows))
+    assert "of 2 tested told apart from random: longest." in said
+    assert "over seeds" not in paper_text.study_text(pd.DataFrame(rows[::3]))
+
+
 def test_emergence_in_a_still() -> None:
     rows = [(s, 0, h, f"L0H{h}", s * h / 10) for s in (0, 10) for h in (0, 1)]
     heads = pd.DataFrame(rows, columns=["step", "layer", "head", "name", "score"])

@@ -86,6 +86,19 @@ def test_uniform_weights_are_the_trainers_own(
     torch.testing.assert_close(found_end, expected_end, rtol=1e-4, atol=1e-5)
 
 
+def test_without_a_folder_nothing_is_written(
+    tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, temporary = tmp_path / "here", tmp_path / "temporary"
+    for folder in (here, temporary):
+        folder.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    settings = TrainSettings(cpu=True, bf16=False, n_batches=1)
+    fine_tune(tiny_model(), traces(2), tokenizer=tokenizer, settings=settings, progress=False)
+    assert [*here.iterdir(), *temporary.rglob("*")] == []
+
+
 def test_uniform_weights_are_the_loss_of_trl(tokenizer: Any) -> None:
     from trl import SFTConfig, SFTTrainer
 

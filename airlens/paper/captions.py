@@ -14,6 +14,7 @@ from airlens.analysis.mirror import mirror_summary
 from airlens.analysis.statistics import spearman
 from airlens.figures.labels import number, percent
 from airlens.heads import TOP_SHARE
+from airlens.training.arm_differences import REFERENCE, differences_table
 from airlens.training.study import largest_setting, study_table, weights_table
 
 from .measurements import PaperData, masking_table
@@ -228,11 +229,24 @@ def study_text(runs: pd.DataFrame | None) -> str:
     text += f"Of {len(equal)} selections and weightings, better than random: "
     text += f"{_names(equal[equal['difference_hi'] < 0])}. Worse: "
     text += f"{_names(equal[equal['difference_lo'] > 0])}. The others are not told apart. "
+    text += _over_seeds_text(runs)
     return _verdict(bool(row["difference_hi"] < 0), text + _weights_text(runs))
 
 
 def _names(rows: pd.DataFrame) -> str:
     return "; ".join(rows["arm"]) or "none"
+
+
+def _over_seeds_text(runs: pd.DataFrame) -> str:
+    gaps = differences_table(runs[runs["budget"] == "tokens"], "nll", part=None)
+    if gaps.empty or gaps["p"].isna().all():
+        return ""
+    tested = gaps[(gaps["against"] == REFERENCE) & gaps["p"].notna()]
+    return (
+        "Those intervals are over problems. With the spread over seeds in them too and Holm's "
+        f"correction, of {len(tested)} tested told apart from random: "
+        f"{_names(tested[tested['decided']])}. "
+    )
 
 
 def _weights_text(runs: pd.DataFrame) -> str:

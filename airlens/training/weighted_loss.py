@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +80,8 @@ def trainer_arguments(folder: Path | None, settings: TrainSettings, progress: bo
     more = {"gradient_checkpointing": True} if settings.gradient_checkpointing else {}
     return TrainingArguments(
         **more,
-        output_dir=str(folder) if folder is not None else None,
+        # Nothing is written without a folder of ours; of None the Trainer makes "trainer_output".
+        output_dir=str(folder) if folder is not None else tempfile.gettempdir(),
         num_train_epochs=settings.epochs,
         learning_rate=settings.lr,
         lr_scheduler_type=settings.schedule,
