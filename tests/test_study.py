@@ -105,6 +105,17 @@ def test_the_largest_setting() -> None:
     assert set(largest_setting(pd.DataFrame([wide, large]))["setting"]) == {"more problems"}
 
 
+def test_a_setting_under_way_is_not_the_largest_yet() -> None:
+    selecting = [arm.name for arm in ARMS if arm.by]
+    whole = [run(name, 0, [1.0, 2.0]) for name in selecting]
+    wide = {"setting": "under way", "n_labels": 900}
+    part = [{**row, **wide} for row in whole[:-1]]
+    assert set(largest_setting(pd.DataFrame(whole + part))["setting"]) == {whole[0]["setting"]}
+    assert set(
+        largest_setting(pd.DataFrame([*whole, *part, {**whole[-1], **wide}]))["setting"]
+    ) == {"under way"}
+
+
 def test_weights_against_the_same_data() -> None:
     rows = [
         run("AIR", 0, [10.0, 20.0]),

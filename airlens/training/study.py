@@ -225,10 +225,16 @@ def runs_provenance(path: str | Path) -> dict[str, Any]:
 
 
 def largest_setting(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs of one setting: of that with the most held-out problems (then training labels)."""
+    """The runs of one setting: of that with the most held-out problems (then training labels).
+
+    A setting that has not run every selection and weighting once, a study under way, is taken only
+    where no other has.
+    """
+    wanted = {arm.name for arm in ARMS if arm.by}
     sizes = runs.assign(problems=runs["problem_id"].map(len)).groupby("setting", sort=False)
-    order = sizes[["problems", "n_labels"]].max().sort_values(["problems", "n_labels"])
-    rows: pd.DataFrame = runs.loc[runs["setting"] == order.index[-1]]
+    order = sizes[["problems", "n_labels"]].max()
+    order.insert(0, "whole", sizes["arm"].agg(lambda arms: wanted <= set(arms)))
+    rows: pd.DataFrame = runs.loc[runs["setting"] == order.sort_values([*order]).index[-1]]
     return rows
 
 
