@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 
 from airlens.errors import ConfigError, DataError
+from airlens.files import atomic_file
 from airlens.training.study import (
     ARMS,
     Arm,
@@ -95,6 +97,31 @@ def test_table_by_hand(tmp_path: Path) -> None:
     assert table.loc["AIR", "difference"] == pytest.approx(-0.2)  # (-2 - 2) / 20
     assert table.loc["AIR", "difference_hi"] == pytest.approx(-0.2)
     assert table.loc["full data", "difference"] == pytest.approx(-1.1)
+
+
+def test_a_file_is_read_whole_while_a_study_replaces_it(tmp_path: Path) -> None:
+    path, over = tmp_path / "runs.parquet", threading.Event()
+    texts = []
+    for n in (1, 40):
+        append_run(path, run("AIR", 0, [float(i) for i in range(n)]), {})
+        texts.append(path.read_bytes())
+        path.unlink()
+
+    def replace() -> None:
+        while not over.is_set():
+            for text in texts:
+                with atomic_file(path) as temporary:
+                    temporary.write_bytes(text)
+
+    path.write_bytes(texts[0])
+    writer = threading.Thread(target=replace)
+    writer.start()
+    try:
+        sizes = {len(read_runs(path)["problem_nll"][0]) for _ in range(300)}
+    finally:
+        over.set()
+        writer.join()
+    assert sizes <= {1, 40}
 
 
 def test_the_largest_setting() -> None:

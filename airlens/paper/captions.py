@@ -239,9 +239,9 @@ def _names(rows: pd.DataFrame) -> str:
 
 def _over_seeds_text(runs: pd.DataFrame) -> str:
     gaps = differences_table(runs[runs["budget"] == "tokens"], "nll", part=None)
-    if gaps.empty or gaps["p"].isna().all():
+    tested = gaps[(gaps["against"] == REFERENCE) & gaps["p"].notna()] if len(gaps) else gaps
+    if tested.empty:
         return ""
-    tested = gaps[(gaps["against"] == REFERENCE) & gaps["p"].notna()]
     return (
         "Those intervals are over problems. With the spread over seeds in them too and Holm's "
         f"correction, of {len(tested)} tested told apart from random: "

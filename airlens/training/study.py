@@ -210,7 +210,9 @@ def read_runs(path: str | Path) -> pd.DataFrame:
         DataError: no such file.
     """
     try:
-        return pd.read_parquet(path)
+        # By one handle: a path is opened more than once, and a study replaces the file meanwhile.
+        with Path(path).open("rb") as file:
+            return pd.read_parquet(file)
     except (OSError, ValueError) as error:
         reason = f"no runs ({error}); make them with `python benchmarks/selection_study.py`"
         raise DataError(reason, file=str(path)) from error

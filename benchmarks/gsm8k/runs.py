@@ -98,7 +98,7 @@ def run_all(setting: Setting, arms: list[Arm], out: Path, work: Path, jobs: int 
         command=f"python benchmarks/selection_study.py --setting {setting.name}",
     )
 
-    # A file that is replaced while Parquet reads it is neither the old one nor the new.
+    # A row is added to what the file holds, and the same run is looked up there: one at a time.
     writing = threading.Lock()
 
     def row_of(run: Run) -> dict[str, Any]:
