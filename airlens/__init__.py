@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .analysis.head_influence import HeadInfluence as HeadInfluence
     from .analysis.head_influence import head_influence as head_influence
     from .analysis.mirror import mirror_table as mirror_table
+    from .analysis.residuals import residualise as residualise
     from .analysis.selection_overlap import overlap as overlap
     from .corpus import Corpus as Corpus
     from .corpus.near_duplicates import near_duplicates as near_duplicates
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from .corpus.score_part import Settings as Settings
     from .detectors import detect as detect
     from .detectors import detect_all as detect_all
+    from .detectors.key_value_probes import key_value_probes as key_value_probes
     from .detectors.needle_probes import needle_probes as needle_probes
     from .detectors.published_scores import load_published_scores as load_published_scores
     from .engine.process_settings import fast_allocator as fast_allocator
@@ -58,13 +60,11 @@ if TYPE_CHECKING:
     from .plugins import registered as registered
     from .plugins import unregister as unregister
     from .probes import ProbeSet as ProbeSet
-    from .probes import key_value_probes as key_value_probes
     from .reading.load import load_traces as load_traces
     from .reading.model_files import load_hf as load_hf
     from .retrieval import copy_accuracy as copy_accuracy
     from .retrieval import retrieval_scores as retrieval_scores
     from .selection import Selection as Selection
-    from .selection import residualise as residualise
     from .selection import select as select
     from .step_influence import Influence as Influence
     from .step_influence import influence as influence
@@ -97,7 +97,7 @@ _HOME = {
     "Comparison": "paper.compare_models",
     "confound_table": "analysis.confounds",
     "Corpus": "corpus",
-    "residualise": "selection",
+    "residualise": "analysis.residuals",
     "detect": "detectors",
     "detect_all": "detectors",
     "AirlensError": "errors",
@@ -125,7 +125,7 @@ _HOME = {
     "HeadInfluence": "analysis.head_influence",
     "plant": "validity.planting",
     "page": "webpage",
-    "key_value_probes": "probes",
+    "key_value_probes": "detectors.key_value_probes",
     "ProbeSet": "probes",
     "needle_probes": "detectors.needle_probes",
     "load_published_scores": "detectors.published_scores",

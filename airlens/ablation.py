@@ -22,7 +22,7 @@ an edit of its tensor; ``al.register("ablation", name, function)`` makes it know
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -32,7 +32,7 @@ from jaxtyping import Float
 
 from .errors import AblationError
 from .files import sentences
-from .heads import HeadSet
+from .heads import Heads, HeadSet
 from .model import model_type, need_bridge
 from .registry import Registry
 
@@ -53,18 +53,14 @@ Edit: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 Ablation: TypeAlias = "tuple[HeadSet, Mode, MeanZ | None]"
 
 
-def as_head_set(heads: HeadSet | Iterable[Any] | str) -> HeadSet:
-    """A head set from a head set, ``"L18H6, L17H3"``, or pairs."""
+def as_head_set(heads: Heads) -> HeadSet:
+    """A head set from what names one."""
     return heads if isinstance(heads, HeadSet) else HeadSet.parse(heads)
 
 
 @contextmanager
 def ablated(
-    model: TransformerBridge,
-    heads: HeadSet | Iterable[Any] | str,
-    mode: Mode = DEFAULT_MODE,
-    *,
-    means: MeanZ | None = None,
+    model: TransformerBridge, heads: Heads, mode: Mode = DEFAULT_MODE, *, means: MeanZ | None = None
 ) -> Iterator[TransformerBridge]:
     """Any call of ``model`` inside the block, ``generate`` too, runs without these heads.
 
@@ -83,8 +79,7 @@ def ablated(
     heads = as_head_set(heads)
     hooks, fired = hooks_and_fired(model, heads, mode, means=means)
     runs: list[int] = []
-
-    outer = _active(model)
+    outer: tuple[Ablation, ...] = getattr(model, "_airlens_ablations", ())
     object.__setattr__(model, "_airlens_ablations", (*outer, (heads, mode, means)))
     try:
         with model.hooks(fwd_hooks=[("blocks.0.hook_in", partial(_count_run, runs)), *hooks]):
@@ -100,32 +95,20 @@ def ablated(
 
 
 def ablation_hooks(
-    model: TransformerBridge,
-    heads: HeadSet | Iterable[Any] | str,
-    mode: Mode = DEFAULT_MODE,
-    *,
-    means: MeanZ | None = None,
+    model: TransformerBridge, heads: Heads, mode: Mode = DEFAULT_MODE, *, means: MeanZ | None = None
 ) -> HookList:
     """The ablation as plain TransformerLens hooks, for a loop of your own.
 
     ``model.run_with_hooks(tokens, fwd_hooks=al.ablation_hooks(model, heads, "zero"))`` gives the
     logits of ``with al.ablated(model, heads, "zero"): model(tokens)``, to the bit. Unlike
-    :func:`ablated` it cannot tell when a hook never fired.
-
-    Args:
-        model: the bridge.
-        heads: what to ablate; an empty set gives no hooks.
-        mode: as in :func:`ablated`.
-        means: as in :func:`ablated`.
+    :func:`ablated` it cannot tell when a hook never fired. The arguments are the same.
 
     Returns:
         (name of the hook point, function of its tensor and the hook), one for each layer.
 
     Raises:
-        HeadError: a head outside the model's shape.
-        ConfigError: an unknown mode.
+        HeadError, ConfigError, AblationError: as :func:`ablated`.
         ModelError: ``model`` is no ``TransformerBridge``; the message says how to get one.
-        AblationError: TransformerLens has no hook for it in this kind of model.
     """
     return hooks_and_fired(model, as_head_set(heads), mode, means=means)[0]
 
@@ -162,17 +145,9 @@ def _count_run(runs: list[int], value: Any, hook: Any) -> None:
     runs.append(1)
 
 
-def _active(model: TransformerBridge) -> tuple[Ablation, ...]:
-    found: tuple[Ablation, ...] = getattr(model, "_airlens_ablations", ())
-    return found
-
-
 def active_ablation(model: TransformerBridge) -> Ablation | None:
-    """Heads, mode and means of the one :func:`ablated` block around the caller.
-
-    None outside such a block and inside several, which only the hooks can put together.
-    """
-    active = _active(model)
+    """Of the one :func:`ablated` block around the caller; None in several, or outside any."""
+    active: tuple[Ablation, ...] = getattr(model, "_airlens_ablations", ())
     return active[0] if len(active) == 1 else None
 
 
@@ -186,37 +161,25 @@ def z_edit(
 ) -> tuple[str, Edit]:
     """The hook point on a layer's z, and the edit that sets it to 0 or its mean for these heads."""
     attention_of(model, layer)
-    value = None if means is None else means[layer, indices]
-    return f"blocks.{layer}.attn.hook_z", partial(_set_z, indices, value)
+    value = 0 if means is None else means[layer, indices]
+    return f"blocks.{layer}.attn.hook_z", partial(_set, indices, value)
 
 
-def _set_z(indices: list[int], value: torch.Tensor | None, z: torch.Tensor) -> torch.Tensor:
-    z = z.clone()
-    z[:, :, indices] = 0 if value is None else value.to(z)
-    return z
+def _set(indices: list[int], value: torch.Tensor | int, old: torch.Tensor) -> torch.Tensor:
+    """The query or z [B, T, H, D] with these heads at ``value``."""
+    new = old.clone()
+    new[:, :, indices] = value.to(old) if isinstance(value, torch.Tensor) else value
+    return new
 
 
 def uniform_edit(model: TransformerBridge, layer: int, indices: list[int]) -> tuple[str, Edit]:
-    """The hook point, and the edit there, that makes these heads of a layer attend uniformly.
+    """The hook point, and the edit there, that makes these heads of a layer attend uniformly."""
+    from transformer_lens.model_bridge import generalized_components as kinds
 
-    Raises:
-        AblationError: TransformerLens offers no point to do it for this kind of attention.
-    """
-    from transformer_lens.model_bridge.generalized_components import (
-        ALiBiJointQKVAttentionBridge,
-        BloomAttentionBridge,
-    )
-
-    attention = attention_of(model, layer)
-    if isinstance(attention, (BloomAttentionBridge, ALiBiJointQKVAttentionBridge)):
+    alibi = (kinds.BloomAttentionBridge, kinds.ALiBiJointQKVAttentionBridge)
+    if isinstance(attention_of(model, layer), alibi):
         return f"blocks.{layer}.attn.hook_attn_scores", partial(_level_scores, indices)
-    return query_hook(model, layer), partial(_zero_query, indices)
-
-
-def _zero_query(indices: list[int], query: torch.Tensor) -> torch.Tensor:
-    query = query.clone()
-    query[:, :, indices] = 0
-    return query
+    return query_hook(model, layer), partial(_set, indices, 0)
 
 
 def _level_scores(indices: list[int], scores: torch.Tensor) -> torch.Tensor:
@@ -238,20 +201,14 @@ def query_hook(model: TransformerBridge, layer: int) -> str:
     Attention that TransformerLens rebuilds (Llama, Qwen, Gemma, …) fires ``hook_rot_q``, after
     RoPE and QK-norm. The other kinds (GPT-2, NeoX, OPT, Phi-3, Falcon) have no QK-norm, and
     rotating a zero leaves zero, so there ``hook_q`` does the same.
-
-    Raises:
-        AblationError: zeroing the query does not make this kind of attention uniform.
     """
-    from transformer_lens.model_bridge.generalized_components import (
-        AttentionBridge,
-        JointQKVAttentionBridge,
-        PositionEmbeddingsAttentionBridge,
-    )
+    from transformer_lens.model_bridge import generalized_components as kinds
 
     attention = attention_of(model, layer)
-    if isinstance(attention, PositionEmbeddingsAttentionBridge):
+    if isinstance(attention, kinds.PositionEmbeddingsAttentionBridge):
         return f"blocks.{layer}.attn.hook_rot_q"
-    plain = type(attention) is AttentionBridge or isinstance(attention, JointQKVAttentionBridge)
+    joint = isinstance(attention, kinds.JointQKVAttentionBridge)
+    plain = joint or type(attention) is kinds.AttentionBridge
     if not plain or "q_norm" in attention.submodules:
         raise AblationError(
             f"uniform attention is not defined here for a {model_type(model)!r} model "
@@ -267,15 +224,12 @@ def attention_of(model: TransformerBridge, layer: int) -> Any:
         AblationError: the layer has none (state-space and hybrid models), or keeps its heads' z
             where TransformerLens cannot reach it.
     """
-    names = model.hook_dict
-    if f"blocks.{layer}.attn.hook_z" in names:
+    reached = [i for i in range(model.cfg.n_layers) if f"blocks.{i}.attn.hook_z" in model.hook_dict]
+    if layer in reached:
         return model.blocks[layer].attn
-    reached = [i for i in range(model.cfg.n_layers) if f"blocks.{i}.attn.hook_z" in names]
-    raise AblationError(
-        f"layer {layer} of a {model_type(model)!r} model has no attention heads that can be "
-        "reached; "
-        + (f"layers that have: {', '.join(map(str, reached))}" if reached else "use a transformer")
-    )
+    others = f"layers that have: {', '.join(map(str, reached))}" if reached else "use a transformer"
+    kind = f"layer {layer} of a {model_type(model)!r} model"
+    raise AblationError(f"{kind} has no attention heads that can be reached; {others}")
 
 
 def mean_z(
@@ -285,8 +239,8 @@ def mean_z(
 
     Args:
         model: the bridge.
-        texts: reference texts; default: 8 paragraphs of the bundled sentences. The default's result
-            is kept with the model.
+        texts: reference texts; default: 8 paragraphs of 20 bundled sentences, whose result is kept
+            with the model.
         max_tokens: of each text; longer ones are cut.
 
     Returns:
@@ -300,25 +254,18 @@ def mean_z(
     def add(z: torch.Tensor, hook: Any, layer: int) -> None:
         total[layer] = total.get(layer, 0) + z.float().sum(dim=(0, 1))
 
-    names = [f"blocks.{i}.attn.hook_z" for i in range(model.cfg.n_layers)]
-    hooks = [(name, partial(add, layer=i)) for i, name in enumerate(names)]
+    layers = range(model.cfg.n_layers)
+    hooks = [(f"blocks.{i}.attn.hook_z", partial(add, layer=i)) for i in layers]
     length = min(max_tokens, int(model.cfg.n_ctx))
     count = 0
-    for text in reference_texts() if texts is None else texts:
+    default = (" ".join(sentences()[i : i + 20]) for i in range(0, 160, 20))
+    for text in default if texts is None else texts:
         ids = model.tokenizer(text, return_tensors="pt")["input_ids"][:, :length]
         with torch.inference_mode(), model.hooks(fwd_hooks=hooks):
             model(ids.to(model.cfg.device))
         count += ids.shape[1]
-    sample = next(iter(total.values()))
-    means = torch.zeros(model.cfg.n_layers, *sample.shape, device=sample.device)
-    for layer, value in total.items():
-        means[layer] = value / count
+    none = torch.zeros_like(next(iter(total.values())))  # a layer without attention
+    means = torch.stack([total.get(i, none) for i in layers]) / count
     if texts is None:
         object.__setattr__(model, "_airlens_mean_z", means)
     return means
-
-
-def reference_texts(n: int = 8, per_text: int = 20) -> list[str]:
-    """Paragraphs of bundled sentences: the default reference of the ``mean`` mode."""
-    lines = sentences()
-    return [" ".join(lines[i * per_text : (i + 1) * per_text]) for i in range(n)]

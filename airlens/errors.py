@@ -47,28 +47,22 @@ class DataError(AirlensError, ValueError):
         line: int | None = None,
         field: str | None = None,
     ) -> None:
-        self.reason = message
-        self.file = file
-        self.line = line
-        self.field = field
+        self.reason, self.file, self.line, self.field = message, file, line, field
         where = [str(file)] if file is not None else []
-        if line is not None:
-            where.append(f"line {line}")
-        if field is not None:
-            where.append(f"field {field!r}")
+        where += [f"line {line}"] if line is not None else []
+        where += [f"field {field!r}"] if field is not None else []
         super().__init__(f"{', '.join(where)}: {message}" if where else message)
 
 
 def found(value: object) -> str:
     """A value named as in JSON, for an error message: "null", "a number (3)", "a list of 2"."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return f"a number ({str(value)[:40]})"
-    if isinstance(value, str):
-        return f"text ({value[:40]!r})"
-    if isinstance(value, list | tuple):
-        return f"a list of {len(value)}"
+    match value:
+        case None | bool():
+            return {None: "null", True: "true", False: "false"}[value]
+        case int() | float():
+            return f"a number ({str(value)[:40]})"
+        case str():
+            return f"text ({value[:40]!r})"
+        case list() | tuple():
+            return f"a list of {len(value)}"
     return "an object" if isinstance(value, Mapping) else f"a {type(value).__name__}"

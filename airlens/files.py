@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .errors import ConfigError, DataError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @contextmanager
@@ -22,9 +19,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; it replaces ``path`` only if the block succeeds."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-        dir=target.parent, prefix=f".{target.name}.", suffix=target.suffix
-    )
+    handle, name = tempfile.mkstemp(target.suffix, f".{target.name}.", target.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -66,36 +61,6 @@ def read_json(path: str | Path, missing: str = "no such file") -> dict[str, Any]
     return record
 
 
-def save_tables(
-    folder: str | Path, tables: Mapping[str, pd.DataFrame], provenance: Mapping[str, Any]
-) -> Path:
-    """Write each table to ``folder`` as Parquet, and the provenance as JSON."""
-    folder = Path(folder)
-    for name, table in tables.items():
-        with atomic_file(folder / f"{name}.parquet") as temporary:
-            table.to_parquet(temporary, index=False)
-    return write_json(folder / "provenance.json", provenance, indent=1).parent
-
-
-def load_tables(
-    folder: str | Path, names: Iterable[str], what: str
-) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
-    """Read what :func:`save_tables` wrote: the tables of these names, and the provenance.
-
-    Raises:
-        DataError: a file is missing or unreadable; ``what`` names the thing that was expected.
-    """
-    import pandas as pd
-
-    folder = Path(folder)
-    try:
-        tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in names}
-        note = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"not {what} ({error})", file=str(folder)) from error
-    return tables, note
-
-
 def data_path(name: str) -> Path:
     """The path of a bundled file, in a checkout's ``data/`` or inside an installed wheel.
 
@@ -103,9 +68,9 @@ def data_path(name: str) -> Path:
         ConfigError: no bundled file has that name.
     """
     here = Path(__file__).resolve().parent
-    for folder in (here.parent / "data", here / "_data"):
-        if (folder / name).is_file():
-            return folder / name
+    for path in (here.parent / "data" / name, here / "_data" / name):
+        if path.is_file():
+            return path
     raise ConfigError(f"airlens has no bundled file {name!r}; reinstall airlens or run `make data`")
 
 

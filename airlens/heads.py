@@ -14,7 +14,7 @@ AttentionInfluence app. C). The control is as many heads drawn at random from th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -28,14 +28,12 @@ from .files import read_json, write_json
 if TYPE_CHECKING:
     import pandas as pd
 
-
 HeadArray: TypeAlias = Float[np.ndarray, "L H"]
 """A number for every query head: L layers of H heads."""
 ProbeHeadArray: TypeAlias = Float[np.ndarray, "P L H"]
 """The same for each of P probes."""
 
-# AIR and AttentionInfluence app. C: the top 5 % of heads are the critical ones.
-TOP_SHARE = 0.05
+TOP_SHARE = 0.05  # of the heads are the critical ones (AIR; AttentionInfluence app. C)
 MISSING = "no such file; make one with `airlens heads --out`"
 
 
@@ -50,13 +48,10 @@ class Head(NamedTuple):
 
 
 def parse_head(text: str) -> Head:
-    """``"L18H6"`` or ``"18.6"`` as a :class:`Head`.
+    """``"L18H6"`` or ``"18.6"`` as a :class:`Head`; :class:`HeadError` where it names none.
 
     >>> parse_head("L18H6")
     Head(layer=18, head=6)
-
-    Raises:
-        HeadError: the text names no head.
     """
     match = re.fullmatch(r"\s*[Ll](\d+)\s*[Hh](\d+)\s*|\s*(\d+)[.\-](\d+)\s*", text)
     if match is None:
@@ -85,13 +80,10 @@ class HeadSet:
 
     @classmethod
     def parse(cls, text: str | Iterable[Any], name: str = "heads") -> HeadSet:
-        """Read ``"L18H6, L17H3"`` or an iterable of names or (layer, head) pairs.
+        """Read ``"L18H6, L17H3"`` or an iterable of names or pairs, else :class:`HeadError`.
 
         >>> HeadSet.parse("L18H6, L17H3").by_layer()
         {17: [3], 18: [6]}
-
-        Raises:
-            HeadError: an item names no head.
         """
         items = re.split(r"[\s,;]+", text.strip()) if isinstance(text, str) else list(text)
         heads = [parse_head(x) if isinstance(x, str) else Head(*x) for x in items if x != ""]
@@ -102,9 +94,6 @@ class HeadSet:
 
     def __len__(self) -> int:
         return len(self.heads)
-
-    def __contains__(self, head: object) -> bool:
-        return head in self.heads
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.heads))
@@ -122,13 +111,16 @@ class HeadSet:
 
     def check(self, n_layers: int, n_heads: int) -> None:
         """Raise :class:`HeadError` if a head lies outside a model of that shape."""
-        known = set(_all_heads((n_layers, n_heads)))
-        bad = [str(h) for h in self.heads if h not in known]
+        bad = [str(h) for h in self if not (0 <= h[0] < n_layers and 0 <= h[1] < n_heads)]
         if bad:
             raise HeadError(
                 f"{', '.join(bad)}: no such head; the model has {n_layers} layers (L0 to "
                 f"L{n_layers - 1}) of {n_heads} query heads (H0 to H{n_heads - 1})"
             )
+
+
+Heads: TypeAlias = "HeadSet | Iterable[Any] | str"
+"""What names heads: a head set, ``"L18H6, L17H3"``, or an iterable of names or pairs."""
 
 
 @dataclass(frozen=True)
@@ -166,36 +158,30 @@ class HeadScores:
         return [Head(int(i) // self.n_heads, int(i) % self.n_heads) for i in order]
 
     def top(self, k: float | int = TOP_SHARE) -> HeadSet:
-        """The best heads: a share of all (float in (0, 1]) or a count (int).
-
-        Raises:
-            HeadError: fewer than one head or more than there are.
-        """
-        total = self.scores.size
-        count = count_heads(k, total)
+        """The best heads: a share (float in (0, 1]) or a count (int), else :class:`HeadError`."""
+        count = count_heads(k, self.scores.size)
         note = {**self.provenance, "detector": self.detector, "top": k}
         return HeadSet(tuple(self.ranked()[:count]), f"top {count}", note)
 
     def interval(self, n_boot: int = 1000, seed: int = 0) -> tuple[HeadArray, HeadArray]:
         """95 % bootstrap interval of each mean over probes: two arrays [L, H]."""
-        if len(self.samples) < 2:
-            return self.scores, self.scores
-        rng = np.random.default_rng(seed)
         n = len(self.samples)
+        if n < 2:
+            return self.scores, self.scores
         # Resampling as weights: one [n_boot, P] @ [P, L*H] product instead of a loop.
-        weights = rng.multinomial(n, np.full(n, 1 / n), size=n_boot) / n
+        weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_boot) / n
         means = weights @ self.samples.reshape(n, -1)
-        lo, hi = np.nanquantile(means, [0.025, 0.975], axis=0).astype(np.float32)
-        return lo.reshape(self.scores.shape), hi.reshape(self.scores.shape)
+        bounds = np.nanquantile(means, [0.025, 0.975], axis=0).astype(np.float32)
+        lo, hi = bounds.reshape(2, *self.scores.shape)
+        return lo, hi
 
     def to_frame(self, top: float | int = TOP_SHARE) -> pd.DataFrame:
         """One row a head, best first: layer, head, name, score, lo, hi, rank, top."""
         import pandas as pd
 
-        lo, hi = self.interval()
-        chosen = set(self.top(top))
+        (lo, hi), chosen = self.interval(), self.top(top)
         rows = [
-            (h.layer, h.head, str(h), self.scores[h], lo[h], hi[h], rank, h in chosen)
+            (*h, str(h), self.scores[h], lo[h], hi[h], rank, h in chosen)
             for rank, h in enumerate(self.ranked(), start=1)
         ]
         columns = ["layer", "head", "name", "score", "lo", "hi", "rank", "top"]
@@ -208,7 +194,7 @@ class HeadScores:
             "copy_accuracy": self.copy_accuracy,
             "top": [_row(h, self.scores) for h in self.top(top)],
             "heads": [_row(h, self.scores) for h in self.ranked()],
-            "shape": [self.n_layers, self.n_heads],
+            "shape": list(self.scores.shape),
             "samples": np.round(self.samples.astype(float), 6).tolist(),
             "provenance": self.provenance,
         }
@@ -216,11 +202,7 @@ class HeadScores:
 
     @classmethod
     def load(cls, path: str | Path) -> HeadScores:
-        """Read what :meth:`save` wrote.
-
-        Raises:
-            DataError: not such a file.
-        """
+        """Read what :meth:`save` wrote; :class:`DataError` where it is no such file."""
         record = read_json(path, MISSING)
         try:
             scores = np.full(record["shape"], np.nan, dtype=np.float32)
@@ -235,13 +217,10 @@ class HeadScores:
 
 
 def count_heads(k: float | int, total: int) -> int:
-    """How many heads a share (float) or a count (int) means, of ``total``.
+    """How many heads a share (float) or a count (int) means; :class:`HeadError` out of range.
 
     >>> count_heads(0.05, 270), count_heads(3, 270)
     (14, 3)
-
-    Raises:
-        HeadError: out of range.
     """
     count = k if isinstance(k, int) and not isinstance(k, bool) else max(1, round(k * total))
     if not 1 <= count <= total or k <= 0:
@@ -250,11 +229,7 @@ def count_heads(k: float | int, total: int) -> int:
 
 
 def load_heads(path: str | Path) -> HeadSet:
-    """The critical heads ("top") of a file that :meth:`HeadScores.save` wrote.
-
-    Raises:
-        DataError: not such a file.
-    """
+    """The critical heads ("top") of a file of :meth:`HeadScores.save`, else :class:`DataError`."""
     record = read_json(path, MISSING)
     try:
         heads = tuple(Head(int(row["layer"]), int(row["head"])) for row in record["top"])
@@ -284,22 +259,22 @@ def random_heads(
     Raises:
         HeadError: the model has too few other heads.
     """
-    n_layers, n_heads = shape
-    heads.check(n_layers, n_heads)
-    others = [h for h in _all_heads(shape) if h not in set(heads)]
+    heads.check(*shape)
+    everything = (Head(layer, head) for layer in range(shape[0]) for head in range(shape[1]))
+    others = [h for h in everything if h not in heads]
     if len(others) < len(heads):
-        raise HeadError(
-            f"no disjoint control of {len(heads)} heads: the model has only {len(others)} others"
-        )
+        few = f"the model has only {len(others)} others"
+        raise HeadError(f"no disjoint control of {len(heads)} heads: {few}")
     rng = np.random.default_rng(seed)
-    pick = _draw_same_layers if same_layers else _draw_anywhere
     kind = "same-layer random" if same_layers else "random"
-    note = {"control": kind, "seed": seed}
-    return [HeadSet(tuple(pick(others, heads, rng)), f"{kind} {i}", note) for i in range(draws)]
-
-
-def _draw_anywhere(others: list[Head], heads: HeadSet, rng: np.random.Generator) -> list[Head]:
-    return [others[i] for i in rng.choice(len(others), size=len(heads), replace=False)]
+    sets = []
+    for draw in range(draws):
+        if same_layers:
+            chosen = _draw_same_layers(others, heads, rng)
+        else:
+            chosen = [others[i] for i in rng.choice(len(others), size=len(heads), replace=False)]
+        sets.append(HeadSet(tuple(chosen), f"{kind} {draw}", {"control": kind, "seed": seed}))
+    return sets
 
 
 def _draw_same_layers(others: list[Head], heads: HeadSet, rng: np.random.Generator) -> list[Head]:
@@ -311,10 +286,6 @@ def _draw_same_layers(others: list[Head], heads: HeadSet, rng: np.random.Generat
             pool = [h for h in free if abs(h.layer - layer) == nearest]
             chosen.append(pool[rng.integers(len(pool))])
     return chosen
-
-
-def _all_heads(shape: tuple[int, int]) -> Sequence[Head]:
-    return [Head(layer, head) for layer in range(shape[0]) for head in range(shape[1])]
 
 
 def _row(head: Head, scores: HeadArray) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import pkgutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import ModelError
+from .registry import named
 
 if TYPE_CHECKING:
     import torch
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "smollm2-135m"
 
 # Finds and reads the files of a model: (name, dtype, trust_remote_code, revision) to (label, model,
-# tokenizer). Named rather than imported, so that the core knows no file format.
-READ_MODEL = "airlens.reading.model_files:read_model"
+# tokenizer).
+read_model = named("airlens.reading.model_files:read_model")
 
 
 def load_model(
@@ -56,22 +56,15 @@ def load_model(
     dtype = as_dtype(dtype)
     if not isinstance(name, (str, Path)):
         if tokenizer is None:
-            raise ModelError(
-                "a model already loaded needs its tokenizer: load_model(model, tokenizer=…)"
-            )
+            raise ModelError("a loaded model needs its tokenizer: load_model(model, tokenizer=…)")
         label = str(getattr(name.config, "_name_or_path", "") or type(name).__name__)
         return _bridge(name.to(device=device, dtype=dtype), tokenizer, label)
-    read = pkgutil.resolve_name(READ_MODEL)
-    label, model, own = read(str(name), dtype, trust_remote_code, revision)
+    label, model, own = read_model(str(name), dtype, trust_remote_code, revision)
     return _bridge(model.to(device), tokenizer or own, label)
 
 
 def as_dtype(dtype: str | torch.dtype) -> torch.dtype:
-    """A torch dtype from itself or its name.
-
-    Raises:
-        ModelError: no such dtype.
-    """
+    """A torch dtype from itself or its name; :class:`ModelError` where there is no such dtype."""
     import torch
 
     value = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
@@ -104,22 +97,16 @@ def _bridge(model: Any, tokenizer: Any, label: str) -> TransformerBridge:
         tokenizer.init_kwargs = kept
     bridge.cfg.default_prepend_bos = bridge.cfg.tokenizer_prepends_bos
     bridge.eval()
-    for parameter in bridge.parameters():
-        parameter.requires_grad_(False)
+    bridge.requires_grad_(False)
     return bridge
 
 
 def need_bridge(model: Any) -> None:
-    """Refuse what is no ``TransformerBridge``, with a sentence that says how to get one.
-
-    Raises:
-        ModelError: it is a Hugging Face model, a ``HookedTransformer``, or something else.
-    """
+    """Raise :class:`ModelError` unless it is a ``TransformerBridge``; says how to get one."""
     from transformer_lens.model_bridge import TransformerBridge
 
     if isinstance(model, TransformerBridge):
         return
-    kind = type(model).__name__
     if any(base.__name__ == "HookedTransformer" for base in type(model).__mro__):
         raise ModelError(
             "this is a HookedTransformer, which TransformerLens 4 replaced by TransformerBridge: "
@@ -127,7 +114,7 @@ def need_bridge(model: Any) -> None:
             "enable_compatibility_mode() for the numbers that HookedTransformer gave"
         )
     raise ModelError(
-        f"a {kind} is no TransformerBridge: al.load_model(NAME) loads one, and "
+        f"a {type(model).__name__} is no TransformerBridge: al.load_model(NAME) loads one, and "
         "al.load_model(model, tokenizer=tokenizer) wraps a Hugging Face model"
     )
 

@@ -1,33 +1,20 @@
-"""Probes whose answer can only be copied from the context.
-
-The key-value probe is AttentionInfluence's (arXiv 2505.07293 §4.1, app. A): a JSON object of random
-keys and sentences, demonstrations, and a query key whose value has to be copied.
-"""
+"""Probes whose answer can only be copied from the context (kinds: :mod:`airlens.detectors`)."""
 
 from __future__ import annotations
 
-import random
-import string
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import ConfigError, DataError
-from .files import read_json, sentences, write_json
+from .errors import DataError
+from .files import read_json, write_json
 from .provenance import fingerprint, versions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Span = tuple[int, int]
-
-KEY_LENGTH = 32  # AttentionInfluence §4.1: 32 random alphanumeric characters
-SHOTS = 3  # AttentionInfluence §4.1
-_HEADER = (
-    "Extract the value corresponding to the specified key in the JSON object below.\n\n"
-    "JSON data:\n{\n"
-)
 
 
 @dataclass(frozen=True)
@@ -97,13 +84,8 @@ class ProbeSet:
 
     def save(self, path: str | Path) -> Path:
         """Write JSON."""
-        record = {
-            "kind": self.kind,
-            "settings": self.settings,
-            "hash": self.hash,
-            "versions": versions(),
-            "probes": [asdict(p) for p in self.probes],
-        }
+        note = {"kind": self.kind, "settings": self.settings, "hash": self.hash}
+        record = {**note, "versions": versions(), "probes": [asdict(p) for p in self.probes]}
         return write_json(path, record)
 
     @classmethod
@@ -135,124 +117,3 @@ def bos_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     plain = tokenizer("a", add_special_tokens=False)["input_ids"]
     full = tokenizer("a")["input_ids"]
     return list(full[: full.index(plain[0])]) if plain and plain[0] in full else []
-
-
-def key_value_probes(
-    tokenizer: PreTrainedTokenizerBase,
-    n: int = 12,
-    max_tokens: int = 840,
-    seed: int = 0,
-    *,
-    shots: int = SHOTS,
-    values: Sequence[str] | None = None,
-    key_length: int = KEY_LENGTH,
-) -> ProbeSet:
-    """JSON objects from which one value has to be copied (AttentionInfluence §4.1, app. A).
-
-    Args:
-        tokenizer: the model's.
-        n: number of probes (the paper uses 800; 12 give the same top heads on small models).
-        max_tokens: upper bound of a probe, answer included (the paper: 4,096).
-        seed: same seed, same probes.
-        shots: demonstrations before the query.
-        values: sentences to be copied; default: the bundled English ones.
-        key_length: characters of a key; fewer fit a model of a short context.
-
-    Raises:
-        ConfigError: not even ``shots + 2`` pairs fit into ``max_tokens``.
-    """
-    pool = list(values) if values is not None else list(sentences())
-    build = _KeyValueBuilder(tokenizer, pool, max_tokens, shots, key_length)
-    probes = tuple(build(i, random.Random(f"{seed}-{i}")) for i in range(n))
-    name = str(getattr(tokenizer, "name_or_path", ""))
-    settings = {
-        "max_tokens": max_tokens,
-        "seed": seed,
-        "shots": shots,
-        "template": fingerprint({"header": _HEADER, "version": 1}),
-        "values": "bundled" if values is None else fingerprint({"values": pool}),
-        "tokenizer": Path(name).name,
-    }
-    if key_length != KEY_LENGTH:
-        settings["key_length"] = key_length
-    return ProbeSet(probes, "key-value", settings)
-
-
-class _KeyValueBuilder:
-    """Splices token lists: a value has the same tokens in the context and in the answer."""
-
-    def __init__(
-        self,
-        tokenizer: PreTrainedTokenizerBase,
-        pool: list[str],
-        max_tokens: int,
-        shots: int,
-        key_length: int,
-    ) -> None:
-        self.tokenizer = tokenizer
-        self.pool = pool
-        self.max_tokens = max_tokens
-        self.shots = shots
-        self.key_length = key_length
-        self.header = bos_tokens(tokenizer) + self._encode(_HEADER)
-
-    def _encode(self, text: str) -> list[int]:
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    def __call__(self, index: int, rng: random.Random) -> Probe:
-        pairs = self._pairs(rng)
-        needle, *demos = rng.sample(range(len(pairs)), self.shots + 1)
-        tokens = list(self.header)
-        spans: list[tuple[int, int, int]] = []
-        for key, value in pairs:
-            start = len(tokens)
-            tokens += self._encode(f'"{key}": "')
-            value_start = len(tokens)
-            tokens += value
-            spans.append((start, value_start, len(tokens)))
-            tokens += self._encode('",\n')
-        line_stop = spans[needle + 1][0] if needle + 1 < len(spans) else len(tokens)
-        tokens += self._encode("}\n")
-        for demo in demos:
-            tokens += self._question(pairs[demo][0]) + pairs[demo][1] + self._encode('"\n')
-        tokens += self._question(pairs[needle][0])
-        answer = (len(tokens), len(tokens) + len(pairs[needle][1]))
-        tokens += pairs[needle][1]
-        line_start, start, stop = spans[needle]
-        meta = {
-            "pairs": len(pairs),
-            "needle_pair": needle,
-            "key": pairs[needle][0],
-            "query": [answer[0] - len(self._question(pairs[needle][0])), answer[0]],
-            "null_query": self._question("N/A"),
-        }
-        return Probe(
-            f"kv-{index}", tuple(tokens), (start, stop), answer, (line_start, line_stop), meta
-        )
-
-    def _question(self, key: str) -> list[int]:
-        return self._encode(f'\nKey: "{key}"\nCorresponding value: "')
-
-    def _pairs(self, rng: random.Random) -> list[tuple[str, list[int]]]:
-        """As many pairs as fit when demonstrations and query are the longest ones."""
-        values = rng.sample(self.pool, len(self.pool))
-        pairs: list[tuple[str, list[int]]] = []
-        used = len(self.header) + 8
-        longest: list[int] = []
-        for text in values:
-            key = "".join(rng.choices(string.ascii_letters + string.digits, k=self.key_length))
-            value = self._encode(text)
-            line = len(self._encode(f'"{key}": "')) + len(value) + len(self._encode('",\n'))
-            asked = len(self._question(key)) + len(value) + 3
-            candidates = sorted([*longest, asked], reverse=True)[: self.shots + 1]
-            if used + line + sum(candidates) > self.max_tokens:
-                break
-            longest = candidates
-            used += line
-            pairs.append((key, value))
-        if len(pairs) < self.shots + 2:
-            raise ConfigError(
-                f"max_tokens={self.max_tokens} holds {len(pairs)} key-value pairs, but "
-                f"{self.shots} demonstrations need at least {self.shots + 2}: raise max_tokens"
-            )
-        return pairs

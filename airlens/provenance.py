@@ -37,8 +37,8 @@ def _version(name: str) -> str:
 def weights_hash(model: TransformerBridge) -> str:
     """A hash of the model's weights: 16 hex digits, the same on every device.
 
-    Hashes each parameter's name, shape, sum and a strided sample of 4,096 values rather than all
-    bytes, so that it takes milliseconds; computed once per model object.
+    Hashes each parameter's name, shape and a strided sample of 4,096 values rather than all bytes,
+    so that it takes milliseconds; computed once per model object.
     """
     known = getattr(model, "_airlens_weights_hash", None)
     if isinstance(known, str):
@@ -70,20 +70,10 @@ def model_info(model: TransformerBridge) -> dict[str, Any]:
 
 
 def provenance(model: TransformerBridge | None = None, **settings: Any) -> dict[str, Any]:
-    """A JSON-able record of what made a result.
-
-    Args:
-        model: the model used, if any.
-        settings: heads, mode, seed, number of probes and whatever else decides the result.
-    """
-    record: dict[str, Any] = {
-        "versions": versions(),
-        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
-    if model is not None:
-        record["model"] = model_info(model)
-    record.update(settings)
-    return record
+    """A JSON-able record of what made a result: the model, if any, and whatever else decides it."""
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    about = {} if model is None else {"model": model_info(model)}
+    return {"versions": versions(), "time": now, **about, **settings}
 
 
 def fingerprint(record: Mapping[str, Any]) -> str:

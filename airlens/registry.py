@@ -1,4 +1,4 @@
-"""A table of functions by name: ours, those a user registered, those that packages offer.
+"""Tables of functions by name: ours, those a user registered, those that packages offer.
 
 Detectors, ablation modes, selectors, splitters and figures are each such a table;
 :mod:`airlens.plugins` says how to add to them.
@@ -6,22 +6,36 @@ Detectors, ablation modes, selectors, splitters and figures are each such a tabl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from importlib import metadata
-from typing import Generic, TypeVar
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 from .errors import ConfigError
 
 T = TypeVar("T")
 
 
-class Registry(Mapping[str, T], Generic[T]):
-    """Functions of one kind by name.
+def named(place: str) -> Callable[..., Any]:
+    """The function at ``module:name``, imported when it is called: how the core uses other parts.
 
-    Args:
-        kind: what they are, as in messages: "detector".
-        group: of the entry points of installed packages.
-        own: airlens' own.
+    >>> named("math:gcd")(12, 18)
+    6
+    """
+    return partial(_call, place)
+
+
+def _call(place: str, *args: Any, **options: Any) -> Any:
+    return pkgutil.resolve_name(place)(*args, **options)
+
+
+# What installed packages offer.
+_offers = named("airlens.plugins.entry_points:offers")
+_load = named("airlens.plugins.entry_points:load")
+
+
+class Registry(Mapping[str, T], Generic[T]):
+    """Functions of one kind ("detector") by name: ``own`` and those of a group of entry points.
 
     >>> colours = Registry("colour", "example.colours", {"red": 1})
     >>> colours.add("blue", 2)
@@ -32,14 +46,10 @@ class Registry(Mapping[str, T], Generic[T]):
     def __init__(self, kind: str, group: str, own: Mapping[str, T]) -> None:
         self.kind, self.group, self.own = kind, group, dict(own)
         self._added: dict[str, T] = {}
-        self._offered: dict[str, list[metadata.EntryPoint]] | None = None
+        self._offered: dict[str, Any] | None = None
 
     def add(self, name: str, value: T) -> None:
-        """Register a function.
-
-        Raises:
-            ConfigError: the name is taken, or is no name; the message lists those there are.
-        """
+        """Register a function; :class:`ConfigError` where the name is taken, or is no name."""
         if not name.isidentifier():
             raise ConfigError(f"{name!r} is no name for a {self.kind}: use letters, digits and _")
         if name in self and not _same(self._added.get(name), value):
@@ -51,11 +61,7 @@ class Registry(Mapping[str, T], Generic[T]):
         self._added.pop(name, None)
 
     def find(self, name: str, *, also: tuple[str, ...] = ()) -> T:
-        """The function of that name; ``also`` are other names that the caller takes.
-
-        Raises:
-            ConfigError: there is none; the message lists the names there are.
-        """
+        """The function of that name, or a :class:`ConfigError` that lists all (``also`` too)."""
         if name not in self:
             raise ConfigError(f"{self.kind}={name!r}: {self._there_are(also)}")
         return self[name]
@@ -63,21 +69,10 @@ class Registry(Mapping[str, T], Generic[T]):
     def __getitem__(self, name: str) -> T:
         if name in self._added:
             return self._added[name]
-        offers = self._entry_points().get(name, [])
-        if not offers:
+        offered = self._entry_points().get(name)
+        if not offered:
             return self.own[name]
-        owners = ["airlens"] * (name in self.own) + [_package(offer) for offer in offers]
-        if len(owners) > 1:
-            raise ConfigError(
-                f"the {self.kind} {name!r} is offered by {' and by '.join(owners)}: "
-                f"uninstall or rename one; {self._there_are()}"
-            )
-        try:
-            self._added[name] = offers[0].load()
-        except (ImportError, AttributeError) as error:
-            raise ConfigError(
-                f"the {self.kind} {name!r} of {owners[0]} could not be loaded: {error}"
-            ) from error
+        self._added[name] = _load(self.kind, name, offered, is_own=name in self.own)
         return self._added[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -92,24 +87,14 @@ class Registry(Mapping[str, T], Generic[T]):
     def _there_are(self, also: tuple[str, ...] = ()) -> str:
         return f"use one of {', '.join([*also, *self])}"
 
-    def _entry_points(self) -> dict[str, list[metadata.EntryPoint]]:
-        """What installed packages offer; looked up once, loaded when it is asked for."""
+    def _entry_points(self) -> dict[str, Any]:
         if self._offered is None:
-            self._offered = {}
-            for offer in metadata.entry_points(group=self.group):
-                self._offered.setdefault(offer.name, []).append(offer)
+            self._offered = _offers(self.group)
         return self._offered
 
 
 def _same(one: object, other: object) -> bool:
     """Whether two functions are one: the same object, or defined anew by a cell that ran again."""
-    if one is other:
-        return True
     names = ("__module__", "__qualname__")
-    return callable(one) and all(
-        getattr(one, name, None) == getattr(other, name, object()) for name in names
-    )
-
-
-def _package(offer: metadata.EntryPoint) -> str:
-    return f"{offer.dist.name if offer.dist else 'a package'} ({offer.value})"
+    again = [getattr(one, name, None) == getattr(other, name, object()) for name in names]
+    return one is other or (callable(one) and all(again))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from .ablation import active_ablation
 from .heads import HeadScores
 from .probes import Probe, ProbeSet, Span
 from .provenance import provenance
-from .token_losses import Engine, fast_engine
+from .token_losses import Engine, choose_engine, fast_probes
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -49,7 +50,7 @@ def retrieval_scores(
 
     Args:
         model: the bridge, without ablation.
-        probes: e.g. from :func:`~airlens.probes.key_value_probes`.
+        probes: e.g. from :func:`~airlens.detectors.key_value_probes.key_value_probes`.
         engine: ``hooks``, ``fast``, or ``auto``: the fast one where it can run
             (:mod:`airlens.engine`).
         progress: show a progress bar.
@@ -58,11 +59,10 @@ def retrieval_scores(
         Scores in [0, 1], and the copy accuracy of the same passes.
     """
     samples = np.zeros((len(probes), model.cfg.n_layers, model.cfg.n_heads), dtype=np.float32)
-    chosen = fast_engine("choose")(model, engine)
+    chosen = choose_engine(model, engine)
     with tqdm(total=len(probes), desc="retrieval scores", disable=not progress) as bar:
         if chosen == "fast":
-            read = fast_engine("probes")
-            predicted = read(model, probes.probes, scores=samples, on_progress=bar.update)
+            predicted = fast_probes(model, probes.probes, scores=samples, on_progress=bar.update)
         else:
             predicted = []
             for i, probe in enumerate(probes):
@@ -70,13 +70,8 @@ def retrieval_scores(
                 bar.update(1)
     hits = sum(int(correct.sum()) for correct, _ in predicted)
     total = sum(correct.numel() for correct, _ in predicted)
-    note = provenance(
-        model,
-        probes=probes.info(),
-        method="teacher-forced",
-        query_position="t-1",
-        engine=chosen,
-    )
+    method = {"method": "teacher-forced", "query_position": "t-1", "engine": chosen}
+    note = provenance(model, probes=probes.info(), **method)
     return HeadScores(samples.mean(axis=0), samples, "retrieval", hits / max(total, 1), note)
 
 
@@ -92,10 +87,8 @@ def _score_probe(
         rows = pattern[0, :, start - 1 : stop - 1]
         out[layer] = copied(rows, tokens[0], target, probe.needle).float().mean(-1).cpu().numpy()
 
-    hooks = [
-        (f"blocks.{i}.attn.hook_pattern", lambda p, hook, i=i: read(p, hook, i))
-        for i in range(model.cfg.n_layers)
-    ]
+    layers = range(model.cfg.n_layers)
+    hooks = [(f"blocks.{i}.attn.hook_pattern", partial(read, layer=i)) for i in layers]
     with model.hooks(fwd_hooks=hooks):
         return answer_predictions(model, probe)
 
@@ -132,11 +125,8 @@ def all_predictions(
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """:func:`answer_predictions` of each probe, by the engine that can."""
     ablation = active_ablation(model)
-    if fast_engine("choose")(model, engine, ablation=ablation) == "fast":
-        found: list[tuple[torch.Tensor, torch.Tensor]] = fast_engine("probes")(
-            model, probes, ablation=ablation
-        )
-        return found
+    if choose_engine(model, engine, ablation=ablation) == "fast":
+        return list(fast_probes(model, probes, ablation=ablation))
     return [answer_predictions(model, probe) for probe in probes]
 
 
@@ -149,11 +139,8 @@ def copy_accuracy(
 ) -> CopyResult:
     """Token-level copy accuracy, teacher-forced; inside ``ablated(...)`` that of the ablated model.
 
-    Args:
-        model: the bridge.
-        probes: the probes.
-        needle_removed: cut the needle from the context: what is left is guessing, the floor.
-        engine: as in :func:`retrieval_scores`.
+    ``needle_removed`` cuts the needle from the context: what is left is guessing, the floor. The
+    other arguments are those of :func:`retrieval_scores`.
     """
     asked = [p.without_needle() if needle_removed else p for p in probes]
     predicted = all_predictions(model, asked, engine)

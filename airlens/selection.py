@@ -8,10 +8,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from .errors import ConfigError, DataError
 from .provenance import provenance
-from .registry import Registry
+from .registry import Registry, named
+
+residualise = named("airlens.analysis.residuals:residualise")
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class Ranked:
     """A selector that ranks by a column: by its highest values (sign 1) or its lowest (-1)."""
 
     column: str
-    sign: int
+    sign: int = 1
 
     def __call__(self, samples: pd.DataFrame) -> pd.Series:
         """The value of each sample; higher is kept."""
@@ -34,15 +37,12 @@ SELECTORS: Registry[Selector] = Registry(
     "selector",
     "airlens.selectors",
     {
-        "ais": Ranked("ais", 1),
-        "delta": Ranked("delta", 1),
-        "ais_control": Ranked("ais_control", 1),
-        "length": Ranked("n_tokens", 1),
+        **{name: Ranked(name) for name in ("ais", "delta", "ais_control")},
+        "length": Ranked("n_tokens"),
         "shortest": Ranked("n_tokens", -1),
-        "loss": Ranked("loss_base", 1),
+        "loss": Ranked("loss_base"),
         "loss_low": Ranked("loss_base", -1),
-        "entropy": Ranked("entropy", 1),
-        "ifd": Ranked("ifd", 1),
+        **{name: Ranked(name) for name in ("entropy", "ifd")},
     },
 )
 TOP = 0.2  # AttentionInfluence §4.2: the top 20 % of each domain
@@ -107,7 +107,7 @@ def select(
         min_loss: samples with a base loss under this many nats a token are not chosen: a ratio to
             next to nothing says little.
         residual_on: rank by what these columns leave of the score, e.g. ``("loss_base",)``
-            (:func:`residualise`).
+            (:func:`airlens.residualise`).
 
     Rows whose value is NaN (below the loss floor, empty) are ranked last and never selected.
 
@@ -130,7 +130,7 @@ def select(
         frame["selector"] = residualise(frame, residual_on, score="selector")["selector_residual"]
     eligible = frame["selector"].notna()
     if min_loss is not None:
-        eligible &= _column(samples, "loss_base") >= min_loss
+        eligible &= need_column(samples, "loss_base") >= min_loss
     groups = frame[within].fillna("").astype(str) if within else pd.Series("", frame.index)
     wanted = _wanted(top, quotas or {}, groups)
     cells = groups
@@ -144,22 +144,14 @@ def select(
     else:
         kept = _within_budget(frame, cells, eligible, tokens)
     frame["selected"] = kept & eligible
-    note = provenance(
-        by=by,
-        top=top,
-        within=within,
-        seed=seed,
-        n=len(frame),
-        tokens=tokens,
-        quotas=dict(quotas or {}),
-        length_matched=length_matched,
-        min_loss=min_loss,
-        residual_on=list(residual_on),
-    )
-    return Selection(frame, by, note)
+    how: dict[str, Any] = {"by": by, "top": top, "within": within, "seed": seed, "n": len(frame)}
+    how |= {"tokens": tokens, "quotas": dict(quotas or {}), "length_matched": length_matched}
+    how |= {"min_loss": min_loss, "residual_on": list(residual_on)}
+    return Selection(frame, by, provenance(**how))
 
 
-def _column(samples: pd.DataFrame, name: str) -> pd.Series:
+def need_column(samples: pd.DataFrame, name: str) -> pd.Series:
+    """A column of the samples, or a :class:`DataError` that names those there are."""
     if name not in samples:
         raise DataError(f"no such column; there are: {', '.join(map(str, samples))}", field=name)
     return samples[name]
@@ -169,9 +161,7 @@ def _ranks(frame: pd.DataFrame, cells: pd.Series, eligible: pd.Series) -> pd.Ser
     """1 for the best of each cell; those that cannot be chosen come last."""
     keyed = frame[["selector", "id"]].assign(eligible=eligible)
     # Ties are broken by id, so that the order of the rows decides nothing.
-    order = keyed.sort_values(
-        ["eligible", "selector", "id"], ascending=[False, False, True], na_position="last"
-    )
+    order = keyed.sort_values(["eligible", "selector", "id"], ascending=[False, False, True])
     return _places(order.index, cells) + 1
 
 
@@ -185,7 +175,7 @@ def _length_cells(frame: pd.DataFrame, groups: pd.Series, bins: pd.Series) -> pd
 
     ``bins``: for each sample into how many equal stretches its group is cut.
     """
-    lengths = _column(frame, "n_tokens").astype(float)
+    lengths = need_column(frame, "n_tokens").astype(float)
     order = pd.DataFrame({"length": lengths, "id": frame["id"]}).sort_values(["length", "id"])
     size = groups.map(groups.value_counts())
     stretch = (_places(order.index, groups) * bins // size).astype(int)
@@ -195,11 +185,7 @@ def _length_cells(frame: pd.DataFrame, groups: pd.Series, bins: pd.Series) -> pd
 def _wanted(
     top: float | int, quotas: Mapping[str, float | int], groups: pd.Series
 ) -> dict[str, int]:
-    """How many of each group are wanted.
-
-    Raises:
-        ConfigError: a quota for a group that is not there, or out of range.
-    """
+    """How many of each group are wanted."""
     unknown = sorted(set(quotas) - set(groups))
     if unknown:
         known = ", ".join(sorted(set(groups)))
@@ -236,7 +222,7 @@ def _within_budget(
     frame: pd.DataFrame, cells: pd.Series, eligible: pd.Series, tokens: int
 ) -> pd.Series:
     """The best of each cell while their tokens fit into the cell's share of the budget."""
-    lengths = _column(frame, "n_tokens").astype(float).where(eligible, 0.0)
+    lengths = need_column(frame, "n_tokens").astype(float).where(eligible, 0.0)
     shares = lengths.groupby(cells).transform("sum") / max(1.0, float(lengths.sum()))
     order = frame["rank_in_group"].sort_values(kind="stable").index
     used = lengths.loc[order].groupby(cells.loc[order], sort=False).cumsum().reindex(frame.index)
@@ -244,79 +230,22 @@ def _within_budget(
 
 
 def selector_values(samples: pd.DataFrame, by: str, seed: int = 0) -> pd.Series:
-    """The value that selector ``by`` ranks each sample by; higher is kept.
-
-    Raises:
-        ConfigError: no such selector or column, or one that gave no number for each sample.
-    """
+    """The value that selector ``by`` ranks each sample by; higher is kept."""
     if by == "random":
         # Drawn in the order of ids: the same sample gets the same number in any row order.
         ids = samples["id"].sort_values(kind="stable").index
         drawn = np.random.default_rng(seed).random(len(samples))
         return pd.Series(drawn, index=ids).reindex(samples.index)
-    selector = SELECTORS[by] if by in SELECTORS else Ranked(by, 1)
+    selector = SELECTORS[by] if by in SELECTORS else Ranked(by)
     if isinstance(selector, Ranked):
         column = selector.column
         if by == "ifd" and column not in samples:
             raise ConfigError("by='ifd': these samples were scored without it; score with --ifd")
-        if column not in samples or not pd.api.types.is_numeric_dtype(samples[column]):
+        if column not in samples or not is_numeric_dtype(samples[column]):
             known = ", ".join(["random", *SELECTORS])
             raise ConfigError(f"by={by!r}: use {known}, or a numeric column of the samples")
     values = pd.Series(selector(samples))
-    fits = len(values) == len(samples) and values.index.equals(samples.index)
-    if not fits or not pd.api.types.is_numeric_dtype(values):
-        raise ConfigError(
-            f"selector {by!r} gave no numeric Series with the index of its {len(samples)} samples"
-        )
+    if not (is_numeric_dtype(values) and values.index.equals(samples.index)):
+        wanted = f"numeric Series with the index of its {len(samples)} samples"
+        raise ConfigError(f"selector {by!r} gave no {wanted}")
     return values.astype(float)
-
-
-def residualise(
-    samples: pd.DataFrame,
-    on: Sequence[str] = ("loss_base",),
-    *,
-    score: str = "ais",
-    within: str | None = None,
-) -> pd.DataFrame:
-    """The samples (or steps) with a column ``<score>_residual``.
-
-    The residual of a linear fit of the score's ranks on the ranks of ``on``, in ranks; what is left
-    has no linear rank correlation with them. Ranks, because AIS is a ratio with a long tail.
-
-    Args:
-        samples: with the columns named.
-        on: what is taken out.
-        score: from what.
-        within: fit within the groups of this column; None: one fit.
-
-    Raises:
-        DataError: a column is missing.
-        ConfigError: nothing to take out.
-    """
-    for name in (score, *on, *([within] if within else [])):
-        _column(samples, name)
-    if not on:
-        raise ConfigError("on=() takes nothing out; name a column such as 'loss_base'")
-    keys = samples[within].fillna("").astype(str) if within else np.zeros(len(samples))
-    columns = samples[[score, *on]].to_numpy(np.float64)
-    values = np.full(len(samples), np.nan)
-    for where in pd.Series(keys).groupby(np.asarray(keys)).indices.values():
-        values[where] = rank_residual(columns[where, 0], list(columns[where, 1:].T))
-    return samples.assign(**{f"{score}_residual": values})
-
-
-def rank_residual(values: np.ndarray, on: Sequence[np.ndarray]) -> np.ndarray:
-    """Residual of the ranks of ``values`` after a linear fit on the ranks of ``on``.
-
-    NaN where any of them is; the residual has mean 0.
-    """
-    from scipy.stats import rankdata
-
-    ok = np.isfinite([values, *on]).all(axis=0)
-    left = np.full(len(values), np.nan)
-    if ok.any():
-        target, *others = (rankdata(column[ok]) for column in (values, *on))
-        design = np.stack([np.ones(len(target)), *others], axis=1)
-        fit, *_ = np.linalg.lstsq(design, target, rcond=None)
-        left[ok] = target - design @ fit
-    return left

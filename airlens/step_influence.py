@@ -5,18 +5,6 @@
 L is the mean token NLL, in nats, of the base model and of the reference model, which is the base
 model with its retrieval heads ablated. Beside each AIS stands the same for random heads. Of single
 tokens only the difference is given: their ratio explodes where the base model is certain.
-
-Columns (losses in nats a token):
-
-- tokens: id, step, pos, token_id, token, start, end, nll_base, nll_ref, delta, entropy,
-  nll_control, delta_control
-- steps: id, domain, step, label, text, n_tokens, loss_base, loss_ref, delta, ais, entropy,
-  loss_control, delta_control, ais_control, ais_control_std, below_floor
-- samples: id, domain, n_tokens, n_prompt_tokens, n_left_out, n_steps, then as steps
-- controls: id, draw, loss_control, ais_control
-
-``delta`` is ref - base, ``ais`` is delta / base; the columns with ``control`` are means over draws
-of random heads (``ais_control_std`` their standard deviation), NaN without controls.
 """
 
 from __future__ import annotations
@@ -31,22 +19,22 @@ import pandas as pd
 
 from .ablation import DEFAULT_MODE, MeanZ, Mode, as_head_set, mean_z
 from .errors import ConfigError
-from .files import load_tables, save_tables
-from .heads import HeadSet, random_heads
+from .heads import Heads, HeadSet, random_heads
 from .provenance import provenance
-from .token_losses import Engine, Long, Precision, WindowLoss, fast_engine, trace_losses
+from .registry import named
+from .token_losses import Engine, Long, Precision, WindowLoss, choose_engine, trace_losses
 from .trace import EncodedTrace, Template, Trace, check_ids, encode_traces, resolve_template
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-CONTROLS = 3  # ours: draws of random heads beside every score
-TABLES = ("tokens", "steps", "samples", "controls")
+save_tables = named("airlens.storage:save_tables")
+load_tables = named("airlens.storage:load_tables")
 
+CONTROLS = 3  # ours: draws of random heads beside every score
 # Ours: under this base loss (nats a token) the text is as good as known to the model, and a ratio
 # to it says nothing.
 FLOOR = 0.01
-
 TOKEN_COLUMNS = [
     *("id", "step", "pos", "token_id", "token", "start", "end"),
     *("nll_base", "nll_ref", "delta", "entropy", "nll_control", "delta_control"),
@@ -56,11 +44,10 @@ _LOSSES = [
     *("loss_control", "delta_control", "ais_control", "ais_control_std", "below_floor"),
 ]
 STEP_COLUMNS = ["id", "domain", "step", "label", "text", "n_tokens", *_LOSSES]
-SAMPLE_COLUMNS = [
-    *("id", "domain", "n_tokens", "n_prompt_tokens", "n_left_out", "n_steps"),
-    *_LOSSES,
-]
+_COUNTS = ("n_tokens", "n_prompt_tokens", "n_left_out", "n_steps")
+SAMPLE_COLUMNS = ["id", "domain", *_COUNTS, *_LOSSES]
 CONTROL_COLUMNS = ["id", "draw", "loss_control", "ais_control"]
+TABLES = ("tokens", "steps", "samples", "controls")
 
 
 @dataclass(frozen=True)
@@ -68,13 +55,17 @@ class Influence:
     """The effect of ablating the heads on every token, step and sample, as tidy tables.
 
     All losses are mean token NLL in nats; ``ref`` is the ablated model, ``control`` the mean over
-    draws of random heads. See the column lists of this module.
+    draws of random heads (NaN without), ``delta`` is ref - base, ``ais`` is delta / base.
 
     Attributes:
-        tokens: one row a response token.
-        steps: one row a step.
-        samples: one row a trace.
-        controls: one row a trace and draw.
+        tokens: one row a response token: id, step, pos, token_id, token, start, end, nll_base,
+            nll_ref, delta, entropy, nll_control, delta_control.
+        steps: one row a step: id, domain, step, label, text, n_tokens, and loss_base, loss_ref,
+            delta, ais, entropy, loss_control, delta_control, ais_control, ais_control_std (over
+            draws), below_floor.
+        samples: one row a trace: id, domain, n_tokens, n_prompt_tokens, n_left_out, n_steps, and
+            the losses of ``steps``.
+        controls: one row a trace and draw: id, draw, loss_control, ais_control.
         provenance: model, heads, mode, settings, versions.
     """
 
@@ -87,15 +78,11 @@ class Influence:
     def save(self, folder: str | Path) -> Path:
         """Write the tables as Parquet and the provenance as JSON into ``folder``."""
         tables = {name: getattr(self, name) for name in TABLES}
-        return save_tables(folder, tables, self.provenance)
+        return Path(save_tables(folder, tables, self.provenance))
 
     @classmethod
     def load(cls, folder: str | Path) -> Influence:
-        """Read what :meth:`save` wrote.
-
-        Raises:
-            DataError: a file is missing or unreadable.
-        """
+        """Read what :meth:`save` wrote; :class:`DataError` where that is not there whole."""
         tables, note = load_tables(folder, TABLES, "a saved influence")
         return cls(**tables, provenance=note)
 
@@ -103,7 +90,7 @@ class Influence:
 def influence(
     model: TransformerBridge,
     traces: Iterable[Trace] | Trace,
-    heads: HeadSet | Iterable[Any] | str,
+    heads: Heads,
     *,
     mode: Mode = DEFAULT_MODE,
     controls: int = CONTROLS,
@@ -145,7 +132,12 @@ def influence(
     Raises:
         ConfigError, HeadError, DataError: bad arguments; see the message.
     """
-    items = _prepare([traces] if isinstance(traces, Trace) else list(traces), scope)
+    if scope not in ("response", "document"):
+        raise ConfigError(f"scope={scope!r}: use 'response' or 'document'")
+    items = [traces] if isinstance(traces, Trace) else list(traces)
+    check_ids(items)
+    if scope == "document":
+        items = [trace.as_document() for trace in items]
     heads = as_head_set(heads)
     shape = (int(model.cfg.n_layers), int(model.cfg.n_heads))
     heads.check(*shape)
@@ -154,84 +146,39 @@ def influence(
     if mode == "mean" and means is None and len(heads):
         means = mean_z(model)
     encoded = encode_traces(model.tokenizer, items, template)
-    chosen = fast_engine("choose")(model, engine, mode=mode)
-    losses = trace_losses(
-        model,
-        encoded,
-        [heads, *draws],
-        mode,
-        long=long,
-        progress=progress,
-        means=means,
-        max_tokens_per_batch=max_tokens_per_batch,
-        engine=chosen,
-        precision=precision,
-    )
-    note = provenance(
-        model,
-        heads=heads.names(),
-        head_set=heads.name,
-        heads_from=heads.provenance.get("probes"),
-        mode=mode,
-        seed=seed,
-        controls=[d.names() for d in draws],
-        control=control,
-        scope=scope,
-        template=template,
-        long=long,
-        floor=floor,
-        engine=chosen,
-        precision=precision,
-        n_traces=len(items),
-    )
+    chosen = choose_engine(model, engine, mode=mode)
+    how: dict[str, Any] = {"long": long, "engine": chosen, "precision": precision}
+    room: dict[str, Any] = {"means": means, "max_tokens_per_batch": max_tokens_per_batch}
+    losses = trace_losses(model, encoded, [heads, *draws], mode, progress=progress, **how, **room)
+    how |= {"heads": heads.names(), "head_set": heads.name, "mode": mode, "seed": seed}
+    how |= {"controls": [d.names() for d in draws], "control": control, "scope": scope}
+    how |= {"template": template, "floor": floor, "n_traces": len(items)}
+    note = provenance(model, heads_from=heads.provenance.get("probes"), **how)
     return Influence(*tables(encoded, losses, floor), provenance=note)
 
 
 def control_sets(
-    shape: tuple[int, int],
-    heads: HeadSet,
-    draws: int,
-    control: str,
-    seed: int,
+    shape: tuple[int, int], heads: HeadSet, draws: int, control: str, seed: int
 ) -> list[HeadSet]:
-    """The random-heads controls of a score; none for an empty head set.
-
-    Raises:
-        ConfigError: an unknown kind of control.
-    """
+    """The random-heads controls of a score; none for an empty head set."""
     if control not in ("same_layers", "random"):
         raise ConfigError(f"control={control!r}: use 'same_layers' or 'random'")
-    if not draws or not len(heads):
-        return []
-    same = control == "same_layers"
-    return random_heads(shape, heads, draws=draws, seed=seed, same_layers=same)
-
-
-def _prepare(traces: list[Trace], scope: str) -> list[Trace]:
-    if scope not in ("response", "document"):
-        raise ConfigError(f"scope={scope!r}: use 'response' or 'document'")
-    check_ids(traces)
-    return [t.as_document() for t in traces] if scope == "document" else traces
-
-
-Tables = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]
+    same, n = control == "same_layers", draws if len(heads) else 0
+    return random_heads(shape, heads, draws=n, seed=seed, same_layers=same)
 
 
 def tables(
     encoded: Sequence[EncodedTrace], losses: Sequence[WindowLoss], floor: float = FLOOR
-) -> Tables:
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """(tokens, steps, samples, controls) of all traces, in the order given.
 
     ``losses``: of each trace, the first row of ``ablated`` from the critical heads, the others from
     the draws of random heads.
     """
-    steps: list[dict[str, Any]] = []
-    samples: list[dict[str, Any]] = []
-    controls: list[dict[str, Any]] = []
-    for e, loss in zip(encoded, losses, strict=True):
-        steps += _step_rows(e, loss, floor)
-        samples.append(_sample_row(e, loss, floor))
-        controls += _control_rows(e, loss, floor)
+    both = list(zip(encoded, losses, strict=True))
+    steps = [row for e, loss in both for row in _step_rows(e, loss, floor)]
+    samples = [_sample_row(e, loss, floor) for e, loss in both]
+    controls = [row for e, loss in both for row in _control_rows(e, loss, floor)]
     return (
         _token_table(encoded, losses),
         pd.DataFrame(steps, columns=STEP_COLUMNS),
@@ -278,21 +225,19 @@ def _step_rows(e: EncodedTrace, loss: WindowLoss, floor: float) -> Iterable[dict
 
 
 def _sample_row(e: EncodedTrace, loss: WindowLoss, floor: float) -> dict[str, Any]:
-    everything = np.ones(e.n_response, dtype=bool)
     return {
         "id": e.trace.id,
         "domain": e.trace.domain,
         "n_prompt_tokens": e.response_start,
         "n_left_out": int(np.isnan(loss.base).sum()),
         "n_steps": len(e.trace.whole_steps()),
-        **summary(loss, everything, floor),
+        **summary(loss, np.ones(e.n_response, dtype=bool), floor),
     }
 
 
 def _control_rows(e: EncodedTrace, loss: WindowLoss, floor: float) -> Iterable[dict[str, Any]]:
     base = _mean_of(loss.base)
-    for draw, control in enumerate(loss.ablated[1:]):
-        value = _mean_of(control)
+    for draw, value in enumerate(map(_mean_of, loss.ablated[1:])):
         ais = (value - base) / base if base >= floor else np.nan
         yield {"id": e.trace.id, "draw": draw, "loss_control": value, "ais_control": ais}
 

@@ -7,18 +7,19 @@ hooks: one pass of the unchanged model, then one pass for each head set. The fas
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 
 from .ablation import MeanZ, Mode, ablated
 from .errors import ConfigError
 from .heads import HeadSet
+from .registry import named
 from .trace import EncodedTrace
 
 if TYPE_CHECKING:
@@ -28,13 +29,11 @@ Long: TypeAlias = Literal["stride", "cut"]
 Engine: TypeAlias = Literal["auto", "hooks", "fast"]
 Precision: TypeAlias = Literal["full", "bf16"]
 
-# Functions of the fast engine, by what the core asks of it. They are named rather than imported, so
-# that the core stands without an engine.
-FAST_ENGINE = {
-    "choose": "airlens.engine:choose_engine",
-    "token_losses": "airlens.engine.fast_losses:score_fast",
-    "probes": "airlens.engine.fast_probes:read_probes",
-}
+# What the core asks of the fast engine: whether it can run, its form of `score_windows`, and the
+# reading of probes.
+choose_engine = named("airlens.engine:choose_engine")
+fast_losses = named("airlens.engine.fast_losses:score_fast")
+fast_probes = named("airlens.engine.fast_probes:read_probes")
 
 # Rows of logits turned to fp32 log-probabilities at once: 512 rows of a 150k vocabulary are 300 MB.
 CHUNK = 512
@@ -75,55 +74,35 @@ class WindowLoss:
     ablated: np.ndarray
 
 
-def fast_engine(name: str) -> Callable[..., Any]:
-    """A function of the fast engine, a key of `FAST_ENGINE`; imported when first asked for."""
-    function: Callable[..., Any] = pkgutil.resolve_name(FAST_ENGINE[name])
-    return function
-
-
 def token_losses(
     model: TransformerBridge,
     items: Sequence[Window],
     head_sets: Sequence[HeadSet],
     mode: Mode | Sequence[Mode],
     *,
-    means: MeanZ | None = None,
-    max_tokens_per_batch: int | None = None,
     engine: Engine = "auto",
     precision: Precision = "full",
-    on_progress: Callable[[int], None] = lambda _: None,
+    **options: Any,
 ) -> list[WindowLoss]:
     """NLL of every scored token under the model and under each ablation, by the engine asked for.
 
-    Args:
-        model: the bridge.
-        items: windows, in any order; results come back in the same order.
-        head_sets: what to ablate, one after the other; S of them.
-        mode: ablation mode, or one for each head set.
-        means: for ``mean``.
-        max_tokens_per_batch: bounds memory; each engine has a default of its own.
-        engine: ``hooks``, ``fast``, or ``auto``: the fast one where it can run.
-        precision: ``bf16`` rounds the factors of matrix products (fast engine only).
-        on_progress: called with the number of tokens done.
+    Arguments are those of :func:`score_windows`; ``engine`` is ``hooks``, ``fast``, or ``auto``,
+    the fast one where it can run; ``precision="bf16"`` rounds the factors of matrix products (fast
+    engine only).
 
     Raises:
         ConfigError: an unknown engine or precision, or one that cannot run here.
     """
-    chosen = fast_engine("choose")(model, engine, mode=mode)
+    chosen = choose_engine(model, engine, mode=mode)
     if precision not in get_args(Precision):
         raise ConfigError(f"precision={precision!r}: use one of {', '.join(get_args(Precision))}")
-    options: dict[str, Any] = {
-        "means": means,
-        "max_tokens_per_batch": max_tokens_per_batch,
-        "on_progress": on_progress,
-    }
     if chosen == "fast":
-        run = fast_engine("token_losses")
-        found: list[WindowLoss] = run(model, items, head_sets, mode, precision=precision, **options)
-        return found
-    if precision != "full":
+        options["precision"] = precision
+    elif precision != "full":
         raise ConfigError(f"precision={precision!r} needs the fast engine, which does not run here")
-    return score_windows(model, items, head_sets, mode, **options)
+    score = fast_losses if chosen == "fast" else score_windows
+    found: list[WindowLoss] = score(model, items, head_sets, mode, **options)
+    return found
 
 
 def trace_losses(
@@ -147,18 +126,12 @@ def trace_losses(
         found = iter(token_losses(model, flat, head_sets, mode, on_progress=bar.update, **options))
     joined = []
     for e, part in zip(encoded, parts, strict=True):
-        joined.append(_join(e.n_response, part, [next(found) for _ in part], len(head_sets)))
+        whole = np.full((2 + len(head_sets), e.n_response), np.nan, "f4")
+        for window in part:
+            loss, where = next(found), slice(window.position, window.position + window.n_scored)
+            whole[:, where] = np.vstack([loss.base, loss.entropy, loss.ablated])
+        joined.append(WindowLoss(whole[0], whole[1], whole[2:]))
     return joined
-
-
-def _join(n: int, part: Sequence[Window], losses: Sequence[WindowLoss], n_sets: int) -> WindowLoss:
-    """The windows of one trace put together."""
-    base, entropy = np.full(n, np.nan, "f4"), np.full(n, np.nan, "f4")
-    others = np.full((n_sets, n), np.nan, "f4")
-    for window, loss in zip(part, losses, strict=True):
-        where = slice(window.position, window.position + window.n_scored)
-        base[where], entropy[where], others[:, where] = loss.base, loss.entropy, loss.ablated
-    return WindowLoss(base, entropy, others)
 
 
 def windows(encoded: EncodedTrace, n_ctx: int, long: Long = "stride") -> list[Window]:
@@ -167,9 +140,6 @@ def windows(encoded: EncodedTrace, n_ctx: int, long: Long = "stride") -> list[Wi
     ``stride``: windows half a context apart, each response token scored once, with at least half a
     context before it. ``cut``: the first window only. The very first token of a text has nothing
     before it that predicts it and is not scored.
-
-    Raises:
-        ConfigError: an unknown ``long``.
 
     >>> from airlens.trace import Trace
     >>> trace = Trace("1", "", "abcdef")
@@ -189,9 +159,7 @@ def windows(encoded: EncodedTrace, n_ctx: int, long: Long = "stride") -> list[Wi
         if long == "cut" and start > 0:
             break
         found.append(Window(tokens[start:stop], begin - start, begin - encoded.response_start))
-        begin = stop
-        if long == "cut":
-            break
+        begin = len(tokens) if long == "cut" else stop
     return found
 
 
@@ -205,10 +173,17 @@ def score_windows(
     max_tokens_per_batch: int | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> list[WindowLoss]:
-    """Same as :func:`token_losses`, always by TransformerLens hooks: the reference engine.
+    """NLL of every scored token by TransformerLens hooks: the reference engine.
 
-    ``max_tokens_per_batch`` counts the padded tokens of a batch. By default one window runs at a
-    time on CPU (which is faster there), 16,384 tokens on an accelerator.
+    Args:
+        model: the bridge.
+        items: windows, in any order; results come back in the same order.
+        head_sets: what to ablate, one after the other; S of them.
+        mode: ablation mode, or one for each head set.
+        means: for ``mean``.
+        max_tokens_per_batch: padded tokens of a batch, which bound memory. Default: one window at a
+            time on CPU (which is faster there), 16,384 tokens on an accelerator.
+        on_progress: called with the number of tokens done.
     """
     modes = [mode] * len(head_sets) if isinstance(mode, str) else mode
     results: dict[int, WindowLoss] = {}
@@ -227,9 +202,8 @@ def batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
     >>> batches([3, 9, 4, 5], budget=10)
     [[1], [3, 2], [0]]
     """
-    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     found: list[list[int]] = []
-    for i in order:
+    for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
         # Longest first: the batch's first item sets its padded width.
         if found and lengths[found[-1][0]] * (len(found[-1]) + 1) <= budget:
             found[-1].append(i)
@@ -245,7 +219,9 @@ def _score_batch(
     modes: Sequence[Mode],
     means: MeanZ | None,
 ) -> list[WindowLoss]:
-    tokens = pad_right([w.tokens for w in items]).to(model.cfg.device)
+    # Under a causal mask no real token sees what stands after it: padding needs no mask.
+    rows = [torch.tensor(w.tokens, device=model.cfg.device) for w in items]
+    tokens = pad_sequence(rows, batch_first=True)
     base = _losses(model, tokens, items, entropy=True)
     others = []
     for heads, mode in zip(head_sets, modes, strict=True):
@@ -257,25 +233,16 @@ def _score_batch(
     ]
 
 
-def pad_right(rows: Sequence[Sequence[int]]) -> torch.Tensor:
-    """[B, T] ids, padded on the right with 0.
-
-    Under a causal mask no real token sees what stands after it, so the padding needs no mask.
-    """
-    width = max(len(row) for row in rows)
-    return torch.tensor([[*row, *([0] * (width - len(row)))] for row in rows])
-
-
 def _losses(
     model: TransformerBridge, tokens: torch.Tensor, items: Sequence[Window], *, entropy: bool
 ) -> list[tuple[np.ndarray, np.ndarray]]:
+    found = []
     with torch.inference_mode():
         logits = model(tokens)
-        found = []
         for row, item in enumerate(items):
-            stop = len(item.tokens)
-            target = tokens[row, item.first : stop]
-            found.append(nll_and_entropy(logits[row, item.first - 1 : stop - 1], target, entropy))
+            first, stop = item.first, len(item.tokens)
+            target = tokens[row, first:stop]
+            found.append(nll_and_entropy(logits[row, first - 1 : stop - 1], target, entropy))
     return found
 
 

@@ -26,8 +26,7 @@ PER_STEP_META = ("steps", "unaligned")
 class Trace:
     """A prompt and the response to it.
 
-    The steps cover the response completely: in order, without gap or overlap. A separator
-    between two steps belongs to the first of them, whitespace before the first step to that step.
+    The steps cover the response completely: in order, without gap or overlap.
 
     Args:
         id: names the trace among its fellows; not empty.
@@ -62,13 +61,9 @@ class Trace:
         _check_cover(self.steps, self.response)
 
     def with_steps(self, splitter: str | Splitter) -> Trace:
-        r"""The same trace, its response split anew.
+        r"""The same trace, its response split anew; what ``meta`` held per step is left out.
 
-        Args:
-            splitter: "auto", "paragraph", "line", "sentence", a registered name, or a function from
-                a response to its steps.
-
-        What ``meta`` held per step is left out, as it belonged to the former steps.
+        ``splitter``: a name as in `split_steps`, or a function from a response to its steps.
 
         >>> trace = Trace("1", "2 + 3 * 4?", "3 * 4 = 12.\n2 + 12 = 14.")
         >>> [step.text for step in trace.with_steps("line").steps]
@@ -95,44 +90,25 @@ class Trace:
 
     def to_json(self) -> dict[str, Any]:
         """The trace as an object for ``json.dumps``; `from_json` reads it back."""
-        return {
-            "id": self.id,
-            "prompt": self.prompt,
-            "response": self.response,
-            "domain": self.domain,
-            "steps": [asdict(step) for step in self.steps],
-            "meta": dict(self.meta),
-        }
+        steps = [asdict(step) for step in self.steps]
+        return {**vars(self), "steps": steps, "meta": dict(self.meta)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Trace:
-        """The trace that `to_json` described.
-
-        Raises:
-            DataError: a field is missing or malformed; names it.
-        """
+        """The trace that `to_json` described, or a :class:`DataError` that names the field."""
         if not isinstance(data, Mapping):
             raise DataError(f"expected an object, found {found(data)}")
         for name in ("id", "prompt", "response"):
             if name not in data:
                 names = ", ".join(map(str, data)) or "none"
                 raise DataError(f"missing; the fields are: {names}", field=name)
-        return cls(
-            id=data["id"],
-            prompt=data["prompt"],
-            response=data["response"],
-            domain=data.get("domain", ""),
-            steps=_steps_from_json(data.get("steps", ())),
-            meta=data.get("meta", {}),
-        )
+        steps = _steps_from_json(data.get("steps", ()))
+        text = (data["id"], data["prompt"], data["response"], data.get("domain", ""))
+        return cls(*text, steps, data.get("meta", {}))
 
 
 def check_ids(traces: Iterable[Trace]) -> None:
-    """Raise unless every trace has an id of its own.
-
-    Raises:
-        DataError: two traces have the same id; names it.
-    """
+    """Raise :class:`DataError` where two traces have the same id."""
     seen: set[str] = set()
     for trace in traces:
         if trace.id in seen:
@@ -141,11 +117,7 @@ def check_ids(traces: Iterable[Trace]) -> None:
 
 
 def check_text(value: object, name: str) -> str:
-    """``value`` if it is text that UTF-8 can express.
-
-    Raises:
-        DataError: it is not; ``name`` is the field it names.
-    """
+    """``value`` if it is text that UTF-8 can express, else :class:`DataError` on field ``name``."""
     if not isinstance(value, str):
         raise DataError(f"expected text, found {found(value)}", field=name)
     try:
@@ -159,8 +131,6 @@ def check_text(value: object, name: str) -> str:
 
 def _check_cover(steps: tuple[Step, ...], response: str) -> None:
     """Raise unless there are no steps yet, or the steps cover the response exactly."""
-    if not steps:
-        return
     position = 0
     for number, step in enumerate(steps):
         if not isinstance(step, Step):
@@ -174,9 +144,8 @@ def _check_cover(steps: tuple[Step, ...], response: str) -> None:
         if step.text != response[step.start : step.end]:
             raise DataError(f"step {number}: its text is not that of the response", field="steps")
         position = step.end
-    if position != len(response):
-        reason = f"the steps end at {position}, the response at {len(response)}"
-        raise DataError(reason, field="steps")
+    if steps and position != (end := len(response)):
+        raise DataError(f"the steps end at {position}, the response at {end}", field="steps")
 
 
 def _steps_from_json(items: object) -> tuple[Step, ...]:
@@ -222,11 +191,7 @@ class EncodedTrace:
 
 
 def resolve_template(tokenizer: PreTrainedTokenizerBase, template: Template) -> str:
-    """``"auto"`` is ``"chat"`` for a tokenizer with a chat template, else ``"plain"``.
-
-    Raises:
-        ConfigError: an unknown template, or ``"chat"`` without a chat template.
-    """
+    """``"auto"`` is ``"chat"`` for a tokenizer with a chat template, else ``"plain"``."""
     has_chat = bool(getattr(tokenizer, "chat_template", None))
     if template == "auto":
         return "chat" if has_chat else "plain"
@@ -249,28 +214,23 @@ def prompt_text(tokenizer: PreTrainedTokenizerBase, trace: Trace, template: Temp
     if resolve_template(tokenizer, template) == "plain":
         return trace.prompt + "\n"
     turns = trace.meta.get("messages") or [{"role": "user", "content": trace.prompt}]
-    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    return str(text)
+    return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
 
 
 def encode_trace(
     tokenizer: PreTrainedTokenizerBase, trace: Trace, template: Template = "auto"
 ) -> EncodedTrace:
-    """Tokens of prompt and response, tokenised as one text, with steps by character offsets.
-
-    A token that straddles the end of the prompt, or of a step, belongs where its first character
-    in the response lies.
-
-    Raises:
-        ModelError: the tokenizer gives no character offsets (a slow tokenizer).
-    """
+    """:func:`encode_traces` of one trace."""
     return encode_traces(tokenizer, [trace], template)[0]
 
 
 def encode_traces(
     tokenizer: PreTrainedTokenizerBase, traces: Sequence[Trace], template: Template = "auto"
 ) -> list[EncodedTrace]:
-    """What `encode_trace` gives for each, many texts in a call of the tokenizer.
+    """Tokens of prompt and response, tokenised as one text, with steps by character offsets.
+
+    A token that straddles the end of the prompt, or of a step, belongs where its first character
+    in the response lies.
 
     Raises:
         ModelError: the tokenizer gives no character offsets (a slow tokenizer).
@@ -285,11 +245,8 @@ def encode_traces(
         mine = [i for i, prefix in enumerate(prefixes) if (is_chat and bool(prefix)) == chat]
         for start in range(0, len(mine), AT_ONCE):
             some = mine[start : start + AT_ONCE]
-            encoded = tokenizer(
-                [prefixes[i] + traces[i].response for i in some],
-                add_special_tokens=not chat,
-                return_offsets_mapping=True,
-            )
+            texts = [prefixes[i] + traces[i].response for i in some]
+            encoded = tokenizer(texts, add_special_tokens=not chat, return_offsets_mapping=True)
             spans = encoded["offset_mapping"]
             for i, ids, where in zip(some, encoded["input_ids"], spans, strict=True):
                 found[i] = _encoded(traces[i], prefixes[i], list(ids), where)
@@ -300,21 +257,18 @@ def _encoded(
     trace: Trace, prefix: str, ids: list[int], where: Sequence[tuple[int, int]]
 ) -> EncodedTrace:
     """A trace from its tokens and their character spans in ``prefix`` + response."""
-    n_prefix = len(prefix)
     spans = np.asarray(where, dtype=np.int64).reshape(-1, 2)
     special = spans[:, 0] == spans[:, 1]
     while len(ids) and special[-1]:  # an EOS that the tokenizer appends is no part of the response
         ids, spans, special = ids[:-1], spans[:-1], special[:-1]
-    inside = np.flatnonzero((spans[:, 1] > n_prefix) & ~special)
+    inside = np.flatnonzero((spans[:, 1] > len(prefix)) & ~special)
     start = int(inside[0]) if len(inside) and trace.response else len(ids)
-    offsets = np.maximum(spans[start:] - n_prefix, 0)
+    offsets = np.maximum(spans[start:] - len(prefix), 0)
     return EncodedTrace(trace, ids, start, offsets, _steps_of(offsets, trace.steps), prefix, spans)
 
 
 def _steps_of(offsets: np.ndarray, steps: Sequence[Step]) -> np.ndarray:
     """The step of each token: the last one that begins at or before the token's first character."""
-    if not len(offsets):
-        return np.zeros(0, dtype=np.int64)
     starts = np.asarray([s.start for s in steps] or [0])
     found = np.searchsorted(starts, offsets[:, 0], side="right") - 1
     return np.maximum.accumulate(np.clip(found, 0, len(starts) - 1))

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from airlens.analysis.confounds import confound_table
+from airlens.analysis.residuals import residualise
 from airlens.analysis.statistics import mean_interval, partial_spearman, spearman, spearman_interval
 from airlens.errors import ConfigError, DataError
-from airlens.selection import residualise, select
+from airlens.selection import select
 from airlens.steps import split_steps
 from airlens.trace import Trace
 from airlens.validity.heuristics import add_heuristics

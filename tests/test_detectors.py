@@ -54,7 +54,7 @@ def test_every_detector_has_a_name_and_a_description(circuit: Any) -> None:
 
 
 def test_retrieval_as_a_reader_is_retrieval_scores(circuit: Any, llama: Any) -> None:
-    from airlens.probes import key_value_probes
+    from airlens.detectors.key_value_probes import key_value_probes
 
     probes = key_value_probes(tokenizer(), n=2, max_tokens=500, shots=1, values=["ab", "bc", "cd"])
     alone = detect(llama, probes, "retrieval", **QUIET)

@@ -9,8 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from airlens.selection import rank_residual
-
 Array = NDArray[np.float64]
 N_BOOT = 1000
 GROUPS = 3  # ours: fewest groups whose resampling gives an interval
@@ -49,6 +47,21 @@ def spearman(x: Array, y: Array, least: int = 3) -> float:
     if both.sum() < least:
         return float("nan")
     return float(pearson(ranks(x[both]), ranks(y[both])))
+
+
+def rank_residual(values: Array, on: Sequence[Array]) -> Array:
+    """Residual of the ranks of ``values`` after a linear fit on the ranks of ``on``.
+
+    NaN where any of them is; the residual has mean 0.
+    """
+    ok = np.isfinite([values, *on]).all(axis=0)
+    left = np.full(len(values), np.nan)
+    if ok.any():
+        target, *others = (ranks(column[ok]) for column in (values, *on))
+        design = np.stack([np.ones(len(target)), *others], axis=1)
+        fit, *_ = np.linalg.lstsq(design, target, rcond=None)
+        left[ok] = target - design @ fit
+    return left
 
 
 def partial_spearman(x: Array, y: Array, given: Sequence[Array]) -> float:

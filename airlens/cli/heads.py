@@ -33,8 +33,8 @@ def heads(
     The file written with --out is what `airlens score --heads` reads.
     """
     from airlens.detectors import DESCRIPTIONS, detect
+    from airlens.detectors.key_value_probes import key_value_probes
     from airlens.model import load_model
-    from airlens.probes import key_value_probes
 
     bridge = load_model(model, device=device, dtype=dtype)
     longest = min(max_tokens, int(bridge.cfg.n_ctx))

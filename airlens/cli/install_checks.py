@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from airlens.probes import key_value_probes
+from airlens.detectors.key_value_probes import key_value_probes
 from airlens.provenance import model_info, versions
 from airlens.retrieval import copy_accuracy
 from airlens.storage import cache_dir

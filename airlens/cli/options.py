@@ -72,7 +72,7 @@ def find_heads(
     bridge: TransformerBridge, text: str, *, seed: int = 0, progress: bool = True
 ) -> tuple[HeadScores | None, HeadSet]:
     """The heads that ``text`` names; where it is empty, heads scored now on key-value probes."""
-    from airlens.probes import key_value_probes
+    from airlens.detectors.key_value_probes import key_value_probes
     from airlens.retrieval import retrieval_scores
 
     if text:

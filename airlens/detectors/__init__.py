@@ -1,7 +1,7 @@
 """Every head detector under one name: what the command line and the figures choose from.
 
 A detector takes a model and probes and returns `HeadScores`; each has a file, `by_name` lists them.
-Probes beyond the key-value ones of the core are here too, and head scores that others published.
+The kinds of probes are here too (`…_probes`), and head scores that others published.
 May import: the core, reading, engine.
 Imported by: analysis, explorers, paper, cli.
 """

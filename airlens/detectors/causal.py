@@ -6,14 +6,13 @@ so it can be restricted to some heads.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from airlens.ablation import DEFAULT_MODE, MeanZ, Mode, ablated, as_head_set, mean_z
-from airlens.heads import Head, HeadScores, HeadSet
+from airlens.heads import Head, Heads, HeadScores, HeadSet
 from airlens.probes import ProbeSet
 from airlens.provenance import provenance
 from airlens.retrieval import all_predictions
@@ -26,7 +25,7 @@ def causal(
     model: TransformerBridge,
     probes: ProbeSet,
     *,
-    heads: HeadSet | Iterable[Any] | str | None = None,
+    heads: Heads | None = None,
     mode: Mode = DEFAULT_MODE,
     means: MeanZ | None = None,
     progress: bool = True,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
@@ -11,7 +10,7 @@ import pandas as pd
 from airlens.ablation import DEFAULT_MODE, MODES, Mode, as_head_set
 from airlens.errors import ConfigError
 from airlens.figures.next_tokens import next_token_bars
-from airlens.heads import HeadSet
+from airlens.heads import Heads, HeadSet
 from airlens.trace import Template
 
 from .continuation import Comparison, compare, encode_prompt, next_tokens
@@ -42,7 +41,7 @@ class AblationLab(w.VBox):  # type: ignore[misc]
     def __init__(
         self,
         model: TransformerBridge,
-        heads: HeadSet | Iterable[Any] | str = (),
+        heads: Heads = (),
         prompt: str = PROMPT,
         *,
         mode: Mode = DEFAULT_MODE,

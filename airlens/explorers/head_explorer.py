@@ -15,7 +15,7 @@ from airlens.errors import ConfigError
 from airlens.figures.copying_curve import ablation_curve
 from airlens.figures.head_attention import answer_attention_map
 from airlens.figures.head_maps import head_map
-from airlens.heads import Head, HeadScores, HeadSet, parse_head
+from airlens.heads import Head, Heads, HeadScores, HeadSet, parse_head
 from airlens.probes import ProbeSet
 
 from .head_effects import HeadEffects, Measured
@@ -58,7 +58,7 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
         model: TransformerBridge,
         scores: HeadScores | Mapping[str, HeadScores],
         probes: ProbeSet,
-        heads: HeadSet | Iterable[Any] | str | None = None,
+        heads: Heads | None = None,
         *,
         mode: Mode = DEFAULT_MODE,
         measured: int = 2,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,7 @@ from airlens.engine.fast_model import fast_model
 from airlens.engine.packing import pack
 from airlens.engine.single_head_passes import attribution_row
 from airlens.errors import ConfigError
-from airlens.heads import Head, HeadSet
+from airlens.heads import Head, Heads, HeadSet
 from airlens.token_losses import Window, token_losses, windows
 from airlens.trace import Template, Trace, encode_trace
 
@@ -27,7 +26,7 @@ TOKENS = 8192  # ours: of one batch, counting the base model and each head; boun
 def single_heads(
     model: TransformerBridge,
     trace: Trace,
-    heads: HeadSet | Iterable[Any] | str,
+    heads: Heads,
     *,
     mode: Mode = DEFAULT_MODE,
     template: Template = "auto",

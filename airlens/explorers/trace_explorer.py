@@ -14,7 +14,7 @@ from airlens.figures.coloured_text import trace_html
 from airlens.figures.labels import shorten
 from airlens.figures.single_trace import step_bars, token_strip
 from airlens.figures.step_maps import head_step_heatmap
-from airlens.heads import HeadSet
+from airlens.heads import Heads, HeadSet
 from airlens.step_influence import Influence, influence
 from airlens.step_sources import sources
 from airlens.trace import Template, Trace
@@ -58,7 +58,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         self,
         model: TransformerBridge,
         traces: Trace | Iterable[Trace],
-        heads: HeadSet | Iterable[Any] | str,
+        heads: Heads,
         *,
         mode: Mode = DEFAULT_MODE,
         controls: int = 1,

@@ -23,12 +23,13 @@ from airlens.ablation import DEFAULT_MODE, Mode, ablated
 from airlens.analysis.confounds import confound_table
 from airlens.analysis.needles import needle_recall
 from airlens.analysis.statistics import N_BOOT, bootstrap_counts, interval
+from airlens.detectors.key_value_probes import key_value_probes
 from airlens.detectors.needle_probes import needle_probes
 from airlens.errors import ConfigError, DataError
 from airlens.files import atomic_file, data_path
 from airlens.heads import TOP_SHARE, HeadScores, HeadSet
 from airlens.model import load_model
-from airlens.probes import ProbeSet, key_value_probes
+from airlens.probes import ProbeSet
 from airlens.provenance import fingerprint, model_info, provenance
 from airlens.reading.load import first_of_each_domain, load_traces
 from airlens.retrieval import copy_accuracy, retrieval_scores

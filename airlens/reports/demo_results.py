@@ -11,9 +11,9 @@ import pandas as pd
 from airlens.ablation import DEFAULT_MODE
 from airlens.analysis.ablation_curves import ablation_curves
 from airlens.analysis.selection_overlap import overlap
+from airlens.detectors.key_value_probes import key_value_probes
 from airlens.files import data_path
 from airlens.heads import TOP_SHARE, HeadScores
-from airlens.probes import key_value_probes
 from airlens.provenance import provenance
 from airlens.reading.load import first_of_each_domain, load_traces
 from airlens.retrieval import retrieval_scores

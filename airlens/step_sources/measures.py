@@ -29,10 +29,10 @@ from tqdm.auto import tqdm
 from airlens.ablation import as_head_set
 from airlens.engine import Engine, choose_engine
 from airlens.errors import ConfigError
-from airlens.files import load_tables, save_tables
-from airlens.heads import Head, HeadSet
+from airlens.heads import Head, Heads, HeadSet
 from airlens.provenance import provenance
 from airlens.step_influence import CONTROLS, control_sets
+from airlens.storage import load_tables, save_tables
 from airlens.token_losses import Long, windows
 from airlens.trace import Template, Trace, check_ids, encode_traces, resolve_template
 
@@ -120,7 +120,7 @@ class Ask(NamedTuple):
 def sources(
     model: TransformerBridge,
     traces: Iterable[Trace] | Trace,
-    heads: HeadSet | Iterable[Any] | str,
+    heads: Heads,
     *,
     measures: Sequence[Measure] = ("copies", "attention"),
     controls: int = CONTROLS,

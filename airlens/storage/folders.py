@@ -1,17 +1,19 @@
-"""Folders that appear whole or not at all, the cache folder, and tables as CSV in a folder."""
+"""Folders that appear whole or not at all, the cache folder, and tables in a folder."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
+from airlens.errors import DataError
 from airlens.files import atomic_file, write_json
 
 if TYPE_CHECKING:
@@ -55,3 +57,33 @@ def write_tables(
         with atomic_file(folder / f"{name}.csv") as temporary:
             table.to_csv(temporary, index=False, float_format="%.6g")
     return write_json(folder / "provenance.json", provenance, indent=1).parent
+
+
+def save_tables(
+    folder: str | Path, tables: Mapping[str, pd.DataFrame], provenance: Mapping[str, Any]
+) -> Path:
+    """Write each table to ``folder`` as Parquet, and the provenance as JSON."""
+    folder = Path(folder)
+    for name, table in tables.items():
+        with atomic_file(folder / f"{name}.parquet") as temporary:
+            table.to_parquet(temporary, index=False)
+    return write_json(folder / "provenance.json", provenance, indent=1).parent
+
+
+def load_tables(
+    folder: str | Path, names: Iterable[str], what: str
+) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+    """Read what :func:`save_tables` wrote: the tables of these names, and the provenance.
+
+    Raises:
+        DataError: a file is missing or unreadable; ``what`` names the thing that was expected.
+    """
+    import pandas as pd
+
+    folder = Path(folder)
+    try:
+        tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in names}
+        note = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"not {what} ({error})", file=str(folder)) from error
+    return tables, note

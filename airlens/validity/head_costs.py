@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from airlens.ablation import DEFAULT_MODE, Mode, as_head_set, mean_z
-from airlens.heads import Head, HeadSet
+from airlens.heads import Head, Heads, HeadSet
 from airlens.token_losses import WindowLoss, windows
 from airlens.trace import EncodedTrace, Template, Trace, encode_trace
 
@@ -31,7 +31,7 @@ CHUNK = 16  # head sets scored in one call
 def leave_one_out(
     model: TransformerBridge,
     traces: Iterable[Trace],
-    heads: HeadSet | Iterable[Any] | str,
+    heads: Heads,
     mode: Mode = DEFAULT_MODE,
     *,
     template: Template = "auto",
@@ -61,7 +61,7 @@ def leave_one_out(
 def idle_heads(
     model: TransformerBridge,
     traces: Iterable[Trace],
-    heads: HeadSet | Iterable[Any] | str,
+    heads: Heads,
     *,
     candidates: Sequence[Head] | None = None,
     top: int = 5,

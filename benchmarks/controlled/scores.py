@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from airlens.detectors.key_value_probes import key_value_probes
 from airlens.files import atomic_file
 from airlens.heads import HeadScores, HeadSet, random_heads
 from airlens.model import load_model
-from airlens.probes import key_value_probes
 from airlens.reading.model_files import load_hf
 from airlens.retrieval import retrieval_scores
 from airlens.step_influence import Influence, influence

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from airlens.detectors.key_value_probes import key_value_probes
 from airlens.engine.process_settings import fast_allocator
 from airlens.model import load_model
-from airlens.probes import key_value_probes
 from airlens.provenance import fingerprint, provenance
 from airlens.reading.model_files import load_hf
 from airlens.retrieval import retrieval_scores
