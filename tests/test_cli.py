@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,8 @@ def test_demo_on_a_tiny_model(folder: Path, tmp_path: Path) -> None:
     assert summary["samples scored"] == 4
     page = out.read_text(encoding="utf-8")
     assert page.count("plotly.js v") >= 1
-    assert 'src="http' not in page and "<link" not in page
+    # As an attribute: in its code, plotly.js names where map icons lie, which no figure here draws.
+    assert not re.search(r'<\w[^>]*\ssrc="?http', page) and "<link" not in page
     shared = tmp_path / "page.html"
     assert summary["page"] == str(shared)
     assert 'id="trace-3"' in shared.read_text(encoding="utf-8")
