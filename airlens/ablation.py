@@ -254,8 +254,8 @@ def mean_z(
     def add(z: torch.Tensor, hook: Any, layer: int) -> None:
         total[layer] = total.get(layer, 0) + z.float().sum(dim=(0, 1))
 
-    layers = range(model.cfg.n_layers)
-    hooks = [(f"blocks.{i}.attn.hook_z", partial(add, layer=i)) for i in layers]
+    n_layers = int(model.cfg.n_layers)
+    hooks = [(f"blocks.{i}.attn.hook_z", partial(add, layer=i)) for i in range(n_layers)]
     length = min(max_tokens, int(model.cfg.n_ctx))
     count = 0
     default = (" ".join(sentences()[i : i + 20]) for i in range(0, 160, 20))
@@ -264,8 +264,10 @@ def mean_z(
         with torch.inference_mode(), model.hooks(fwd_hooks=hooks):
             model(ids.to(model.cfg.device))
         count += ids.shape[1]
-    none = torch.zeros_like(next(iter(total.values())))  # a layer without attention
-    means = torch.stack([total.get(i, none) for i in layers]) / count
+    sample = next(iter(total.values()))
+    means = torch.zeros(n_layers, *sample.shape, device=sample.device)
+    for layer, value in total.items():  # which may be on several devices
+        means[layer] = value / count
     if texts is None:
         object.__setattr__(model, "_airlens_mean_z", means)
     return means

@@ -84,9 +84,9 @@ class ProbeSet:
 
     def save(self, path: str | Path) -> Path:
         """Write JSON."""
-        note = {"kind": self.kind, "settings": self.settings, "hash": self.hash}
-        record = {**note, "versions": versions(), "probes": [asdict(p) for p in self.probes]}
-        return write_json(path, record)
+        record = {"kind": self.kind, "settings": self.settings, "hash": self.hash}
+        probes = [asdict(probe) for probe in self.probes]
+        return write_json(path, {**record, "versions": versions(), "probes": probes})
 
     @classmethod
     def load(cls, path: str | Path) -> ProbeSet:

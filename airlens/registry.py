@@ -29,7 +29,6 @@ def _call(place: str, *args: Any, **options: Any) -> Any:
     return pkgutil.resolve_name(place)(*args, **options)
 
 
-# What installed packages offer.
 _offers = named("airlens.plugins.entry_points:offers")
 _load = named("airlens.plugins.entry_points:load")
 

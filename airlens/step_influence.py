@@ -163,8 +163,10 @@ def control_sets(
     """The random-heads controls of a score; none for an empty head set."""
     if control not in ("same_layers", "random"):
         raise ConfigError(f"control={control!r}: use 'same_layers' or 'random'")
-    same, n = control == "same_layers", draws if len(heads) else 0
-    return random_heads(shape, heads, draws=n, seed=seed, same_layers=same)
+    if not draws or not len(heads):
+        return []
+    same = control == "same_layers"
+    return random_heads(shape, heads, draws=draws, seed=seed, same_layers=same)
 
 
 def tables(

@@ -189,10 +189,9 @@ def score_windows(
     results: dict[int, WindowLoss] = {}
     budget = max_tokens_per_batch or (0 if str(model.cfg.device) == "cpu" else 16_384)
     for batch in batches([len(w.tokens) for w in items], budget):
-        chosen = [items[i] for i in batch]
-        losses = _score_batch(model, chosen, head_sets, modes, means)
-        results.update(zip(batch, losses, strict=True))
-        on_progress(sum(len(w.tokens) for w in chosen))
+        some = [items[i] for i in batch]
+        results.update(zip(batch, _score_batch(model, some, head_sets, modes, means), strict=True))
+        on_progress(sum(len(w.tokens) for w in some))
     return [results[i] for i in range(len(items))]
 
 

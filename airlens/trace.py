@@ -82,8 +82,7 @@ class Trace:
         """Prompt and response as one text without a prompt; the prompt becomes the first step."""
         if not self.prompt:
             return self
-        head = self.prompt + "\n"
-        n = len(head)
+        n = len(head := self.prompt + "\n")
         moved = (replace(s, start=s.start + n, end=s.end + n) for s in self.whole_steps())
         steps = (Step(head, 0, n, "prompt"), *moved)
         return replace(self, prompt="", response=head + self.response, steps=steps)

@@ -13,7 +13,7 @@ import torch
 
 import airlens as al
 from airlens.ablation import ablated
-from airlens.errors import ConfigError, DataError
+from airlens.errors import ConfigError, DataError, HeadError
 from airlens.step_influence import SAMPLE_COLUMNS, STEP_COLUMNS, TOKEN_COLUMNS, Influence, influence
 from airlens.token_losses import batches, windows
 from airlens.trace import encode_trace
@@ -132,6 +132,13 @@ def test_edge_cases(llama: Any) -> None:
     assert list(samples["n_left_out"]) == [0, 0, 1]  # nothing stands before a bare first token
     assert samples["ais"].isna().tolist() == [True, False, True]
     assert len(influence(llama, [], HEADS, progress=False).samples) == 0
+
+
+def test_most_heads_need_no_control(llama: Any) -> None:
+    most = [(layer, head) for layer in range(3) for head in range(3)]
+    assert influence(llama, TRACES[0], most, controls=0, progress=False).controls.empty
+    with pytest.raises(HeadError, match="no disjoint control of 9 heads"):
+        influence(llama, TRACES[0], most, controls=1, progress=False)
 
 
 def test_loss_floor(llama: Any) -> None:
