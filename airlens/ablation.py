@@ -173,7 +173,7 @@ def _set(indices: list[int], value: torch.Tensor | int, old: torch.Tensor) -> to
 
 
 def uniform_edit(model: TransformerBridge, layer: int, indices: list[int]) -> tuple[str, Edit]:
-    """The hook point, and the edit there, that makes these heads of a layer attend uniformly."""
+    """The hook point, and the edit there, that makes these heads uniform, or `AblationError`."""
     from transformer_lens.model_bridge import generalized_components as kinds
 
     alibi = (kinds.BloomAttentionBridge, kinds.ALiBiJointQKVAttentionBridge)
@@ -200,7 +200,7 @@ def query_hook(model: TransformerBridge, layer: int) -> str:
 
     Attention that TransformerLens rebuilds (Llama, Qwen, Gemma, …) fires ``hook_rot_q``, after
     RoPE and QK-norm. The other kinds (GPT-2, NeoX, OPT, Phi-3, Falcon) have no QK-norm, and
-    rotating a zero leaves zero, so there ``hook_q`` does the same.
+    rotating a zero leaves zero, so there ``hook_q`` does the same. Else :class:`AblationError`.
     """
     from transformer_lens.model_bridge import generalized_components as kinds
 

@@ -230,7 +230,7 @@ def _within_budget(
 
 
 def selector_values(samples: pd.DataFrame, by: str, seed: int = 0) -> pd.Series:
-    """The value that selector ``by`` ranks each sample by; higher is kept."""
+    """The value that ``by`` ranks each sample by, higher is kept; else a :class:`ConfigError`."""
     if by == "random":
         # Drawn in the order of ids: the same sample gets the same number in any row order.
         ids = samples["id"].sort_values(kind="stable").index

@@ -160,7 +160,7 @@ def influence(
 def control_sets(
     shape: tuple[int, int], heads: HeadSet, draws: int, control: str, seed: int
 ) -> list[HeadSet]:
-    """The random-heads controls of a score; none for an empty head set."""
+    """The random-heads controls, none for no heads; :class:`ConfigError` for no such control."""
     if control not in ("same_layers", "random"):
         raise ConfigError(f"control={control!r}: use 'same_layers' or 'random'")
     if not draws or not len(heads):

@@ -139,7 +139,7 @@ def windows(encoded: EncodedTrace, n_ctx: int, long: Long = "stride") -> list[Wi
 
     ``stride``: windows half a context apart, each response token scored once, with at least half a
     context before it. ``cut``: the first window only. The very first token of a text has nothing
-    before it that predicts it and is not scored.
+    before it that predicts it and is not scored. Any other ``long`` is a :class:`ConfigError`.
 
     >>> from airlens.trace import Trace
     >>> trace = Trace("1", "", "abcdef")

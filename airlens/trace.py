@@ -190,7 +190,7 @@ class EncodedTrace:
 
 
 def resolve_template(tokenizer: PreTrainedTokenizerBase, template: Template) -> str:
-    """``"auto"`` is ``"chat"`` for a tokenizer with a chat template, else ``"plain"``."""
+    """``auto`` is ``chat`` where there is a chat template, else ``plain``; or `ConfigError`."""
     has_chat = bool(getattr(tokenizer, "chat_template", None))
     if template == "auto":
         return "chat" if has_chat else "plain"
