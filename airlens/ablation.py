@@ -224,10 +224,11 @@ def attention_of(model: TransformerBridge, layer: int) -> Any:
         AblationError: the layer has none (state-space and hybrid models), or keeps its heads' z
             where TransformerLens cannot reach it.
     """
-    reached = [i for i in range(model.cfg.n_layers) if f"blocks.{i}.attn.hook_z" in model.hook_dict]
-    if layer in reached:
+    names = model.hook_dict  # made anew each time it is asked for
+    if f"blocks.{layer}.attn.hook_z" in names:
         return model.blocks[layer].attn
-    others = f"layers that have: {', '.join(map(str, reached))}" if reached else "use a transformer"
+    reached = [str(i) for i in range(model.cfg.n_layers) if f"blocks.{i}.attn.hook_z" in names]
+    others = f"layers that have: {', '.join(reached)}" if reached else "use a transformer"
     kind = f"layer {layer} of a {model_type(model)!r} model"
     raise AblationError(f"{kind} has no attention heads that can be reached; {others}")
 

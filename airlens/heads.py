@@ -171,9 +171,8 @@ class HeadScores:
         # Resampling as weights: one [n_boot, P] @ [P, L*H] product instead of a loop.
         weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_boot) / n
         means = weights @ self.samples.reshape(n, -1)
-        bounds = np.nanquantile(means, [0.025, 0.975], axis=0).astype(np.float32)
-        lo, hi = bounds.reshape(2, *self.scores.shape)
-        return lo, hi
+        lo, hi = np.nanquantile(means, [0.025, 0.975], axis=0).reshape(2, *self.scores.shape)
+        return lo.astype(np.float32), hi.astype(np.float32)
 
     def to_frame(self, top: float | int = TOP_SHARE) -> pd.DataFrame:
         """One row a head, best first: layer, head, name, score, lo, hi, rank, top."""

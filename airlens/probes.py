@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .errors import DataError
 from .files import read_json, write_json
 from .provenance import fingerprint, versions
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 Span = tuple[int, int]
 
@@ -110,10 +107,3 @@ class ProbeSet:
 def _tuples(record: dict[str, Any]) -> dict[str, Any]:
     """JSON has lists only."""
     return {name: tuple(v) if isinstance(v, list) else v for name, v in record.items()}
-
-
-def bos_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The special tokens that the tokenizer puts before a text (none for SmolLM2)."""
-    plain = tokenizer("a", add_special_tokens=False)["input_ids"]
-    full = tokenizer("a")["input_ids"]
-    return list(full[: full.index(plain[0])]) if plain and plain[0] in full else []

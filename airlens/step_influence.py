@@ -150,10 +150,21 @@ def influence(
     how: dict[str, Any] = {"long": long, "engine": chosen, "precision": precision}
     room: dict[str, Any] = {"means": means, "max_tokens_per_batch": max_tokens_per_batch}
     losses = trace_losses(model, encoded, [heads, *draws], mode, progress=progress, **how, **room)
-    how |= {"heads": heads.names(), "head_set": heads.name, "mode": mode, "seed": seed}
-    how |= {"controls": [d.names() for d in draws], "control": control, "scope": scope}
-    how |= {"template": template, "floor": floor, "n_traces": len(items)}
-    note = provenance(model, heads_from=heads.provenance.get("probes"), **how)
+    note = provenance(
+        model,
+        heads=heads.names(),
+        head_set=heads.name,
+        heads_from=heads.provenance.get("probes"),
+        mode=mode,
+        seed=seed,
+        controls=[d.names() for d in draws],
+        control=control,
+        scope=scope,
+        template=template,
+        floor=floor,
+        n_traces=len(items),
+        **how,
+    )
     return Influence(*tables(encoded, losses, floor), provenance=note)
 
 
@@ -165,8 +176,7 @@ def control_sets(
         raise ConfigError(f"control={control!r}: use 'same_layers' or 'random'")
     if not draws or not len(heads):
         return []
-    same = control == "same_layers"
-    return random_heads(shape, heads, draws=draws, seed=seed, same_layers=same)
+    return random_heads(shape, heads, draws=draws, seed=seed, same_layers=control == "same_layers")
 
 
 def tables(

@@ -111,7 +111,7 @@ def skip_space(response: str, position: int) -> int:
 
 
 def _auto(response: str) -> tuple[Step, ...]:
-    return SPLITTERS[auto_how(response)](response)
+    return SPLITTERS.own[auto_how(response)](response)
 
 
 def _cut_after(separator: re.Pattern[str], response: str) -> tuple[Step, ...]:

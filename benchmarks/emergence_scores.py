@@ -16,8 +16,9 @@ import airlens as al
 from airlens.ablation import ablated
 from airlens.detectors import detect
 from airlens.detectors.induction import repeated_probes
+from airlens.detectors.key_value_probes import bos_tokens
 from airlens.heads import HeadScores
-from airlens.probes import ProbeSet, bos_tokens
+from airlens.probes import ProbeSet
 from airlens.retrieval import copy_accuracy
 
 KEY_LENGTH = 4  # and no demonstration, so that four pairs fit a context of 256 tokens

@@ -9,7 +9,6 @@ are summed over positions, are largest; the result says which. The sum itself is
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,9 +25,10 @@ from airlens.engine.fast_model import fast_model
 from airlens.engine.packing import pack
 from airlens.engine.single_head_passes import attribution_row, exact_row
 from airlens.errors import ConfigError, DataError
-from airlens.files import atomic_file, atomic_write_text
+from airlens.files import atomic_file
 from airlens.heads import Head, HeadSet
 from airlens.provenance import fingerprint, provenance
+from airlens.storage import load_tables, save_tables
 from airlens.token_losses import Long, score_windows, windows
 from airlens.trace import EncodedTrace, Template, Trace, encode_trace, resolve_template
 
@@ -96,10 +96,7 @@ class HeadInfluence:
                 step_scores=self.step_scores,
                 estimate=self.estimate,
             )
-        with atomic_file(folder / "steps.parquet") as temporary:
-            self.steps.to_parquet(temporary, index=False)
-        atomic_write_text(folder / "provenance.json", json.dumps(self.provenance, indent=1))
-        return folder
+        return save_tables(folder, {"steps": self.steps}, self.provenance)
 
     @classmethod
     def load(cls, folder: str | Path) -> HeadInfluence:
@@ -109,12 +106,11 @@ class HeadInfluence:
             DataError: a file is missing or unreadable.
         """
         folder = Path(folder)
+        tables, note = load_tables(folder, ["steps"], "a saved head influence")
         try:
             with np.load(folder / "heads.npz") as arrays:
                 found = {name: arrays[name] for name in arrays.files}
-            steps = pd.read_parquet(folder / "steps.parquet")
-            note = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-            return cls(steps=steps, provenance=note, **found)
+            return cls(steps=tables["steps"], provenance=note, **found)
         except (OSError, ValueError, TypeError) as error:
             raise DataError(f"not a saved head influence ({error})", file=str(folder)) from error
 

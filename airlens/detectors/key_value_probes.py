@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from airlens.errors import ConfigError
 from airlens.files import sentences
-from airlens.probes import Probe, ProbeSet, bos_tokens
+from airlens.probes import Probe, ProbeSet
 from airlens.provenance import fingerprint
 
 if TYPE_CHECKING:
@@ -67,6 +67,13 @@ def key_value_probes(
     if key_length != KEY_LENGTH:
         settings["key_length"] = key_length
     return ProbeSet(probes, "key-value", settings)
+
+
+def bos_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The special tokens that the tokenizer puts before a text (none for SmolLM2)."""
+    plain = tokenizer("a", add_special_tokens=False)["input_ids"]
+    full = tokenizer("a")["input_ids"]
+    return list(full[: full.index(plain[0])]) if plain and plain[0] in full else []
 
 
 class _KeyValueBuilder:

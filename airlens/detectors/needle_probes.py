@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from airlens.errors import ConfigError
 from airlens.files import sentences
-from airlens.probes import Probe, ProbeSet, bos_tokens
+from airlens.probes import Probe, ProbeSet
 from airlens.provenance import fingerprint
 from airlens.trace import Template, resolve_template
+
+from .key_value_probes import bos_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -6,8 +6,9 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,21 +53,26 @@ def write_tables(
     folder: str | Path, tables: Mapping[str, pd.DataFrame], provenance: Mapping[str, Any]
 ) -> Path:
     """Write each table to ``folder`` as CSV (six digits), and the provenance as JSON."""
-    folder = Path(folder)
-    for name, table in tables.items():
-        with atomic_file(folder / f"{name}.csv") as temporary:
-            table.to_csv(temporary, index=False, float_format="%.6g")
-    return write_json(folder / "provenance.json", provenance, indent=1).parent
+    files = {f"{name}.csv": partial(t.to_csv, float_format="%.6g") for name, t in tables.items()}
+    return _write(folder, files, provenance)
 
 
 def save_tables(
     folder: str | Path, tables: Mapping[str, pd.DataFrame], provenance: Mapping[str, Any]
 ) -> Path:
     """Write each table to ``folder`` as Parquet, and the provenance as JSON."""
+    files = {f"{name}.parquet": table.to_parquet for name, table in tables.items()}
+    return _write(folder, files, provenance)
+
+
+def _write(
+    folder: str | Path, files: Mapping[str, Callable[..., Any]], provenance: Mapping[str, Any]
+) -> Path:
+    """Each file by its own table's writer, and the provenance as JSON."""
     folder = Path(folder)
-    for name, table in tables.items():
-        with atomic_file(folder / f"{name}.parquet") as temporary:
-            table.to_parquet(temporary, index=False)
+    for name, write in files.items():
+        with atomic_file(folder / name) as temporary:
+            write(temporary, index=False)
     return write_json(folder / "provenance.json", provenance, indent=1).parent
 
 
