@@ -6,7 +6,18 @@ from collections.abc import Mapping
 
 
 class AirlensError(Exception):
-    """Base class: a message a person can act on, without a traceback into our internals."""
+    """Base class: a message a person can act on, without a traceback into our internals.
+
+    Args:
+        message: what is wrong, and what may be given.
+        argument: the argument that it is about, if one, such as "top". In Python the message then
+            begins with ``top=…``, at the command line with the option as it is typed there.
+        value: what was given.
+    """
+
+    def __init__(self, message: str, *, argument: str | None = None, value: object = None) -> None:
+        self.reason, self.argument, self.value = message, argument, value
+        super().__init__(f"{argument}={short(value)}: {message}" if argument else message)
 
 
 class ConfigError(AirlensError, ValueError):
@@ -47,11 +58,18 @@ class DataError(AirlensError, ValueError):
         line: int | None = None,
         field: str | None = None,
     ) -> None:
-        self.reason, self.file, self.line, self.field = message, file, line, field
+        self.file, self.line, self.field = file, line, field
         where = [str(file)] if file is not None else []
         where += [f"line {line}"] if line is not None else []
         where += [f"field {field!r}"] if field is not None else []
         super().__init__(f"{', '.join(where)}: {message}" if where else message)
+        self.reason = message
+
+
+def short(value: object) -> str:
+    """``repr`` of a value, cut to a length that fits a message."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 def found(value: object) -> str:

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 from jaxtyping import Float
 
-from .errors import DataError, HeadError
+from .errors import ConfigError, DataError, HeadError
 from .files import read_json, write_json
+from .shares import Share, how_many
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -157,8 +158,8 @@ class HeadScores:
         order = np.argsort(-flat, kind="stable")
         return [Head(int(i) // self.n_heads, int(i) % self.n_heads) for i in order]
 
-    def top(self, k: float | int = TOP_SHARE) -> HeadSet:
-        """The best heads: a share (float in (0, 1]) or a count (int), else :class:`HeadError`."""
+    def top(self, k: Share = TOP_SHARE) -> HeadSet:
+        """The best heads: a share (0.05, "5%") or a count (5), else :class:`HeadError`."""
         count = count_heads(k, self.scores.size)
         note = {**self.provenance, "detector": self.detector, "top": k}
         return HeadSet(tuple(self.ranked()[:count]), f"top {count}", note)
@@ -174,7 +175,7 @@ class HeadScores:
         lo, hi = np.nanquantile(means, [0.025, 0.975], axis=0).reshape(2, *self.scores.shape)
         return lo.astype(np.float32), hi.astype(np.float32)
 
-    def to_frame(self, top: float | int = TOP_SHARE) -> pd.DataFrame:
+    def to_frame(self, top: Share = TOP_SHARE) -> pd.DataFrame:
         """One row a head, best first: layer, head, name, score, lo, hi, rank, top."""
         import pandas as pd
 
@@ -186,7 +187,7 @@ class HeadScores:
         columns = ["layer", "head", "name", "score", "lo", "hi", "rank", "top"]
         return pd.DataFrame(rows, columns=columns)
 
-    def save(self, path: str | Path, top: float | int = TOP_SHARE) -> Path:
+    def save(self, path: str | Path, top: Share = TOP_SHARE) -> Path:
         """Write JSON: "heads" (all, best first), "top", "copy_accuracy", samples, provenance."""
         record = {
             "detector": self.detector,
@@ -215,16 +216,20 @@ class HeadScores:
         return cls(scores, samples, detector, accuracy, record.get("provenance", {}))
 
 
-def count_heads(k: float | int, total: int) -> int:
-    """How many heads a share (float) or a count (int) means; :class:`HeadError` out of range.
+def count_heads(k: Share, total: int) -> int:
+    """How many heads a share (0.05) or a count (3) means; :class:`HeadError` out of range.
 
     >>> count_heads(0.05, 270), count_heads(3, 270)
     (14, 3)
     """
-    count = k if isinstance(k, int) and not isinstance(k, bool) else max(1, round(k * total))
-    if not 1 <= count <= total or k <= 0:
-        raise HeadError(f"top={k}: give a share in (0, 1] or a count from 1 to {total}")
-    return int(count)
+    may = f"give a share in (0, 1], such as 0.05 or 5%, or a count from 1 to {total}"
+    try:
+        count = how_many(k, total)
+    except ConfigError as error:
+        raise HeadError(may, argument="top", value=k) from error
+    if count > total:
+        raise HeadError(f"the model has {total} heads; {may}", argument="top", value=k)
+    return count
 
 
 def load_heads(path: str | Path) -> HeadSet:

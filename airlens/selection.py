@@ -13,6 +13,7 @@ from pandas.api.types import is_numeric_dtype
 from .errors import ConfigError, DataError
 from .provenance import provenance
 from .registry import Registry, named
+from .shares import Share, how_many, share_or_count
 
 residualise = named("airlens.analysis.residuals:residualise")
 
@@ -79,12 +80,12 @@ class Selection:
 def select(
     samples: pd.DataFrame,
     by: str = "ais",
-    top: float | int = TOP,
+    top: Share = TOP,
     *,
     within: str | None = "domain",
     seed: int = 0,
     tokens: int | None = None,
-    quotas: Mapping[str, float | int] | None = None,
+    quotas: Mapping[str, Share] | None = None,
     length_matched: bool = False,
     min_loss: float | None = None,
     residual_on: Sequence[str] = (),
@@ -96,7 +97,7 @@ def select(
         by: ``ais``, ``delta``, ``random``, ``length``, ``shortest``, ``loss``, ``loss_low``,
             ``entropy``, ``ifd``, ``ais_control``, one that was registered, or the name of any
             numeric column (highest kept).
-        top: a share of each group (float) or a count of each group (int).
+        top: a share of each group (0.2, "20%") or a count of each group (20).
         within: rank within the groups of this column; None: over all.
         seed: of ``random``.
         tokens: instead of ``top``, the best of each group until they hold so many response tokens;
@@ -182,26 +183,17 @@ def _length_cells(frame: pd.DataFrame, groups: pd.Series, bins: pd.Series) -> pd
     return groups + "\x00" + stretch.map("{:02d}".format)
 
 
-def _wanted(
-    top: float | int, quotas: Mapping[str, float | int], groups: pd.Series
-) -> dict[str, int]:
+def _wanted(top: Share, quotas: Mapping[str, Share], groups: pd.Series) -> dict[str, int]:
     """How many of each group are wanted."""
     unknown = sorted(set(quotas) - set(groups))
     if unknown:
         known = ", ".join(sorted(set(groups)))
         raise ConfigError(f"a quota for {unknown[0]!r}, which is none of: {known}")
-    _count(top, 1)
+    share_or_count(top)
     sizes = groups.value_counts().to_dict()
     picks = {str(name): quotas.get(str(name), top) for name in sizes}
-    return {name: _count(pick, sizes[name]) if pick else 0 for name, pick in picks.items()}
-
-
-def _count(top: float | int, size: int) -> int:
-    if isinstance(top, int) and not isinstance(top, bool) and top >= 1:
-        return top
-    if not 0 < top <= 1:
-        raise ConfigError(f"top={top}: give a share in (0, 1] or a count of at least 1")
-    return max(1, round(size * top))
+    # a quota of 0 leaves its group out
+    return {name: 0 if pick == 0 else how_many(pick, sizes[name]) for name, pick in picks.items()}
 
 
 def _counts(wanted: Mapping[str, int], groups: pd.Series, cells: pd.Series) -> pd.Series:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from airlens.errors import DataError
 from airlens.selection import SELECTORS, TOP, Ranked, Selection, select, selector_values
+from airlens.shares import Share
 
 from .confounds import confound_table
 from .selection_overlap import choices, spread
@@ -74,7 +75,7 @@ def correlations(
 def length_table(
     samples: pd.DataFrame,
     selectors: Sequence[str] | None = None,
-    top: float = TOP,
+    top: Share = TOP,
     *,
     within: str | None = "domain",
     seed: int = 0,

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from airlens.selection import TOP, Selection, select
+from airlens.shares import Share
 
 from .statistics import jaccard
 
@@ -18,7 +19,7 @@ RANDOM_SEEDS = 3  # ours: draws of the random selector that others are compared 
 def choices(
     samples: pd.DataFrame,
     by: str,
-    top: float | int = TOP,
+    top: Share = TOP,
     *,
     within: str | None = "domain",
     seed: int = 0,

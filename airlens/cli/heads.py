@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from .options import AsJson, Device, Dtype, MaxTokens, Model, Out, Quiet, Seed, echo_json
+from .options import (
+    AsJson,
+    Device,
+    Dtype,
+    MaxTokens,
+    Model,
+    Out,
+    Quiet,
+    Seed,
+    echo_json,
+    top_option,
+)
 
 
 def heads(
     model: Model = "smollm2-135m",
     probes: Annotated[int, typer.Option("--probes", "-n", min=1, help="Number of probes.")] = 12,
     max_tokens: MaxTokens = 840,
-    top: Annotated[float, typer.Option(help="Share of heads that are critical.")] = 0.05,
+    top: Annotated[
+        Any, top_option("Heads that are critical: a share (0.05, 5%) or how many (5).")
+    ] = "5%",
     detector: Annotated[
         str,
         typer.Option(

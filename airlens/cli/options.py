@@ -59,6 +59,21 @@ Within = Annotated[str, typer.Option("--within", help="Rank within: domain, or n
 ScoredFolder = Annotated[Path, typer.Argument(help="A folder written by `airlens score`.")]
 
 
+def top_option(help: str) -> Any:  # noqa: A002
+    """The option --top: a share or a count, as :mod:`airlens.shares` reads them."""
+    return typer.Option("--top", help=help, parser=_share_or_count, metavar="SHARE|COUNT")
+
+
+def _share_or_count(text: str) -> Any:
+    from airlens.errors import ConfigError
+    from airlens.shares import share_or_count
+
+    try:
+        return share_or_count(text)
+    except ConfigError as error:
+        raise typer.BadParameter(f"{text}: {error.reason}") from error
+
+
 def read_heads(text: str) -> HeadSet:
     """The critical heads of a file that `airlens heads` wrote, or heads by name."""
     from airlens.heads import HeadSet, load_heads

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import AsJson, Device, Quiet, ScoredFolder, Seed, Within, echo_json, group_column
+from .options import (
+    AsJson,
+    Device,
+    Quiet,
+    ScoredFolder,
+    Seed,
+    Within,
+    echo_json,
+    group_column,
+    top_option,
+)
 
 if TYPE_CHECKING:
     from airlens.corpus.run_folder import RunFolder
@@ -16,7 +26,7 @@ if TYPE_CHECKING:
 def report(
     folder: ScoredFolder,
     by: Annotated[str, typer.Option(help="The selector that the page is about.")] = "ais",
-    top: Annotated[float, typer.Option(help="Share kept.")] = 0.2,
+    top: Annotated[Any, top_option("Kept of each group: a share (0.2, 20%) or how many.")] = "20%",
     within: Within = "domain",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The page.")] = None,
     embed: Annotated[

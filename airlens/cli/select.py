@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import AsJson, ScoredFolder, Seed, Within, echo_json, group_column
+from .options import AsJson, ScoredFolder, Seed, Within, echo_json, group_column, top_option
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,9 @@ def select(
     by: Annotated[
         str, typer.Option(help="ais, delta, random, length, shortest, loss, …, or a column.")
     ] = "ais",
-    top: Annotated[float | None, typer.Option(help="Share that is kept, in (0, 1].")] = None,
+    top: Annotated[
+        Any, top_option("Kept of each group: a share (0.2, 20%) or how many (20). Default: 20%.")
+    ] = None,
     k: Annotated[int | None, typer.Option("-k", min=1, help="Number kept of each group.")] = None,
     tokens: Annotated[
         int | None, typer.Option(min=1, help="Budget: keep so many response tokens in all.")
@@ -70,7 +72,7 @@ def select(
     chosen = select(
         samples,
         by,
-        k or top or TOP,
+        next(value for value in (k, top, TOP) if value is not None),
         within=group_column(within),
         seed=seed,
         tokens=tokens,
@@ -89,13 +91,14 @@ def select(
 
 def _quotas(items: list[str]) -> dict[str, float | int]:
     from airlens.errors import ConfigError
+    from airlens.shares import share_or_count
 
     found: dict[str, float | int] = {}
     for item in items:
         name, sign, value = item.rpartition("=")
         try:
-            found[name] = int(value) if value.isdigit() else float(value)
-        except ValueError:
+            found[name] = 0 if value.strip() == "0" else share_or_count(value)
+        except ConfigError:
             sign = ""
         if not sign:
             raise ConfigError(f"--quota {item}: write it as DOMAIN=SHARE or DOMAIN=COUNT")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from airlens.corpus.run_folder import RunFolder
 from airlens.figures.labels import percent
 from airlens.selection import TOP, select
+from airlens.shares import Share, share_or_count
 
 from .corpus_sections import Sections
 from .html_page import Report
@@ -21,19 +22,19 @@ def corpus_report(
     run: RunFolder,
     *,
     by: str = "ais",
-    top: float = TOP,
+    top: Share = TOP,
     within: str | None = "domain",
     seed: int = 0,
     model: TransformerBridge | None = None,
     shown: int = 3,
     progress: bool = False,
 ) -> Report:
-    """A page about the samples of a folder and the selection of the ``top`` share ``by``.
+    """A page about the samples of a folder and the selection of the ``top`` of each group ``by``.
 
     Args:
         run: what `airlens.corpus.run.score_corpus` wrote.
         by: the selector that the page is about.
-        top: the share kept.
+        top: the share or the number kept of each group.
         within: rank within the groups of this column.
         seed: of ``random``, of the samples drawn from a large corpus, and of the map's clusters.
         model: its residual stream gives the map of samples; without a model there is no map.
@@ -47,7 +48,9 @@ def corpus_report(
     """
     samples = run.read()
     several = within is not None and samples[within].nunique() > 1
-    subtitle = f"{by}, top {percent(top)}" + (f" within each {within}" if several else "")
+    top = share_or_count(top)
+    kept = percent(top) if isinstance(top, float) else str(top)
+    subtitle = f"{by}, top {kept}" + (f" within each {within}" if several else "")
     page = Report("What is selected, and what else that follows", subtitle, run.manifest())
     chosen = select(samples, by, top, within=within, seed=seed)
     drawn = samples.sample(min(len(samples), MOST_POINTS), random_state=0).sort_index()

@@ -52,7 +52,7 @@ class Sections:
     run: RunFolder
     chosen: Selection
     by: str
-    top: float
+    top: float | int
     within: str | None
     seed: int
     few: Any  # index of the samples that are drawn as points
