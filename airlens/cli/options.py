@@ -59,7 +59,7 @@ Within = Annotated[str, typer.Option("--within", help="Rank within: domain, or n
 ScoredFolder = Annotated[Path, typer.Argument(help="A folder written by `airlens score`.")]
 
 
-def top_option(help: str) -> Any:  # noqa: A002
+def top_option(help: str) -> Any:
     """The option --top: a share or a count, as :mod:`airlens.shares` reads them."""
     return typer.Option("--top", help=help, parser=_share_or_count, metavar="SHARE|COUNT")
 

@@ -62,7 +62,7 @@ def test_f4_top_in_python_refuses(given: Any) -> None:
     with pytest.raises(HeadError, match=r"^top=.*a count from 1 to 20"):
         scores().top(given)
     if given is not None:
-        with pytest.raises(ConfigError, match="^top="):
+        with pytest.raises(ConfigError, match=r"^top="):
             al.select(frame(), top=given)
 
 
