@@ -228,8 +228,9 @@ def encode_traces(
 ) -> list[EncodedTrace]:
     """Tokens of prompt and response, tokenised as one text, with steps by character offsets.
 
-    A token that straddles the end of the prompt, or of a step, belongs where its first character
-    in the response lies.
+    A token belongs to the step of its first non-blank character: a word token often begins with
+    the blank that ends the step before. A token of blanks belongs to the step in which it begins.
+    One that straddles the end of the prompt is a token of the response.
 
     Raises:
         ModelError: the tokenizer gives no character offsets (a slow tokenizer).
@@ -263,11 +264,31 @@ def _encoded(
     inside = np.flatnonzero((spans[:, 1] > len(prefix)) & ~special)
     start = int(inside[0]) if len(inside) and trace.response else len(ids)
     offsets = np.maximum(spans[start:] - len(prefix), 0)
-    return EncodedTrace(trace, ids, start, offsets, _steps_of(offsets, trace.steps), prefix, spans)
+    return EncodedTrace(trace, ids, start, offsets, _steps_of(offsets, trace), prefix, spans)
 
 
-def _steps_of(offsets: np.ndarray, steps: Sequence[Step]) -> np.ndarray:
-    """The step of each token: the last one that begins at or before the token's first character."""
-    starts = np.asarray([s.start for s in steps] or [0])
-    found = np.searchsorted(starts, offsets[:, 0], side="right") - 1
+def _steps_of(offsets: np.ndarray, trace: Trace) -> np.ndarray:
+    """The step of each token: the last one that begins at or before its first character."""
+    starts = np.asarray([s.start for s in trace.steps] or [0])
+    found = np.searchsorted(starts, first_characters(trace.response, offsets), side="right") - 1
     return np.maximum.accumulate(np.clip(found, 0, len(starts) - 1))
+
+
+def first_characters(text: str, spans: np.ndarray) -> np.ndarray:
+    """Where the first non-blank character of each span of ``text`` stands, int [n].
+
+    It decides to which step or sentence a token belongs. Of blanks alone it is the first.
+
+    Args:
+        text: what the spans count in.
+        spans: int [n, 2], first character and one past the last.
+
+    >>> first_characters("one. two  ", np.array([[0, 4], [4, 8], [8, 10]]))
+    array([0, 5, 8])
+    """
+    first = spans[:, 0].copy()
+    for i, (start, end) in enumerate(spans.tolist()):
+        if text[start:end][:1].isspace():
+            bare = text[start:end].lstrip()
+            first[i] = end - len(bare) if bare else start
+    return first

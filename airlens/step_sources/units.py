@@ -15,7 +15,7 @@ import pandas as pd
 
 from airlens.steps import split_steps
 from airlens.token_losses import Window
-from airlens.trace import EncodedTrace
+from airlens.trace import EncodedTrace, first_characters
 
 SINK, TEMPLATE = 0, 1  # groups of tokens that belong to no unit; unit u is group 2 + P + u
 UNIT_COLUMNS = [
@@ -92,8 +92,10 @@ def units_of(encoded: EncodedTrace) -> Units:
     prompt = tuple(_prompt_units(encoded))
     group = np.full(len(encoded.tokens), TEMPLATE, dtype=np.int64)
     spans = encoded.spans[: encoded.response_start]
+    first = first_characters(encoded.prefix, spans)
+    real = spans[:, 0] < spans[:, 1]
     for number, (start, end) in enumerate(prompt):
-        group[: len(spans)][(spans[:, 0] < end) & (spans[:, 1] > start)] = 2 + number
+        group[: len(spans)][real & (start <= first) & (first < end)] = 2 + number
     group[encoded.response_start :] = 2 + len(prompt) + encoded.step
     group[:1] = SINK
     return Units(encoded, prompt, group)
