@@ -47,7 +47,8 @@ STEP_COLUMNS = ["id", "domain", "step", "label", "text", "n_tokens", *_LOSSES]
 _COUNTS = ("n_tokens", "n_prompt_tokens", "n_left_out", "n_steps")
 SAMPLE_COLUMNS = ["id", "domain", *_COUNTS, *_LOSSES]
 CONTROL_COLUMNS = ["id", "draw", "loss_control", "ais_control"]
-TABLES = ("tokens", "steps", "samples", "controls")
+STEP_CONTROL_COLUMNS = ["id", "step", "draw", "loss_control"]
+TABLES = ("tokens", "steps", "samples", "controls", "step_controls")
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class Influence:
             the losses of ``steps``.
         controls: one row a trace and draw: id, draw, loss_control, ais_control.
         provenance: model, heads, mode, settings, versions.
+        step_controls: one row a step and draw: id, step, draw, loss_control. A comparison with
+            random heads needs them one by one: their mean hides how much they differ.
     """
 
     tokens: pd.DataFrame
@@ -74,6 +77,9 @@ class Influence:
     samples: pd.DataFrame
     controls: pd.DataFrame
     provenance: dict[str, Any] = field(default_factory=dict)
+    step_controls: pd.DataFrame = field(
+        default_factory=lambda: pd.DataFrame(columns=STEP_CONTROL_COLUMNS)
+    )
 
     def save(self, folder: str | Path) -> Path:
         """Write the tables as Parquet and the provenance as JSON into ``folder``."""
@@ -83,7 +89,10 @@ class Influence:
     @classmethod
     def load(cls, folder: str | Path) -> Influence:
         """Read what :meth:`save` wrote; :class:`DataError` where that is not there whole."""
-        tables, note = load_tables(folder, TABLES, "a saved influence")
+        # Folders saved before steps had their controls one by one lack that table.
+        kept = (Path(folder) / "step_controls.parquet").is_file()
+        names = TABLES if kept else [name for name in TABLES if name != "step_controls"]
+        tables, note = load_tables(folder, names, "a saved influence")
         return cls(**tables, provenance=note)
 
 
@@ -165,7 +174,8 @@ def influence(
         n_traces=len(items),
         **how,
     )
-    return Influence(*tables(encoded, losses, floor), provenance=note)
+    made = dict(zip(TABLES, tables(encoded, losses, floor), strict=True))
+    return Influence(**made, provenance=note)
 
 
 def control_sets(
@@ -181,8 +191,8 @@ def control_sets(
 
 def tables(
     encoded: Sequence[EncodedTrace], losses: Sequence[WindowLoss], floor: float = FLOOR
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """(tokens, steps, samples, controls) of all traces, in the order given.
+) -> tuple[pd.DataFrame, ...]:
+    """(tokens, steps, samples, controls, step_controls) of all traces, in the order given.
 
     ``losses``: of each trace, the first row of ``ablated`` from the critical heads, the others from
     the draws of random heads.
@@ -196,6 +206,7 @@ def tables(
         pd.DataFrame(steps, columns=STEP_COLUMNS),
         pd.DataFrame(samples, columns=SAMPLE_COLUMNS),
         pd.DataFrame(controls, columns=CONTROL_COLUMNS),
+        _step_control_table(both),
     )
 
 
@@ -252,6 +263,25 @@ def _control_rows(e: EncodedTrace, loss: WindowLoss, floor: float) -> Iterable[d
     for draw, value in enumerate(map(_mean_of, loss.ablated[1:])):
         ais = (value - base) / base if base >= floor else np.nan
         yield {"id": e.trace.id, "draw": draw, "loss_control": value, "ais_control": ais}
+
+
+def _step_control_table(both: Sequence[tuple[EncodedTrace, WindowLoss]]) -> pd.DataFrame:
+    """Mean loss of each step under each draw of random heads; NaN where no token was scored."""
+    parts = []
+    for e, loss in both:
+        draws, n = len(loss.ablated) - 1, len(e.trace.whole_steps())
+        if draws < 1 or not n:
+            continue
+        known = ~np.isnan(loss.base) & (e.step >= 0)
+        size = np.bincount(e.step[known], minlength=n)
+        sums = [np.bincount(e.step[known], row[known], minlength=n) for row in loss.ablated[1:]]
+        means = np.divide(sums, size, out=np.full((draws, n), np.nan), where=size > 0)
+        step, draw = np.tile(np.arange(n), draws), np.repeat(np.arange(draws), n)
+        part = {"id": e.trace.id, "step": step, "draw": draw, "loss_control": means.ravel()}
+        parts.append(pd.DataFrame(part))
+    if not parts:
+        return pd.DataFrame(columns=STEP_CONTROL_COLUMNS)
+    return pd.concat(parts, ignore_index=True)
 
 
 def summary(loss: WindowLoss, where: np.ndarray, floor: float) -> dict[str, Any]:

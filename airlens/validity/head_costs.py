@@ -8,7 +8,7 @@ to the text.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from airlens.ablation import DEFAULT_MODE, Mode, as_head_set, mean_z
-from airlens.heads import Head, Heads, HeadSet
+from airlens.heads import Head, Heads, HeadSet, parse_head
 from airlens.token_losses import WindowLoss, windows
 from airlens.trace import EncodedTrace, Template, Trace, encode_trace
 
@@ -44,18 +44,30 @@ def leave_one_out(
         this head), drop (their difference), alone (with this head only).
     """
     heads = as_head_set(heads)
-    rest = [HeadSet(tuple(h for h in heads if h != head)) for head in heads]
-    single = [HeadSet((head,)) for head in heads]
-    rises = _rises(model, list(traces), [heads, *rest, *single], mode, template)
-    n = len(heads)
-    without, alone = rises[1 : n + 1], rises[n + 1 :]
-    rows = [
-        (h.layer, h.head, str(h), mode, rises[0], without[i], rises[0] - without[i], alone[i])
-        for i, h in enumerate(heads)
-    ]
+    return leave_one_out_table(
+        head_rises(model, traces, with_and_without(heads), mode, template=template)
+    )
+
+
+def with_and_without(heads: HeadSet) -> dict[str, HeadSet]:
+    """The whole set, the set without each of its heads, and each of them alone, by name."""
+    rest = {f"without {h}": HeadSet(tuple(o for o in heads if o != h)) for h in heads}
+    return {"all": heads, **rest, **{f"alone {h}": HeadSet((h,)) for h in heads}}
+
+
+def leave_one_out_table(rises: pd.DataFrame) -> pd.DataFrame:
+    """The table of :func:`leave_one_out` from the rises of each trace (:func:`head_rises`)."""
+    sums = rises.groupby("set", sort=False)[["rise", "n_tokens"]].sum()
+    mean = sums["rise"] / sums["n_tokens"]
+    mode, whole = str(rises["mode"].iloc[0]), float(mean["all"])
+    rows = []
+    for name in (n.removeprefix("without ") for n in mean.index if n.startswith("without ")):
+        head, without = parse_head(name), float(mean[f"without {name}"])
+        alone = float(mean[f"alone {name}"])
+        rows.append((*head, name, mode, whole, without, whole - without, alone))
     columns = ["layer", "head", "name", "mode", "delta_all", "delta_without", "drop", "alone"]
     frame = pd.DataFrame(rows, columns=columns)
-    return frame.sort_values("drop", ascending=False, ignore_index=True)
+    return frame.sort_values("drop", ascending=False, ignore_index=True, kind="stable")
 
 
 def idle_heads(
@@ -91,14 +103,21 @@ def idle_heads(
     layers = sorted(heads.by_layer()) or range(int(model.cfg.n_layers))
     pool = candidates or [Head(layer, head) for layer in layers for head in range(n_heads)]
     pool = [head for head in pool if head not in heads]
-    rises = _rises(model, items, [HeadSet((head,)) for head in pool], modes[0], template)
-    order = np.argsort([-rise for rise in rises], kind="stable")[:top]
+    singles = {str(head): HeadSet((head,)) for head in pool}
+
+    def costs(names: Sequence[str], mode: Mode) -> pd.Series:
+        some = {name: singles[name] for name in names}
+        sums = head_rises(model, items, some, mode, template=template).groupby("set", sort=False)
+        return sums["rise"].sum() / sums["n_tokens"].sum()
+
+    first = costs(list(singles), modes[0])
+    order = np.argsort(-first.to_numpy(), kind="stable")[:top]
     found = [pool[i] for i in order]
+    names = [str(head) for head in found]
     frame = attention_profile(model, items, found, template=template)
-    frame[f"delta_{modes[0]}"] = [rises[i] for i in order]
-    for mode in modes[1:]:
-        single = [HeadSet((head,)) for head in found]
-        frame[f"delta_{mode}"] = _rises(model, items, single, mode, template)
+    for mode in modes:
+        cost = first if mode == modes[0] else costs(names, mode)
+        frame[f"delta_{mode}"] = cost[names].to_numpy()
     columns = ["layer", "head", "name", *(f"delta_{mode}" for mode in modes)]
     return frame[[*columns, "entropy", "entropy_max", "first"]]
 
@@ -149,28 +168,41 @@ def attention_profile(
     return pd.DataFrame(rows, columns=["layer", "head", "name", "entropy", "entropy_max", "first"])
 
 
-def _rises(
+def head_rises(
     model: TransformerBridge,
-    traces: Sequence[Trace],
-    sets: Sequence[HeadSet],
-    mode: Mode,
-    template: Template,
-) -> list[float]:
-    """Mean rise in NLL over all response tokens, nats, for each head set."""
+    traces: Iterable[Trace],
+    sets: Mapping[str, HeadSet],
+    mode: Mode = DEFAULT_MODE,
+    *,
+    template: Template = "auto",
+) -> pd.DataFrame:
+    """The rise in loss of each trace under each set of heads.
+
+    Returns:
+        set (its name), mode, id, n_tokens, rise (nats, summed over the response tokens).
+    """
     encoded: list[EncodedTrace] = [encode_trace(model.tokenizer, t, template) for t in traces]
-    parts = [window for e in encoded for window in windows(e, int(model.cfg.n_ctx))]
+    by_trace = [windows(e, int(model.cfg.n_ctx)) for e in encoded]
+    parts = [window for own in by_trace for window in own]
+    of = np.repeat(np.arange(len(encoded)), [len(own) for own in by_trace])
+    tokens = np.bincount(of, [w.n_scored for w in parts], minlength=len(encoded))
     means = mean_z(model) if mode == "mean" else None
     # Ordered by layer: sets scored together share the pass up to their first head.
-    order = sorted(range(len(sets)), key=lambda i: min((h.layer for h in sets[i]), default=0))
-    rises = np.zeros(len(sets))
-    for at in range(0, len(order), CHUNK):
-        some = order[at : at + CHUNK]
-        losses = score_all(model, parts, [sets[i] for i in some], mode, means=means)
-        rises[some] = _mean_rise(losses)
-    return [float(rise) for rise in rises]
+    names = sorted(sets, key=lambda name: min((h.layer for h in sets[name]), default=0))
+    ids = [e.trace.id for e in encoded]
+    frames: dict[str, pd.DataFrame] = {}
+    for at in range(0, len(names), CHUNK):
+        some = names[at : at + CHUNK]
+        losses = score_all(model, parts, [sets[name] for name in some], mode, means=means)
+        sums = np.stack([_rise(loss) for loss in losses], axis=1)
+        for name, row in zip(some, sums, strict=True):
+            rise = np.bincount(of, row, minlength=len(encoded))
+            frames[name] = pd.DataFrame({"set": name, "mode": mode, "id": ids}).assign(
+                n_tokens=tokens.astype(int), rise=rise
+            )
+    return pd.concat([frames[name] for name in sets], ignore_index=True)
 
 
-def _mean_rise(losses: Sequence[WindowLoss]) -> np.ndarray:
-    base = np.concatenate([loss.base for loss in losses])
-    others = np.concatenate([loss.ablated for loss in losses], axis=1)
-    return np.asarray((others.astype(np.float64) - base).mean(axis=1))
+def _rise(loss: WindowLoss) -> np.ndarray:
+    """Summed rise of a window's tokens under each set of heads."""
+    return np.asarray((loss.ablated.astype(np.float64) - loss.base).sum(axis=1))

@@ -14,7 +14,7 @@ from airlens.ablation import Mode
 from airlens.errors import DataError
 from airlens.heads import HeadSet
 from airlens.provenance import fingerprint, model_info
-from airlens.step_influence import Influence, influence
+from airlens.step_influence import TABLES, Influence, influence
 from airlens.trace import Template, Trace
 
 if TYPE_CHECKING:
@@ -79,15 +79,17 @@ def _known(home: Path | None) -> Influence | None:
     if home is None or not (home / "provenance.json").is_file():
         return None
     try:
-        return Influence.load(home)
+        found = Influence.load(home)
     except DataError:
         return None
+    # Stored before steps had their controls one by one: measured again.
+    return None if len(found.controls) and not len(found.step_controls) else found
 
 
 def _joined(parts: Sequence[Influence]) -> Influence:
     tables = {
         name: pd.concat([getattr(part, name) for part in parts], ignore_index=True)
-        for name in ("tokens", "steps", "samples", "controls")
+        for name in TABLES
     }
     note = {**parts[0].provenance, "n_traces": len(parts)} if parts else {}
     return Influence(**tables, provenance=note)

@@ -72,6 +72,7 @@ def source_report(
     options: dict[str, Any] = {"n_boot": n_boot, "seed": seed}
     groups = head_groups(model, heads, draws, seed)
     tables: dict[str, pd.DataFrame] = {}
+    measured: dict[str, pd.DataFrame] = {}
     shortest = sorted(labelled, key=lambda t: (len(t.prompt) + len(t.response), t.id))
     for kind, traces, count in (
         ("planted", plant_sources(n, seed=seed) if n else [], knockout),
@@ -88,8 +89,12 @@ def source_report(
                 progress=progress,
             )
             pairs = add_controls(add_truth(pairs, traces), traces)
-            tables |= _planted(pairs, traces, options) if kind == "planted" else {}
-            tables |= _labelled(pairs, traces, options) if kind == "labelled" else {}
+            if kind == "planted":
+                measured["uses"] = use_scores(pairs, traces)
+                tables |= _planted(measured["uses"], options)
+            else:
+                measured["trace_scores"] = trace_scores(pairs)
+                tables |= _labelled(pairs, measured["trace_scores"], traces, options)
     note = provenance(
         model,
         heads=heads.names(),
@@ -101,16 +106,13 @@ def source_report(
         knockout_labelled=knockout_labelled,
         traces=[trace.id for trace in shortest],
     )
-    report = ClaimReport(tables, source_claims(tables), note)
+    report = ClaimReport(tables, source_claims(tables), note, measured)
     if folder is not None:
         report.save(folder)
     return report
 
 
-def _planted(
-    pairs: pd.DataFrame, traces: Sequence[Trace], options: Mapping[str, Any]
-) -> dict[str, pd.DataFrame]:
-    uses = use_scores(pairs, traces)
+def _planted(uses: pd.DataFrame, options: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
     in_steps = uses[uses["distance"] != "prompt"]
     ranges = pd.concat([in_steps.assign(distance="all"), uses])
     return {
@@ -127,9 +129,11 @@ def _planted(
 
 
 def _labelled(
-    pairs: pd.DataFrame, traces: Sequence[Trace], options: Mapping[str, Any]
+    pairs: pd.DataFrame,
+    scores: pd.DataFrame,
+    traces: Sequence[Trace],
+    options: Mapping[str, Any],
 ) -> dict[str, pd.DataFrame]:
-    scores = trace_scores(pairs)
     return {
         "labelled": labelled_table(scores, **options),
         "labelled_contrasts": contrast_table(scores, ["beyond", "compared"], ["id"], **options),
