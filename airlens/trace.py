@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard
 
 import numpy as np
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 Template: TypeAlias = Literal["auto", "chat", "plain"]
 AT_ONCE = 64  # texts in one call of a tokenizer: beyond that it is not faster, only larger
-# Lists in `meta` that run parallel to the steps, and so go stale when the steps change.
-PER_STEP_META = ("steps", "unaligned")
 
 
 @dataclass(frozen=True)
@@ -30,16 +28,24 @@ class Trace:
 
     Args:
         id: names the trace among its fellows; not empty.
-        prompt: what the model was given; may be empty.
+        prompt: what the model was given, as readable text; may be empty.
         response: the reasoning to be scored; may be empty.
         domain: group for a selection within domains; "" where unknown.
         steps: empty while the response has not been split.
-        meta: whatever else is known, JSON-able. ``meta["steps"]``, where present, has one mapping
-            per step, ``meta["unaligned"]`` the indices of given steps not found in the response.
+        meta: the record's other columns as they were, JSON-able; nothing in it is airlens's own.
+        turns: the chat before the response, each turn a mapping with ``role`` and what else a chat
+            template takes (``content``, ``tool_calls``, …); empty where there was only a text.
+        tools: definitions of tools, for the chat template.
+        thinking: how many leading characters of the response are a thought that the record gave
+            apart from the answer; 0 where it did not.
+        answer: the final answer where the record names one, else "".
+        step_meta: what else is known of each step, one mapping a step; or empty.
+        reading: how the record was read: its layout, the columns used, what was left out. Goes
+            with results; never mixed with the user's columns.
 
     Raises:
-        DataError: a wrong type, text that is not valid Unicode, or steps that do not cover the
-            response; names the field.
+        DataError: a wrong type, text that is not valid Unicode, steps that do not cover the
+            response, or not as many step_meta as steps; names the field.
     """
 
     id: str
@@ -48,20 +54,38 @@ class Trace:
     domain: str = ""
     steps: tuple[Step, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    turns: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
+    tools: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
+    thinking: int = 0
+    answer: str = ""
+    step_meta: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
+    reading: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        for name in ("id", "prompt", "response", "domain"):
+        for name in ("id", "prompt", "response", "domain", "answer"):
             check_text(getattr(self, name), name)
         if not self.id:
             raise DataError("a trace needs an id, found an empty one", field="id")
-        if not isinstance(self.meta, Mapping):
-            raise DataError(f"expected a mapping, found {found(self.meta)}", field="meta")
+        for name in ("meta", "reading"):
+            object.__setattr__(self, name, dict(_mapping(getattr(self, name), name)))
+        for name in ("turns", "tools", "step_meta"):
+            object.__setattr__(self, name, _mappings(getattr(self, name), name))
+        for number, turn in enumerate(self.turns):
+            if not isinstance(role := turn.get("role"), str):
+                raise DataError(
+                    f"turn {number}: expected a role, found {found(role)}", field="turns"
+                )
+        if type(self.thinking) is not int or not 0 <= self.thinking <= len(self.response):
+            reason = f"expected 0 to {len(self.response)} characters, found {found(self.thinking)}"
+            raise DataError(reason, field="thinking")
         object.__setattr__(self, "steps", tuple(self.steps))
-        object.__setattr__(self, "meta", dict(self.meta))
         _check_cover(self.steps, self.response)
+        if self.step_meta and len(self.step_meta) != len(self.steps):
+            reason = f"{len(self.step_meta)} for {len(self.steps)} steps"
+            raise DataError(reason, field="step_meta")
 
     def with_steps(self, splitter: str | Splitter) -> Trace:
-        r"""The same trace, its response split anew; what ``meta`` held per step is left out.
+        r"""The same trace, its response split anew; what was known of the old steps is left out.
 
         ``splitter``: a name as in `split_steps`, or a function from a response to its steps.
 
@@ -70,13 +94,21 @@ class Trace:
         ['3 * 4 = 12.\n', '2 + 12 = 14.']
         """
         cut = splitter if callable(splitter) else lambda text: split_steps(text, splitter)
-        meta = {key: value for key, value in self.meta.items() if key not in PER_STEP_META}
-        return replace(self, steps=cut(self.response), meta=meta)
+        reading = {key: value for key, value in self.reading.items() if key != UNALIGNED}
+        return replace(self, steps=cut(self.response), step_meta=(), reading=reading)
 
     def whole_steps(self) -> tuple[Step, ...]:
         """The steps; a response that was not split is one step, an empty one has none."""
         whole = (Step(self.response, 0, len(self.response)),) if self.response else ()
         return self.steps or whole
+
+    def chat(self) -> tuple[Mapping[str, Any], ...]:
+        """The turns before the response; where there was only a prompt, it as one user turn."""
+        return self.turns or ({"role": "user", "content": self.prompt},)
+
+    def without_prompt(self) -> Trace:
+        """The response alone: nothing stands before it."""
+        return replace(self, prompt="", turns=(), tools=())
 
     def as_document(self) -> Trace:
         """Prompt and response as one text without a prompt; the prompt becomes the first step."""
@@ -85,25 +117,84 @@ class Trace:
         n = len(head := self.prompt + "\n")
         moved = (replace(s, start=s.start + n, end=s.end + n) for s in self.whole_steps())
         steps = (Step(head, 0, n, "prompt"), *moved)
-        return replace(self, prompt="", response=head + self.response, steps=steps)
+        known = ({}, *self.step_meta) if self.step_meta else ()
+        bare = replace(self.without_prompt(), thinking=0, steps=(), step_meta=())
+        return replace(bare, response=head + self.response, steps=steps, step_meta=known)
 
     def to_json(self) -> dict[str, Any]:
         """The trace as an object for ``json.dumps``; `from_json` reads it back."""
-        steps = [asdict(step) for step in self.steps]
-        return {**vars(self), "steps": steps, "meta": dict(self.meta)}
+        made = {**vars(self), "steps": [asdict(step) for step in self.steps]}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in made.items()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Trace:
-        """The trace that `to_json` described, or a :class:`DataError` that names the field."""
+        """The trace that `to_json` described, here or in airlens 0.1.
+
+        Raises:
+            DataError: names the field.
+        """
         if not isinstance(data, Mapping):
             raise DataError(f"expected an object, found {found(data)}")
         for name in ("id", "prompt", "response"):
             if name not in data:
                 names = ", ".join(map(str, data)) or "none"
                 raise DataError(f"missing; the fields are: {names}", field=name)
-        steps = _steps_from_json(data.get("steps", ()))
-        text = (data["id"], data["prompt"], data["response"], data.get("domain", ""))
-        return cls(*text, steps, data.get("meta", {}))
+        own = {name: data[name] for name in OWN_FIELDS if name in data}
+        if not NEW_FIELDS & set(own):
+            own = upgraded(own)
+        return cls(**{**own, "steps": _steps_from_json(own.get("steps", ()))})
+
+
+OWN_FIELDS = tuple(each.name for each in fields(Trace))
+# Not in the files of airlens 0.1, which kept them in `meta`.
+NEW_FIELDS = frozenset(OWN_FIELDS[OWN_FIELDS.index("meta") + 1 :])
+# In `Trace.reading`: the indices of given steps that were not found in the response.
+UNALIGNED = "unaligned"
+
+
+def upgraded(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a trace that airlens 0.1 wrote, with what it kept in ``meta`` moved out.
+
+    Something is moved only where it can be nothing else: as many mappings as steps, the turns that
+    make up the prompt, a place in the response.
+    """
+    meta = data.get("meta")
+    if not isinstance(meta, Mapping):
+        return dict(data)
+    left = dict(meta)
+    made: dict[str, Any] = {}
+    reading: dict[str, Any] = {}
+    response = data.get("response")
+    turns = left.get("messages")
+    if _are_mappings(turns) and all(str(turn.get("content")) in data["prompt"] for turn in turns):
+        made["turns"] = left.pop("messages")
+        if _are_mappings(left.get("messages_after")):
+            reading["later_turns"] = left.pop("messages_after")
+    known = left.get("steps")
+    if _are_mappings(known) and len(known) == len(data.get("steps") or ()):
+        made["step_meta"] = left.pop("steps")
+    if isinstance(left.get("unaligned"), list):
+        reading[UNALIGNED] = left.pop("unaligned")
+    start = left.get("attempt_start")
+    if isinstance(start, int) and isinstance(response, str) and response[:start].endswith("\n\n"):
+        made["thinking"] = left.pop("attempt_start") - 2
+    return {**data, **made, "meta": left, "reading": reading}
+
+
+def _are_mappings(value: object) -> TypeGuard[list[Mapping[str, Any]]]:
+    return isinstance(value, list) and bool(value) and all(isinstance(v, Mapping) for v in value)
+
+
+def _mapping(value: object, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise DataError(f"expected a mapping, found {found(value)}", field=name)
+    return value
+
+
+def _mappings(values: object, name: str) -> tuple[dict[str, Any], ...]:
+    if not isinstance(values, list | tuple):
+        raise DataError(f"expected a list, found {found(values)}", field=name)
+    return tuple(dict(_mapping(value, name)) for value in values)
 
 
 def check_ids(traces: Iterable[Trace]) -> None:
@@ -204,16 +295,19 @@ def resolve_template(tokenizer: PreTrainedTokenizerBase, template: Template) -> 
 def prompt_text(tokenizer: PreTrainedTokenizerBase, trace: Trace, template: Template) -> str:
     """The text before the response.
 
-    ``chat``: the turns of ``trace.meta["messages"]``, or else the prompt as one user turn, under
-    the chat template, and the opening of the assistant's turn. ``plain``: the prompt and a newline.
+    ``chat``: the turns of `Trace.chat` under the chat template, and the opening of the assistant's
+    turn. ``plain``: the prompt and a newline.
     An empty prompt (a document) stays empty in both.
     """
     if not trace.prompt:
         return ""
     if resolve_template(tokenizer, template) == "plain":
         return trace.prompt + "\n"
-    turns = trace.meta.get("messages") or [{"role": "user", "content": trace.prompt}]
-    return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+    turns, tools = [dict(turn) for turn in trace.chat()], list(trace.tools) or None
+    made = tokenizer.apply_chat_template(
+        turns, tools=tools, tokenize=False, add_generation_prompt=True
+    )
+    return str(made)
 
 
 def encode_trace(

@@ -138,7 +138,7 @@ def labelled() -> tuple[pd.DataFrame, list[Trace]]:
         known = [{"index": k, **{name: rng.random() for name in IMPORTANCES}} for k in range(30)]
         known[3][IMPORTANCES[0]] = None
         steps = split_steps(response, "line")
-        traces.append(Trace(f"t{i}", "Why?", response, "", steps, {"steps": known}))
+        traces.append(Trace(f"t{i}", "Why?", response, "", steps, step_meta=tuple(known)))
         for k in range(30):
             value = known[k][IMPORTANCES[0]] or 0.0
             row = {"id": f"t{i}", "step": k, "label": "ab"[k % 2], "text": texts[k]}

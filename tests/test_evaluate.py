@@ -134,7 +134,7 @@ def test_answers_are_compared_as_mathematics(solution: str, answer: str, right: 
 def test_reference_answers() -> None:
     assert reference_answer(Trace("a", "q", "1 + 1 = 2\n#### 2")) == "2"
     assert reference_answer(Trace("a", "q", r"so \boxed{\frac{1}{2}}.")) == r"\boxed{\frac{1}{2}}"
-    assert reference_answer(Trace("a", "q", "text", meta={"answer": 7})) == "7"
+    assert reference_answer(Trace("a", "q", "text", answer="7")) == "7"
     assert final_answer("no mark") is None
     with pytest.raises(DataError, match="no reference answer"):
         reference_answer(Trace("a", "q", "nothing"))

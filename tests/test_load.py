@@ -252,35 +252,35 @@ CHAT = [
             "Q?",
             "T1\nT2\n\nA.",
             "math",
-            {"solution": "S", "metadata": "{}", "attempt_start": 7},
+            {"solution": "S", "metadata": "{}"},
         ),
         (
             {**S1K, "deepseek_thinking_trajectory": "T", "deepseek_attempt": "A."},
             "Q?",
             "T\n\nA.",
             "math",
-            {"solution": "S", "metadata": "{}", "attempt_start": 3},
+            {"solution": "S", "metadata": "{}"},
         ),
         ({**S1K, "deepseek_thinking_trajectory": "T", "attempt": "A"}, "Q?", "T", "math", None),
         ({"question": "Q?", "solution": "S", "answer": "7"}, "Q?", "S", "", {"answer": "7"}),
         (OPENR1, "Q?", "right", "Algebra", None),
-        ({"problem": "Q?", "generations": ["first", "b"]}, "Q?", "first", "", {"generation": 0}),
+        ({"problem": "Q?", "generations": ["first", "b"]}, "Q?", "first", "", {}),
         (
             {"messages": CHAT},
             "system: Be brief.\n\nuser: Hi\n\nassistant: Hello\n\nuser: Q?",
             "A.",
             "",
-            {"messages": CHAT[:4]},
+            {},
         ),
-        ({"messages": CHAT[:3]}, "Be brief.\n\nHi", "Hello", "", {"messages": CHAT[:2]}),
+        ({"messages": CHAT[:3]}, "Be brief.\n\nHi", "Hello", "", {}),
         (
             {"messages": CHAT[1:4]},
             "Hi",
             "Hello",
             "",
-            {"messages": CHAT[1:2], "messages_after": CHAT[3:4]},
+            {},
         ),
-        ({"messages": json.dumps(CHAT[1:3])}, "Hi", "Hello", "", {"messages": CHAT[1:2]}),
+        ({"messages": json.dumps(CHAT[1:3])}, "Hi", "Hello", "", {}),
         ({"text": "A document.", "source": "web"}, "", "A document.", "web", {}),
     ],
 )
@@ -292,6 +292,16 @@ def test_known_layouts(
     assert "".join(texts(trace)) == response
     if meta is not None:
         assert trace.meta == meta
+
+
+def test_what_the_reader_makes_of_a_record_is_no_column() -> None:
+    (trace,) = load_traces([{"messages": CHAT[1:4]}])
+    assert trace.turns == (CHAT[1],)
+    assert trace.reading["later_turns"] == CHAT[3:4]
+    (trace,) = load_traces([{**S1K, "thinking_trajectories": ["T1", "T2"], "attempt": "A."}])
+    assert trace.response[: trace.thinking] == "T1\nT2"
+    (trace,) = load_traces([OPENR1])
+    assert trace.reading["generation"] == 1
 
 
 def test_gsm8k_steps_are_lines_and_the_answer_the_last() -> None:
@@ -325,9 +335,9 @@ def test_labelled_steps_keep_their_numbers() -> None:
     assert (trace.id, trace.domain) == ("m/problem_1", "Algebra")
     assert texts(trace) == ["So, k = 0.\n\nHmm.  ", "Wait,\nno. Done"]
     assert [step.label for step in trace.steps] == ["fact_retrieval", None]
-    assert trace.meta["unaligned"] == [1]
-    assert [step["accuracy"] for step in trace.meta["steps"]] == [0.5, 0.75]
-    assert [step["index"] for step in trace.meta["steps"]] == [0, 2]
+    assert trace.reading["unaligned"] == [1]
+    assert [step["accuracy"] for step in trace.step_meta] == [0.5, 0.75]
+    assert [step["index"] for step in trace.step_meta] == [0, 2]
     assert trace.meta["problem"] == "Q?"
 
 
@@ -339,7 +349,7 @@ def test_a_splitter_replaces_given_steps() -> None:
     ):
         (trace,) = load_traces([LABELLED], splitter=splitter)
         assert len(trace.steps) == 2 + (not callable(splitter))
-        assert not {"steps", "unaligned"} & set(trace.meta)
+        assert (trace.step_meta, trace.reading) == ((), {})
         (again,) = load_traces([load_traces([LABELLED])[0].to_json()], splitter=splitter)
         assert (again.steps, again.meta) == (trace.steps, trace.meta)
 
@@ -348,7 +358,7 @@ def test_steps_may_be_plain_texts() -> None:
     record = {"prompt": "p", "response": "a b c", "parts": ["a", "b"], "steps": 3}
     (trace,) = load_traces([record], steps="parts")
     assert texts(trace) == ["a ", "b c"]
-    assert trace.meta == {}
+    assert trace.meta == {"steps": 3}
     (trace,) = load_traces([{"prompt": "p", "response": "Ah. Bo.", "steps": []}])
     assert texts(trace) == ["Ah. ", "Bo."]
 
@@ -734,9 +744,9 @@ def test_the_real_labelled_traces(tmp_path: Path) -> None:
     assert len(traces) == 20
     # 46 of these differ from the response in their whitespace; all are found in order.
     assert sum(len(trace.steps) for trace in traces) == 2_929
-    assert not any("unaligned" in trace.meta for trace in traces)
+    assert not any("unaligned" in trace.reading for trace in traces)
     for trace in traces:
-        assert len(trace.meta["steps"]) == len(trace.steps)
+        assert len(trace.step_meta) == len(trace.steps)
         assert all(step.label for step in trace.steps)
-        assert all("counterfactual_importance_kl" in step for step in trace.meta["steps"])
+        assert all("counterfactual_importance_kl" in step for step in trace.step_meta)
     assert {trace.domain for trace in traces} >= {"Algebra"}

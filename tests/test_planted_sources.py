@@ -20,7 +20,7 @@ DISTANCE = {
 
 
 def uses(trace: Trace) -> list[tuple[int, dict]]:
-    return [(i, known) for i, known in enumerate(trace.meta["steps"]) if known["depends_on"]]
+    return [(i, known) for i, known in enumerate(trace.step_meta) if known["depends_on"]]
 
 
 def numbers(text: str) -> list[str]:
@@ -117,7 +117,7 @@ def test_distances_settings_and_wordings_are_balanced() -> None:
 def test_size_and_cover() -> None:
     for trace in TRACES:
         assert 14 <= len(trace.steps) <= 25
-        assert len(trace.meta["steps"]) == len(trace.steps)
+        assert len(trace.step_meta) == len(trace.steps)
         assert trace.steps[-1].label == "close"
         assert len(re.findall(r"\w+|[^\w\s]", trace.response + trace.prompt)) < 400
 

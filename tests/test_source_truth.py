@@ -240,7 +240,7 @@ def short_traces() -> list[Trace]:
     for name in ("a", "b"):
         text = "\n".join([*LINES[:3], f"The drum {name} has 52 now.", LINES[4]])
         cut = Trace(name, "Go on.", text).with_steps("line")
-        made.append(replace(cut, meta={"steps": known}))
+        made.append(replace(cut, step_meta=tuple(known)))
     return made
 
 

@@ -350,7 +350,7 @@ def test_a_chat_template_is_no_source(tokenizer: Any) -> None:
         assert [text[a:b] for a, b in units.prompt] == ["hi there"]
         assert units.prompt[0][0] == text.rindex("hi there")
         turns = [{"role": "user", "content": "One. Two."}, {"role": "user", "content": "Three."}]
-        trace = al.Trace("m", "Three.", "so", meta={"messages": turns})
+        trace = al.Trace("m", "Three.", "so", turns=turns)
         units = units_of(encode_trace(tokenizer, trace, "chat"))
         text = units.encoded.prefix
         assert [text[a:b] for a, b in units.prompt] == ["One. ", "Two.", "Three."]

@@ -75,12 +75,13 @@ def test_meta_is_the_traces_own() -> None:
 
 
 def test_with_steps_replaces_steps_and_what_belonged_to_them() -> None:
-    meta = {"steps": [{"accuracy": 1}], "unaligned": [3], "answer": 2}
-    trace = Trace("a", "p", "One. Two.", steps=(Step("One. Two.", 0, 9),), meta=meta)
+    known = {"step_meta": ({"accuracy": 1},), "reading": {"unaligned": [3], "layout": "x"}}
+    steps = (Step("One. Two.", 0, 9),)
+    trace = Trace("a", "p", "One. Two.", steps=steps, meta={"steps": 2}, **known)  # type: ignore[arg-type]
     again = trace.with_steps("sentence")
     assert [step.text for step in again.steps] == ["One. ", "Two."]
-    assert again.meta == {"answer": 2}
-    assert trace.meta["unaligned"] == [3]
+    assert (again.meta, again.step_meta, again.reading) == ({"steps": 2}, (), {"layout": "x"})
+    assert trace.reading["unaligned"] == [3]
     halves = trace.with_steps(lambda text: (Step(text[:4], 0, 4), Step(text[4:], 4, 9)))
     assert [step.end for step in halves.steps] == [4, 9]
 
@@ -111,7 +112,7 @@ def test_malformed_json_names_the_field(data: object, field: str | None) -> None
 def test_saved_traces_are_loaded_as_they_were(tmp_path: Path) -> None:
     steps = (Step("Grüße 👋\n\n", 0, 9, "greeting"), Step("終わり。", 9, 13))
     kept = [
-        Trace("a", "p", "Grüße 👋\n\n終わり。", "math", steps, {"steps": [{"n": 1}, {"n": 2}]}),
+        Trace("a", "p", "Grüße 👋\n\n終わり。", "math", steps, step_meta=({"n": 1}, {"n": 2})),
         Trace("b", "", "One. Two.", steps=(Step("One. Two.", 0, 9),), meta={"bad": "\ud83d"}),
         Trace("c", "p", "  \n x", steps=(Step("  \n", 0, 3), Step(" x", 3, 5))),
         Trace("d", "only a prompt", ""),

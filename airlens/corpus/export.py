@@ -15,12 +15,16 @@ from airlens.errors import ConfigError, DataError
 from airlens.files import atomic_file, atomic_write_text
 from airlens.selection import Selection
 from airlens.storage import atomic_dir
+from airlens.trace import OWN_FIELDS, upgraded
 
 from .run_folder import RunFolder
+from .score_part import ROW_JSON
 
 FORMATS = ("jsonl", "parquet", "datasets")
 # Columns of the samples table that are not scores, or that mean nothing outside the run.
 _NO_SCORE = ("id", "domain", "selected", "fingerprint")
+# Fields of a trace that are not written to other tools' files.
+_INTERNAL = frozenset({*OWN_FIELDS} - {"id", "domain", "prompt", "response", "steps"})
 
 
 def write_selection(
@@ -107,14 +111,18 @@ def chosen_texts(run: RunFolder, ids: set[str]) -> dict[str, dict[str, Any]]:
 
 
 def _text_record(row: dict[Any, Any]) -> dict[str, Any]:
-    """Prompt, response, steps (text, label) and meta as they came."""
+    """The fields of the trace that a row of the table of texts describes."""
     response = str(row["response"])
     steps = [
         {"text": response[start:stop], "start": start, "end": stop, "label": label}
         for start, stop, label in json.loads(row["steps"])
     ]
-    meta = json.loads(row["meta"])
-    return {"prompt": row["prompt"], "response": response, "steps": steps, "meta": meta}
+    made = {"prompt": row["prompt"], "response": response, "steps": steps}
+    made |= {name: json.loads(row[name]) for name in ROW_JSON if name in row}
+    if "reading" not in row:  # a run of airlens 0.1
+        return upgraded(made)
+    made |= {"thinking": int(row["thinking"]), "answer": row["answer"]}
+    return {name: made[name] for name in OWN_FIELDS if name in made}
 
 
 def plain(value: Any) -> Any:
@@ -197,7 +205,7 @@ def _weights_of(selected: Path) -> dict[str, list[float]]:
 def _exported(
     row: dict[str, Any], weights: dict[str, list[float]], messages: bool
 ) -> dict[str, Any]:
-    made = {name: value for name, value in row.items() if name != "meta"}
+    made = {name: value for name, value in row.items() if name not in _INTERNAL}
     for name, value in (row.get("meta") or {}).items():
         made.setdefault(str(name), value)
     if row["id"] in weights:

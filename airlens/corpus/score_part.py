@@ -27,6 +27,8 @@ Control: TypeAlias = Literal["same_layers", "random"]
 Scope: TypeAlias = Literal["response", "document"]
 _CHOICES = {"control": Control, "scope": Scope, "template": Template, "long": Long}
 
+# Fields of a trace that the table of texts holds as JSON, beside its steps.
+ROW_JSON = ("meta", "turns", "tools", "step_meta", "reading")
 # Ours: the first batch size tried after memory ran out with the engine's default.
 FIRST_BUDGET = 16_384
 
@@ -145,7 +147,7 @@ class PartScorer:
 
     def _alone(self, traces: list[Trace], budget: int | None) -> pd.Series:
         """Mean NLL of each response without its prompt, nats; NaN where nothing could be scored."""
-        bare = [replace(trace, prompt="", steps=()) for trace in traces]
+        bare = [replace(trace.without_prompt(), steps=(), step_meta=()) for trace in traces]
         found = influence(
             self.model,
             bare,
@@ -188,6 +190,10 @@ def _free(model: TransformerBridge) -> None:
         torch.cuda.empty_cache()
 
 
+def _json(value: Any) -> str:
+    return json.dumps(value, default=str)
+
+
 def _texts(rows: Sequence[Row]) -> pd.DataFrame:
     """Prompt, response, steps and the other columns of each row, and where it was read."""
     records = []
@@ -200,10 +206,13 @@ def _texts(rows: Sequence[Row]) -> pd.DataFrame:
                 "prompt": trace.prompt,
                 "response": trace.response,
                 "steps": json.dumps(steps),
-                "meta": json.dumps(dict(trace.meta), default=str),
+                **{name: _json(getattr(trace, name)) for name in ROW_JSON},
+                "thinking": trace.thinking,
+                "answer": trace.answer,
                 "file": row.file,
                 "line": row.line if row.line is not None else -1,
             }
         )
-    columns = ["id", "prompt", "response", "steps", "meta", "file", "line"]
+    columns = ["id", "prompt", "response", "steps", *ROW_JSON, "thinking", "answer"]
+    columns += ["file", "line"]
     return pd.DataFrame(records, columns=columns)

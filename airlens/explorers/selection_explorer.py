@@ -28,7 +28,6 @@ from .layout import columns, figure_output, put_figure, row, title
 AXES = ["n_tokens", "loss_base", "entropy", "ais", "delta", "ais_control", "n_steps"]
 SHOWN = ["id", "domain", "selected", "ais", "ais_control", "delta", "loss_base", "n_tokens"]
 BARS = ("ais", "ais_control", "delta", "loss_base", "n_tokens")
-TEXT = ("prompt", "response", "steps", "meta")
 MOST_POINTS = 20_000
 
 
@@ -252,7 +251,7 @@ def export_selection(
             f"no text is known of {len(bare)} of the {len(selection.ids)} chosen samples, the "
             f"first is {bare[0]!r}: give SelectionExplorer their traces"
         )
-    texts = {i: {k: v for k, v in traces[i].to_json().items() if k in TEXT} for i in selection.ids}
+    texts = {name: traces[name].to_json() for name in selection.ids}
     with tempfile.TemporaryDirectory() as folder:
         chosen = Path(folder) / "selected.jsonl"
         write_chosen(with_texts(selection, texts), selection, chosen, {"run": dict(source or {})})

@@ -43,8 +43,10 @@ class Draft:
     prompt: str
     response: str
     used: set[str]  # columns that are not copied to meta
-    meta: dict[str, Any] = field(default_factory=dict)
     natural: str = "auto"  # the default splitter of this layout
+    turns: Sequence[Mapping[str, Any]] = ()
+    thinking: int = 0
+    reading: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def _thought(data: Fields, thinking: str, column: str, attempt: str) -> Draft:
     draft = Draft(text_of(data, "question"), thinking, {"question", column, attempt})
     if data.get(attempt) is not None:
         draft.response = f"{thinking}\n\n{text_of(data, attempt)}"
-        draft.meta["attempt_start"] = len(thinking) + 2
+        draft.thinking = len(thinking)
     return draft
 
 
@@ -136,7 +138,7 @@ def _openr1(data: Fields, columns: Columns) -> Draft:
     index = next((i for i, good in enumerate(correct[: len(texts)]) if good), 0)
     draft = Draft(text_of(data, "problem"), check_text(texts[index], "generations"), set())
     draft.used = {"problem", "generations", "messages"}
-    draft.meta["generation"] = index
+    draft.reading["generation"] = index
     return draft
 
 
@@ -149,9 +151,9 @@ def _chat(data: Fields, columns: Columns) -> Draft:
         roles = ", ".join(turn["role"] for turn in turns) or "none"
         raise DataError(f"expected a turn of the assistant, found: {roles}", field=name)
     draft = Draft(_prompt(turns[:last]), turns[last]["content"], {name})
-    draft.meta["messages"] = turns[:last]
+    draft.turns = turns[:last]
     if turns[last + 1 :]:
-        draft.meta["messages_after"] = turns[last + 1 :]
+        draft.reading["later_turns"] = turns[last + 1 :]
     return draft
 
 
@@ -240,6 +242,20 @@ def _mapped(data: Fields, columns: Columns) -> Layout:
     domain = ("domain", "subject", "source")
     requires = (response,) if prompt is None else (prompt, response)
     return Layout("named", requires, _pair(prompt, response), domain)
+
+
+# Columns that name a final answer; the column stays in meta.
+_ANSWERS = ("final_answer", "answer", "gt_answer", "expected_answer", "ground_truth")
+
+
+def answer_of(data: Fields, used: set[str]) -> str:
+    """The final answer that a record names, "" where it names none."""
+    for name in _ANSWERS:
+        value = data.get(name)
+        given = isinstance(value, str | int | float) and not isinstance(value, bool)
+        if name not in used and given and value != "" and "####" not in str(value):
+            return str(value)
+    return ""
 
 
 def domain_of(data: Fields, layout: Layout, columns: Columns) -> tuple[str, str | None]:

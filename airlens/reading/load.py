@@ -17,7 +17,16 @@ from typing import Any, Literal
 
 from airlens.errors import ConfigError, DataError
 from airlens.steps import SPLITTERS, split_steps
-from airlens.trace import PER_STEP_META, Splitter, Step, Trace
+from airlens.trace import (
+    NEW_FIELDS,
+    OWN_FIELDS,
+    UNALIGNED,
+    Splitter,
+    Step,
+    Trace,
+    check_text,
+    upgraded,
+)
 
 from .align_steps import align_steps
 from .columns import (
@@ -25,6 +34,7 @@ from .columns import (
     Draft,
     GivenSteps,
     Layout,
+    answer_of,
     domain_of,
     id_of,
     layout_of,
@@ -35,6 +45,8 @@ from .records import iter_records
 
 # As the domain column: use the name of the file as domain.
 FILE_DOMAIN = "@file"
+# Fields of every trace in a file of airlens 0.1.
+_WRITTEN_BY_0_1 = frozenset({"id", "prompt", "response", "domain", "steps", "meta"})
 ID_DIGITS = 16  # of the SHA-256 that identifies a trace without an id: 64 bits
 
 
@@ -236,6 +248,9 @@ class _Builder:
 
     def _trace(self, record: Record) -> Trace:
         data = {name: _plain(value) for name, value in record.data.items()}
+        own = self._own(data)
+        if own is not None:
+            return own
         if self.columns.domain in data:
             self.domain_seen = True
         self.layout = layout_of(data, self.columns, self.layout)
@@ -245,11 +260,40 @@ class _Builder:
         domain, domain_column = self._domain(record, data, self.layout)
         steps, step_meta = self._steps(data, draft)
         used = draft.used | {domain_column or "domain", self.columns.id or "id", "meta"}
-        used |= {self.columns.steps or "steps", *PER_STEP_META}
+        used |= {self.columns.steps or "steps"}
         meta = {name: value for name, value in data.items() if name not in used}
-        meta |= self._given_meta(data) | draft.meta | step_meta
-        identity = self._identity(data, draft)
-        return Trace(identity, draft.prompt, draft.response, domain, steps, meta)
+        meta |= self._given_meta(data)
+        return Trace(
+            self._identity(data, draft.prompt, draft.response),
+            draft.prompt,
+            draft.response,
+            domain,
+            steps,
+            meta,
+            turns=tuple(draft.turns),
+            thinking=draft.thinking,
+            answer=answer_of({**meta, **data}, draft.used),
+            step_meta=step_meta,
+            reading=draft.reading,
+        )
+
+    def _own(self, data: dict[str, Any]) -> Trace | None:
+        """The trace that `save_traces` or a selection wrote, now or in airlens 0.1."""
+        if self.columns != Columns() or not isinstance(data.get("meta"), Mapping):
+            return None
+        if not set(data) >= NEW_FIELDS:
+            if NEW_FIELDS & set(data) - {"answer"} or not set(data) >= _WRITTEN_BY_0_1:
+                return None
+            data = upgraded(data)
+            data["answer"] = answer_of({**data, **data["meta"]}, set())
+        if not _are_spans(data["steps"]):
+            return None
+        self.domain_seen = True
+        other = {name: value for name, value in data.items() if name not in OWN_FIELDS}
+        text = (check_text(data[name], name) for name in ("prompt", "response"))
+        data |= {"id": self._identity(data, *text), "meta": {**other, **data["meta"]}}
+        trace = Trace.from_json(data)
+        return trace if self.cut is None else trace.with_steps(self.cut)
 
     def _domain(
         self, record: Record, data: Mapping[str, Any], layout: Layout
@@ -261,14 +305,16 @@ class _Builder:
 
     def _steps(
         self, data: Mapping[str, Any], draft: Draft
-    ) -> tuple[tuple[Step, ...], dict[str, Any]]:
-        """The steps, and their metadata."""
+    ) -> tuple[tuple[Step, ...], tuple[dict[str, Any], ...]]:
+        """The steps, and what else is known of each."""
         if self.cut is not None:
-            return self.cut(draft.response), {}
+            return self.cut(draft.response), ()
         given = steps_of(data, self.columns) if draft.response else None
         if given is None:
-            return split_steps(draft.response, draft.natural), {}
+            return split_steps(draft.response, draft.natural), ()
         steps, unaligned = align_steps(draft.response, given.texts, given.labels)
+        if unaligned:
+            draft.reading[UNALIGNED] = unaligned
         return steps, _step_meta(given, unaligned)
 
     def _given_meta(self, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -276,12 +322,11 @@ class _Builder:
         given = data.get("meta")
         if not isinstance(given, Mapping):
             return {} if given is None else {"meta": given}
-        stale = PER_STEP_META if self.cut is not None else ()
-        return {name: value for name, value in given.items() if name not in stale}
+        return dict(given)
 
-    def _identity(self, data: Mapping[str, Any], draft: Draft) -> str:
+    def _identity(self, data: Mapping[str, Any], prompt: str, response: str) -> str:
         given = id_of(data, self.columns)
-        identity = given or content_hash(draft.prompt, draft.response)
+        identity = given or content_hash(prompt, response)
         if not self.unique:
             return identity
         count = self.ids[identity] = self.ids.get(identity, 0) + 1
@@ -298,14 +343,20 @@ def content_hash(prompt: str, response: str) -> str:
     return digest.hexdigest()[:ID_DIGITS]
 
 
-def _step_meta(given: GivenSteps, unaligned: list[int]) -> dict[str, Any]:
-    """Metadata of each step that was found, in the order of the trace's steps."""
-    meta: dict[str, Any] = {"unaligned": unaligned} if unaligned else {}
+def _are_spans(steps: object) -> bool:
+    """Whether steps have the places that `Trace.to_json` gives them."""
+    return isinstance(steps, list) and all(
+        isinstance(step, Mapping) and {"text", "start", "end"} <= set(step) for step in steps
+    )
+
+
+def _step_meta(given: GivenSteps, unaligned: list[int]) -> tuple[dict[str, Any], ...]:
+    """What else is known of each step that was found, in the order of the trace's steps."""
     missing = set(unaligned)
     placed = [index for index in range(len(given.texts)) if index not in missing]
-    if placed and any(given.extras):
-        meta["steps"] = [{"index": index, **given.extras[index]} for index in placed]
-    return meta
+    if not placed or not any(given.extras):
+        return ()
+    return tuple({"index": index, **given.extras[index]} for index in placed)
 
 
 def _cutter(splitter: object) -> Splitter | None:

@@ -113,7 +113,7 @@ def stretch_of(units: Units, window: Window) -> Stretch:
 
 def _prompt_units(encoded: EncodedTrace) -> Iterator[tuple[int, int]]:
     """Character spans of the prompt's lines, and of the sentences in them, in the prefix."""
-    turns = encoded.trace.meta.get("messages") or [{"content": encoded.trace.prompt}]
+    turns = encoded.trace.chat()
     begin = 0
     for turn in turns:
         text = str(turn.get("content") or "").strip()

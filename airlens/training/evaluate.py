@@ -185,16 +185,12 @@ def accuracy(scored: pd.DataFrame, seed: int = 0) -> dict[str, float]:
 
 
 def reference_answer(trace: Trace) -> str:
-    r"""The reference answer: ``meta["answer"]``, after ``####`` (GSM8K), or ``\boxed{…}`` (MATH).
+    r"""The reference answer: `Trace.answer`, else after ``####`` (GSM8K), or ``\boxed{…}`` (MATH).
 
     Raises:
         DataError: there is none.
     """
-    for name in ("final_answer", "answer", "gt_answer"):
-        value = trace.meta.get(name)
-        if value not in (None, "") and "####" not in str(value):
-            return str(value)
-    found = final_answer(trace.response)
+    found = trace.answer or final_answer(trace.response)
     if found is None:
         reason = f"trace {trace.id!r} has no reference answer (#### 72, or \\boxed{{72}})"
         raise DataError(reason, field="response")

@@ -89,7 +89,7 @@ def labelled_report(
     settings = {"modes": modes, "controls": controls, "seed": seed, "progress": progress}
     found = _influence(model, chosen, heads, folder, settings)
     functions, correlations, summaries, measured = [], [], [], []
-    important = any("steps" in trace.meta for trace in chosen)
+    important = any(trace.step_meta for trace in chosen)
     for mode, result in found.items():
         functions.append(by_function(result.steps, seed=seed).assign(mode=mode))
         steps = add_heuristics(result.steps, chosen)

@@ -1,6 +1,6 @@
 """A step score compared with labels of real steps: their function, and their importance.
 
-Importances (Thought Anchors 2506.19143) are in ``trace.meta["steps"]``: how much the answer changes
+Importances (Thought Anchors 2506.19143) are in ``Trace.step_meta``: how much the answer changes
 when a sentence is resampled, replaced by one of another meaning (counterfactual), or forced to be
 the last, by accuracy or by the KL divergence of the answers.
 """
@@ -70,11 +70,11 @@ def add_importance(steps: pd.DataFrame, traces: Iterable[Trace]) -> pd.DataFrame
     rows = [
         {"id": trace.id, "step": number, **{name: known.get(name) for name in IMPORTANCES}}
         for trace in traces
-        for number, known in enumerate(trace.meta.get("steps") or ())
+        for number, known in enumerate(trace.step_meta)
         if any(name in known for name in IMPORTANCES)
     ]
     if not rows:
-        raise DataError('no trace has importances in meta["steps"]', field="meta")
+        raise DataError("no trace has importances", field="step_meta")
     table = pd.DataFrame(rows)
     table[list(IMPORTANCES)] = table[list(IMPORTANCES)].apply(pd.to_numeric, errors="coerce")
     return steps.merge(table, on=["id", "step"], how="left")

@@ -250,7 +250,22 @@ def put(
     meta = {"planted": {**info, "real": real.text, "real_label": real.label, **note}}
     response = "".join(part for part, _ in texts)
     identity = f"{trace.id}/{kind}" if kind else trace.id
-    return replace(trace, id=identity, response=response, steps=tuple(steps), meta=meta)
+    thinking = _moved(trace, response, real)
+    return replace(
+        trace,
+        id=identity,
+        response=response,
+        steps=tuple(steps),
+        meta=meta,
+        step_meta=(),
+        thinking=thinking,
+    )
+
+
+def _moved(trace: Trace, response: str, at: Step) -> int:
+    """Where the thought ends in ``response``, which differs from the trace's at one step."""
+    inside = at.start < trace.thinking
+    return trace.thinking + (len(response) - len(trace.response) if inside else 0)
 
 
 def planted_info(trace: Trace) -> dict[str, Any]:
@@ -279,4 +294,7 @@ def real_of(trace: Trace) -> Trace:
         start = steps[-1].end if steps else 0
         steps.append(Step(part, start, start + len(part), label))
     response = "".join(part for part, _ in texts)
-    return Trace(info["source"], trace.prompt, response, trace.domain, tuple(steps))
+    thinking = _moved(trace, response, trace.steps[at])
+    return replace(
+        trace, id=info["source"], response=response, steps=tuple(steps), meta={}, thinking=thinking
+    )

@@ -83,7 +83,7 @@ def _alone(model_name: str, pool: Sequence[Trace], path: Path) -> Any:
 
     if not path.exists():
         model, tokenizer = load_hf(model_name)
-        bare = [replace(t, prompt="") for t in pool]
+        bare = [t.without_prompt() for t in pool]
         found = held_out_nll(model, tokenizer, bare, template="plain", max_tokens_per_batch=2048)
         with atomic_file(path) as temporary:
             found.to_parquet(temporary, index=False)

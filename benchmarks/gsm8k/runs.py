@@ -149,9 +149,7 @@ def scored(setting: Setting, pool: list[Trace], folder: Path) -> None:
     )
     # IFD (2308.12032): L(y given x) / L(y).
     student, tokenizer = load_hf(setting.model)
-    alone = held_out_nll(
-        student, tokenizer, [replace(t, prompt="") for t in pool], template="plain"
-    )
+    alone = held_out_nll(student, tokenizer, [t.without_prompt() for t in pool], template="plain")
     samples["ifd"] = samples["loss_base"] / (alone["nll"] / alone["n_tokens"])
     steps = uniform.steps.assign(text="")
     kept = replace(uniform, samples=samples, steps=steps, tokens=uniform.tokens.iloc[:0])

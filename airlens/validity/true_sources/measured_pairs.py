@@ -84,7 +84,7 @@ def measured_pairs(
     Returns:
         id, step, source, distance (in steps; NaN for units of the prompt), n_source_tokens, and a
         :func:`column` for each score and set of heads: copies, attention, attention_per_token, as
-        in ``Sources.pairs``; copies_number where ``meta["steps"]`` says which number a step uses:
+        in ``Sources.pairs``; copies_number where ``step_meta`` says which number a step uses:
         the share of the number's tokens that the heads copy from the source; and knockout, nats a
         token, NaN where it was not measured.
     """
@@ -158,7 +158,7 @@ def _read(
     frame, step, group = _pairs(read)
     values = dict(zip(READ, (read.copies, read.attention, read.attention), strict=True))
     values["attention_per_token"] = values["attention"] / np.maximum(read.size, 1)
-    if any("number" in known for known in trace.meta.get("steps") or ()):
+    if any("number" in known for known in trace.step_meta):
         values[NUMBER] = _number_copies(read)
     columns = {
         column(score, name, draw): value[i, step, group].astype(np.float32)
@@ -174,7 +174,7 @@ def _number_copies(read: Read) -> np.ndarray:
     trace, spans = units.encoded.trace, units.encoded.spans
     found = np.full((len(read.sets), units.n_steps, units.n_groups), np.nan)
     offset = len(units.encoded.prefix)
-    for number, known in enumerate(trace.meta["steps"]):
+    for number, known in enumerate(trace.step_meta):
         at = trace.steps[number].text.find(known.get("number") or "\0")
         if at < 0:
             continue

@@ -53,7 +53,7 @@ def use_scores(pairs: pd.DataFrame, traces: Sequence[Trace]) -> pd.DataFrame:
         trace = by_id[name]
         values = part[names].to_numpy(np.float64)[allowed]
         found = _against(values, true[allowed])
-        known: Mapping[str, Any] = trace.meta["steps"][step]
+        known: Mapping[str, Any] = trace.step_meta[step]
         kinds = {kind: np.isin(source[allowed], known.get(kind, ())) for kind in DISTRACTORS}
         kinds["rest"] = ~np.any([*kinds.values(), true[allowed]], axis=0)
         above = {k: _above(values, true[allowed], where) for k, where in kinds.items()}

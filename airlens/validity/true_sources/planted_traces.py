@@ -11,7 +11,7 @@ is misled by earlier steps:
 - phrasing: in every other trace, the sentence of the use with another name and number; in the rest
   each use has a sentence of its own.
 
-One use takes its number from the prompt. ``trace.meta["steps"]`` says of each step what it
+One use takes its number from the prompt. ``Trace.step_meta`` says of each step what it
 ``depends_on`` (units as :func:`airlens.sources` numbers them: steps from 0, the prompt's lines up
 to -1), and of a use also its number and which steps are its distractors, by kind;
 ``trace.meta["wording"]`` says whether the sentence of the uses is "repeated" or each use has its
@@ -109,7 +109,8 @@ def _trace(index: int, rng: random.Random) -> Trace:
         response,
         "planted sources",
         tuple(steps),
-        {"steps": notes, "wording": "repeated" if repeated else "own"},
+        {"wording": "repeated" if repeated else "own"},
+        step_meta=tuple(notes),
     )
 
 
@@ -148,7 +149,7 @@ def _steps(
     repeated: bool,
     rng: random.Random,
 ) -> tuple[list[tuple[str, str]], list[dict[str, Any]]]:
-    """Text and label of each step, and its notes for ``meta["steps"]``."""
+    """Text and label of each step, and its notes for ``Trace.step_meta``."""
     k = len(layout.uses)
     state = rng.choice(setting.states)
     uses = [rng.choice(setting.uses)] * (k + 1) if repeated else rng.sample(setting.uses, k + 1)

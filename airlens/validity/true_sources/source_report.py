@@ -47,7 +47,7 @@ def source_report(
     Args:
         model: the bridge.
         heads: the critical heads.
-        labelled: traces whose ``meta["steps"]`` say what a step ``depends_on``; none for planted
+        labelled: traces whose ``step_meta`` say what a step ``depends_on``; none for planted
             traces only.
         n: planted traces; 0 for labelled ones only.
         knockout: number of planted traces in which each source is also knocked out.

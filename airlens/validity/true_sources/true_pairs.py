@@ -1,6 +1,6 @@
 """The true pairs of a step and its source, and controls that need no critical heads.
 
-The truth is in ``trace.meta["steps"]``: what each step ``depends_on``, by the numbers that the
+The truth is in ``Trace.step_meta``: what each step ``depends_on``, by the numbers that the
 steps had when they were labelled (``index``, where it differs from the position in the trace).
 
 Controls, of a step and a unit before it:
@@ -22,7 +22,7 @@ import pandas as pd
 
 from airlens.errors import DataError
 from airlens.steps import split_steps
-from airlens.trace import Trace
+from airlens.trace import UNALIGNED, Trace
 from airlens.validity.heuristics import ngrams, words
 
 from .measured_pairs import column
@@ -42,7 +42,7 @@ def dependencies(trace: Trace) -> set[tuple[int, int]]:
 
 def _given(trace: Trace) -> list[tuple[int, int | None]]:
     """(step, unit) as given; None for a unit that was not found or does not precede the step."""
-    known = trace.meta.get("steps") or ()
+    known = trace.step_meta
     place = {int(step.get("index", number)): number for number, step in enumerate(known)}
     found: list[tuple[int, int | None]] = []
     for number, step in enumerate(known):
@@ -51,7 +51,7 @@ def _given(trace: Trace) -> list[tuple[int, int | None]]:
                 source = int(given)
             except (TypeError, ValueError) as error:
                 raise DataError(
-                    f"trace {trace.id!r}: {given!r} is no step", field="meta"
+                    f"trace {trace.id!r}: {given!r} is no step", field="step_meta"
                 ) from error
             at = source if source < 0 else place.get(source)
             found.append((number, at if at is not None and at < number else None))
@@ -64,7 +64,7 @@ def alignment_table(traces: Iterable[Trace]) -> pd.DataFrame:
     for trace in traces:
         given = _given(trace)
         lost = sum(source is None for _, source in given)
-        unaligned = len(trace.meta.get("unaligned") or ())
+        unaligned = len(trace.reading.get(UNALIGNED) or ())
         rows.append((trace.id, len(trace.steps), unaligned, len(given), lost))
     return pd.DataFrame(rows, columns=["id", "steps", "unaligned", "pairs", "lost"])
 
@@ -79,7 +79,7 @@ def add_truth(pairs: pd.DataFrame, traces: Iterable[Trace]) -> pd.DataFrame:
     rows = zip(pairs["id"], pairs["step"], pairs["source"], strict=True)
     marked = pairs.assign(true=[row in true for row in rows])
     if not marked["true"].any():
-        raise DataError('no step is said to depend on another: meta["steps"], "depends_on"')
+        raise DataError('no step is said to depend on another: step_meta, "depends_on"')
     return marked
 
 
