@@ -33,15 +33,24 @@ def trainer_type() -> type[Trainer]:
     class WeightedTrainer(Trainer):  # type: ignore[misc]
         """``Trainer`` whose loss reads ``loss_weights`` [batch, length] from the batch."""
 
+        def __init__(self, *args: Any, **more: Any) -> None:
+            self._weights: Any = None
+            # Given from the start: the Trainer counts a step's labels only for a loss of its own,
+            # or for a model whose forward takes that count, which not every model's does.
+            super().__init__(*args, compute_loss_func=self._loss, **more)
+
         def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **more: Any) -> Any:
-            weights = inputs.pop("loss_weights")
-
-            def loss(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
-                return weighted_loss(outputs["logits"], labels, weights, num_items_in_batch)
-
+            self._weights = inputs.pop("loss_weights")
             # The Trainer's own compute_loss then scales the loss over processes and accumulation.
-            self.compute_loss_func = loss
             return super().compute_loss(model, inputs, *args, **more)
+
+        def _loss(self, outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
+            count = num_items_in_batch
+            if self.args.n_gpu > 1 and count is not None:
+                # Several devices of one process: the count comes once for each of them, and the
+                # Trainer multiplies the loss by their number, as if it were a mean over them.
+                count = count.flatten()[0] * self.args.n_gpu
+            return weighted_loss(outputs["logits"], labels, self._weights, count)
 
     return WeightedTrainer
 
