@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -61,6 +62,25 @@ def parse_head(text: str) -> Head:
     return Head(int(layer or layer2), int(head or head2))
 
 
+def as_head(item: Any) -> Head:
+    """A name (``"L18H6"``) or a pair of whole numbers as a :class:`Head`, else `HeadError`.
+
+    >>> as_head([18, 6])
+    Head(layer=18, head=6)
+    """
+    if isinstance(item, str):
+        return parse_head(item)
+    try:
+        layer, head = item
+        if isinstance(layer, bool) or isinstance(head, bool):
+            raise TypeError
+        return Head(index(layer), index(head))
+    except (TypeError, ValueError) as error:
+        raise HeadError(
+            f"cannot read a head from {item!r}; write L18H6, or the pair (18, 6)"
+        ) from error
+
+
 @dataclass(frozen=True)
 class HeadSet:
     """A set of heads in a stable order (best first where they were ranked).
@@ -76,7 +96,8 @@ class HeadSet:
     provenance: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
-        unique = dict.fromkeys(Head(int(layer), int(head)) for layer, head in self.heads)
+        given: Any = self.heads
+        unique = dict.fromkeys(map(as_head, given if isinstance(given, Iterable) else (given,)))
         object.__setattr__(self, "heads", tuple(unique))
 
     @classmethod
@@ -86,9 +107,13 @@ class HeadSet:
         >>> HeadSet.parse("L18H6, L17H3").by_layer()
         {17: [3], 18: [6]}
         """
-        items = re.split(r"[\s,;]+", text.strip()) if isinstance(text, str) else list(text)
-        heads = [parse_head(x) if isinstance(x, str) else Head(*x) for x in items if x != ""]
-        return cls(tuple(heads), name)
+        if isinstance(text, str):
+            items: list[Any] = [item for item in re.split(r"[\s,;]+", text) if item]
+        else:
+            given: Any = text
+            many = isinstance(given, Iterable) and not isinstance(given, Head)
+            items = list(given) if many else [given]
+        return cls(tuple(map(as_head, items)), name)
 
     def __iter__(self) -> Iterator[Head]:
         return iter(self.heads)

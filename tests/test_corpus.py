@@ -83,7 +83,7 @@ def test_chunks_hold_every_row_once(done: set[int], size: int) -> None:
 
 
 def test_an_id_set_is_a_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airlens.corpus.idset.BUFFER", 7)
+    monkeypatch.setattr("airlens.corpus.idset.BUCKET_BITS", 3)
     ids = IdSet()
     assert [ids.add(f"r{i % 40}") for i in range(100)] == [i < 40 for i in range(100)]
     assert len(ids) == 40

@@ -36,6 +36,9 @@ def select(
         bool, typer.Option("--length-matched", help="The same share of each tenth of the lengths.")
     ] = False,
     min_loss: Annotated[float | None, typer.Option(help="Least base loss, nats per token.")] = None,
+    at_most: Annotated[
+        float | None, typer.Option(help="Largest value; 1 for ifd is Cherry LLM's own rule.")
+    ] = None,
     dedup: Annotated[
         float | None,
         typer.Option(
@@ -79,6 +82,7 @@ def select(
         quotas=_quotas(quota or []),
         length_matched=length_matched,
         min_loss=min_loss,
+        at_most=at_most,
     )
     note: dict[str, Any] = {"dedup": dedup}
     if removed is not None:
@@ -138,6 +142,7 @@ def _say(chosen: Selection, manifest: dict[str, Any], out: Path, as_json: bool) 
         "out": str(out),
         "near_duplicates": manifest["near_duplicates"],
         "by": chosen.by,
+        "notes": list(chosen.notes),
         "domains": {str(k): int(v) for k, v in rows["domain"].value_counts().items()},
     }
     if as_json:
@@ -149,6 +154,8 @@ def _say(chosen: Selection, manifest: dict[str, Any], out: Path, as_json: bool) 
     )
     if summary["near_duplicates"]:
         typer.echo(f"  {summary['near_duplicates']} near-duplicates were left out first")
+    for note in chosen.notes:
+        typer.echo(f"  note: {note}")
     for name, count in summary["domains"].items():
         typer.echo(f"  {name or '(no domain)'}: {count}")
     typer.echo(f"written to {out}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
 from airlens.errors import ConfigError, DataError
 from airlens.files import atomic_file
+from airlens.json_lines import json_line
 from airlens.trace import Trace
 
 
@@ -26,16 +26,8 @@ def save_traces(traces: Iterable[Trace], path: str | Path) -> Path:
     with atomic_file(target) as temporary, temporary.open("wb") as out:
         for number, trace in enumerate(traces, start=1):
             try:
-                out.write(_json_line(trace.to_json()))
+                out.write(json_line(trace.to_json(), strict=False))
             except (TypeError, ValueError, RecursionError) as error:
                 reason = f"cannot be written as JSON: {error}"
                 raise DataError(reason, file=str(target), line=number, field="meta") from error
     return target
-
-
-def _json_line(data: object) -> bytes:
-    try:
-        return json.dumps(data, ensure_ascii=False).encode() + b"\n"
-    except UnicodeEncodeError:
-        # Half a surrogate pair somewhere in meta: escaped, it survives the round trip.
-        return json.dumps(data).encode() + b"\n"

@@ -11,7 +11,6 @@ Tables:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -24,7 +23,9 @@ from tqdm.auto import tqdm
 
 from airlens.ablation import MODES, Mode, mean_z
 from airlens.errors import ConfigError, DataError
+from airlens.files import atomic_file
 from airlens.heads import HeadSet, random_heads
+from airlens.json_lines import json_line, read_json_lines
 from airlens.provenance import fingerprint, provenance
 from airlens.trace import Template, Trace
 
@@ -216,25 +217,20 @@ def _open(path: str | Path | None, identity: str) -> dict[str, dict[str, Any]]:
     target = Path(path)
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(json.dumps({"run": identity}) + "\n", encoding="utf-8")
+        target.write_bytes(json_line({"run": identity}))
         return {}
-    records: list[dict[str, Any]] = []
-    kept: list[str] = []
-    for line in target.read_text(encoding="utf-8").splitlines():
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-        kept.append(line + "\n")
-    if not records or "run" not in records[0]:
+    # A killed run leaves its last line cut off: it is left out here, and measured again.
+    records = list(read_json_lines(target, cut=True))
+    if not records or not isinstance(records[0], dict) or "run" not in records[0]:
         raise DataError("not a file of measured steps", file=str(target))
     if records[0]["run"] != identity:
         raise ConfigError(f"{target} holds a run with other settings; name another file")
-    target.write_text("".join(kept), encoding="utf-8")
+    with atomic_file(target) as temporary:
+        temporary.write_bytes(b"".join(json_line(record, strict=False) for record in records))
     return {record["texts"]: record for record in records[1:]}
 
 
 def _append(path: str | Path | None, record: dict[str, Any]) -> None:
     if path is not None:
-        with Path(path).open("a", encoding="utf-8") as out:
-            out.write(json.dumps(record, ensure_ascii=False) + "\n")
+        with Path(path).open("ab") as out:
+            out.write(json_line(record, strict=False))
