@@ -22,6 +22,7 @@ an edit of its tensor; ``al.register("ablation", name, function)`` makes it know
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -30,10 +31,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 from jaxtyping import Float
 
+from .attached import attached
 from .errors import AblationError
 from .files import sentences
 from .heads import Heads, HeadSet
 from .model import model_type, need_bridge
+from .model_state import ModelState, running, state_of
 from .registry import Registry
 
 if TYPE_CHECKING:
@@ -47,7 +50,7 @@ MeanZ: TypeAlias = Float[torch.Tensor, "L H D"]
 # The papers' mode, kept after measuring all three (notebook 03): for AIS no other is better on
 # every kind of step, and it needs no reference texts whose choice would change the numbers.
 DEFAULT_MODE: Mode = "uniform"
-HookList = list[tuple[str, Callable[..., torch.Tensor]]]
+HookList = list[tuple[str, Callable[..., "torch.Tensor | None"]]]
 # What to do with the tensor at a hook point; returns one of the same shape.
 Edit: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 Ablation: TypeAlias = "tuple[HeadSet, Mode, MeanZ | None]"
@@ -79,13 +82,17 @@ def ablated(
     heads = as_head_set(heads)
     hooks, fired = hooks_and_fired(model, heads, mode, means=means)
     runs: list[int] = []
-    outer: tuple[Ablation, ...] = getattr(model, "_airlens_ablations", ())
-    object.__setattr__(model, "_airlens_ablations", (*outer, (heads, mode, means)))
-    try:
-        with model.hooks(fwd_hooks=[("blocks.0.hook_in", partial(_count_run, runs)), *hooks]):
-            yield model
-    finally:
-        object.__setattr__(model, "_airlens_ablations", outer)
+    state = state_of(model)
+    with state.turn():  # another thread's calls would run without these heads too
+        outer = state.ablations
+        state.ablations = (*outer, (heads, mode, means))
+        try:
+            with model.hooks(
+                fwd_hooks=[("blocks.0.hook_in", partial(_count_run, state, runs)), *hooks]
+            ):
+                yield model
+        finally:
+            state.ablations = outer
     silent = [name for name, _ in hooks if name not in fired]
     if runs and silent:
         raise AblationError(
@@ -128,11 +135,15 @@ def hooks_and_fired(
         name, edit = make(model, layer, indices)
         if name not in model.hook_dict:
             raise AblationError(f"mode {mode!r}: layer {layer} has no hook point {name!r}")
-        hooks.append((name, partial(_edit, fired, name, edit)))
+        hooks.append((name, partial(_edit, state_of(model), fired, name, edit)))
     return hooks, fired
 
 
-def _edit(fired: set[str], name: str, edit: Edit, value: Any, hook: Any) -> torch.Tensor:
+def _edit(
+    state: ModelState, fired: set[str], name: str, edit: Edit, value: Any, hook: Any
+) -> torch.Tensor | None:
+    if state.paused:
+        return None
     fired.add(name)
     edited = edit(value)
     if getattr(edited, "shape", None) != value.shape:
@@ -141,13 +152,14 @@ def _edit(fired: set[str], name: str, edit: Edit, value: Any, hook: Any) -> torc
     return edited
 
 
-def _count_run(runs: list[int], value: Any, hook: Any) -> None:
-    runs.append(1)
+def _count_run(state: ModelState, runs: list[int], value: Any, hook: Any) -> None:
+    if not state.paused:
+        runs.append(1)
 
 
 def active_ablation(model: TransformerBridge) -> Ablation | None:
     """Of the one :func:`ablated` block around the caller; None in several, or outside any."""
-    active: tuple[Ablation, ...] = getattr(model, "_airlens_ablations", ())
+    active: tuple[Ablation, ...] = state_of(model).ablations
     return active[0] if len(active) == 1 else None
 
 
@@ -236,20 +248,31 @@ def attention_of(model: TransformerBridge, layer: int) -> Any:
 def mean_z(
     model: TransformerBridge, texts: Sequence[str] | None = None, *, max_tokens: int = 512
 ) -> MeanZ:
-    """Each head's mean z over all positions of reference texts.
+    """Each head's mean z over all positions of reference texts, in the model as it is.
+
+    An :func:`ablated` block around the call does not count; hooks of the user's own do.
 
     Args:
         model: the bridge.
         texts: reference texts; default: 8 paragraphs of 20 bundled sentences, whose result is kept
-            with the model.
+            until a weight of the model changes.
         max_tokens: of each text; longer ones are cut.
 
     Returns:
         fp32 tensor [L, H, D] on the model's device.
     """
-    known = getattr(model, "_airlens_mean_z", None)
-    if texts is None and isinstance(known, torch.Tensor):
-        return known
+    default = (" ".join(sentences()[i : i + 20]) for i in range(0, 160, 20))
+    length = min(max_tokens, int(model.cfg.n_ctx))
+    rows = [model.tokenizer(text)["input_ids"][:length] for text in texts or default]
+    with running(model) as state, state.pause():
+        if texts is not None or attached(model):
+            return _mean_z(model, rows)
+        name = hashlib.sha256(repr(rows).encode()).hexdigest()
+        return state.kept(f"mean_z {name}", lambda: _mean_z(model, rows))
+
+
+def _mean_z(model: TransformerBridge, rows: Sequence[Sequence[int]]) -> MeanZ:
+    """Mean z over all positions of the token rows; layers may be on several devices."""
     total: dict[int, torch.Tensor] = {}
 
     def add(z: torch.Tensor, hook: Any, layer: int) -> None:
@@ -257,18 +280,13 @@ def mean_z(
 
     n_layers = int(model.cfg.n_layers)
     hooks = [(f"blocks.{i}.attn.hook_z", partial(add, layer=i)) for i in range(n_layers)]
-    length = min(max_tokens, int(model.cfg.n_ctx))
-    count = 0
-    default = (" ".join(sentences()[i : i + 20]) for i in range(0, 160, 20))
-    for text in default if texts is None else texts:
-        ids = model.tokenizer(text, return_tensors="pt")["input_ids"][:, :length]
-        with torch.inference_mode(), model.hooks(fwd_hooks=hooks):
-            model(ids.to(model.cfg.device))
-        count += ids.shape[1]
+    with model.hooks(fwd_hooks=hooks):
+        for row in rows:
+            model(torch.tensor([row], device=model.cfg.device))
+    count = sum(len(row) for row in rows)
     sample = next(iter(total.values()))
-    means = torch.zeros(n_layers, *sample.shape, device=sample.device)
-    for layer, value in total.items():  # which may be on several devices
+    with torch.inference_mode(False):  # they may take part in a gradient
+        means = torch.zeros(n_layers, *sample.shape, device=sample.device, dtype=torch.float32)
+    for layer, value in total.items():
         means[layer] = value / count
-    if texts is None:
-        object.__setattr__(model, "_airlens_mean_z", means)
     return means

@@ -35,25 +35,14 @@ def _version(name: str) -> str:
 
 
 def weights_hash(model: TransformerBridge) -> str:
-    """A hash of the model's weights: 16 hex digits, the same on every device.
+    """A hash of the model's weights as they are now: 16 hex digits, the same on every device.
 
-    Hashes each parameter's name, shape and a strided sample of 4,096 values rather than all bytes,
-    so that it takes milliseconds; computed once per model object.
+    All of them count: one number changed in place is another model. It reads every weight, which
+    takes about as long as a pass over a few tokens.
     """
-    known = getattr(model, "_airlens_weights_hash", None)
-    if isinstance(known, str):
-        return known
-    import torch
+    from .model_state import state_of
 
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.original_model.state_dict().items()):
-        flat = tensor.detach().reshape(-1)
-        step = max(1, flat.numel() // 4096)
-        digest.update(f"{name} {tuple(tensor.shape)}".encode())
-        digest.update(flat[::step].to("cpu", torch.float32).numpy().tobytes())
-    value = digest.hexdigest()[:16]
-    object.__setattr__(model, "_airlens_weights_hash", value)
-    return value
+    return state_of(model).weights()
 
 
 def model_info(model: TransformerBridge) -> dict[str, Any]:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import torch
 
 from airlens.ablation import MODES, Ablation, Mode, is_ablation_hook
+from airlens.attached import attached
 from airlens.errors import ConfigError
 from airlens.heads import Head, HeadSet
 from airlens.token_losses import Engine as Engine
@@ -74,31 +75,21 @@ def choose_engine(
 
 def why_not_fast(model: TransformerBridge, ablation: Ablation | None = None) -> str:
     """Why the fast engine cannot stand in for the bridge; empty if it can."""
-    points = model.hook_dict.values()
-    hooks = [h for p in points for h in [*p.fwd_hooks, *p.bwd_hooks] if _foreign(h)]
-    # The hooks of an ablation (one per layer, and one that counts passes) are recognised by their
-    # code.
-    own = [h for h in hooks if ablation is not None and is_ablation_hook(h.user_hook)]
-    if len(own) < len(hooks):
-        return "hooks are attached to the model, which only the hooks engine sees"
+    own = is_ablation_hook if ablation is not None else lambda hook: False
+    found = attached(model, own)
+    if found:
+        return f"hooks are attached to the model ({found}), which only the hooks engine sees"
     if getattr(model, "compatibility_mode", False):
         return "the bridge is in compatibility mode, with weights of its own"
     try:
         fast = fast_model(model)
     except Unsupported as error:
         return str(error)
-    if fast.verdict is None and own:
+    if fast.verdict is None and ablation is not None:
         return "it was not yet held against the hooks, which an ablation would disturb"
     if fast.verdict is None:
         fast.verdict = _disagreement(model)
     return fast.verdict
-
-
-def _foreign(handle: Any) -> bool:
-    """Whether a hook was attached by a user, rather than by the bridge itself."""
-    hook = getattr(handle, "user_hook", None)
-    own = str(getattr(hook, "__module__", "")).startswith("transformer_lens.")
-    return not (own and handle.is_permanent)
 
 
 def _disagreement(model: TransformerBridge) -> str:

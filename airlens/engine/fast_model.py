@@ -16,6 +16,7 @@ import torch
 
 from airlens.ablation import MeanZ, Mode
 from airlens.heads import HeadSet
+from airlens.model_state import state_of
 
 from .packed_attention import NAME, Plan, Unsupported, register
 from .packing import Pack, to_device
@@ -43,7 +44,6 @@ class FastModel:
 
     def __init__(self, source: torch.nn.Module) -> None:
         self.model = share(source)
-        self.stamp = stamp(source)
         self.body: torch.nn.Module = self.model.base_model
         self.head: torch.nn.Module = self.model.get_output_embeddings()
         self.n_layers = int(self.model.config.num_hidden_layers)
@@ -218,11 +218,6 @@ def named_tensors(source: torch.nn.Module) -> dict[str, torch.Tensor]:
     return found
 
 
-def stamp(source: torch.nn.Module) -> tuple[tuple[int, int], ...]:
-    """Address and version of each weight tensor: changes when a weight does."""
-    return tuple((p.data_ptr(), p._version) for p in source.parameters())
-
-
 def decoder_layers(body: torch.nn.Module, n_layers: int) -> torch.nn.ModuleList:
     """The list of decoder layers.
 
@@ -277,10 +272,5 @@ def fast_model(model: TransformerBridge) -> FastModel:
     Raises:
         Unsupported: it cannot be made.
     """
-    known = getattr(model, "_airlens_fast", None)
     source = model.original_model
-    if isinstance(known, FastModel) and known.stamp == stamp(source):
-        return known
-    made = FastModel(source)
-    object.__setattr__(model, "_airlens_fast", made)
-    return made
+    return state_of(model).kept("fast model", lambda: FastModel(source))

@@ -22,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 
 from airlens.errors import AirlensError
 from airlens.figures.labels import clean
+from airlens.model_state import state_of
 
 T = TypeVar("T")
 QUIET = 0.4  # seconds; only longer work shows a progress bar
@@ -98,14 +99,7 @@ class _Watch(TorchFunctionMode):  # type: ignore[misc]
 
 def _turn(model: Any) -> contextlib.AbstractContextManager[Any]:
     """A lock of the model, so that two explorers of it take turns."""
-    if model is None:
-        return contextlib.nullcontext()
-    lock = getattr(model, "_airlens_lock", None)
-    if lock is None:
-        lock = threading.Lock()
-        object.__setattr__(model, "_airlens_lock", lock)
-    turn: contextlib.AbstractContextManager[Any] = lock
-    return turn
+    return contextlib.nullcontext() if model is None else state_of(model).turn()
 
 
 class Worker(w.VBox):  # type: ignore[misc]

@@ -1,0 +1,272 @@
+"""What airlens knows about one model, found through a weak dictionary: nothing is hung on it.
+
+Its weights as they are now, the ablations in effect around the caller, a lock, and what was derived
+from it. Whatever is derived has one rule of expiry: it holds as long as the weights and the modules
+are what they were when it was made (:meth:`ModelState.kept`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+PATIENCE = 10.0  # seconds until a thread that waits for a model says so
+# Bytes are summed as 64-bit integers in this many columns. A prime: rows, columns or heads that
+# change places change the sums.
+COLUMNS = 8191
+ROWS = 16  # summed at once: as much as a processor's cache holds
+
+
+class ModelState:
+    """What is known about one model.
+
+    Attributes:
+        lock: held by the thread that runs the model through airlens.
+        ablations: heads, mode and means of each :func:`~airlens.ablation.ablated` block around the
+            caller, outermost first.
+        paused: whether these blocks let the model run as it is, for a moment.
+    """
+
+    def __init__(self, model: TransformerBridge) -> None:
+        self._model = weakref.ref(model)
+        self.lock = threading.RLock()
+        self.ablations: tuple[Any, ...] = ()
+        self.paused = False
+        self._running = 0  # blocks of `running` around the caller
+        self._seen: tuple[Any, tuple[str, str]] | None = None  # in these
+        self._kept: dict[str, tuple[Any, Any]] = {}
+
+    @property
+    def source(self) -> torch.nn.Module:
+        """The Hugging Face model inside the bridge."""
+        model = self._model()
+        if model is None:
+            raise ReferenceError("the model of this state is gone")
+        source: torch.nn.Module = model.original_model
+        return source
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Inside the block no other thread runs this model through airlens; may be nested."""
+        if not self.lock.acquire(timeout=PATIENCE):
+            log.warning("another thread uses this model (or is inside al.ablated): waiting for it")
+            self.lock.acquire()
+        try:
+            yield
+        finally:
+            self.lock.release()
+
+    @contextmanager
+    def _counted(self) -> Iterator[bool]:
+        """Count a block of :func:`running`; gives whether it is in no other."""
+        self._running += 1
+        try:
+            yield self._running == 1
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._seen = None
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Inside the block the model runs as it is, whatever ``ablated`` block is around it."""
+        kept, self.paused = self.paused, True
+        try:
+            yield
+        finally:
+            self.paused = kept
+
+    def weights(self) -> str:
+        """A hash of all weights as they are now: 16 hex digits, the same on every device."""
+        return self._now()[0]
+
+    def kept(self, name: str, make: Callable[[], T]) -> T:
+        """What ``make()`` derives from the model, made anew whenever the model has changed."""
+        now = self._now()
+        known = self._kept.get(name)
+        if known is not None and known[0] == now:
+            value: T = known[1]
+            return value
+        value = make()
+        self._kept[name] = (now, value)
+        return value
+
+    def _now(self) -> tuple[str, str]:
+        """Hashes of the weights, and of modules and of buffers that are not saved with weights.
+
+        Read anew at each call, but inside of :func:`running` only where a tensor's version or
+        address has changed: what is written to weights behind torch's back (``.data``, numpy) is
+        noticed by what is in them, from one block to the next.
+        """
+        source = self.source
+        counted = counters(source)
+        if self._seen is not None and self._seen[0] == counted:
+            return self._seen[1]
+        now = (weights_of(source), modules_of(source))
+        if self._running:
+            self._seen = (counted, now)
+        return now
+
+
+@contextmanager
+def running(model: TransformerBridge, *, gradients: bool = False) -> Iterator[ModelState]:
+    """A block in which airlens runs the model, so that a number depends on nothing around it.
+
+    One thread at a time; dropout and whatever else belongs to training is off, module by module as
+    it was afterwards; autocast, a default type other than float32 and a default device that are in
+    effect around the block are not inside it. Blocks may be nested.
+
+    Args:
+        model: the bridge.
+        gradients: whether the block takes gradients; otherwise it runs in inference mode.
+    """
+    state = state_of(model)
+    with state.turn(), state._counted() as outermost, ExitStack() as stack:
+        if outermost:
+            stack.enter_context(_evaluating(model))
+            for kind in {"cpu", *(p.device.type for p in state.source.parameters())} - {"meta"}:
+                if torch.is_autocast_enabled(kind):
+                    stack.enter_context(torch.autocast(kind, enabled=False))
+            if torch.get_default_dtype() != torch.float32:
+                stack.enter_context(_default_dtype(torch.float32))
+            if torch.get_default_device().type != "cpu":
+                stack.enter_context(torch.device("cpu"))
+        stack.enter_context(torch.inference_mode(not gradients))
+        stack.enter_context(torch.set_grad_enabled(gradients))
+        yield state
+
+
+@contextmanager
+def _evaluating(model: TransformerBridge) -> Iterator[None]:
+    both = [*model.modules(), *model.original_model.modules()]
+    training = list({id(m): m for m in both if m.training}.values())
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+@contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    kept = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(kept)
+
+
+_STATES: weakref.WeakKeyDictionary[Any, ModelState] = weakref.WeakKeyDictionary()
+_MAKING = threading.Lock()
+
+
+def state_of(model: TransformerBridge) -> ModelState:
+    """The state of a model, made on first use; it goes when the model goes."""
+    with _MAKING:
+        state = _STATES.get(model)
+        if state is None:
+            state = _STATES[model] = ModelState(model)
+        return state
+
+
+def counters(source: torch.nn.Module) -> tuple[tuple[int, int], ...]:
+    """Address and version of each weight; 0 for the version of inference tensors, which have none.
+
+    Cheap, and changed by what torch counts: in-place operations and new tensors.
+    """
+    return tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in source.parameters())
+
+
+def weights_of(source: torch.nn.Module) -> str:
+    """A hash of the name, shape, type and bytes of each weight and saved buffer; 16 hex digits."""
+    digest = hashlib.sha256()
+    for name, tensor in [*source.named_parameters(), *_saved_buffers(source)]:
+        own = name.replace("_original_component.", "")  # as before it was wrapped
+        kind = str(tensor.dtype).removeprefix("torch.")
+        digest.update(f"{own} {kind} {tuple(tensor.shape)}".encode())
+        digest.update(checksum(tensor))
+    return digest.hexdigest()[:16]
+
+
+def _saved_buffers(source: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    for prefix, module in source.named_modules():
+        for name, tensor in module._buffers.items():
+            if tensor is not None and name not in module._non_persistent_buffers_set:
+                yield f"{prefix}.{name}", tensor
+
+
+def checksum(tensor: torch.Tensor) -> bytes:
+    """Sums of a tensor's bytes, which depend on all of them and their order; equal on all devices.
+
+    >>> first = torch.arange(20_000.0).reshape(100, 200)
+    >>> second = first.clone()
+    >>> checksum(first) == checksum(second)
+    True
+    >>> second[:, [0, 1]] = first[:, [1, 0]]
+    >>> checksum(first) == checksum(second)
+    False
+    """
+    if tensor.is_meta:
+        return b"meta"
+    flat = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
+    if flat.data_ptr() % 8 or flat.storage_offset() % 8:
+        flat = flat.clone()
+    words = len(flat) // 8
+    rows = words // COLUMNS
+    head = flat[: rows * COLUMNS * 8].view(torch.int64).view(rows, COLUMNS)
+    sums = torch.zeros(COLUMNS, dtype=torch.int64, device=tensor.device)
+    for some in head.split(ROWS if tensor.device.type == "cpu" else 64 * ROWS):
+        sums += some.sum(dim=0)
+    return bytes(sums.cpu().numpy()) + bytes(flat[head.numel() * 8 :].cpu().numpy())
+
+
+def modules_of(source: torch.nn.Module) -> str:
+    """A hash, good in this process, of what else decides a result: modules, their numbers, buffers.
+
+    A rotary table that follows the length of what was last run is no part of it.
+    """
+    digest = hashlib.sha256()
+    for name, module in source.named_modules():
+        digest.update(f"{name} {type(module).__qualname__} {id(type(module))}".encode())
+        if not type(module).__module__.startswith("transformer_lens."):
+            digest.update(repr(_numbers(module)).encode())
+        for key, buffer in [] if moving_rotary(module) else sorted(module._buffers.items()):
+            if buffer is not None:
+                digest.update(f"{key} {buffer.dtype} {buffer.device}".encode() + checksum(buffer))
+    for tensor in source.parameters():
+        digest.update(f"{tensor.device} {tensor.data_ptr()}".encode())
+    return digest.hexdigest()
+
+
+def _numbers(module: torch.nn.Module) -> list[tuple[str, Any]]:
+    """Plain attributes of a module, such as the scale of its scores or its window."""
+    plain = (bool, int, float, str, type(None))
+    return [
+        (key, value)
+        for key, value in sorted(module.__dict__.items())
+        if key != "training" and not key.startswith("_") and type(value) in plain
+    ]
+
+
+def moving_rotary(module: torch.nn.Module) -> bool:
+    """Whether a module makes rotary tables that depend on the longest sequence of a batch."""
+    kinds = getattr(module, "rope_type", None)
+    kinds = kinds.values() if isinstance(kinds, dict) else [kinds]
+    return any(kind == "longrope" or "dynamic" in str(kind) for kind in kinds)
