@@ -4,19 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
-from .errors import ConfigError, DataError, ModelError, found
+from .chat_template import Template as Template
+from .chat_template import Think as Think
+from .chat_template import Written, write
+from .chat_template import prompt_text as prompt_text
+from .chat_template import resolve_template as resolve_template
+from .chat_template import template_identity as template_identity
+from .errors import DataError, ModelError, found
 from .steps import Splitter as Splitter
 from .steps import Step as Step
 from .steps import split_steps
+from .token_spans import (
+    TokenRules,
+    covering,
+    first_characters,
+    token_rules,
+    without_taken_blanks,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Template: TypeAlias = Literal["auto", "chat", "plain"]
 AT_ONCE = 64  # texts in one call of a tokenizer: beyond that it is not faster, only larger
 
 
@@ -280,85 +292,113 @@ class EncodedTrace:
         return len(self.tokens) - self.response_start
 
 
-def resolve_template(tokenizer: PreTrainedTokenizerBase, template: Template) -> str:
-    """``auto`` is ``chat`` where there is a chat template, else ``plain``; or `ConfigError`."""
-    has_chat = bool(getattr(tokenizer, "chat_template", None))
-    if template == "auto":
-        return "chat" if has_chat else "plain"
-    if template not in ("chat", "plain"):
-        raise ConfigError(f"template={template!r}: use 'auto', 'chat' or 'plain'")
-    if template == "chat" and not has_chat:
-        raise ConfigError("template='chat', but the tokenizer has no chat template; use 'plain'")
-    return template
-
-
-def prompt_text(tokenizer: PreTrainedTokenizerBase, trace: Trace, template: Template) -> str:
-    """The text before the response.
-
-    ``chat``: the turns of `Trace.chat` under the chat template, and the opening of the assistant's
-    turn. ``plain``: the prompt and a newline.
-    An empty prompt (a document) stays empty in both.
-    """
-    if not trace.prompt:
-        return ""
-    if resolve_template(tokenizer, template) == "plain":
-        return trace.prompt + "\n"
-    turns, tools = [dict(turn) for turn in trace.chat()], list(trace.tools) or None
-    made = tokenizer.apply_chat_template(
-        turns, tools=tools, tokenize=False, add_generation_prompt=True
-    )
-    return str(made)
-
-
 def encode_trace(
-    tokenizer: PreTrainedTokenizerBase, trace: Trace, template: Template = "auto"
+    tokenizer: PreTrainedTokenizerBase,
+    trace: Trace,
+    template: Template = "auto",
+    think: Think = "auto",
 ) -> EncodedTrace:
     """:func:`encode_traces` of one trace."""
-    return encode_traces(tokenizer, [trace], template)[0]
+    return encode_traces(tokenizer, [trace], template, think)[0]
 
 
 def encode_traces(
-    tokenizer: PreTrainedTokenizerBase, traces: Sequence[Trace], template: Template = "auto"
+    tokenizer: PreTrainedTokenizerBase,
+    traces: Sequence[Trace],
+    template: Template = "auto",
+    think: Think = "auto",
 ) -> list[EncodedTrace]:
     """Tokens of prompt and response, tokenised as one text, with steps by character offsets.
 
     A token belongs to the step of its first non-blank character: a word token often begins with
     the blank that ends the step before. A token of blanks belongs to the step in which it begins.
-    One that straddles the end of the prompt is a token of the response.
+    One that straddles the end of the prompt is a token of the response, in which every character
+    has a token; control tokens before the response and at its end are no part of it.
+
+    Args:
+        tokenizer: a fast one.
+        traces: with or without steps.
+        template: how a prompt is put before its response.
+        think: how a thought is written; see :func:`airlens.chat_template.write`. The tokens of a
+            tag that the template writes in its own way stand for the characters in its place, such
+            as the blank line between thought and answer.
 
     Raises:
         ModelError: the tokenizer gives no character offsets (a slow tokenizer).
+        DataError: the chat template cannot write a trace; names it.
     """
     if not getattr(tokenizer, "is_fast", False):
         raise ModelError("assigning tokens to steps needs a fast tokenizer (character offsets)")
-    prefixes = [prompt_text(tokenizer, trace, template) for trace in traces]
+    written = [_written(tokenizer, trace, template, think) for trace in traces]
+    rules = token_rules(tokenizer)
     # A chat template writes its own BOS; a plain text gets the tokenizer's.
     is_chat = resolve_template(tokenizer, template) == "chat"
     found: dict[int, EncodedTrace] = {}
     for chat in (False, True):
-        mine = [i for i, prefix in enumerate(prefixes) if (is_chat and bool(prefix)) == chat]
+        mine = [i for i, each in enumerate(written) if (is_chat and bool(each.prefix)) == chat]
         for start in range(0, len(mine), AT_ONCE):
             some = mine[start : start + AT_ONCE]
-            texts = [prefixes[i] + traces[i].response for i in some]
-            encoded = tokenizer(texts, add_special_tokens=not chat, return_offsets_mapping=True)
-            spans = encoded["offset_mapping"]
-            for i, ids, where in zip(some, encoded["input_ids"], spans, strict=True):
-                found[i] = _encoded(traces[i], prefixes[i], list(ids), where)
+            encoded = tokenizer(
+                [written[i].text for i in some],
+                add_special_tokens=not chat,
+                return_offsets_mapping=True,
+                return_special_tokens_mask=True,
+            )
+            names = ("input_ids", "offset_mapping", "special_tokens_mask")
+            for i, *row in zip(some, *(encoded[name] for name in names), strict=True):
+                found[i] = _encoded(rules, traces[i], written[i], *row)
     return [found[i] for i in range(len(traces))]
 
 
+def _written(
+    tokenizer: PreTrainedTokenizerBase, trace: Trace, template: Template, think: Think
+) -> Written:
+    try:
+        return write(tokenizer, trace, template, think)
+    except DataError as error:
+        raise DataError(f"trace {trace.id!r}: {error.reason}", field=error.field) from error
+
+
 def _encoded(
-    trace: Trace, prefix: str, ids: list[int], where: Sequence[tuple[int, int]]
+    rules: TokenRules,
+    trace: Trace,
+    written: Written,
+    ids: list[int],
+    where: Sequence[tuple[int, int]],
+    put: Sequence[int],
 ) -> EncodedTrace:
-    """A trace from its tokens and their character spans in ``prefix`` + response."""
+    """A trace from its tokens.
+
+    ``where``: their spans in the text that was written; ``put``: whether the tokenizer put them
+    before or after it.
+    """
+    text, n = written.prefix + trace.response, len(written.prefix)
+    real = ~np.asarray(put, dtype=bool)
     spans = np.asarray(where, dtype=np.int64).reshape(-1, 2)
-    special = spans[:, 0] == spans[:, 1]
-    while len(ids) and special[-1]:  # an EOS that the tokenizer appends is no part of the response
-        ids, spans, special = ids[:-1], spans[:-1], special[:-1]
-    inside = np.flatnonzero((spans[:, 1] > len(prefix)) & ~special)
-    start = int(inside[0]) if len(inside) and trace.response else len(ids)
-    offsets = np.maximum(spans[start:] - len(prefix), 0)
-    return EncodedTrace(trace, ids, start, offsets, _steps_of(offsets, trace), prefix, spans)
+    spans = written.places(without_taken_blanks(spans, ids, written.text, rules))
+    spans = covering(spans, ids, text, real, rules)
+    stop = _end(ids, spans, real, text, rules)
+    spans = spans[:stop]
+    inside = np.flatnonzero((spans[:, 1] > n) & real[:stop])
+    start = int(inside[0]) if len(inside) else stop
+    offsets = np.maximum(spans[start:] - n, 0)
+    step = _steps_of(offsets, trace)
+    return EncodedTrace(trace, list(ids[:stop]), start, offsets, step, written.prefix, spans)
+
+
+def _end(
+    ids: Sequence[int], spans: np.ndarray, real: np.ndarray, text: str, rules: TokenRules
+) -> int:
+    """Where the tokens end that are the author's: an EOS, and blanks behind it, are not."""
+    stop = end = len(ids)
+    while stop:
+        a, b = spans[stop - 1].tolist()
+        if not real[stop - 1] or ids[stop - 1] in rules.control:
+            end = stop - 1
+        elif text[a:b].strip():
+            break
+        stop -= 1
+    return end
 
 
 def _steps_of(offsets: np.ndarray, trace: Trace) -> np.ndarray:
@@ -366,23 +406,3 @@ def _steps_of(offsets: np.ndarray, trace: Trace) -> np.ndarray:
     starts = np.asarray([s.start for s in trace.steps] or [0])
     found = np.searchsorted(starts, first_characters(trace.response, offsets), side="right") - 1
     return np.maximum.accumulate(np.clip(found, 0, len(starts) - 1))
-
-
-def first_characters(text: str, spans: np.ndarray) -> np.ndarray:
-    """Where the first non-blank character of each span of ``text`` stands, int [n].
-
-    It decides to which step or sentence a token belongs. Of blanks alone it is the first.
-
-    Args:
-        text: what the spans count in.
-        spans: int [n, 2], first character and one past the last.
-
-    >>> first_characters("one. two  ", np.array([[0, 4], [4, 8], [8, 10]]))
-    array([0, 5, 8])
-    """
-    first = spans[:, 0].copy()
-    for i, (start, end) in enumerate(spans.tolist()):
-        if text[start:end][:1].isspace():
-            bare = text[start:end].lstrip()
-            first[i] = end - len(bare) if bare else start
-    return first

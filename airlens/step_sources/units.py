@@ -15,7 +15,8 @@ import pandas as pd
 
 from airlens.steps import split_steps
 from airlens.token_losses import Window
-from airlens.trace import EncodedTrace, first_characters
+from airlens.token_spans import first_characters
+from airlens.trace import EncodedTrace
 
 SINK, TEMPLATE = 0, 1  # groups of tokens that belong to no unit; unit u is group 2 + P + u
 UNIT_COLUMNS = [
