@@ -20,7 +20,12 @@ from transformers import (
 
 from airlens.errors import ConfigError, DataError
 from airlens.trace import Step, Trace
-from airlens.training.examples import WeightedCollator, equal_token_batches, training_examples
+from airlens.training.examples import (
+    WeightedCollator,
+    equal_token_batches,
+    join,
+    training_examples,
+)
 from airlens.training.step_weights import StepWeights, step_weights
 from airlens.training.train import TrainSettings, fine_tune
 from airlens.training.weighted_loss import trainer_type, weighted_loss
@@ -185,7 +190,7 @@ def test_a_cut_trace_has_mean_weight_one(tokenizer: Any) -> None:
 
 def test_equal_token_batches_keep_everything(tokenizer: Any) -> None:
     examples = training_examples(tokenizer, traces(9))
-    batches = equal_token_batches(examples, 3)
+    batches = [join(batch) for batch in equal_token_batches(examples, 3)]
     sizes = [len(b["input_ids"]) for b in batches]
     assert sum(sizes) == sum(len(e["input_ids"]) for e in examples)
     assert max(sizes) - min(sizes) <= max(len(e["input_ids"]) for e in examples)

@@ -85,10 +85,10 @@ def training_examples(
 
 def equal_token_batches(
     examples: Sequence[Example], n_batches: int, seed: int = 0
-) -> list[Example]:
-    """Pack all examples into ``n_batches`` sequences of about equally many tokens.
+) -> list[list[Example]]:
+    """Share out all examples over ``n_batches`` batches of about equally many tokens.
 
-    With one such sequence per step, two data sets of equally many tokens train for equally many
+    With one such batch per step, two data sets of equally many tokens train for equally many
     steps of equal size, whatever the lengths of their examples.
 
     Raises:
@@ -105,7 +105,7 @@ def equal_token_batches(
         smallest = int(np.argmin(sizes))
         batches[smallest].append(examples[i])
         sizes[smallest] += len(examples[i]["input_ids"])
-    return [join(batch) for batch in batches]
+    return batches
 
 
 def join(examples: Sequence[Example]) -> Example:
@@ -121,7 +121,7 @@ def join(examples: Sequence[Example]) -> Example:
 
 @dataclass(frozen=True)
 class WeightedCollator:
-    """Make a batch of examples.
+    """Make a batch of examples, or of lists of examples (see :func:`equal_token_batches`).
 
     ``packing``: all in one row without padding, position ids restarting with each sequence;
     transformers derives the borders from them, so that no sequence attends to another. Otherwise
@@ -136,10 +136,11 @@ class WeightedCollator:
     pad_id: int
     packing: bool = False
 
-    def __call__(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
+    def __call__(self, items: Sequence[Example | list[Example]]) -> dict[str, torch.Tensor]:
         """Tensors [batch, length]: input_ids, labels, loss_weights, and position ids or a mask."""
         import torch
 
+        examples = [e for item in items for e in (item if isinstance(item, list) else [item])]
         if self.packing:
             joined = join(examples)
             return {name: torch.tensor([value]) for name, value in joined.items()}

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .packing_check import text_config
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -61,7 +63,10 @@ def each_sequence_alone(model: PreTrainedModel) -> Iterator[bool]:
     from transformers import AttentionInterface
 
     before = str(model.config._attn_implementation)
-    windowed = getattr(model.config, "sliding_window", None) is not None
+    kinds = (
+        getattr(text_config(model), n, None) for n in ("sliding_window", "attention_chunk_size")
+    )
+    windowed = any(kind is not None for kind in kinds)
     if model.device.type != "cpu" or before != "sdpa" or windowed:
         yield False
         return
@@ -84,7 +89,7 @@ def _trial(model: PreTrainedModel) -> torch.Tensor:
     """Logits of two sequences in a row."""
     training = model.training
     positions = torch.cat([torch.arange(n) for n in TRIAL])[None]
-    tokens = torch.arange(1, positions.numel() + 1)[None] % model.config.vocab_size
+    tokens = torch.arange(1, positions.numel() + 1)[None] % text_config(model).vocab_size
     model.eval()
     try:
         with torch.no_grad():

@@ -9,6 +9,7 @@ process or many: ``accelerate launch -m airlens.cli train …``.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
@@ -24,14 +25,17 @@ from airlens.provenance import fingerprint, provenance
 from airlens.reading.model_files import load_hf
 from airlens.trace import Template, Trace
 
-from .examples import IGNORE, WeightedCollator, equal_token_batches, training_examples
+from .examples import IGNORE, Example, WeightedCollator, equal_token_batches, training_examples
 from .packed_rows import each_sequence_alone
+from .packing_check import packing_trouble
 from .settings import TrainSettings as TrainSettings
 from .step_weights import StepWeights
 from .weighted_loss import quieten, trainer_arguments, trainer_type
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -104,18 +108,17 @@ def fine_tune(
     finished = _finished(folder, note)
     if finished is not None:
         return finished
-    if settings.n_batches is not None:
-        examples = equal_token_batches(examples, settings.n_batches, settings.seed)
     student = _with_lora(student, settings)
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    packing = settings.packing or settings.n_batches is not None
     runner = trainer_class(
         model=student,
         args=trainer_arguments(folder, settings, progress),
-        train_dataset=examples,
-        data_collator=WeightedCollator(int(pad or 0), packing),
+        train_dataset=_batched(examples, settings),
     )
     quieten(runner, progress)
+    # Asked here, where the model lies on the device it will be trained on.
+    packing, note["packing"] = _packing(student, examples, settings)
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    runner.data_collator = WeightedCollator(int(pad or 0), packing)
     with each_sequence_alone(student) if packing else nullcontext():
         runner.train(resume_from_checkpoint=_checkpoint(folder))
     losses = pd.DataFrame([row for row in runner.state.log_history if "loss" in row])
@@ -130,6 +133,31 @@ def fine_tune(
     student = runner.accelerator.unwrap_model(runner.model, keep_fp32_wrapper=False)
     student.eval()
     return TrainResult(student, losses, note, folder / "model" if folder else None)
+
+
+def _batched(examples: list[Example], settings: TrainSettings) -> list[Any]:
+    """What the Trainer draws from: examples, or with ``n_batches`` lists of them."""
+    if settings.n_batches is None:
+        return list(examples)
+    return list(equal_token_batches(examples, settings.n_batches, settings.seed))
+
+
+def _packing(model: Any, examples: list[Example], settings: TrainSettings) -> tuple[bool, str]:
+    """Whether rows are packed, and a word on it for the provenance."""
+    if not settings.packing and settings.n_batches is None:
+        return False, "padded"
+    sizes = sorted((len(e["input_ids"]) for e in examples), reverse=True)
+    longest = sum(sizes[: settings.batch_size])
+    if settings.n_batches is not None:
+        batches = equal_token_batches(examples, settings.n_batches, settings.seed)
+        longest = max(sum(len(e["input_ids"]) for e in batch) for batch in batches)
+    trouble = packing_trouble(model, examples, longest, bf16=settings.bf16)
+    if trouble is None:
+        return True, "packed"
+    log.warning(
+        "training examples are padded, not packed: with %s %s", type(model).__name__, trouble
+    )
+    return False, f"padded, although packing was asked for: {trouble}"
 
 
 def _with_lora(model: Any, settings: TrainSettings) -> Any:

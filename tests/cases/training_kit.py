@@ -37,6 +37,7 @@ def student(name: str, seed: int = 0) -> Any:
     torch.manual_seed(seed)
     config = configuration("llama" if name == "refuses loss kwargs" else name)
     model = AutoModelForCausalLM.from_config(config).eval()
+    model.config.use_cache = False  # as the Trainer sets it
     if name == "refuses loss kwargs":
         model.accepts_loss_kwargs = False
     with torch.no_grad():
@@ -62,6 +63,10 @@ def configuration(name: str) -> Any:
         "bos_token_id": 1,
         "eos_token_id": 2,
     }
+    quiet = dict.fromkeys(("attn_pdrop", "embd_pdrop", "resid_pdrop"), 0.0)
+    ends = {"bos_token_id": 1, "eos_token_id": 2}
+    small = {k: shape[k] for k in ("vocab_size", "hidden_size", "num_hidden_layers")}
+    small["num_attention_heads"] = 4
     makers: dict[str, Any] = {
         "llama": lambda: tf.LlamaConfig(**shape),
         "gemma4 multimodal": lambda: tf.Gemma4Config(
@@ -80,6 +85,63 @@ def configuration(name: str) -> Any:
             image_token_id=250,
             video_token_id=251,
             audio_token_id=252,
+        ),
+        "gpt2": lambda: tf.GPT2Config(
+            vocab_size=VOCAB, n_embd=32, n_layer=2, n_head=4, n_positions=128, **ends, **quiet
+        ),
+        "gpt_neo": lambda: tf.GPTNeoConfig(
+            vocab_size=VOCAB,
+            hidden_size=32,
+            num_layers=2,
+            num_heads=4,
+            attention_types=[[["global", "local"], 1]],
+            window_size=8,
+            max_position_embeddings=128,
+            **ends,
+        ),
+        "opt": lambda: tf.OPTConfig(
+            vocab_size=VOCAB,
+            hidden_size=32,
+            word_embed_proj_dim=32,
+            ffn_dim=48,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=128,
+            dropout=0.0,
+        ),
+        "bloom": lambda: tf.BloomConfig(
+            vocab_size=VOCAB, hidden_size=32, n_layer=2, n_head=4, hidden_dropout=0.0
+        ),
+        "mpt": lambda: tf.MptConfig(
+            vocab_size=VOCAB, d_model=32, n_layers=2, n_heads=4, max_seq_len=256
+        ),
+        "falcon": lambda: tf.FalconConfig(**small, alibi=False),
+        "falcon_alibi": lambda: tf.FalconConfig(**small, alibi=True, multi_query=False),
+        "mamba": lambda: tf.MambaConfig(
+            vocab_size=VOCAB, hidden_size=32, num_hidden_layers=2, state_size=4
+        ),
+        "rwkv": lambda: tf.RwkvConfig(
+            vocab_size=VOCAB, hidden_size=32, attention_hidden_size=32, num_hidden_layers=2
+        ),
+        "lfm2": lambda: tf.Lfm2Config(**shape, layer_types=["conv", "full_attention"]),
+        "jamba": lambda: tf.JambaConfig(
+            **shape,
+            attn_layer_period=2,
+            attn_layer_offset=1,
+            expert_layer_period=2,
+            expert_layer_offset=1,
+            num_experts=2,
+            mamba_d_state=4,
+        ),
+        "gemma3": lambda: tf.Gemma3TextConfig(
+            **shape,
+            head_dim=8,
+            sliding_window=8,
+            layer_types=["sliding_attention", "full_attention"],
+        ),
+        "mixtral": lambda: tf.MixtralConfig(**shape, num_local_experts=4),
+        "xglm": lambda: tf.XGLMConfig(
+            vocab_size=VOCAB, d_model=32, num_layers=2, attention_heads=4, ffn_dim=48
         ),
     }
     return makers[name]()
