@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from numbers import Integral
 
 
 class AirlensError(Exception):
@@ -64,6 +66,28 @@ class DataError(AirlensError, ValueError):
         where += [f"field {field!r}"] if field is not None else []
         super().__init__(f"{', '.join(where)}: {message}" if where else message)
         self.reason = message
+
+
+def need_count(value: object, argument: str, least: int = 1) -> int:
+    """``value`` as an int if it is a whole number of at least ``least``, else `ConfigError`."""
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not whole or int(value) < least:  # type: ignore[call-overload]
+        raise ConfigError(
+            f"give a whole number of at least {least}", argument=argument, value=value
+        )
+    return int(value)  # type: ignore[call-overload,no-any-return]
+
+
+def one_of(value: object, names: Iterable[str]) -> str:
+    """Text for an error message, "use one of a, b, c", with the name that was probably meant.
+
+    >>> one_of("unifrom", ["uniform", "zero"])
+    "use one of uniform, zero (did you mean 'uniform'?)"
+    """
+    known = list(names)
+    close = get_close_matches(str(value).lower(), known, 1) if isinstance(value, str) else []
+    guess = f" (did you mean {close[0]!r}?)" if close else ""
+    return f"use one of {', '.join(known)}{guess}"
 
 
 def short(value: object) -> str:

@@ -14,12 +14,92 @@ from typing import Any
 from .errors import ConfigError, DataError
 
 
+def need_out_file(path: str | Path, argument: str = "out") -> Path:
+    """``path`` with ``~`` expanded, if a file can be written there; trying leaves nothing behind.
+
+    Raises:
+        ConfigError: it is a folder or no plain file, or its folder cannot be made or written to.
+            The message names it ``argument``.
+    """
+    target = _file_name(_home(path), argument)
+    _need_writable(target.parent, argument, path)
+    return target
+
+
+def need_out_folder(path: str | Path, argument: str = "out") -> Path:
+    """``path`` with ``~`` expanded, if files can be written into such a folder, there or not yet.
+
+    Raises:
+        ConfigError: it is a file, or cannot be made or written to; names it ``argument``.
+    """
+    target = _name(_home(path), argument)
+    if target.exists() and not target.is_dir():
+        raise _no_place("a file; name a folder", argument, path)
+    _need_writable(target, argument, path)
+    return target
+
+
+def _home(path: str | Path) -> str | Path:
+    """The path with the home folder in place of ``~``; a slash at its end stays."""
+    return os.path.expanduser(path) if isinstance(path, str) else path  # noqa: PTH111
+
+
+def _file_name(path: str | Path, argument: str) -> Path:
+    """The path, unless something is there that no file can replace."""
+    target = _name(path, argument)
+    if target.is_dir() or str(path).endswith(("/", os.sep)):
+        raise _no_place("a folder; name a file in it", argument, path)
+    if target.exists() and not target.is_file():
+        raise _no_place("no plain file; name one", argument, path)
+    return target
+
+
+def _name(path: Any, argument: str) -> Path:
+    """The path, if it can be the name of something."""
+    if not isinstance(path, str | os.PathLike) or str(path) in ("", "-"):
+        raise _no_place("no name of a file or folder", argument, path)
+    target = Path(path)
+    try:
+        target.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:  # too long, a NUL in it, a folder that may not be read
+        reason = getattr(error, "strerror", None) or error
+        raise _no_place(f"cannot be a file ({reason})", argument, path) from error
+    return target
+
+
+def _need_writable(folder: Path, argument: str, path: str | Path) -> None:
+    """Raise unless files can be made in ``folder``, or in what would hold it if it is not there."""
+    there = folder
+    while not there.exists():
+        there = there.parent
+    if not there.is_dir():
+        raise _no_place(f"{there} is a file, no folder", argument, path)
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        reason = error.strerror or error
+        raise _no_place(f"{there} cannot be written to ({reason})", argument, path) from error
+
+
+def _no_place(reason: str, argument: str, path: object) -> ConfigError:
+    shown = str(path) if isinstance(path, str | os.PathLike) else path
+    return ConfigError(reason, argument=argument, value=shown)
+
+
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; it replaces ``path`` only if the block succeeds."""
-    target = Path(path)
+    """Yield a temporary path beside ``path``; it replaces ``path`` only if the block succeeds.
+
+    Raises:
+        ConfigError: no file can have that name.
+    """
+    target = _file_name(path, "path")
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(target.suffix, f".{target.name}.", target.parent)
+    # The name is cut, as the temporary one is longer and must not be too long.
+    handle, name = tempfile.mkstemp(target.suffix[-20:], f".{target.name[:100]}.", target.parent)
     os.close(handle)
     temporary = Path(name)
     try:

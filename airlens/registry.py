@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from .errors import ConfigError
+from .errors import ConfigError, one_of
 
 T = TypeVar("T")
 
@@ -47,9 +47,9 @@ class Registry(Mapping[str, T], Generic[T]):
         self._added: dict[str, T] = {}
         self._offered: dict[str, Any] | None = None
 
-    def add(self, name: str, value: T) -> None:
+    def add(self, name: Any, value: T) -> None:
         """Register a function; :class:`ConfigError` where the name is taken, or is no name."""
-        if not name.isidentifier():
+        if not isinstance(name, str) or not name.isidentifier():
             raise ConfigError(f"{name!r} is no name for a {self.kind}: use letters, digits and _")
         if name in self and not _same(self._added.get(name), value):
             raise ConfigError(f"there is a {self.kind} named {name!r} already; {self._there_are()}")
@@ -59,10 +59,10 @@ class Registry(Mapping[str, T], Generic[T]):
         """Take out what :meth:`add` put in; nothing happens where there is no such name."""
         self._added.pop(name, None)
 
-    def find(self, name: str, *, also: tuple[str, ...] = ()) -> T:
+    def find(self, name: Any, *, also: tuple[str, ...] = ()) -> T:
         """The function of that name, or a :class:`ConfigError` that lists all (``also`` too)."""
-        if name not in self:
-            raise ConfigError(f"{self.kind}={name!r}: {self._there_are(also)}")
+        if not isinstance(name, str) or name not in self:
+            raise ConfigError(self._there_are(also, name), argument=self.kind, value=name)
         return self[name]
 
     def __getitem__(self, name: str) -> T:
@@ -83,8 +83,8 @@ class Registry(Mapping[str, T], Generic[T]):
     def __contains__(self, name: object) -> bool:
         return name in list(self)
 
-    def _there_are(self, also: tuple[str, ...] = ()) -> str:
-        return f"use one of {', '.join([*also, *self])}"
+    def _there_are(self, also: tuple[str, ...] = (), given: object = None) -> str:
+        return one_of(given, [*also, *self])
 
     def _entry_points(self) -> dict[str, Any]:
         if self._offered is None:

@@ -7,18 +7,27 @@ from typing import Annotated, Any
 
 import typer
 
+from . import checks
+from .options import traces_option
+
 
 def app(
     model: Annotated[
         str | None,
         typer.Option(
-            "--model", "-m", help="smollm2-135m, gemma3-270m, a hub id, a folder or a .gguf file."
+            *("--model", "-m"),
+            parser=checks.model_name,
+            metavar="NAME",
+            help="smollm2-135m, gemma3-270m, a hub id, a folder or a .gguf file.",
         ),
     ] = None,
     traces: Annotated[
-        Path | None, typer.Option(exists=True, help="Your traces; default: the bundled ones.")
+        str | None,
+        traces_option("Your traces: a file, a folder or a hub name; default: the bundled ones."),
     ] = None,
-    port: Annotated[int, typer.Option(help="If it is in use, the next free one is taken.")] = 8866,
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="If it is in use, the next free one is taken.")
+    ] = 8866,
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")
     ] = True,
@@ -34,5 +43,7 @@ def app(
 
     values: dict[str, Any] = parse_values(parameter or [])
     values |= {"model": model} if model is not None else {}
-    values |= {"traces_from": str(traces.resolve())} if traces is not None else {}
+    if traces:
+        path = Path(traces).expanduser()
+        values["traces_from"] = str(path.resolve()) if path.exists() else traces
     serve(values, port=port, open_browser=browser, theme="dark" if dark else "light")

@@ -1,15 +1,12 @@
-"""The commands of ``airlens``, and how an error ends one."""
+"""The commands of ``airlens``."""
 
 from __future__ import annotations
 
-import sys
-from typing import NoReturn
+from collections.abc import Callable
 
-import click
 import typer
 
 from airlens import __version__
-from airlens.errors import AirlensError
 
 from . import app as cli_app
 from . import demo as cli_demo
@@ -25,29 +22,38 @@ from . import select as cli_select
 from . import status as cli_status
 from . import train as cli_train
 from . import validate as cli_validate
+from .ending import Group, run
+from .plain_help import HELP_NAMES, PlainCommand
 
 app = typer.Typer(
     name="airlens",
     help="Find retrieval heads, ablate them, and measure what each step of a trace owes them.",
+    cls=Group,
+    context_settings=HELP_NAMES,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
 
-app.command("doctor")(cli_doctor.doctor)
-app.command("heads")(cli_heads.heads)
-app.command("demo")(cli_demo.demo)
-app.command("score")(cli_score.score)
-app.command("status")(cli_status.status)
-app.command("select")(cli_select.select)
-app.command("export")(cli_export.export)
-app.command("report")(cli_report.report)
-app.command("page")(cli_page.page)
-app.command("train")(cli_train.train)
-app.command("evaluate")(cli_evaluate.evaluate)
-app.command("app")(cli_app.app)
-app.command("figures")(cli_figures.figures)
-app.command("validate")(cli_validate.validate)
+# In the order of the method; it is that of `airlens --help`.
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "doctor": cli_doctor.doctor,
+    "heads": cli_heads.heads,
+    "demo": cli_demo.demo,
+    "score": cli_score.score,
+    "status": cli_status.status,
+    "select": cli_select.select,
+    "export": cli_export.export,
+    "report": cli_report.report,
+    "page": cli_page.page,
+    "train": cli_train.train,
+    "evaluate": cli_evaluate.evaluate,
+    "app": cli_app.app,
+    "figures": cli_figures.figures,
+    "validate": cli_validate.validate,
+}
+for _name, _function in _COMMANDS.items():
+    app.command(_name, cls=PlainCommand)(_function)
 
 
 def _version(value: bool) -> None:
@@ -65,18 +71,6 @@ def _root(
     pass
 
 
-def fail(message: str) -> NoReturn:
-    """Say on stderr what went wrong, and exit with status 2."""
-    typer.secho(f"airlens: {message}", err=True, fg=typer.colors.RED)
-    sys.exit(2)
-
-
 def main() -> None:
-    """Run the command line; an error a person can act on is one line, not a traceback."""
-    try:
-        app()
-    except AirlensError as error:
-        fail(str(error))
-    except (KeyboardInterrupt, click.exceptions.Abort):
-        typer.secho("airlens: interrupted", err=True)
-        sys.exit(130)
+    """Run the command line."""
+    run(app)

@@ -7,16 +7,25 @@ from typing import Annotated
 
 import typer
 
-from .options import AsJson, Device, Dtype, Mode, Model, Quiet, Seed, TracesPerDomain, echo_json
+from .options import (
+    AsJson,
+    Device,
+    Dtype,
+    Mode,
+    Model,
+    Quiet,
+    Seed,
+    TracesPerDomain,
+    echo_json,
+    out_file,
+)
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="The report.")] = Path(
-        "reports/demo.html"
-    ),
+    out: Annotated[Path, out_file("The report.")] = Path("reports/demo.html"),
     page: Annotated[
         Path | None,
-        typer.Option(help="The interactive page (default: page.html beside the report)."),
+        out_file("The interactive page (default: page.html beside the report).", "--page"),
     ] = None,
     model: Model = "smollm2-135m",
     traces: TracesPerDomain = 16,
@@ -29,12 +38,13 @@ def demo(
 ) -> None:
     """Run AIR end to end on bundled traces: a report, and a page to click in (minutes on a CPU)."""
     from airlens.errors import ConfigError
+    from airlens.files import need_out_file
     from airlens.model import load_model
     from airlens.reports.demo_page import demo_report
     from airlens.reports.demo_results import DemoSize, demo_sources, run_demo
     from airlens.webpage import page as write_page
 
-    page = page or out.with_name("page.html")
+    page = page or need_out_file(out.with_name("page.html"), "page")
     if page.resolve() == out.resolve():
         raise ConfigError(f"report and page cannot both be {out}: name one with --out or --page")
 

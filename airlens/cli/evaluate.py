@@ -7,11 +7,22 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import AsJson, Device, Dtype, Model, Quiet, Seed, Template, echo_json
+from .options import (
+    AsJson,
+    Device,
+    Dtype,
+    Model,
+    Quiet,
+    Seed,
+    Template,
+    data_argument,
+    echo_json,
+    out_folder,
+)
 
 
 def evaluate(
-    data: Annotated[str, typer.Argument(help="Problems with reference solutions.")],
+    data: Annotated[str, data_argument("Problems with reference solutions.")],
     model: Model = "smollm2-135m",
     generate: Annotated[
         bool, typer.Option("--generate", "-g", help="Also generate solutions, and score them.")
@@ -28,9 +39,7 @@ def evaluate(
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Solutions generated at once.")] = 16,
     template: Template = "auto",
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder for the tables, problem by problem.")
-    ] = None,
+    out: Annotated[Path | None, out_folder("Folder for the tables, problem by problem.")] = None,
     device: Device = None,
     dtype: Dtype = "float32",
     seed: Seed = 0,

@@ -7,15 +7,27 @@ from typing import Annotated
 
 import typer
 
-from .options import AsJson, echo_json
+from . import checks
+from .options import AsJson, echo_json, name_option
 
 
 def export(
-    selected: Annotated[Path, typer.Argument(help="JSON lines written by `airlens select`.")],
+    selected: Annotated[
+        Path,
+        typer.Argument(
+            parser=checks.in_file,
+            metavar="SELECTED",
+            help="JSON lines written by `airlens select`.",
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="A file; for datasets a folder.")],
     kind: Annotated[
         str | None,
-        typer.Option("--format", help="jsonl, parquet or datasets (default: by the name of OUT)."),
+        name_option(
+            "jsonl, parquet or datasets (default: by the name of OUT).",
+            *("jsonl", "parquet", "datasets"),
+            option="--format",
+        ),
     ] = None,
     messages: Annotated[
         bool, typer.Option("--messages", help="Prompt and response as a chat, the format of TRL.")
@@ -27,8 +39,10 @@ def export(
 ) -> None:
     """Write a selection for training: texts, ids, scores, weights, and a manifest."""
     from airlens.corpus.export import export, kind_of
+    from airlens.files import need_out_file, need_out_folder
 
     how = kind or kind_of(out)
+    out = (need_out_folder if how == "datasets" else need_out_file)(str(out))
     count = export(selected, out, kind=how, messages=messages, columns=columns or None)
     if json:
         echo_json({"samples": count, "out": str(out)})

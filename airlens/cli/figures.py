@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from . import checks
 from .options import (
     AsJson,
     Device,
@@ -18,15 +19,21 @@ from .options import (
     Seed,
     TracesPerDomain,
     echo_json,
+    out_folder,
 )
 
 
 def figures(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the files.")] = Path(
-        "reports/figures"
-    ),
+    out: Annotated[Path, out_folder("Folder for the files.")] = Path("reports/figures"),
     model: Model = "smollm2-135m",
-    formats: Annotated[str, typer.Option(help="Of png, svg, pdf.")] = "png,svg,pdf",
+    formats: Annotated[
+        str,
+        typer.Option(
+            parser=checks.several(checks.choice("png", "svg", "pdf")),
+            metavar="NAMES",
+            help="Of png, svg, pdf.",
+        ),
+    ] = "png,svg,pdf",
     probes: Annotated[int, typer.Option(min=1, help="Probes that find the heads.")] = 12,
     max_tokens: MaxTokens = 840,
     traces: TracesPerDomain = 16,
@@ -35,7 +42,12 @@ def figures(
         int, typer.Option(min=1, help="Training steps of the tiny transformer whose heads emerge.")
     ] = 1500,
     study: Annotated[
-        Path | None, typer.Option(help="Runs of benchmarks/selection_study.py; default: bundled.")
+        Path | None,
+        typer.Option(
+            parser=checks.in_file,
+            metavar="FILE",
+            help="Runs of benchmarks/selection_study.py; default: bundled.",
+        ),
     ] = None,
     seed: Seed = 0,
     device: Device = None,

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from . import checks
 from .options import (
     AsJson,
     Device,
     Dtype,
     MaxTokens,
     Model,
-    Out,
     Quiet,
     Seed,
     echo_json,
+    out_file,
     top_option,
 )
 
@@ -30,11 +32,13 @@ def heads(
     detector: Annotated[
         str,
         typer.Option(
+            parser=checks.offered("airlens.detectors", *checks.DETECTORS),
+            metavar="NAME",
             help="retrieval, retrieval_greedy, qrhead, locos, retrieval_reasoning, induction, "
-            "attribution or causal."
+            "attribution or causal.",
         ),
     ] = "retrieval",
-    out: Out = None,
+    out: Annotated[Path | None, out_file("Where to write scores and heads.")] = None,
     seed: Seed = 0,
     device: Device = None,
     dtype: Dtype = "float32",
@@ -47,11 +51,18 @@ def heads(
     """
     from airlens.detectors import DESCRIPTIONS, detect
     from airlens.detectors.key_value_probes import key_value_probes
+    from airlens.errors import ConfigError
     from airlens.model import load_model
 
     bridge = load_model(model, device=device, dtype=dtype)
     longest = min(max_tokens, int(bridge.cfg.n_ctx))
-    probe_set = key_value_probes(bridge.tokenizer, n=probes, max_tokens=longest, seed=seed)
+    try:
+        probe_set = key_value_probes(bridge.tokenizer, n=probes, max_tokens=longest, seed=seed)
+    except ConfigError as error:
+        if longest == max_tokens:
+            raise
+        few = f"{model} reads no more than {longest} tokens, {error.reason}"
+        raise ConfigError(few) from error
     scores = detect(bridge, probe_set, detector, progress=not quiet)
     critical = scores.top(top)
     if out is not None:

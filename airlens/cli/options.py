@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import checks
+
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
@@ -18,6 +20,8 @@ Model = Annotated[
     typer.Option(
         "--model",
         "-m",
+        parser=checks.model_name,
+        metavar="NAME",
         help="smollm2-135m, gemma3-270m, a hub id, a local folder or a .gguf file.",
         rich_help_panel="Model",
     ),
@@ -28,23 +32,49 @@ Device = Annotated[
 ]
 Dtype = Annotated[
     str,
-    typer.Option("--dtype", help="Dtype of the weights; losses are fp32.", rich_help_panel="Model"),
+    typer.Option(
+        "--dtype",
+        parser=checks.choice(*checks.DTYPES),
+        metavar="NAME",
+        help="Dtype of the weights: float32, bfloat16, float16; losses are fp32.",
+        rich_help_panel="Model",
+    ),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Same seed, same result.")]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout, for machines.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write the result.")]
-Mode = Annotated[str, typer.Option("--mode", help="uniform, zero or mean.")]
-Template = Annotated[str, typer.Option("--template", help="auto, chat or plain.")]
+Mode = Annotated[
+    str,
+    typer.Option(
+        "--mode",
+        parser=checks.offered("airlens.ablation_modes", *checks.MODES),
+        metavar="NAME",
+        help="uniform, zero or mean.",
+    ),
+]
+Template = Annotated[
+    str,
+    typer.Option(
+        "--template",
+        parser=checks.choice(*checks.TEMPLATES),
+        metavar="NAME",
+        help="auto, chat or plain.",
+    ),
+]
 MaxTokens = Annotated[int, typer.Option("--max-tokens", help="Longest probe, in tokens.")]
 TracesPerDomain = Annotated[
     int, typer.Option("--traces", min=1, help="Traces scored in each domain.")
 ]
 Splitter = Annotated[
     str,
-    typer.Option("--splitter", help="Steps where none are given: auto, paragraph, line, sentence."),
+    typer.Option(
+        "--splitter",
+        parser=checks.splitter,
+        metavar="NAME",
+        help="Steps where none are given: auto, paragraph, line, sentence.",
+    ),
 ]
 Controls = Annotated[
     int, typer.Option("--controls", min=0, help="Draws of random heads to compare with.")
@@ -52,26 +82,54 @@ Controls = Annotated[
 Heads = Annotated[
     str,
     typer.Option(
-        "--heads", help="heads.json of `airlens heads`, or L18H6,L17H3,… (default: found now)"
+        "--heads",
+        parser=checks.heads_text,
+        metavar="FILE|NAMES",
+        help="heads.json of `airlens heads`, or L18H6,L17H3,… (default: found now)",
     ),
 ]
 Within = Annotated[str, typer.Option("--within", help="Rank within: domain, or none.")]
-ScoredFolder = Annotated[Path, typer.Argument(help="A folder written by `airlens score`.")]
+ScoredFolder = Annotated[
+    Path,
+    typer.Argument(
+        parser=checks.in_folder, metavar="FOLDER", help="A folder written by `airlens score`."
+    ),
+]
 
 
-def top_option(help: str) -> Any:
-    """The option --top: a share or a count, as :mod:`airlens.shares` reads them."""
-    return typer.Option("--top", help=help, parser=_share_or_count, metavar="SHARE|COUNT")
+def top_option(text: str) -> Any:
+    """The option --top: a share or a count."""
+    return typer.Option("--top", help=text, parser=checks.share_or_count, metavar="SHARE|COUNT")
 
 
-def _share_or_count(text: str) -> Any:
-    from airlens.errors import ConfigError
-    from airlens.shares import share_or_count
+def name_option(text: str, *names: str, option: str = "", panel: str | None = None) -> Any:
+    """An option that takes one of these names."""
+    spelt = (option,) if option else ()
+    read = checks.choice(*names)
+    return typer.Option(*spelt, help=text, parser=read, metavar="NAME", rich_help_panel=panel)
 
-    try:
-        return share_or_count(text)
-    except ConfigError as error:
-        raise typer.BadParameter(f"{text}: {error.reason}") from error
+
+def out_file(text: str, *names: str) -> Any:
+    """The option --out, or that of ``names``, for a file."""
+    names = names or ("--out", "-o")
+    return typer.Option(*names, help=text, parser=checks.out_file, metavar="FILE")
+
+
+def out_folder(text: str) -> Any:
+    """The option --out for a folder."""
+    return typer.Option("--out", "-o", help=text, parser=checks.out_folder, metavar="FOLDER")
+
+
+def traces_option(text: str) -> Any:
+    """The option --traces: where traces are read from."""
+    return typer.Option(
+        "--traces", "-t", help=text, parser=checks.traces_source, metavar="FILE|FOLDER|NAME"
+    )
+
+
+def data_argument(text: str) -> Any:
+    """The argument DATA: where traces are read from."""
+    return typer.Argument(help=text, parser=checks.traces_source, metavar="DATA")
 
 
 def read_heads(text: str) -> HeadSet:

@@ -19,6 +19,8 @@ from .options import (
     Splitter,
     Template,
     find_heads,
+    out_file,
+    traces_option,
 )
 
 if TYPE_CHECKING:
@@ -31,12 +33,9 @@ if TYPE_CHECKING:
 
 def page(
     traces: Annotated[
-        str,
-        typer.Option(
-            "--traces", "-t", help="Traces: a file, a folder or a hub name (default: bundled ones)."
-        ),
+        str, traces_option("Traces: a file, a folder or a hub name (default: bundled ones).")
     ] = "",
-    out: Annotated[Path, typer.Option("--out", "-o", help="The page.")] = Path("page.html"),
+    out: Annotated[Path, out_file("The page.")] = Path("page.html"),
     n: Annotated[int, typer.Option("--n", "-n", min=1, help="The first n traces.")] = 12,
     heads: Heads = "",
     mode: Mode = "uniform",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import checks
 from .options import (
     AsJson,
     Device,
@@ -16,6 +17,7 @@ from .options import (
     Within,
     echo_json,
     group_column,
+    out_file,
     top_option,
 )
 
@@ -28,12 +30,18 @@ def report(
     by: Annotated[str, typer.Option(help="The selector that the page is about.")] = "ais",
     top: Annotated[Any, top_option("Kept of each group: a share (0.2, 20%) or how many.")] = "20%",
     within: Within = "domain",
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The page.")] = None,
+    out: Annotated[Path | None, out_file("The page (default: FOLDER/report.html).")] = None,
     embed: Annotated[
         bool, typer.Option("--map/--no-map", help="Draw the map of samples (loads the model).")
     ] = True,
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="For the map; default: the run's own.")
+        str | None,
+        typer.Option(
+            *("--model", "-m"),
+            parser=checks.model_name,
+            metavar="NAME",
+            help="For the map; default: the run's own.",
+        ),
     ] = None,
     device: Device = None,
     seed: Seed = 0,

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import checks
+from .ending import when_interrupted
 from .options import (
     AsJson,
     Controls,
@@ -18,7 +20,10 @@ from .options import (
     Seed,
     Splitter,
     Template,
+    data_argument,
     echo_json,
+    name_option,
+    out_folder,
     read_heads,
 )
 
@@ -36,20 +41,30 @@ def _column(what: str) -> Any:
 
 
 def score(
-    data: Annotated[str, typer.Argument(help="File, folder, glob or hub data set.")],
+    data: Annotated[str, data_argument("File, folder, glob or hub data set.")],
     heads: Annotated[
-        str, typer.Option("--heads", help="heads.json of `airlens heads`, or L18H6,L17H3,…")
+        str,
+        typer.Option(
+            "--heads",
+            parser=checks.heads_text,
+            metavar="FILE|NAMES",
+            help="heads.json of `airlens heads`, or L18H6,L17H3,…",
+        ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for parts, rejects, run.json.")],
-    engine: Annotated[str, typer.Option(help="local or ray.")] = "local",
-    scope: Annotated[str, typer.Option(help="response (AIR) or document.")] = "response",
+    out: Annotated[Path, out_folder("Folder for parts, rejects, run.json.")],
+    engine: Annotated[str, name_option("local or ray.", "local", "ray")] = "local",
+    scope: Annotated[
+        str, name_option("response (AIR) or document.", "response", "document")
+    ] = "response",
     mode: Mode = "uniform",
     controls: Controls = 1,
     ifd: Annotated[bool, typer.Option("--ifd", help="Score responses without prompt too.")] = False,
     on_error: Annotated[
-        str, typer.Option(help="What to do with a bad row: skip or raise.")
+        str, name_option("What to do with a bad row: skip or raise.", "skip", "raise")
     ] = "skip",
-    max_rejects: Annotated[float, typer.Option(help="Largest share of bad rows.")] = 0.05,
+    max_rejects: Annotated[
+        float, typer.Option(min=0, max=1, help="Largest share of bad rows.")
+    ] = 0.05,
     tokens: Annotated[bool, typer.Option("--tokens", help="Keep token tables too.")] = False,
     steps: Annotated[bool, typer.Option(help="Keep step tables.")] = True,
     texts: Annotated[bool, typer.Option(help="Keep texts, for select and export.")] = True,
@@ -62,12 +77,14 @@ def score(
     split: Annotated[str, typer.Option(rich_help_panel=_DATA)] = "train",
     config: Annotated[str | None, typer.Option(rich_help_panel=_DATA)] = None,
     splitter: Splitter = "auto",
-    limit: Annotated[int | None, typer.Option(help="Most rows.", rich_help_panel=_DATA)] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Most rows.", rich_help_panel=_DATA)
+    ] = None,
     stream: Annotated[
         bool, typer.Option("--stream", help="Don't download a hub set.", rich_help_panel=_DATA)
     ] = False,
     template: Template = "auto",
-    long: Annotated[str, typer.Option(help="Over-long rows: stride or cut.")] = "stride",
+    long: Annotated[str, name_option("Over-long rows: stride or cut.", "stride", "cut")] = "stride",
     part_rows: Annotated[int, typer.Option(min=1, help="Rows per part.")] = 256,
     max_tokens_per_batch: Annotated[int | None, typer.Option(min=1)] = None,
     actors: Annotated[int | None, typer.Option(min=1, help="Ray actors (default: all).")] = None,
@@ -81,16 +98,16 @@ def score(
 ) -> None:
     """Score a corpus: parts under OUT/parts, one row per sample. Run it again to continue."""
     from airlens.corpus import Corpus
-    from airlens.corpus.score_part import Settings
-    from airlens.errors import ConfigError
+    from airlens.corpus.rows import need_rows
     from airlens.reading.columns import Columns
 
-    if engine not in ("local", "ray"):
-        raise ConfigError(f"--engine {engine}: use local or ray")
     columns = Columns(
         prompt_column, response_column, steps_column, domain_column, id_column, messages_column
     )
     corpus = Corpus(data, columns, split, config, splitter, limit, stream or None, scope)
+    need_rows(corpus)
+    from airlens.corpus.score_part import Settings  # brings torch: after the data were looked at
+
     settings = Settings(
         mode=mode,
         controls=controls,
@@ -100,6 +117,7 @@ def score(
         long=long,  # type: ignore[arg-type]
         ifd=ifd,
     )
+    when_interrupted(lambda: _kept(out))
     wanted = {"rows": texts, "steps": steps, "tokens": tokens}
     result = _run(
         corpus,
@@ -119,6 +137,16 @@ def score(
         echo_json({"out": str(out), **result.manifest})
         return
     _say(result)
+
+
+def _kept(out: Path) -> str:
+    """What an interrupted run leaves in its folder."""
+    from airlens.corpus.run_record import run_status
+
+    status = run_status(out)
+    rows, parts = status["done"], status["parts"]
+    plural = "" if parts == 1 else "s"
+    return f"{rows:,} scored rows ({parts} part{plural}) are kept in {out}." if parts else ""
 
 
 def _run(

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import AsJson, ScoredFolder, Seed, Within, echo_json, group_column, top_option
+from . import checks
+from .options import (
+    AsJson,
+    ScoredFolder,
+    Seed,
+    Within,
+    echo_json,
+    group_column,
+    name_option,
+    out_file,
+    top_option,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,11 +58,11 @@ def select(
     ] = None,
     weights: Annotated[
         str | None,
-        typer.Option(help="Also write step weights: threshold, linear, softmax, prefix."),
+        name_option(
+            "Also write step weights: threshold, linear, softmax, prefix.", *checks.SCHEMES
+        ),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="JSON lines with the chosen.")] = Path(
-        "selected.jsonl"
-    ),
+    out: Annotated[Path, out_file("JSON lines with the chosen.")] = Path("selected.jsonl"),
     seed: Seed = 0,
     json: AsJson = False,
 ) -> None:

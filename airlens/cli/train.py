@@ -9,25 +9,41 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import AsJson, Model, Quiet, Seed, Template, echo_json
+from . import checks
+from .ending import when_interrupted
+from .options import (
+    AsJson,
+    Model,
+    Quiet,
+    Seed,
+    Template,
+    data_argument,
+    echo_json,
+    name_option,
+    out_folder,
+)
 
 
 def train(
-    data: Annotated[
-        str, typer.Argument(help="Traces to train on, e.g. what `airlens select` wrote.")
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
+    data: Annotated[str, data_argument("Traces to train on, e.g. what `airlens select` wrote.")],
+    out: Annotated[Path, out_folder("Folder of the run.")],
     model: Model = "smollm2-135m",
     scheme: Annotated[
         str | None,
-        typer.Option(
-            help="Weigh steps: threshold, linear, softmax, prefix or uniform.",
-            rich_help_panel="Step weights",
+        name_option(
+            "Weigh steps: threshold, linear, softmax, prefix or uniform.",
+            *checks.SCHEMES,
+            panel="Step weights",
         ),
     ] = None,
     scores: Annotated[
         Path | None,
-        typer.Option(help="Scores of the steps, for --scheme.", rich_help_panel="Step weights"),
+        typer.Option(
+            parser=checks.in_folder,
+            metavar="FOLDER",
+            help="Scores of the steps, for --scheme.",
+            rich_help_panel="Step weights",
+        ),
     ] = None,
     by: Annotated[
         str, typer.Option(help="Score a step is weighed by.", rich_help_panel="Step weights")
@@ -35,6 +51,8 @@ def train(
     weights: Annotated[
         Path | None,
         typer.Option(
+            parser=checks.in_file,
+            metavar="FILE",
             help="Weights already made (Parquet or CSV: id, step, weight).",
             rich_help_panel="Step weights",
         ),
@@ -63,6 +81,8 @@ def train(
     """
     from airlens.reading.load import load_traces
     from airlens.training.train import TrainSettings, fine_tune
+
+    when_interrupted(lambda: _checkpoint(out))
 
     settings = TrainSettings(
         epochs=epochs,
@@ -104,6 +124,12 @@ def train(
         f"{summary['n_examples']} traces, {summary['steps']} steps: loss "
         f"{summary['loss_first']:.3f} at first, {summary['loss_last']:.3f} at last; {out}/model"
     )
+
+
+def _checkpoint(out: Path) -> str:
+    """The last checkpoint of an interrupted run."""
+    steps = [int(path.name.split("-")[1]) for path in out.glob("checkpoint-*")]
+    return f"The training up to step {max(steps)} is kept in {out}." if steps else ""
 
 
 def _selection(data: str) -> dict[str, Any]:

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import AsJson, Device, Dtype, Heads, Model, Out, Quiet, Seed, echo_json, find_heads
+from . import checks
+from .ending import kept_in, when_interrupted
+from .options import (
+    AsJson,
+    Device,
+    Dtype,
+    Heads,
+    Model,
+    Quiet,
+    Seed,
+    echo_json,
+    find_heads,
+    name_option,
+    out_folder,
+    traces_option,
+)
 
 WHAT = ("planted", "labelled", "confounds", "heads", "sources")
 
@@ -15,11 +31,9 @@ if TYPE_CHECKING:
 
 
 def validate(
-    traces: Annotated[
-        str, typer.Option("--traces", "-t", help="Traces: a file, a folder or a hub name.")
-    ] = "",
+    traces: Annotated[str, traces_option("Traces: a file, a folder or a hub name.")] = "",
     what: Annotated[
-        str, typer.Option(help="planted, labelled, confounds, heads or sources.")
+        str, name_option("planted, labelled, confounds, heads or sources.", *WHAT)
     ] = "planted",
     n: Annotated[
         int | None,
@@ -31,17 +45,31 @@ def validate(
         ),
     ] = None,
     heads: Heads = "",
-    kinds: Annotated[str, typer.Option(help="Kinds of distractor, by comma (default: all).")] = "",
-    modes: Annotated[str, typer.Option(help="Ablation modes, by comma.")] = "uniform,zero,mean",
+    kinds: Annotated[
+        str,
+        typer.Option(
+            parser=checks.several(checks.distractor),
+            metavar="NAMES",
+            help="Kinds of distractor, by comma (default: all).",
+        ),
+    ] = "",
+    modes: Annotated[
+        str,
+        typer.Option(
+            parser=checks.several(checks.offered("airlens.ablation_modes", *checks.MODES)),
+            metavar="NAMES",
+            help="Ablation modes, by comma.",
+        ),
+    ] = "uniform,zero,mean",
     draws: Annotated[
         int, typer.Option(min=0, help="Layer-matched sets of random heads to compare with.")
     ] = 2,
     draws_anywhere: Annotated[
         int, typer.Option(min=0, help="Sets of random heads from anywhere in the model.")
     ] = 2,
-    place: Annotated[str, typer.Option(help="'instead' of the real step or 'after' it.")] = (
-        "instead"
-    ),
+    place: Annotated[
+        str, name_option("'instead' of the real step or 'after' it.", "instead", "after")
+    ] = "instead",
     knockout: Annotated[
         int, typer.Option(min=0, help="sources: planted traces in which sources are knocked out.")
     ] = 0,
@@ -49,7 +77,7 @@ def validate(
         int, typer.Option(min=0, help="The same for labelled traces, the shortest ones.")
     ] = 0,
     model: Model = "smollm2-135m",
-    out: Out = None,
+    out: Annotated[Path | None, out_folder("Folder for tables and measurements.")] = None,
     seed: Seed = 0,
     device: Device = None,
     dtype: Dtype = "float32",
@@ -67,16 +95,14 @@ def validate(
     With --out FOLDER tables and measurements are stored there, and the same command continues an
     interrupted run.
     """
-    from airlens.errors import ConfigError
     from airlens.files import data_path
     from airlens.model import load_model
     from airlens.reading.load import load_traces
 
-    if what not in WHAT:
-        raise ConfigError(f"--what {what}: use one of {', '.join(WHAT)}")
-    bridge = load_model(model, device=device, dtype=dtype)
     own: Any = [] if what == "sources" else data_path("traces.jsonl")
     loaded = load_traces(traces or own)
+    when_interrupted(kept_in(out, "What was measured"))
+    bridge = load_model(model, device=device, dtype=dtype)
     _, critical = find_heads(bridge, heads, progress=not quiet)
     shared: dict[str, Any] = {"modes": _names(modes), "seed": seed, "folder": out}
     options: dict[str, Any] = {"place": place, "progress": not quiet}

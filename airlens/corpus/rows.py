@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from airlens.errors import DataError
 from airlens.reading.columns import Columns
 from airlens.reading.load import content_hash, iter_located
 from airlens.reading.record_files import Rejected
@@ -21,6 +23,7 @@ from .idset import IdSet
 # Ours: about a million tokens; a longer text is no sample, and its tokens would not fit in memory.
 MAX_CHARS = 4_000_000
 MAX_CHUNK = 10_000
+PEEK = 100  # rows looked at before a model is loaded
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,22 @@ def iter_rows(corpus: Corpus) -> Iterator[Row | Reject]:
             continue
         row = Row(made, item.file, item.line)
         yield _unusable(row, corpus.scope) or _repeated(row, seen, texts) or row
+
+
+def need_rows(corpus: Corpus) -> None:
+    """Read the beginning of a corpus, so that what is wrong with all of it is said at once.
+
+    Raises:
+        DataError, ConfigError: as :func:`iter_rows`; or none of the first rows can be scored: the
+            first one's reason.
+    """
+    first = None
+    for row in islice(iter_rows(corpus), PEEK):
+        if isinstance(row, Row):
+            return
+        first = first or row
+    if first is not None:
+        raise DataError(first.reason, file=first.file, line=first.line, field=first.field)
 
 
 def _unusable(row: Row, scope: str) -> Reject | None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import random
 import string
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airlens.errors import ConfigError
+from airlens.errors import ConfigError, need_count
 from airlens.files import sentences
 from airlens.probes import Probe, ProbeSet
 from airlens.provenance import fingerprint
@@ -50,11 +51,25 @@ def key_value_probes(
         key_length: characters of a key; fewer fit a model of a short context.
 
     Raises:
-        ConfigError: not even ``shots + 2`` pairs fit into ``max_tokens``.
+        ConfigError: not even ``shots + 2`` pairs fit into ``max_tokens``: the message has the
+            smallest number that works.
     """
     pool = list(values) if values is not None else list(sentences())
+    need_count(n, "n")
+    if len(pool) < shots + 2:
+        raise ConfigError(f"{len(pool)} values: {shots} demonstrations need {shots + 2} at least")
     build = _KeyValueBuilder(tokenizer, pool, max_tokens, shots, key_length)
-    probes = tuple(build(i, random.Random(f"{seed}-{i}")) for i in range(n))
+    seeds = [f"{seed}-{i}" for i in range(n)]
+    try:
+        probes = tuple(build(i, random.Random(each)) for i, each in enumerate(seeds))
+    except _TooShort as error:
+        least = max(build.least(random.Random(each)) for each in seeds)
+        raise ConfigError(
+            f"too few for {shots} demonstrations and a question: raise max_tokens to {least} at "
+            "least",
+            argument="max_tokens",
+            value=max_tokens,
+        ) from error
     name = str(getattr(tokenizer, "name_or_path", ""))
     settings = {
         "max_tokens": max_tokens,
@@ -133,24 +148,33 @@ class _KeyValueBuilder:
 
     def _pairs(self, rng: random.Random) -> list[tuple[str, list[int]]]:
         """As many pairs as fit when demonstrations and query are the longest ones."""
-        values = rng.sample(self.pool, len(self.pool))
         pairs: list[tuple[str, list[int]]] = []
+        for key, value, room in self._sized(rng):
+            if room > self.max_tokens:
+                break
+            pairs.append((key, value))
+        if len(pairs) < self.shots + 2:
+            raise _TooShort
+        return pairs
+
+    def least(self, rng: random.Random) -> int:
+        """The smallest ``max_tokens`` for the probe of this generator."""
+        sized = islice(self._sized(rng), self.shots + 2)
+        return max(room for _, _, room in sized)
+
+    def _sized(self, rng: random.Random) -> Iterator[tuple[str, list[int], int]]:
+        """Key, value, and how many tokens the probe has with this pair and those before it."""
         used = len(self.header) + 8
         longest: list[int] = []
-        for text in values:
+        for text in rng.sample(self.pool, len(self.pool)):
             key = "".join(rng.choices(string.ascii_letters + string.digits, k=self.key_length))
             value = self._encode(text)
             line = len(self._encode(f'"{key}": "')) + len(value) + len(self._encode('",\n'))
             asked = len(self._question(key)) + len(value) + 3
-            candidates = sorted([*longest, asked], reverse=True)[: self.shots + 1]
-            if used + line + sum(candidates) > self.max_tokens:
-                break
-            longest = candidates
+            longest = sorted([*longest, asked], reverse=True)[: self.shots + 1]
             used += line
-            pairs.append((key, value))
-        if len(pairs) < self.shots + 2:
-            raise ConfigError(
-                f"max_tokens={self.max_tokens} holds {len(pairs)} key-value pairs, but "
-                f"{self.shots} demonstrations need at least {self.shots + 2}: raise max_tokens"
-            )
-        return pairs
+            yield key, value, used + sum(longest)
+
+
+class _TooShort(Exception):
+    """Too few pairs fit into a probe."""

@@ -61,6 +61,25 @@ def absolute_name(name: str | Path) -> str:
     return str(path.resolve()) if str(name) not in PACKAGED and path.exists() else str(name)
 
 
+def need_path(name: str) -> str:
+    """``name``, unless it is clearly that of a file or folder, and no model is there.
+
+    Raises:
+        ModelError: no such file or folder, or a file that is no model by itself.
+    """
+    if name in PACKAGED:
+        return name
+    path = Path(name).expanduser()
+    if path.suffix == ".gguf" and not path.is_file():
+        raise ModelError(f"{name}: no such file")
+    if path.suffix != ".gguf" and path.is_file():
+        raise ModelError(f"{name} is a file: name the folder of the model, or a .gguf file")
+    is_path = path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
+    if is_path and not path.exists():
+        raise ModelError(f"{name}: no such folder")
+    return name
+
+
 def _locate(name: str, revision: str | None) -> tuple[str, str, bool]:
     """(label, what from_pretrained takes, whether it is local)."""
     if name in PACKAGED:
@@ -68,15 +87,11 @@ def _locate(name: str, revision: str | None) -> tuple[str, str, bool]:
             return name, str(converted(packaged_gguf(PACKAGED[name]))), True
         except ModelError as error:
             return _packaged_from_hub(PACKAGED[name], error)
-    path = Path(name).expanduser()
+    path = Path(need_path(name)).expanduser()
     if path.suffix == ".gguf":
-        if not path.is_file():
-            raise ModelError(f"{name}: no such file")
         return path.stem, str(converted(path)), True
     if path.is_dir():
         return path.name, str(path), True
-    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-        raise ModelError(f"{name}: no such folder")
     return name, name, not _hub_needed(name, revision)
 
 

@@ -16,6 +16,7 @@ from airlens.errors import ConfigError, DataError, found
 
 from .record_files import BATCH, FORMATS, Item, format_of, guarded, numbered, read_file
 
+GLOB = "*?["
 _HUB_NAME = re.compile(r"[\w.\-]+(?:/[\w.\-]+)?")
 
 
@@ -52,23 +53,43 @@ def iter_records(
 
 
 def _from_name(source: str | Path, split: str, config: str | None, stream: bool) -> Iterator[Item]:
-    text = str(source)
+    text = need_path(source)
     path = Path(text).expanduser()
     if path.is_dir():
         return _from_folder(path, split)
     if path.exists():
         return read_file(path)
-    if any(char in text for char in "*?["):
-        names = glob.glob(str(path), recursive=True)  # noqa: PTH207 (Path.glob: no absolute ones)
-        return _from_files(sorted(map(Path, names)), text)
-    local = isinstance(source, Path) or text.startswith((".", "~", "/")) or format_of(path)
-    if local or not _HUB_NAME.fullmatch(text):
-        raise DataError("no such file or folder", file=text)
+    if any(char in text for char in GLOB):
+        return _from_files(sorted(map(Path, _matches(path))), text)
     from .hub import load_hub
 
     # Slices of a split, "train[:100]", cannot be streamed.
     stream = stream and "[" not in split
     return guarded(numbered(load_hub(text, split=split, config=config, stream=stream), text), text)
+
+
+def need_path(source: str | Path) -> str:
+    """``source`` as text, unless it is clearly a file, a folder or a glob, and nothing is there.
+
+    Raises:
+        DataError: nothing is there.
+    """
+    text = str(source)
+    path = Path(text).expanduser()
+    if path.exists():
+        return text
+    if any(char in text for char in GLOB):
+        if not _matches(path):
+            raise DataError("no files of such a name", file=text)
+        return text
+    local = isinstance(source, Path) or text.startswith((".", "~", "/")) or format_of(path)
+    if local or not _HUB_NAME.fullmatch(text):
+        raise DataError("no such file or folder", file=text)
+    return text
+
+
+def _matches(pattern: Path) -> list[str]:
+    return glob.glob(str(pattern), recursive=True)  # noqa: PTH207 (Path.glob: no absolute ones)
 
 
 def _of_split(source: Any, split: str) -> Any:

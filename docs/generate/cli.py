@@ -34,7 +34,7 @@ def _page(root, name: str, command) -> str:
         record = option.get_help_record(context)
         text = record[1] if record else getattr(option, "help", None)
         label = record[0] if record else option.human_readable_name
-        if label == "--help":
+        if label.startswith("--help"):
             continue
         lines += [f"`{label}`", f": {_plain(text or '')}\n"]
     return "\n".join(lines) + "\n"

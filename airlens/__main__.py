@@ -1,0 +1,5 @@
+"""``python -m airlens`` is ``airlens``."""
+
+from airlens.cli import main
+
+main()

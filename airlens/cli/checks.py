@@ -1,0 +1,156 @@
+"""What is typed, checked when it is read: before a model is loaded or any work is done.
+
+A function here is the ``parser`` of an option, so that every command with the option has its check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import typer
+
+# The names that airlens has itself. Kept here as importing what they name takes seconds; a test
+# compares them with the registries.
+MODES = ("uniform", "zero", "mean")
+DETECTORS = (
+    *("retrieval", "retrieval_greedy", "qrhead", "locos"),
+    *("retrieval_reasoning", "induction", "attribution", "causal"),
+)
+DTYPES = ("float32", "bfloat16", "float16", "float64")
+TEMPLATES = ("auto", "chat", "plain")
+KINDS = (  # of planted steps
+    *("irrelevant", "irrelevant_loss", "other", "other_loss", "wrong_result", "wrong_numbers"),
+    *("restated", "repeated", "memorised", "paraphrase"),
+)
+SCHEMES = ("threshold", "linear", "softmax", "prefix", "uniform")
+
+
+def choice(*names: str) -> Callable[[str], str]:
+    """A parser that takes one of these names."""
+    return _named(lambda: names)
+
+
+def several(read: Callable[[str], str]) -> Callable[[str], str]:
+    """A parser of names by comma, each read by ``read``; an empty text is left as it is."""
+
+    def each(text: str) -> str:
+        return ",".join(read(name.strip()) for name in text.split(",") if name.strip())
+
+    return each
+
+
+def offered(group: str, *names: str) -> Callable[[str], str]:
+    """A parser that takes one of these names, or one that an installed package offers."""
+
+    def known() -> Iterable[str]:
+        from airlens.plugins.entry_points import offers
+
+        return dict.fromkeys([*names, *offers(group)])
+
+    return _named(known)
+
+
+def splitter(text: str) -> str:
+    """A splitter by name."""
+    from airlens.steps import SPLITTERS
+
+    return _named(lambda: SPLITTERS)(text)
+
+
+def distractor(text: str) -> str:
+    """A kind of planted step."""
+    return choice(*KINDS)(text)
+
+
+def _named(known: Callable[[], Iterable[str]]) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        from airlens.errors import one_of
+
+        names = list(known())
+        if text not in names:
+            raise typer.BadParameter(f"{text}: {one_of(text, names)}")
+        return text
+
+    return read
+
+
+def share_or_count(text: str) -> Any:
+    """A share or a count, as :mod:`airlens.shares` reads them."""
+    from airlens.shares import share_or_count as read
+
+    return _read(read, text)
+
+
+def out_file(text: str) -> Path:
+    """Where a file can be written."""
+    from airlens.files import need_out_file
+
+    return Path(_read(need_out_file, str(text)))
+
+
+def out_folder(text: str) -> Path:
+    """Where a folder is that can be written into, or can be made."""
+    from airlens.files import need_out_folder
+
+    return Path(_read(need_out_folder, str(text)))
+
+
+def in_folder(text: str) -> Path:
+    """A folder that is there."""
+    path = Path(text).expanduser()
+    if not path.is_dir():
+        what = "a file, no folder" if path.exists() else "no such folder"
+        raise typer.BadParameter(f"{text}: {what}")
+    return path
+
+
+def in_file(text: str) -> Path:
+    """A file that is there and can be read."""
+    path = Path(text).expanduser()
+    if path.is_dir():
+        raise typer.BadParameter(f"{text}: a folder, no file")
+    try:
+        path.open("rb").close()
+    except FileNotFoundError:
+        raise typer.BadParameter(f"{text}: no such file") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise typer.BadParameter(f"{text}: cannot be read ({reason})") from error
+    return path
+
+
+def model_name(text: str) -> str:
+    """A model's name; where it is clearly a path, something must be there."""
+    from airlens.reading.model_files import need_path
+
+    return str(_read(need_path, text))
+
+
+def heads_text(text: str) -> str:
+    """Names of heads, or a file of them, which is read here only to see that it can be."""
+    from .options import read_heads
+
+    if text:
+        _read(read_heads, text)
+    return text
+
+
+def traces_source(text: str) -> str:
+    """A file, folder, glob or hub name; where it is clearly a path, something must be there."""
+    from airlens.reading.records import need_path
+
+    return str(_read(need_path, text)) if text else text
+
+
+def _read(read: Callable[[str], Any], text: str) -> Any:
+    """What ``read`` makes of the text, its error as one about the option."""
+    from airlens.errors import AirlensError
+
+    try:
+        return read(text)
+    except AirlensError as error:
+        reason = error.reason if error.argument else str(error)
+        shown = f"{text}: {reason}" if error.argument else reason
+        raise typer.BadParameter(shown) from error
