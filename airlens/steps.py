@@ -7,10 +7,12 @@ belongs to the step before it, whitespace at the very start to the first step.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
+from .blocks import blocks
 from .errors import ConfigError
 from .registry import Registry, named
 
@@ -48,9 +50,11 @@ def split_steps(
 
     Args:
         response: any text.
-        how: "paragraph" (at blank lines), "line", "sentence", "regex" (a step ends where
-            ``pattern`` ends), "auto": the coarsest of the first three that the response has
-            (see `auto_how`), or one that was registered (:mod:`airlens.plugins`).
+        how: "paragraph" (at blank lines), "line", "sentence", "auto": the coarsest of these that
+            the response has (see `auto_how`); "regex" (a step ends where ``pattern`` ends); or one
+            that was registered (:mod:`airlens.plugins`). Code between fences and display
+            mathematics (:mod:`airlens.blocks`) stay whole; "raw-paragraph", "raw-line",
+            "raw-sentence" and patterns cut them too.
         pattern: for "regex". A pattern that matches nothing but a place, such as
             ``(?=Step \d)``, cuts there.
 
@@ -80,8 +84,15 @@ def split_steps(
 
 
 def auto_how(response: str) -> str:
-    """How "auto" splits: by paragraph if a blank line separates text, by line if a newline does."""
-    text = response.strip()
+    """How "auto" splits: by paragraph if a blank line separates text, by line if a newline does.
+
+    Code between fences and display mathematics count as words.
+    """
+    parts, at = list[str](), 0
+    for start, end in blocks(response):
+        parts += [response[at:start], "x"]
+        at = end
+    text = "".join([*parts, response[at:]]).strip()
     if _PARAGRAPH.search(text):
         return "paragraph"
     return "line" if "\n" in text else "sentence"
@@ -114,6 +125,21 @@ def _auto(response: str) -> tuple[Step, ...]:
     return SPLITTERS.own[auto_how(response)](response)
 
 
+def _with_blocks(how: str, response: str) -> tuple[Step, ...]:
+    """Steps of a kind that cuts everything, those within a block joined again."""
+    steps: tuple[Step, ...] = SPLITTERS.own[f"raw-{how}"](response)
+    whole = [*blocks(response)]
+    if not whole:
+        return steps
+    first = [start for start, _ in whole]
+
+    def inside(place: int) -> bool:
+        i = bisect_left(first, place) - 1
+        return i >= 0 and place < whole[i][1]
+
+    return cut_at(response, (step.start for step in steps if not inside(step.start)))
+
+
 def _cut_after(separator: re.Pattern[str], response: str) -> tuple[Step, ...]:
     """Steps that end where a match of the separator ends."""
     return cut_at(response, (match.end() for match in separator.finditer(response)))
@@ -125,8 +151,9 @@ SPLITTERS: Registry[Splitter] = Registry(
     "airlens.splitters",
     {
         "auto": _auto,
-        "paragraph": partial(_cut_after, _PARAGRAPH),
-        "line": partial(_cut_after, _LINE),
-        "sentence": named("airlens.reading.sentences:cut_sentences"),
+        **{how: partial(_with_blocks, how) for how in ("paragraph", "line", "sentence")},
+        "raw-paragraph": partial(_cut_after, _PARAGRAPH),
+        "raw-line": partial(_cut_after, _LINE),
+        "raw-sentence": named("airlens.reading.sentences:cut_sentences"),
     },
 )
