@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 
 from airlens.errors import ConfigError, DataError
-from airlens.trace import Template, Trace, encode_trace
+from airlens.reading.skipped import OnError, Skipped, check_on_error, said
+from airlens.trace import EncodedTrace, Template, Think, Trace, encode_trace
 
 from .step_weights import StepWeights, normalised
 
@@ -29,14 +30,45 @@ class Example(TypedDict):
     position_ids: list[int]
 
 
+@dataclass(frozen=True)
+class TrainingSet:
+    """Traces as examples, and what of them is not trained on.
+
+    Attributes:
+        examples: in the order of the traces.
+        skipped: traces without an example.
+        cut: ids of the traces that were longer than ``max_length``, and lost their end.
+        n_labels_cut: response tokens that they lost, and those of traces skipped as too long.
+        max_length: the limit, in tokens.
+    """
+
+    examples: list[Example]
+    skipped: list[Skipped]
+    cut: list[str]
+    n_labels_cut: int
+    max_length: int | None
+
+
 def training_examples(
+    tokenizer: PreTrainedTokenizerBase,
+    traces: Iterable[Trace],
+    weights: StepWeights | None = None,
+    **options: Any,
+) -> list[Example]:
+    """The examples of :func:`training_set`, which has the arguments and the errors too."""
+    return training_set(tokenizer, traces, weights, **options).examples
+
+
+def training_set(
     tokenizer: PreTrainedTokenizerBase,
     traces: Iterable[Trace],
     weights: StepWeights | None = None,
     *,
     template: Template = "auto",
+    think: Think = "auto",
     max_length: int | None = None,
-) -> list[Example]:
+    on_error: OnError = "raise",
+) -> TrainingSet:
     """Encode traces for training on their responses.
 
     The tokens are those that :func:`~airlens.trace.encode_trace` scores, and after them the EOS
@@ -48,39 +80,71 @@ def training_examples(
         traces: the traces to train on.
         weights: from :func:`~airlens.training.step_weights.step_weights`.
         template: as in :func:`~airlens.influence`.
-        max_length: longer sequences are cut at the end; one left without response tokens is
-            dropped.
+        think: as in :func:`~airlens.influence`.
+        max_length: longer sequences are cut at the end. A trace without a response, or without a
+            response token before the cut, is skipped.
+        on_error: ``skip`` also skips a trace that the template cannot write, or whose weights are
+            missing or made with other tokens; ``raise`` raises.
 
     Raises:
-        DataError: nothing to train on; a weight is missing, or made with other tokens.
+        DataError: nothing to train on, or a trace that makes no example.
     """
-    found = []
+    check_on_error(on_error)
+    examples, skipped, cut, lost = [], [], [], 0
     for trace in traces:
-        encoded = encode_trace(tokenizer, trace, template)
-        per_token = weights.of(encoded) if weights is not None else np.ones(encoded.n_response)
-        if not encoded.n_response:
+        try:
+            encoded = encode_trace(tokenizer, trace, template, think)
+            if not encoded.n_response:
+                skipped.append(Skipped(trace.id, "no response"))
+                continue
+            per_token = weights.of(encoded) if weights is not None else np.ones(encoded.n_response)
+            ids, per_token = _ended(encoded, per_token, tokenizer.eos_token_id)
+            missing = len(ids) - (max_length or len(ids))
+            if missing > 0:
+                lost += min(missing, len(ids) - encoded.response_start)
+            example = _example(ids[:max_length], encoded.response_start, per_token, trace.id)
+        except DataError as error:
+            if on_error == "raise":
+                raise
+            skipped.append(Skipped.of(trace.id, error))
             continue
-        ids, start = list(encoded.tokens), encoded.response_start
-        if tokenizer.eos_token_id is not None:
-            ids.append(int(tokenizer.eos_token_id))
-            per_token = np.append(per_token, per_token[-1])
-        ids = ids[:max_length]
-        # Nothing predicts the first token of a text.
-        first = max(start, 1)
-        if len(ids) <= first:
+        if example is None:
+            sizes = f"{encoded.response_start} of prompt, {encoded.n_response} of response"
+            reason = f"no response token within max_length={max_length} tokens ({sizes})"
+            skipped.append(Skipped(trace.id, reason))
             continue
-        kept = normalised(per_token[first - start : len(ids) - start], trace.id)
-        found.append(
-            Example(
-                input_ids=ids,
-                labels=[IGNORE] * first + ids[first:],
-                loss_weights=[0.0] * first + kept.tolist(),
-                position_ids=list(range(len(ids))),
-            )
-        )
-    if not found:
-        raise DataError("nothing to train on: no trace with a response (is the selection empty?)")
-    return found
+        examples.append(example)
+        if missing > 0:
+            cut.append(trace.id)
+    if not examples:
+        raise DataError(f"nothing to train on: {said(skipped) or 'no traces'}")
+    return TrainingSet(examples, skipped, cut, lost, max_length)
+
+
+def _ended(
+    encoded: EncodedTrace, per_token: np.ndarray, eos: int | None
+) -> tuple[list[int], np.ndarray]:
+    """Tokens, and weights of the response's, both with an EOS where the tokenizer has one."""
+    ids = list(encoded.tokens)
+    if eos is not None:
+        ids.append(int(eos))
+        per_token = np.append(per_token, per_token[-1])
+    return ids, per_token
+
+
+def _example(ids: list[int], start: int, per_token: np.ndarray, name: str) -> Example | None:
+    """The example of tokens whose response begins at ``start``; None: there is nothing to learn."""
+    # Nothing predicts the first token of a text.
+    first = max(start, 1)
+    if len(ids) <= first:
+        return None
+    kept = normalised(per_token[first - start : len(ids) - start], name)
+    return Example(
+        input_ids=ids,
+        labels=[IGNORE] * first + ids[first:],
+        loss_weights=[0.0] * first + kept.tolist(),
+        position_ids=list(range(len(ids))),
+    )
 
 
 def equal_token_batches(

@@ -8,6 +8,7 @@ mean weight over a trace's tokens is 1: weights shift the loss within a trace, n
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -20,12 +21,13 @@ import pyarrow.parquet as pq
 from airlens.errors import ConfigError, DataError
 from airlens.files import atomic_file
 from airlens.provenance import provenance
-from airlens.trace import EncodedTrace
+from airlens.trace import EncodedTrace, Trace
 
 from .scored_tokens import check_scored, token_hashes
 
 Scheme = Literal["threshold", "linear", "softmax", "prefix", "uniform"]
 SCHEMES: tuple[str, ...] = get_args(Scheme)
+UNSCORED = ("prefix", "uniform")  # schemes that need no scores
 
 # All ours: no paper we have gives their numbers.
 TOP = 0.3  # threshold: share of a trace's steps that count more
@@ -59,7 +61,7 @@ class StepWeights:
     _rows: dict[str, np.ndarray] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _check(self.table)
+        object.__setattr__(self, "table", _cleaned(self.table))
         groups = self.table.groupby("id", sort=False).indices
         object.__setattr__(self, "_rows", {str(name): rows for name, rows in groups.items()})
 
@@ -78,6 +80,13 @@ class StepWeights:
         missing = sorted(set(encoded.step.tolist()) - set(of_step.index))
         if missing:
             raise DataError(f"trace {trace.id!r}: step {missing[0]} has no weight", field="step")
+        count = max(len(trace.whole_steps()), int(encoded.step.max(initial=0)) + 1)
+        if of_step.index.max() >= count:
+            raise DataError(
+                f"trace {trace.id!r}: a weight for step {of_step.index.max()}, but it has {count} "
+                f"step{'s' if count > 1 else ''}: the weights were made with other steps",
+                field="step",
+            )
         check_scored(rows, self.token_hash.get(trace.id), encoded)
         weights = of_step.loc[encoded.step].to_numpy(dtype=np.float64)
         if self.prefix is not None:
@@ -121,7 +130,13 @@ class StepWeights:
 def _read(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     """A table of weights and its metadata."""
     if path.suffix == ".csv":
-        return pd.read_csv(path, dtype={"id": str}), {"scheme": "file"}
+        # An id may be "NA" or "007"; a number may be missing.
+        blank = ["", "NA", "NaN", "nan", "null"]
+        missing = dict.fromkeys(("step", "weight", "n_tokens"), blank)
+        table = pd.read_csv(
+            path, dtype={"id": str}, skipinitialspace=True, keep_default_na=False, na_values=missing
+        )
+        return table, {"scheme": "file"}
     table = pq.read_table(path)
     note = json.loads((table.schema.metadata or {}).get(_METADATA, b'{"scheme": "file"}'))
     return table.to_pandas(), note
@@ -171,11 +186,10 @@ def step_weights(
     """
     settings = {"top": top, "factor": factor, "lo": lo, "hi": hi, "temperature": temperature}
     _check_settings(scheme, prefix, **settings)
-    table = steps[["id", "step"]].copy() if {"id", "step"} <= set(steps) else None
-    if table is None or "n_tokens" not in steps or not len(steps):
+    if not {"id", "step", "n_tokens"} <= set(steps) or not len(steps):
         raise DataError("no steps to weigh: a table with id, step and n_tokens is needed")
-    table["n_tokens"] = steps["n_tokens"].astype(int)
-    table["score"] = 0.0 if scheme in ("uniform", "prefix") else _scores(steps, by)
+    table = _cleaned(steps[["id", "step", "n_tokens"]].assign(weight=1.0))
+    table["score"] = 0.0 if scheme in UNSCORED else _scores(steps, by).to_numpy()
     rng = np.random.default_rng(shuffle) if shuffle is not None else None
     parts = []
     for name, rows in table.groupby("id", sort=False):
@@ -191,13 +205,45 @@ def step_weights(
     return StepWeights(joined, scheme, limit, token_hashes(tokens), note)
 
 
+def unscored_weights(
+    traces: Iterable[Trace], scheme: str = "prefix", *, prefix: int = PREFIX
+) -> StepWeights:
+    """The weights of ``prefix`` or ``uniform``, which need no scores.
+
+    Args:
+        traces: what is to be trained on.
+        scheme: see :func:`step_weights`.
+        prefix: see :func:`step_weights`.
+
+    Raises:
+        ConfigError: another scheme, which needs scores, or a prefix below 1.
+    """
+    if scheme not in UNSCORED:
+        raise ConfigError(
+            f"needs the scores of steps; without them there are {' and '.join(UNSCORED)}",
+            argument="scheme",
+            value=scheme,
+        )
+    if prefix < 1:
+        raise ConfigError("at least one token", argument="prefix", value=prefix)
+    rows = [(trace.id, k, 1.0) for trace in traces for k in range(len(trace.whole_steps()))]
+    table = pd.DataFrame(rows, columns=["id", "step", "weight"])
+    limit = prefix if scheme == "prefix" else None
+    note = provenance(scheme=scheme, prefix=limit, score={})
+    return StepWeights(table, scheme, limit, {}, note)
+
+
 def normalised(weights: np.ndarray, name: str) -> np.ndarray:
     """``weights`` [n] divided by their mean.
 
     Raises:
         DataError: no weight is positive; the message names the trace ``name``.
     """
-    return weights / _mean(weights, np.ones(len(weights)), name) if len(weights) else weights
+    if not len(weights):
+        return weights
+    # Of any size: neither a sum that overflows nor a mean that is rounded to 0.
+    weights = weights / (weights.max() or 1.0)
+    return np.asarray(weights / _mean(weights, np.ones(len(weights)), name))
 
 
 def _mean(weights: np.ndarray, counts: np.ndarray, name: str) -> float:
@@ -210,9 +256,11 @@ def _mean(weights: np.ndarray, counts: np.ndarray, name: str) -> float:
 
 def _raw(score: np.ndarray, scheme: str, settings: dict[str, float]) -> np.ndarray:
     """Weights of the steps of one trace before they are normalised; float64 [n_steps]."""
+    if np.nanmax(np.abs(score), initial=0.0) > 1e100:
+        score = score / np.nanmax(np.abs(score))  # only their proportions count
     known = score[~np.isnan(score)]
     spread = float(known.max() - known.min()) if len(known) else 0.0
-    if scheme in ("uniform", "prefix") or spread == 0.0:
+    if scheme in UNSCORED or spread == 0.0:
         return np.ones(len(score))
     filled = np.where(np.isnan(score), known.mean(), score)
     if scheme == "threshold":
@@ -245,21 +293,45 @@ def _scores(steps: pd.DataFrame, by: str) -> pd.Series:
     return score
 
 
-def _check(table: pd.DataFrame) -> None:
+def _cleaned(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of weights: id text, step and n_tokens whole numbers, weight float64.
+
+    Raises:
+        DataError: a column or a value is missing or no such value, or a step has two weights.
+    """
     missing = [name for name in ("id", "step", "weight") if name not in table]
     if missing or not len(table):
         raise DataError("a table of step weights has id, step and weight", field=", ".join(missing))
-    if not pd.api.types.is_numeric_dtype(table["weight"]):
-        raise DataError("step weights are not numbers", field="weight")
-    bad = ~np.isfinite(table["weight"]) | (table["weight"] < 0)
-    if bad.any():
-        row = table[bad].iloc[0]
-        where = f"trace {row['id']!r}, step {row['step']}"
-        reason = f"{where}: the weight is {row['weight']}; it must be finite and at least 0"
-        raise DataError(reason, field="weight")
-    if table.duplicated(["id", "step"]).any():
-        row = table[table.duplicated(["id", "step"])].iloc[0]
+    made = table.reset_index(drop=True)
+    unnamed = np.asarray(made["id"].isna() | (made["id"].astype(str) == ""))
+    if unnamed.any():
+        raise DataError(f"row {int(unnamed.argmax()) + 1} has no id", field="id")
+    made["id"] = made["id"].astype(str)
+    for name in ("step", "n_tokens", "weight"):
+        if name in made:
+            made[name] = _numbers(made, name)
+    if (double := made.duplicated(["id", "step"])).any():
+        row = made[double].iloc[0]
         raise DataError(f"trace {row['id']!r}: two weights for step {row['step']}", field="step")
+    return made
+
+
+def _numbers(table: pd.DataFrame, name: str) -> pd.Series:
+    """The column ``name``, finite and from 0; whole but for the weights."""
+    whole = name != "weight"
+    values = table[name]
+    if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_complex_dtype(values):
+        kind = "whole numbers" if whole else "numbers"
+        raise DataError(f"expected {kind}, found {values.dtype}", field=name)
+    values = values.astype("Float64").astype("float64")  # a missing integer is NaN
+    bad = np.asarray(~np.isfinite(values) | (values < 0) | (whole & (values % 1 != 0)))
+    if bad.any():
+        row = int(bad.argmax())
+        step = "" if name == "step" else f", step {table['step'][row]}"
+        what = "a whole number from 0" if whole else "finite and at least 0"
+        reason = f"trace {table['id'][row]!r}{step}: the {name} is {table[name][row]}; "
+        raise DataError(f"{reason}it must be {what}", field=name)
+    return values.astype("int64") if whole else values
 
 
 def _check_settings(scheme: str, prefix: int, **settings: float) -> None:
