@@ -36,7 +36,7 @@ from .errors import AblationError
 from .files import sentences
 from .heads import Heads, HeadSet
 from .model import model_type, need_bridge
-from .model_state import ModelState, running, state_of
+from .model_state import ModelState, forward, running, state_of
 from .registry import Registry
 
 if TYPE_CHECKING:
@@ -80,16 +80,16 @@ def ablated(
             what works instead), or the model ran but a hook did not fire.
     """
     heads = as_head_set(heads)
-    hooks, fired = hooks_and_fired(model, heads, mode, means=means)
-    runs: list[int] = []
+    need_bridge(model)
     state = state_of(model)
+    runs: list[int] = []
     with state.turn():  # another thread's calls would run without these heads too
         outer = state.ablations
+        hooks, fired = hooks_and_fired(model, heads, mode, means=means, block=len(outer))
         state.ablations = (*outer, (heads, mode, means))
+        count = ("blocks.0.hook_in", partial(_count_run, (state, len(outer)), runs))
         try:
-            with model.hooks(
-                fwd_hooks=[("blocks.0.hook_in", partial(_count_run, state, runs)), *hooks]
-            ):
+            with model.hooks(fwd_hooks=[count, *hooks]):
                 yield model
         finally:
             state.ablations = outer
@@ -121,9 +121,17 @@ def ablation_hooks(
 
 
 def hooks_and_fired(
-    model: TransformerBridge, heads: HeadSet, mode: Mode, *, means: MeanZ | None = None
+    model: TransformerBridge,
+    heads: HeadSet,
+    mode: Mode,
+    *,
+    means: MeanZ | None = None,
+    block: int | None = None,
 ) -> tuple[HookList, set[str]]:
-    """The hooks that ablate ``heads``, and a set that fills with the names of those that fired."""
+    """The hooks that ablate ``heads``, and a set that fills with the names of those that fired.
+
+    ``block``: how many :func:`ablated` blocks stand around the one that they belong to, if any.
+    """
     make = MODES.find(mode)
     need_bridge(model)
     heads.check(model.cfg.n_layers, model.cfg.n_heads)
@@ -135,14 +143,23 @@ def hooks_and_fired(
         name, edit = make(model, layer, indices)
         if name not in model.hook_dict:
             raise AblationError(f"mode {mode!r}: layer {layer} has no hook point {name!r}")
-        hooks.append((name, partial(_edit, state_of(model), fired, name, edit)))
+        hooks.append((name, partial(_edit, (state_of(model), block), fired, name, edit)))
     return hooks, fired
 
 
+# The state of a model, and which `ablated` block a hook belongs to, if to one.
+_Block: TypeAlias = "tuple[ModelState, int | None]"
+
+
+def _rests(block: _Block) -> bool:
+    state, index = block
+    return index is not None and index < state.resting
+
+
 def _edit(
-    state: ModelState, fired: set[str], name: str, edit: Edit, value: Any, hook: Any
+    block: _Block, fired: set[str], name: str, edit: Edit, value: Any, hook: Any
 ) -> torch.Tensor | None:
-    if state.paused:
+    if _rests(block):
         return None
     fired.add(name)
     edited = edit(value)
@@ -152,8 +169,8 @@ def _edit(
     return edited
 
 
-def _count_run(state: ModelState, runs: list[int], value: Any, hook: Any) -> None:
-    if not state.paused:
+def _count_run(block: _Block, runs: list[int], value: Any, hook: Any) -> None:
+    if not _rests(block):
         runs.append(1)
 
 
@@ -163,9 +180,10 @@ def active_ablation(model: TransformerBridge) -> Ablation | None:
     return active[0] if len(active) == 1 else None
 
 
-def is_ablation_hook(hook: Any) -> bool:
-    """Whether a hook function is one that :func:`ablated` attaches."""
-    return getattr(hook, "func", None) in (_edit, _count_run)
+def of_a_block(hook: Any) -> bool:
+    """Whether a hook function is one that an :func:`ablated` block attaches."""
+    ours = getattr(hook, "func", None) in (_edit, _count_run)
+    return ours and hook.args[0][1] is not None
 
 
 def z_edit(
@@ -264,8 +282,8 @@ def mean_z(
     default = (" ".join(sentences()[i : i + 20]) for i in range(0, 160, 20))
     length = min(max_tokens, int(model.cfg.n_ctx))
     rows = [model.tokenizer(text)["input_ids"][:length] for text in texts or default]
-    with running(model) as state, state.pause():
-        if texts is not None or attached(model):
+    with running(model) as state, state.at_rest():
+        if texts is not None or attached(model, of_a_block):
             return _mean_z(model, rows)
         name = hashlib.sha256(repr(rows).encode()).hexdigest()
         return state.kept(f"mean_z {name}", lambda: _mean_z(model, rows))
@@ -282,7 +300,7 @@ def _mean_z(model: TransformerBridge, rows: Sequence[Sequence[int]]) -> MeanZ:
     hooks = [(f"blocks.{i}.attn.hook_z", partial(add, layer=i)) for i in range(n_layers)]
     with model.hooks(fwd_hooks=hooks):
         for row in rows:
-            model(torch.tensor([row], device=model.cfg.device))
+            forward(model, torch.tensor([row], device=model.cfg.device))
     count = sum(len(row) for row in rows)
     sample = next(iter(total.values()))
     with torch.inference_mode(False):  # they may take part in a gradient

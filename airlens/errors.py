@@ -30,6 +30,27 @@ class ModelError(AirlensError, RuntimeError):
     """A model that cannot be found, loaded or wrapped."""
 
 
+class EngineError(ConfigError, ModelError):
+    """An engine that was asked for and cannot run this model."""
+
+
+class NumbersError(ModelError):
+    """A model gave NaN or infinity where a number was needed.
+
+    Args:
+        reason: what it gave, in which type, and what helps.
+        place: the text and token concerned.
+        item: index of the text among those given, where it is known.
+        token: index of the token among those scored in it, where it is known.
+    """
+
+    def __init__(
+        self, reason: str, *, place: str = "", item: int | None = None, token: int | None = None
+    ) -> None:
+        self.reason, self.item, self.token = reason, item, token
+        super().__init__(f"{place}: {reason}" if place else reason)
+
+
 class HeadError(AirlensError, ValueError):
     """A head that does not exist in the model, or cannot be parsed."""
 

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
+from .errors import ModelError, NumbersError
+
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
@@ -38,16 +40,20 @@ class ModelState:
         lock: held by the thread that runs the model through airlens.
         ablations: heads, mode and means of each :func:`~airlens.ablation.ablated` block around the
             caller, outermost first.
-        paused: whether these blocks let the model run as it is, for a moment.
+        resting: how many of these blocks, from the outermost, let the model run as it is.
+        rotary: modules whose tables depend on the longest sequence of a batch, see
+            :func:`moving_rotary`; known inside of :func:`running`.
     """
 
     def __init__(self, model: TransformerBridge) -> None:
         self._model = weakref.ref(model)
         self.lock = threading.RLock()
         self.ablations: tuple[Any, ...] = ()
-        self.paused = False
+        self.resting = 0
+        self.rotary: list[torch.nn.Module] = []
         self._running = 0  # blocks of `running` around the caller
         self._seen: tuple[Any, tuple[str, str]] | None = None  # in these
+        self._said: set[str] = set()
         self._kept: dict[str, tuple[Any, Any]] = {}
 
     @property
@@ -82,13 +88,19 @@ class ModelState:
                 self._seen = None
 
     @contextmanager
-    def pause(self) -> Iterator[None]:
-        """Inside the block the model runs as it is, whatever ``ablated`` block is around it."""
-        kept, self.paused = self.paused, True
+    def at_rest(self) -> Iterator[None]:
+        """Inside the block the ``ablated`` blocks around it let the model run as it is."""
+        kept, self.resting = self.resting, len(self.ablations)
         try:
             yield
         finally:
-            self.paused = kept
+            self.resting = kept
+
+    def say(self, log: logging.Logger, sentence: str) -> None:
+        """Log a sentence about this model, the first time only."""
+        if sentence not in self._said:
+            self._said.add(sentence)
+            log.warning(sentence)
 
     def weights(self) -> str:
         """A hash of all weights as they are now: 16 hex digits, the same on every device."""
@@ -133,11 +145,22 @@ def running(model: TransformerBridge, *, gradients: bool = False) -> Iterator[Mo
     Args:
         model: the bridge.
         gradients: whether the block takes gradients; otherwise it runs in inference mode.
+
+    Raises:
+        ModelError: gradients of weights that can have none.
     """
     state = state_of(model)
+    if gradients and any(p.is_inference() for p in state.source.parameters()):
+        raise ModelError(
+            "the weights were made under torch.inference_mode() and can take no part in a "
+            "gradient: load the model outside of it"
+        )
     with state.turn(), state._counted() as outermost, ExitStack() as stack:
         if outermost:
-            stack.enter_context(_evaluating(model))
+            both = [*model.modules(), *state.source.modules()]
+            own = list({id(module): module for module in both}.values())
+            stack.enter_context(_evaluating(own))
+            state.rotary = [module for module in own if moving_rotary(module)]
             for kind in {"cpu", *(p.device.type for p in state.source.parameters())} - {"meta"}:
                 if torch.is_autocast_enabled(kind):
                     stack.enter_context(torch.autocast(kind, enabled=False))
@@ -145,15 +168,63 @@ def running(model: TransformerBridge, *, gradients: bool = False) -> Iterator[Mo
                 stack.enter_context(_default_dtype(torch.float32))
             if torch.get_default_device().type != "cpu":
                 stack.enter_context(torch.device("cpu"))
+            if torch.get_float32_matmul_precision() != "highest":
+                stack.enter_context(_matmul_precision("highest"))
         stack.enter_context(torch.inference_mode(not gradients))
         stack.enter_context(torch.set_grad_enabled(gradients))
         yield state
 
 
+def forward(
+    model: TransformerBridge,
+    tokens: torch.Tensor,
+    *,
+    check: bool = True,
+    gradients: bool = False,
+    **options: torch.Tensor,
+) -> torch.Tensor:
+    """Logits [B, T, V] of token rows [B, T], in the model's type, by the bridge and its hooks.
+
+    Rows of different length must not stand together where :attr:`ModelState.rotary` is not empty.
+    ``options`` are the bridge's, such as a mask.
+
+    Raises:
+        NumbersError: some logits are NaN; not looked for where ``check`` is False.
+    """
+    with running(model, gradients=gradients) as state:
+        for module in state.rotary:
+            settle(module)
+        logits: torch.Tensor = model(tokens, **options)
+        if check:
+            wrong = logits[..., 0].isnan()  # a NaN before the last product makes all of a row NaN
+            if wrong.any():
+                token = int(wrong.any(dim=0).nonzero()[0])
+                raise NumbersError(not_finite(model, "NaN"), place=f"token {token}")
+        return logits
+
+
+def not_finite(model: TransformerBridge, what: str) -> str:
+    """What to say where a model gave NaN or infinity (``what``): in which type, and what helps."""
+    weights = [
+        (name, p) for name, p in model.original_model.named_parameters() if p.is_floating_point()
+    ]
+    broken = [name for name, p in weights if not p.is_meta and not torch.isfinite(p).all()]
+    if broken:
+        return f"the model gave {what}: its weight {broken[0]} holds NaN or infinity"
+    kind = str(weights[0][1].dtype).removeprefix("torch.") if weights else "its type"
+    if kind == "float16":
+        return (
+            f"the model gave {what} in float16, whose numbers end at 65,504: "
+            "load it with dtype='bfloat16' or dtype='float32'"
+        )
+    if kind == "float32":
+        return f"the model gave {what} in float32, from finite weights: look at hooks and means"
+    return f"the model gave {what} in {kind}: load it with dtype='float32'"
+
+
 @contextmanager
-def _evaluating(model: TransformerBridge) -> Iterator[None]:
-    both = [*model.modules(), *model.original_model.modules()]
-    training = list({id(m): m for m in both if m.training}.values())
+def _evaluating(modules: list[torch.nn.Module]) -> Iterator[None]:
+    training = [module for module in modules if module.training]
     for module in training:
         module.training = False
     try:
@@ -171,6 +242,16 @@ def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(kept)
+
+
+@contextmanager
+def _matmul_precision(precision: str) -> Iterator[None]:
+    kept = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(kept)
 
 
 _STATES: weakref.WeakKeyDictionary[Any, ModelState] = weakref.WeakKeyDictionary()
@@ -246,7 +327,7 @@ def modules_of(source: torch.nn.Module) -> str:
     for name, module in source.named_modules():
         digest.update(f"{name} {type(module).__qualname__} {id(type(module))}".encode())
         if not type(module).__module__.startswith("transformer_lens."):
-            digest.update(repr(_numbers(module)).encode())
+            digest.update(repr(plain_settings(module)).encode())
         for key, buffer in [] if moving_rotary(module) else sorted(module._buffers.items()):
             if buffer is not None:
                 digest.update(f"{key} {buffer.dtype} {buffer.device}".encode() + checksum(buffer))
@@ -255,7 +336,7 @@ def modules_of(source: torch.nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _numbers(module: torch.nn.Module) -> list[tuple[str, Any]]:
+def plain_settings(module: torch.nn.Module) -> list[tuple[str, Any]]:
     """Plain attributes of a module, such as the scale of its scores or its window."""
     plain = (bool, int, float, str, type(None))
     return [
@@ -267,6 +348,22 @@ def _numbers(module: torch.nn.Module) -> list[tuple[str, Any]]:
 
 def moving_rotary(module: torch.nn.Module) -> bool:
     """Whether a module makes rotary tables that depend on the longest sequence of a batch."""
-    kinds = getattr(module, "rope_type", None)
+    kinds = module.__dict__.get("rope_type")
     kinds = kinds.values() if isinstance(kinds, dict) else [kinds]
     return any(kind == "longrope" or "dynamic" in str(kind) for kind in kinds)
+
+
+def settle(module: torch.nn.Module) -> None:
+    """Put a rotary table that grows with what is run ("dynamic") back to where it starts.
+
+    transformers leaves it grown after a long sequence, for those that follow.
+    """
+    if "dynamic" not in str(module.__dict__.get("rope_type")):
+        return
+    start = module.__dict__.get("original_max_seq_len")
+    for name in [key for key in module.__dict__ if key.endswith("max_seq_len_cached")]:
+        setattr(module, name, start or module.config.max_position_embeddings)
+    for name, table in list(module._buffers.items()):
+        first = getattr(module, f"{name.removesuffix('inv_freq')}original_inv_freq", None)
+        if table is not None and first is not None and not name.endswith("original_inv_freq"):
+            module._buffers[name] = first.clone().to(table.device)

@@ -7,7 +7,7 @@ the needle and holds x_t. R_h is the share of answer tokens that it copies.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,9 @@ import torch
 from tqdm.auto import tqdm
 
 from .ablation import active_ablation
+from .errors import NumbersError
 from .heads import HeadScores
+from .model_state import forward, not_finite, running
 from .probes import Probe, ProbeSet, Span
 from .provenance import provenance
 from .token_losses import Engine, choose_engine, fast_probes
@@ -57,10 +59,14 @@ def retrieval_scores(
 
     Returns:
         Scores in [0, 1], and the copy accuracy of the same passes.
+
+    Raises:
+        NumbersError: the model gave NaN or infinity for an answer.
     """
     samples = np.zeros((len(probes), model.cfg.n_layers, model.cfg.n_heads), dtype=np.float32)
-    chosen = choose_engine(model, engine)
-    with tqdm(total=len(probes), desc="retrieval scores", disable=not progress) as bar:
+    bar = tqdm(total=len(probes), desc="retrieval scores", disable=not progress)
+    with bar, running(model):
+        chosen = choose_engine(model, engine, longest=longest_of(probes))
         if chosen == "fast":
             predicted = fast_probes(model, probes.probes, scores=samples, on_progress=bar.update)
         else:
@@ -68,6 +74,7 @@ def retrieval_scores(
             for i, probe in enumerate(probes):
                 predicted.append(_score_probe(model, probe, samples[i]))
                 bar.update(1)
+        check_predictions(model, predicted)
     hits = sum(int(correct.sum()) for correct, _ in predicted)
     total = sum(correct.numel() for correct, _ in predicted)
     method = {"method": "teacher-forced", "query_position": "t-1", "engine": chosen}
@@ -113,9 +120,8 @@ def answer_predictions(model: TransformerBridge, probe: Probe) -> tuple[torch.Te
     """Whether each answer token is the most likely one (bool [n]), and its NLL (fp32 [n], nats)."""
     start, stop = probe.answer
     tokens = torch.tensor([probe.tokens], device=model.cfg.device)
-    with torch.inference_mode():
-        logits = model(tokens)[0, start - 1 : stop - 1].float()
-    target = tokens[0, start:stop]
+    logits = forward(model, tokens, check=False)[0, start - 1 : stop - 1].float()
+    target = tokens[0, start:stop].to(logits.device)
     nll = torch.nn.functional.cross_entropy(logits, target, reduction="none")
     return logits.argmax(dim=-1) == target, nll
 
@@ -124,10 +130,33 @@ def all_predictions(
     model: TransformerBridge, probes: Sequence[Probe], engine: Engine = "auto"
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """:func:`answer_predictions` of each probe, by the engine that can."""
-    ablation = active_ablation(model)
-    if choose_engine(model, engine, ablation=ablation) == "fast":
-        return list(fast_probes(model, probes, ablation=ablation))
-    return [answer_predictions(model, probe) for probe in probes]
+    with running(model):
+        ablation = active_ablation(model)
+        longest = longest_of(probes)
+        if choose_engine(model, engine, ablation=ablation, longest=longest) == "fast":
+            found = list(fast_probes(model, probes, ablation=ablation))
+        else:
+            found = [answer_predictions(model, probe) for probe in probes]
+        check_predictions(model, found)
+    return found
+
+
+def longest_of(probes: Iterable[Probe]) -> int:
+    """Tokens of the longest probe."""
+    return max((len(probe.tokens) for probe in probes), default=0)
+
+
+def check_predictions(
+    model: TransformerBridge, predicted: Sequence[tuple[torch.Tensor, torch.Tensor]]
+) -> None:
+    """Raise :class:`NumbersError` where the NLL of a probe's answer is NaN or infinite."""
+    for item, (_, nll) in enumerate(predicted):
+        wrong = ~torch.isfinite(nll)
+        if wrong.any():
+            token = int(wrong.nonzero()[0])
+            place = f"probe {item}, token {token} of its answer"
+            kind = "NaN" if nll[token].isnan() else "infinity"
+            raise NumbersError(not_finite(model, kind), place=place, item=item, token=token)
 
 
 def copy_accuracy(

@@ -20,6 +20,7 @@ import pandas as pd
 from .ablation import DEFAULT_MODE, MeanZ, Mode, as_head_set, mean_z
 from .errors import ConfigError
 from .heads import Heads, HeadSet, random_heads
+from .model_state import running
 from .provenance import provenance
 from .registry import named
 from .token_losses import Engine, Long, Precision, WindowLoss, choose_engine, trace_losses
@@ -140,6 +141,7 @@ def influence(
 
     Raises:
         ConfigError, HeadError, DataError: bad arguments; see the message.
+        NumbersError: the model gave NaN or infinity for a token to be scored.
     """
     if scope not in ("response", "document"):
         raise ConfigError(f"scope={scope!r}: use 'response' or 'document'")
@@ -152,28 +154,31 @@ def influence(
     heads.check(*shape)
     template = "plain" if scope == "document" else resolve_template(model.tokenizer, template)  # type: ignore[assignment]
     draws = control_sets(shape, heads, controls, control, seed)
-    if mode == "mean" and means is None and len(heads):
-        means = mean_z(model)
     encoded = encode_traces(model.tokenizer, items, template)
-    chosen = choose_engine(model, engine, mode=mode)
-    how: dict[str, Any] = {"long": long, "engine": chosen, "precision": precision}
-    room: dict[str, Any] = {"means": means, "max_tokens_per_batch": max_tokens_per_batch}
-    losses = trace_losses(model, encoded, [heads, *draws], mode, progress=progress, **how, **room)
-    note = provenance(
-        model,
-        heads=heads.names(),
-        head_set=heads.name,
-        heads_from=heads.provenance.get("probes"),
-        mode=mode,
-        seed=seed,
-        controls=[d.names() for d in draws],
-        control=control,
-        scope=scope,
-        template=template,
-        floor=floor,
-        n_traces=len(items),
-        **how,
-    )
+    longest = min(max((len(e.tokens) for e in encoded), default=0), int(model.cfg.n_ctx))
+    with running(model):
+        if mode == "mean" and means is None and len(heads):
+            means = mean_z(model)
+        chosen = choose_engine(model, engine, mode=mode, longest=longest)
+        how: dict[str, Any] = {"long": long, "engine": chosen, "precision": precision}
+        room: dict[str, Any] = {"means": means, "max_tokens_per_batch": max_tokens_per_batch}
+        sets = [heads, *draws]
+        losses = trace_losses(model, encoded, sets, mode, progress=progress, **how, **room)
+        note = provenance(
+            model,
+            heads=heads.names(),
+            head_set=heads.name,
+            heads_from=heads.provenance.get("probes"),
+            mode=mode,
+            seed=seed,
+            controls=[d.names() for d in draws],
+            control=control,
+            scope=scope,
+            template=template,
+            floor=floor,
+            n_traces=len(items),
+            **how,
+        )
     made = dict(zip(TABLES, tables(encoded, losses, floor), strict=True))
     return Influence(**made, provenance=note)
 
@@ -259,8 +264,9 @@ def _sample_row(e: EncodedTrace, loss: WindowLoss, floor: float) -> dict[str, An
 
 
 def _control_rows(e: EncodedTrace, loss: WindowLoss, floor: float) -> Iterable[dict[str, Any]]:
-    base = _mean_of(loss.base)
-    for draw, value in enumerate(map(_mean_of, loss.ablated[1:])):
+    scored = ~np.isnan(loss.base)
+    base = _mean_of(loss.base[scored])
+    for draw, value in enumerate(_mean_of(row[scored]) for row in loss.ablated[1:]):
         ais = (value - base) / base if base >= floor else np.nan
         yield {"id": e.trace.id, "draw": draw, "loss_control": value, "ais_control": ais}
 
@@ -294,13 +300,14 @@ def summary(loss: WindowLoss, where: np.ndarray, floor: float) -> dict[str, Any]
     >>> found["ais"], found["ais_control"]  # (2.5 - 2) / 2, for random heads too
     (0.25, 0.25)
     """
+    where = where & ~np.isnan(loss.base)  # the same tokens for base, ablated and controls
     base = _mean_of(loss.base[where])
     ref = _mean_of(loss.ablated[0][where])
     draws = np.asarray([_mean_of(row[where]) for row in loss.ablated[1:]])
     usable = base >= floor
     ratios = (draws - base) / base if usable else np.full(len(draws), np.nan)
     return {
-        "n_tokens": int((~np.isnan(loss.base[where])).sum()),
+        "n_tokens": int(where.sum()),
         "loss_base": base,
         "loss_ref": ref,
         "delta": ref - base,
@@ -315,8 +322,8 @@ def summary(loss: WindowLoss, where: np.ndarray, floor: float) -> dict[str, Any]
 
 
 def _mean_of(values: np.ndarray) -> float:
-    """Mean in float64 of what is not NaN; NaN if nothing is."""
-    known = values[values == values].astype(np.float64)
+    """Mean in float64; NaN of nothing."""
+    known = values.astype(np.float64)
     return float(np.add.reduce(known) / len(known)) if len(known) else float("nan")
 
 

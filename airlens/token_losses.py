@@ -16,9 +16,11 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 
-from .ablation import MeanZ, Mode, ablated
-from .errors import ConfigError
+from .ablation import MeanZ, Mode, ablated, mean_z, of_a_block
+from .attached import attached
+from .errors import ConfigError, NumbersError
 from .heads import HeadSet
+from .model_state import forward, not_finite, running
 from .registry import named
 from .trace import EncodedTrace
 
@@ -37,6 +39,7 @@ fast_probes = named("airlens.engine.fast_probes:read_probes")
 
 # Rows of logits turned to fp32 log-probabilities at once: 512 rows of a 150k vocabulary are 300 MB.
 CHUNK = 512
+LEAST = torch.finfo(torch.float32).min
 
 
 @dataclass(frozen=True)
@@ -92,16 +95,21 @@ def token_losses(
 
     Raises:
         ConfigError: an unknown engine or precision, or one that cannot run here.
+        NumbersError: the model gave NaN or infinity for a token to be scored.
     """
-    chosen = choose_engine(model, engine, mode=mode)
     if precision not in get_args(Precision):
         raise ConfigError(f"precision={precision!r}: use one of {', '.join(get_args(Precision))}")
-    if chosen == "fast":
-        options["precision"] = precision
-    elif precision != "full":
-        raise ConfigError(f"precision={precision!r} needs the fast engine, which does not run here")
-    score = fast_losses if chosen == "fast" else score_windows
-    found: list[WindowLoss] = score(model, items, head_sets, mode, **options)
+    longest = max((len(window.tokens) for window in items), default=0)
+    with running(model):
+        chosen = choose_engine(model, engine, mode=mode, longest=longest)
+        if chosen == "fast":
+            options["precision"] = precision
+        elif precision != "full":
+            raise ConfigError(
+                f"precision={precision!r} needs the fast engine, which does not run here"
+            )
+        score = fast_losses if chosen == "fast" else score_windows
+        found: list[WindowLoss] = score(model, items, head_sets, mode, **options)
     return found
 
 
@@ -118,12 +126,19 @@ def trace_losses(
     """NLL of all n response tokens of each trace; NaN where no window scored a token.
 
     Arguments are those of :func:`token_losses`, ``long`` those of :func:`windows`.
+
+    Raises:
+        NumbersError: the model gave NaN or infinity; the message names trace and token.
     """
     parts = [windows(e, int(model.cfg.n_ctx), long) for e in encoded]
     flat = [window for part in parts for window in part]
     total = sum(len(w.tokens) for w in flat)
     with tqdm(total=total, unit="tok", desc="influence", disable=not progress) as bar:
-        found = iter(token_losses(model, flat, head_sets, mode, on_progress=bar.update, **options))
+        try:
+            losses = token_losses(model, flat, head_sets, mode, on_progress=bar.update, **options)
+        except NumbersError as error:
+            raise _of_trace(error, encoded, parts) from None
+    found = iter(losses)
     joined = []
     for e, part in zip(encoded, parts, strict=True):
         whole = np.full((2 + len(head_sets), e.n_response), np.nan, "f4")
@@ -132,6 +147,21 @@ def trace_losses(
             whole[:, where] = np.vstack([loss.base, loss.entropy, loss.ablated])
         joined.append(WindowLoss(whole[0], whole[1], whole[2:]))
     return joined
+
+
+def _of_trace(
+    error: NumbersError, encoded: Sequence[EncodedTrace], parts: Sequence[Sequence[Window]]
+) -> NumbersError:
+    """The error with the trace and the token named, and ``item`` the index of the trace."""
+    places = [(i, window) for i, part in enumerate(parts) for window in part]
+    if error.item is None or error.token is None:
+        return error
+    index, window = places[error.item]
+    at = window.position + error.token
+    start, stop = encoded[index].offsets[at].tolist()
+    trace = encoded[index].trace
+    place = f"trace {trace.id!r}, token {at} of its response ({trace.response[start:stop]!r})"
+    return NumbersError(error.reason, place=place, item=index, token=at)
 
 
 def windows(encoded: EncodedTrace, n_ctx: int, long: Long = "stride") -> list[Window]:
@@ -187,12 +217,37 @@ def score_windows(
     """
     modes = [mode] * len(head_sets) if isinstance(mode, str) else mode
     results: dict[int, WindowLoss] = {}
-    budget = max_tokens_per_batch or (0 if str(model.cfg.device) == "cpu" else 16_384)
-    for batch in batches([len(w.tokens) for w in items], budget):
-        some = [items[i] for i in batch]
-        results.update(zip(batch, _score_batch(model, some, head_sets, modes, means), strict=True))
-        on_progress(sum(len(w.tokens) for w in some))
+    with running(model) as state:
+        budget = max_tokens_per_batch or (0 if str(model.cfg.device) == "cpu" else 16_384)
+        if state.rotary or attached(model, of_a_block):
+            budget = 0  # each alone: what it gives may depend on the others in its batch
+        if "mean" in modes and means is None:
+            means = mean_z(model)
+        for batch in batches([len(w.tokens) for w in items], budget):
+            some = [items[i] for i in batch]
+            losses = _score_batch(model, some, head_sets, modes, means)
+            for i, loss in zip(batch, losses, strict=True):
+                check_finite(model, loss, i)
+                results[i] = loss
+            on_progress(sum(len(w.tokens) for w in some))
     return [results[i] for i in range(len(items))]
+
+
+def check_finite(model: TransformerBridge, loss: WindowLoss, item: int | None = None) -> None:
+    """Raise :class:`NumbersError` where a loss is NaN or infinite: NaN means "not scored" only.
+
+    ``item`` is the index of its window among those given.
+    """
+    rows = np.vstack([loss.base, loss.entropy, loss.ablated])
+    wrong = ~np.isfinite(rows)
+    if not wrong.any():
+        return
+    token = int(wrong.any(axis=0).argmax())
+    row = int(wrong[:, token].argmax())
+    which = "" if row < 2 else " with heads ablated"
+    kind = "NaN" if np.isnan(rows[row, token]) else "infinity"
+    place = "" if item is None else f"text {item}, scored token {token}"
+    raise NumbersError(not_finite(model, kind + which), place=place, item=item, token=token)
 
 
 def batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
@@ -236,12 +291,11 @@ def _losses(
     model: TransformerBridge, tokens: torch.Tensor, items: Sequence[Window], *, entropy: bool
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     found = []
-    with torch.inference_mode():
-        logits = model(tokens)
-        for row, item in enumerate(items):
-            first, stop = item.first, len(item.tokens)
-            target = tokens[row, first:stop]
-            found.append(nll_and_entropy(logits[row, first - 1 : stop - 1], target, entropy))
+    logits = forward(model, tokens, check=False)  # what is scored is checked
+    for row, item in enumerate(items):
+        first, stop = item.first, len(item.tokens)
+        target = tokens[row, first:stop].to(logits.device)
+        found.append(nll_and_entropy(logits[row, first - 1 : stop - 1], target, entropy))
     return found
 
 
@@ -258,7 +312,7 @@ def nll_and_entropy(
     for rows, wanted in zip(logits.split(CHUNK), target.split(CHUNK), strict=True):
         logp = torch.log_softmax(rows.float(), dim=-1)
         losses.append(-logp.gather(-1, wanted[:, None])[:, 0])
-        if entropy:
-            entropies.append(-(logp.exp() * logp).sum(dim=-1))
+        if entropy:  # a token that is ruled out, with a logit of -inf, adds nothing
+            entropies.append(-(logp.exp() * logp.clamp(min=LEAST)).sum(dim=-1))
     joined = [torch.cat(x).cpu().numpy() if x else np.zeros(0, "f4") for x in (losses, entropies)]
     return joined[0], joined[1]

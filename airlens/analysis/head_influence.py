@@ -24,12 +24,13 @@ from airlens.engine.fast_losses import row_budget
 from airlens.engine.fast_model import fast_model
 from airlens.engine.packing import pack
 from airlens.engine.single_head_passes import attribution_row, exact_row
-from airlens.errors import ConfigError, DataError
+from airlens.errors import ConfigError, DataError, NumbersError
 from airlens.files import atomic_file
 from airlens.heads import Head, HeadSet
+from airlens.model_state import not_finite, running
 from airlens.provenance import fingerprint, provenance
 from airlens.storage import load_tables, save_tables
-from airlens.token_losses import Long, score_windows, windows
+from airlens.token_losses import Long, WindowLoss, check_finite, score_windows, windows
 from airlens.trace import EncodedTrace, Template, Trace, encode_trace, resolve_template
 
 if TYPE_CHECKING:
@@ -149,35 +150,37 @@ def head_influence(
 
     Raises:
         ConfigError, DataError: bad arguments; see the message.
+        NumbersError: the model gave NaN or infinity for a token to be scored.
     """
     if method not in get_args(Method):
         raise ConfigError(f"method={method!r}: use one of {', '.join(get_args(Method))}")
-    chosen = choose_engine(model, engine, mode=mode)
-    if chosen == "hooks" and method != "exact":
-        raise ConfigError(f"method={method!r} needs the fast engine, which cannot run here")
     items = [traces] if isinstance(traces, Trace) else list(traces)
     template = resolve_template(model.tokenizer, template)  # type: ignore[assignment]
-    if mode == "mean" and means is None:
-        means = mean_z(model)
-    job = _Job(model, items, template, long, mode, means, max_tokens_per_batch, progress)
-    estimate = np.full(job.shape, np.nan, np.float32)
-    heads = job.all_heads()
-    if method != "exact":
-        estimate, squares = job.attribution(by_step=method == "attribution")
-        order = np.argsort(-squares, axis=None, kind="stable")
-        heads = sorted(heads[i] for i in order[: top if method == "screened" else 0])
-    note = provenance(
-        model,
-        method=method,
-        mode=mode,
-        top=top if method == "screened" else None,
-        template=template,
-        long=long,
-        engine=chosen,
-        n_traces=len(items),
-    )
-    if heads:
-        job.exact(heads, chosen, Path(resume) if resume else None)
+    with running(model):
+        if mode == "mean" and means is None:
+            means = mean_z(model)
+        job = _Job(model, items, template, long, mode, means, max_tokens_per_batch, progress)
+        chosen = choose_engine(model, engine, mode=mode, longest=job.longest)
+        if chosen == "hooks" and method != "exact":
+            raise ConfigError(f"method={method!r} needs the fast engine, which cannot run here")
+        estimate = np.full(job.shape, np.nan, np.float32)
+        heads = job.all_heads()
+        if method != "exact":
+            estimate, squares = job.attribution(by_step=method == "attribution")
+            order = np.argsort(-squares, axis=None, kind="stable")
+            heads = sorted(heads[i] for i in order[: top if method == "screened" else 0])
+        note = provenance(
+            model,
+            method=method,
+            mode=mode,
+            top=top if method == "screened" else None,
+            template=template,
+            long=long,
+            engine=chosen,
+            n_traces=len(items),
+        )
+        if heads:
+            job.exact(heads, chosen, Path(resume) if resume else None)
     return job.result(heads, estimate, note)
 
 
@@ -205,6 +208,7 @@ class _Job:
         self.rows: list[dict[str, Any]] = []
         for e in encoded:
             self._add(e, windows(e, int(model.cfg.n_ctx), long))
+        self.longest = max((len(w.tokens) for w in self.items), default=0)
         n = len(self.rows)
         self.count = np.zeros(n)
         self.base = np.zeros(n)
@@ -238,6 +242,9 @@ class _Job:
             steps, parts = self._parts(row.items, by_step)
             chosen = [self.items[i] for i in row.items]
             base, found, squared = attribution_row(fast, row, chosen, parts, self.mode, self.means)
+            self._check(row.items, base, np.zeros((0, len(base)), np.float32))
+            if not np.isfinite(squared).all():
+                raise NumbersError(not_finite(self.model, "a gradient that is NaN or infinite"))
             self._add_base(row.items, base)
             squares += squared.sum(axis=(0, 1))
             for window, own in enumerate(steps):
@@ -277,10 +284,25 @@ class _Job:
             bar.update(done * len(heads))
             for k, row in enumerate(packs[done:], start=done + 1):
                 base, nll = self._run(row, heads, engine, bar)
+                self._check(row.items, base, nll)
                 steps = self._add_base(row.items, base)
                 for head, line in zip(heads, nll, strict=True):
                     np.add.at(self.rise[:, head.layer, head.head], steps, line - base)
                 self._keep(resume, key, k)
+
+    def _check(self, items: Sequence[int], base: np.ndarray, others: np.ndarray) -> None:
+        """Raise where a loss of a row's windows is not finite, [n] and [heads, n]; names it."""
+        start = 0
+        for i in items:
+            own = slice(start, start + self.items[i].n_scored)
+            loss = WindowLoss(base[own], np.zeros_like(base[own]), others[:, own])
+            try:
+                check_finite(self.model, loss, i)
+            except NumbersError as error:
+                step = self.step_of[i][error.token or 0]
+                place = "trace {id!r}, step {step}".format(**self.rows[step])
+                raise NumbersError(error.reason, place=place) from None
+            start = own.stop
 
     def _run(
         self, row: Any, heads: Sequence[Head], engine: str, bar: Any

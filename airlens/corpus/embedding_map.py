@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from airlens.model_state import running
+
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
@@ -57,7 +59,7 @@ def embeddings(
         ids = model.tokenizer(text, return_tensors="pt")["input_ids"][:, :max_tokens]
         if not ids.shape[1]:
             continue
-        with torch.inference_mode(), model.hooks(fwd_hooks=[(name, keep)]):
+        with running(model), model.hooks(fwd_hooks=[(name, keep)]):
             try:
                 model(ids.to(model.cfg.device))
             except Enough:

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 from airlens.heads import Head
+from airlens.model_state import forward, running
 from airlens.probes import Probe
 
 if TYPE_CHECKING:
@@ -86,8 +87,8 @@ def answer_attention(model: TransformerBridge, probe: Probe) -> AnswerAttention:
 
     names = [(f"blocks.{i}.attn.hook_pattern", partial(keep, layer=i)) for i in range(shape[0])]
     tokens = torch.tensor([probe.tokens], device=model.cfg.device)
-    with torch.inference_mode(), model.hooks(fwd_hooks=names):
-        model(tokens)
+    with running(model), model.hooks(fwd_hooks=names):
+        forward(model, tokens)
     return AnswerAttention(probe, token_texts(model.tokenizer, probe.tokens), pattern)
 
 

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from tqdm.auto import tqdm
 
 from airlens.heads import HeadScores
+from airlens.model_state import forward, running
 from airlens.probes import Probe, ProbeSet
 from airlens.provenance import provenance
 
@@ -86,9 +87,8 @@ def stream(
     for i in range(model.cfg.n_layers):
         hooks.append((f"blocks.{i}.attn.hook_v", lambda v, hook, i=i: keep(v, hook, i)))
         hooks.append((f"blocks.{i}.attn.hook_pattern", lambda p, hook, i=i: show(p, hook, i)))
-    with torch.inference_mode(), model.hooks(fwd_hooks=hooks):
-        logits: torch.Tensor = model(tokens)[0]
-    return logits
+    with running(model), model.hooks(fwd_hooks=hooks):
+        return forward(model, tokens)[0]
 
 
 def attention_scores(

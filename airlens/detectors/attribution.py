@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 from airlens.ablation import DEFAULT_MODE, MeanZ, Mode, attention_of, mean_z
 from airlens.errors import AblationError, ConfigError
 from airlens.heads import HeadScores
+from airlens.model_state import forward, running
 from airlens.probes import Probe, ProbeSet
 from airlens.provenance import provenance
 
@@ -94,9 +95,10 @@ def _answer_loss(model: TransformerBridge, probe: Probe, hooks: list[tuple[str, 
     """Forward and backward of the mean answer NLL."""
     first, last = probe.answer
     tokens = torch.tensor([probe.tokens], device=model.cfg.device)
-    with torch.enable_grad(), model.hooks(fwd_hooks=hooks):
-        logits = model(tokens)[0, first - 1 : last - 1].float()
-        torch.nn.functional.cross_entropy(logits, tokens[0, first:last]).backward()
+    with running(model, gradients=True), model.hooks(fwd_hooks=hooks):
+        logits = forward(model, tokens, gradients=True)[0, first - 1 : last - 1].float()
+        target = tokens[0, first:last].to(logits.device)
+        torch.nn.functional.cross_entropy(logits, target).backward()
 
 
 def _ablated_z(

@@ -6,10 +6,13 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from airlens.errors import NumbersError
+from airlens.model_state import not_finite, running
 from airlens.probes import Probe
 
 if TYPE_CHECKING:
@@ -86,7 +89,7 @@ def _generate(
     model: TransformerBridge, prompts: Sequence[Sequence[int]], n: int, **options: Any
 ) -> list[list[int]]:
     prompt = torch.tensor([list(tokens) for tokens in prompts], device=model.cfg.device)
-    with torch.inference_mode():
+    with running(model), model.hooks(fwd_hooks=[("unembed.hook_out", partial(_finite, model))]):
         written = model.generate(
             prompt,
             max_new_tokens=n,
@@ -97,6 +100,11 @@ def _generate(
             **options,
         )
     return [[int(token) for token in row] for row in written[:, prompt.shape[1] :]]
+
+
+def _finite(model: TransformerBridge, logits: torch.Tensor, hook: Any) -> None:
+    if logits[..., 0].isnan().any():
+        raise NumbersError(not_finite(model, "NaN"), place="while it wrote an answer")
 
 
 def before_line_break(model: TransformerBridge, tokens: list[int]) -> list[int]:

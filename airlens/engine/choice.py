@@ -1,27 +1,25 @@
 """Which engine runs: the fast one where it is known to give the numbers of the hooks.
 
-On first use it is checked against the hooks on a few tokens of random text.
+On first use it is checked against the hooks (:mod:`.self_check`).
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import numpy as np
 import torch
 
-from airlens.ablation import MODES, Ablation, Mode, is_ablation_hook
+from airlens.ablation import MODES, Ablation, Mode, of_a_block
 from airlens.attached import attached
-from airlens.errors import ConfigError
-from airlens.heads import Head, HeadSet
+from airlens.errors import ConfigError, EngineError
+from airlens.model_state import running, state_of
 from airlens.token_losses import Engine as Engine
-from airlens.token_losses import Window, score_windows
 
-from .fast_losses import score_fast
 from .fast_model import fast_model
 from .packed_attention import Unsupported
+from .self_check import disagreement
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -30,11 +28,6 @@ log = logging.getLogger(__name__)
 
 FAST_MODES = ("uniform", "zero", "mean")
 
-# Largest difference, nats, allowed between the engines in the check. Ours; in low precision the
-# order of summation alone changes a loss by that much.
-TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4}
-LOW_TOLERANCE = 0.2
-
 
 def choose_engine(
     model: TransformerBridge,
@@ -42,6 +35,7 @@ def choose_engine(
     *,
     ablation: Ablation | None = None,
     mode: Mode | Sequence[Mode] | None = None,
+    longest: int | None = None,
 ) -> Literal["hooks", "fast"]:
     """The engine to run: the one asked for, or with ``auto`` the fast one where it can.
 
@@ -51,9 +45,11 @@ def choose_engine(
         ablation: the ablation in effect around the caller, where the caller passes it to the
             engine.
         mode: the ablation mode or modes that the engine is to run.
+        longest: tokens of the longest text that the engine is to run; default: the context.
 
     Raises:
-        ConfigError: an unknown engine, or ``fast`` where it cannot run; the message says why.
+        ConfigError: an unknown engine.
+        EngineError: ``fast`` where it cannot run; the message says why.
     """
     if engine not in get_args(Engine):
         raise ConfigError(f"engine={engine!r}: use one of {', '.join(get_args(Engine))}")
@@ -63,55 +59,60 @@ def choose_engine(
     if engine == "hooks":
         return "hooks"
     modes += [ablation[1]] if ablation is not None else []
-    foreign = [name for name in modes if name not in FAST_MODES]
-    reason = f"mode {foreign[0]!r} runs on hooks only" if foreign else why_not_fast(model, ablation)
-    if not reason:
-        return "fast"
-    if engine == "fast":
-        raise ConfigError(f"engine='fast' cannot run here: {reason}; use 'auto' or 'hooks'")
-    log.info("hooks engine: %s", reason)
+    with running(model) as state:
+        reason = why_not_fast(model, ablation, modes, longest)
+        if not reason:
+            return "fast"
+        if engine == "fast":
+            raise EngineError(f"engine='fast' cannot run here: {reason}; use 'auto' or 'hooks'")
+        state.say(log, f"hooks engine: {reason}")
     return "hooks"
 
 
-def why_not_fast(model: TransformerBridge, ablation: Ablation | None = None) -> str:
-    """Why the fast engine cannot stand in for the bridge; empty if it can."""
-    own = is_ablation_hook if ablation is not None else lambda hook: False
-    found = attached(model, own)
+def why_not_fast(
+    model: TransformerBridge,
+    ablation: Ablation | None = None,
+    modes: Sequence[Mode] = (),
+    longest: int | None = None,
+) -> str:
+    """Why the fast engine cannot stand in for the bridge; empty if it can.
+
+    Arguments are those of :func:`choose_engine`. Where the engine was not yet held against the
+    hooks in one of the modes, or on texts longer than the model's switches, it is now.
+    """
+    foreign = [name for name in modes if name not in FAST_MODES]
+    if foreign:
+        return f"mode {foreign[0]!r} runs on hooks only"
+    found = attached(model, of_a_block if ablation is not None else _no_hook)
     if found:
         return f"hooks are attached to the model ({found}), which only the hooks engine sees"
     if getattr(model, "compatibility_mode", False):
         return "the bridge is in compatibility mode, with weights of its own"
+    if spread(model.original_model):
+        return "the model's layers lie on several devices, or are loaded as they run"
+    if state_of(model).rotary:
+        return "the model's rotary table depends on the longest text of a row"
     try:
         fast = fast_model(model)
     except Unsupported as error:
         return str(error)
-    if fast.verdict is None and ablation is not None:
-        return "it was not yet held against the hooks, which an ablation would disturb"
-    if fast.verdict is None:
-        fast.verdict = _disagreement(model)
-    return fast.verdict
-
-
-def _disagreement(model: TransformerBridge) -> str:
-    """How the fast engine differs from the hooks on two short texts; empty if it does not."""
-    rng = np.random.default_rng(0)
-    size = max(4, min(16, int(model.cfg.n_ctx) - 1))
-    texts = rng.integers(0, int(model.cfg.d_vocab), (2, size)).tolist()
-    texts[1][: size // 2] = texts[0][: size // 2]  # shared rows are checked too
-    items = [Window(text, 1, 0) for text in texts]
-    last = int(model.cfg.n_layers) - 1
-    heads = HeadSet((Head(last // 2, 0), Head(last, int(model.cfg.n_heads) - 1)))
-    worst = 0.0
-    try:
-        # in one batch: with so few tokens the cost of a pass is reading the weights
-        slow = score_windows(model, items, [heads], "uniform", max_tokens_per_batch=2 * size)
-        quick = score_fast(model, items, [heads], "uniform")
-        for a, b in zip(slow, quick, strict=True):
-            worst = max(worst, float(np.abs(a.base - b.base).max()))
-            worst = max(worst, float(np.abs(a.ablated - b.ablated).max()))
-    except (RuntimeError, TypeError, ValueError, AttributeError, IndexError) as error:
-        return f"it failed on this model ({type(error).__name__}: {error})"
-    dtype = next(model.original_model.parameters()).dtype
-    if not worst <= TOLERANCE.get(dtype, LOW_TOLERANCE):
-        return f"it differs from the hooks by {worst:.2g} nats on this model"
+    longest = int(model.cfg.n_ctx) if longest is None else longest
+    beyond = [False, True] if fast.switches and longest > fast.switches[0] else [False]
+    for check in [(mode, far) for far in beyond for mode in dict.fromkeys(modes or ["uniform"])]:
+        if check not in fast.verdicts:
+            with state_of(model).at_rest():
+                fast.verdicts[check] = disagreement(model, fast, check[0], beyond=check[1])
+        if fast.verdicts[check]:
+            return fast.verdicts[check]
     return ""
+
+
+def _no_hook(hook: Any) -> bool:
+    return False
+
+
+def spread(source: torch.nn.Module) -> bool:
+    """Whether weights lie on several devices, or come from memory or disk as a layer runs."""
+    return len({p.device for p in source.parameters()}) > 1 or any(
+        p.is_meta for p in source.parameters()
+    )

@@ -17,7 +17,8 @@ import torch
 
 from airlens.ablation import mean_z
 from airlens.heads import HeadSet
-from airlens.token_losses import WindowLoss
+from airlens.model_state import running
+from airlens.token_losses import LEAST, WindowLoss, check_finite
 
 from .fast_model import FastModel, fast_model, order, plan_of
 from .packing import Pack, pack, to_device, to_host
@@ -54,14 +55,19 @@ def score_fast(
     ``max_tokens_per_batch`` bounds tokens times (1 + head sets); when memory runs out it is halved
     for the rest.
     """
-    device = next(model.original_model.parameters()).device
-    with matmul_precision(precision, device):
-        options = (means, max_tokens_per_batch, on_progress)
-        return _score(model, items, head_sets, mode, *options)
+    with running(model):
+        fast = fast_model(model)
+        modes = [mode] if isinstance(mode, str) else mode
+        if "mean" in modes and means is None and any(len(heads) for heads in head_sets):
+            means = mean_z(model)
+        with matmul_precision(precision, fast.device):
+            options = (means, max_tokens_per_batch, on_progress)
+            return _score(model, fast, items, head_sets, mode, *options)
 
 
 def _score(
     model: TransformerBridge,
+    fast: FastModel,
     items: Sequence[Window],
     head_sets: Sequence[HeadSet],
     mode: Mode | Sequence[Mode],
@@ -69,16 +75,15 @@ def _score(
     max_tokens_per_batch: int | None,
     on_progress: Callable[[int], None],
 ) -> list[WindowLoss]:
-    fast = fast_model(model)
     budget = row_budget(max_tokens_per_batch, fast.device)
     width = 1 + sum(1 for heads in head_sets if len(heads))
-    if "mean" in ([mode] if isinstance(mode, str) else mode) and means is None and width > 1:
-        means = mean_z(model)
     means = None if means is None else means.to(fast.device)
     results: dict[int, WindowLoss] = {}
 
     def read(done: _Launched) -> None:
-        results.update(done.read())
+        for i, loss in done.read().items():
+            check_finite(model, loss, i)
+            results[i] = loss
         on_progress(sum(len(w.tokens) for w in done.items))
 
     todo = list(range(len(items)))
@@ -197,5 +202,6 @@ def row_losses(
         logp = torch.log_softmax(fast.logits(hidden[rows]), dim=-1)
         losses.append(-logp.gather(-1, wanted[:, None])[:, 0])
         if entropy:
-            entropies.append(-torch.linalg.vecdot(logp.exp(), logp))
+            # a token that is ruled out, with a logit of -inf, adds nothing
+            entropies.append(-torch.linalg.vecdot(logp.exp(), logp.clamp_(min=LEAST)))
     return torch.cat(losses), torch.cat(entropies) if entropies else torch.zeros(0)

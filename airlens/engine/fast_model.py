@@ -10,13 +10,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from airlens.ablation import MeanZ, Mode
 from airlens.heads import HeadSet
-from airlens.model_state import state_of
+from airlens.model_state import plain_settings, state_of
 
 from .packed_attention import NAME, Plan, Unsupported, register
 from .packing import Pack, to_device
@@ -44,13 +45,17 @@ class FastModel:
 
     def __init__(self, source: torch.nn.Module) -> None:
         self.model = share(source)
-        self.body: torch.nn.Module = self.model.base_model
+        config = self.model.config.get_text_config()
+        self.body: torch.nn.Module = self.model.get_decoder()
         self.head: torch.nn.Module = self.model.get_output_embeddings()
-        self.n_layers = int(self.model.config.num_hidden_layers)
+        self.n_layers = int(config.num_hidden_layers)
         self.layers = decoder_layers(self.body, self.n_layers)
-        self.softcap = getattr(self.model.config, "final_logit_softcapping", None)
-        self.scale = _logit_scale(self.model.config)
-        self.verdict: str | None = None  # of the check against the hooks; empty where both agree
+        self.softcap = getattr(config, "final_logit_softcapping", None)
+        self.scale = _logit_scale(config)
+        self.switches = switches(config)
+        # Of the checks against the hooks, by mode and whether beyond the switches: empty where
+        # both agree.
+        self.verdicts: dict[tuple[Mode, bool], str] = {}
         self.tuples: set[int] = set()  # layers that return a tuple
         self.run = Run()
         for module in self.model.modules():
@@ -177,33 +182,68 @@ def share(source: torch.nn.Module, attention: str = NAME) -> Any:
     ``attention`` is its ``attn_implementation``.
 
     Raises:
-        Unsupported: the architecture does not use the attention interface, or a tensor has no
-            counterpart.
+        Unsupported: the architecture does not use the attention interface, a tensor has no
+            counterpart, or a module is not what the configuration makes.
     """
     kind: Any = type(source)
+    config: Any = source.config
     if not getattr(kind, "_supports_attention_backend", False):
         raise Unsupported(f"{kind.__name__} does not use transformers' attention interface")
-    layers = set(getattr(source.config, "layer_types", None) or [])
+    layers = set(getattr(config.get_text_config(), "layer_types", None) or [])
     if layers - {"full_attention", "sliding_attention"}:
         raise Unsupported(f"layers of kind {', '.join(sorted(layers))}")
     register()
-    config = copy.deepcopy(source.config)
-    with torch.device("meta"):
-        model = kind._from_config(config, attn_implementation=attention)
-    tensors = named_tensors(source)
-    for name, old in [*model.named_parameters(), *model.named_buffers()]:
-        if name not in tensors or tensors[name].shape != old.shape:
-            raise Unsupported(f"no tensor for {name} of {kind.__name__}")
-        parent, _, leaf = name.rpartition(".")
-        module = model.get_submodule(parent)
-        if leaf in module._parameters:
-            module._parameters[leaf] = torch.nn.Parameter(tensors[name], requires_grad=False)
-        else:
-            module._buffers[leaf] = tensors[name]
-    model.tie_weights()
+    with torch.inference_mode(False):  # or its weights could take no part in a gradient
+        with torch.device("meta"):
+            model = kind._from_config(copy.deepcopy(config), attn_implementation=attention)
+        _same_modules(source, model)
+        tensors = named_tensors(source)
+        for name, old in [*model.named_parameters(), *model.named_buffers()]:
+            if name not in tensors or tensors[name].shape != old.shape:
+                raise Unsupported(f"no tensor for {name} of {kind.__name__}")
+            parent, _, leaf = name.rpartition(".")
+            module = model.get_submodule(parent)
+            if leaf in module._parameters:
+                module._parameters[leaf] = torch.nn.Parameter(tensors[name], requires_grad=False)
+            else:
+                module._buffers[leaf] = tensors[name]
+        model.tie_weights()
     if any(t.is_meta for t in [*model.parameters(), *model.buffers()]):
         raise Unsupported(f"a tensor of {kind.__name__} could not be shared")
     return model.eval()
+
+
+def _same_modules(source: torch.nn.Module, model: torch.nn.Module) -> None:
+    """Raise `Unsupported` where a module of ``source`` is of another kind, or has other settings.
+
+    A module that was replaced, quantised or changed after it was made, and that a model made from
+    the configuration would not have.
+    """
+    made = dict(model.named_modules())
+    for name, module in source.named_modules(remove_duplicate=False):
+        own = name.replace("_original_component.", "").removesuffix("._original_component")
+        other = made.get(own)
+        if other is None or type(module).__module__.startswith("transformer_lens."):
+            continue
+        if type(module) is not type(other):
+            kinds = f"{type(module).__name__}, not a {type(other).__name__}"
+            raise Unsupported(f"{own or 'the model'} is a {kinds}")
+        before, after = dict(plain_settings(module)), dict(plain_settings(other))
+        changed = [key for key in after if before.get(key) != after[key]]
+        if changed:
+            now = before.get(changed[0])
+            raise Unsupported(f"{own}.{changed[0]} is {now!r}, not {after[changed[0]]!r}")
+
+
+def switches(config: Any) -> list[int]:
+    """Lengths of text beyond which a layer computes in another way: a window, a scale."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    found = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
+    if getattr(config, "attn_temperature_tuning", False):
+        found.append(getattr(config, "floor_scale", None))
+    if rope.get("llama_4_scaling_beta"):
+        found.append(rope.get("original_max_position_embeddings"))
+    return sorted(int(length) for length in found if length)
 
 
 def named_tensors(source: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -264,7 +304,7 @@ def plan_of(
 
 
 def fast_model(model: TransformerBridge) -> FastModel:
-    """The bridge's fast model, made once and reused until a weight changes.
+    """The bridge's fast model, made once and reused until something about the model changes.
 
     After a change of weights it is made and checked again: the bridge keeps copies of some (a fused
     query-key-value weight beside its parts), and a change may reach one and not the other.
@@ -272,5 +312,17 @@ def fast_model(model: TransformerBridge) -> FastModel:
     Raises:
         Unsupported: it cannot be made.
     """
-    source = model.original_model
-    return state_of(model).kept("fast model", lambda: FastModel(source))
+    made = state_of(model).kept("fast model", partial(_made, model))
+    if isinstance(made, str):
+        raise Unsupported(made)
+    return made
+
+
+def _made(model: TransformerBridge) -> FastModel | str:
+    """The fast model, or why there is none."""
+    try:
+        return FastModel(model.original_model)
+    except Unsupported as error:
+        return str(error)
+    except Exception as error:  # whatever a model unknown to us raises: the hooks can run it
+        return f"it cannot be rebuilt ({type(error).__name__}: {error})"

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from airlens.ablation import Ablation, mean_z
+from airlens.model_state import running
 
 from .fast_model import FastModel, fast_model
 from .packed_attention import Call, Plan
@@ -49,9 +50,19 @@ def read_probes(
     Returns:
         For each probe: bool [n] and fp32 [n] in nats.
     """
-    fast = fast_model(model)
-    if ablation is not None and ablation[1] == "mean" and ablation[2] is None:
-        ablation = (*ablation[:2], mean_z(model))
+    with running(model):
+        if ablation is not None and ablation[1] == "mean" and ablation[2] is None:
+            ablation = (*ablation[:2], mean_z(model))
+        return _read_probes(fast_model(model), probes, scores, ablation, on_progress)
+
+
+def _read_probes(
+    fast: FastModel,
+    probes: Sequence[Probe],
+    scores: np.ndarray | None,
+    ablation: Ablation | None,
+    on_progress: Callable[[int], None],
+) -> list[Predicted]:
     found: dict[int, Predicted] = {}
     for row in pack([p.tokens for p in probes], TOKENS):
         chosen = [probes[i] for i in row.items]

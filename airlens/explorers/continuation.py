@@ -14,6 +14,7 @@ from airlens.detectors.answer_attention import token_texts
 from airlens.detectors.greedy_decoding import greedy_tokens
 from airlens.errors import ConfigError
 from airlens.heads import HeadSet
+from airlens.model_state import forward, running
 from airlens.trace import Template, Trace, prompt_text, resolve_template
 
 if TYPE_CHECKING:
@@ -130,10 +131,10 @@ def next_tokens(
     """
     ids = torch.tensor([[*tokens, *written]], device=model.cfg.device)
     rows = slice(len(tokens) - 1, len(tokens) + len(written) - 1)
-    with torch.inference_mode():
-        base = model(ids)[0, rows].float().softmax(-1)
+    with running(model):
+        base = forward(model, ids)[0, rows].float().softmax(-1)
         with ablated(model, heads, mode):
-            other = model(ids)[0, rows].float().softmax(-1)
+            other = forward(model, ids)[0, rows].float().softmax(-1)
     k = min(k, base.shape[-1])
     found = []
     for position, (p, q) in enumerate(zip(base, other, strict=True)):

@@ -14,6 +14,7 @@ from airlens.engine.packing import pack
 from airlens.engine.single_head_passes import attribution_row
 from airlens.errors import ConfigError
 from airlens.heads import Head, Heads, HeadSet
+from airlens.model_state import running
 from airlens.token_losses import Window, token_losses, windows
 from airlens.trace import Template, Trace, encode_trace
 
@@ -86,7 +87,6 @@ def _step_products(
     model: TransformerBridge, trace: Trace, step: int, mode: Mode, template: Template
 ) -> tuple[np.ndarray, np.ndarray]:
     """The estimate, and the sum of the squares of what it sums over positions; fp32 [L, H]."""
-    choose_engine(model, "fast", mode=mode)
     encoded = encode_trace(model.tokenizer, trace, template)
     inside = np.flatnonzero(encoded.step == step) + encoded.response_start
     inside = inside[inside > 0]  # nothing before the first token of all predicts it
@@ -96,10 +96,12 @@ def _step_products(
     start = max(0, stop - int(model.cfg.n_ctx))
     first = max(int(inside[0]) - start, 1)
     item = Window(encoded.tokens[start:stop], first, start + first - encoded.response_start)
-    means = mean_z(model) if mode == "mean" else None
     row = pack([item.tokens], len(item.tokens), share=False)[0]
     one_part = np.zeros(item.n_scored, np.int64)
-    _, rises, squares = attribution_row(fast_model(model), row, [item], one_part, mode, means)
+    with running(model):
+        choose_engine(model, "fast", mode=mode, longest=len(item.tokens))
+        means = mean_z(model) if mode == "mean" else None
+        _, rises, squares = attribution_row(fast_model(model), row, [item], one_part, mode, means)
     return np.asarray(rises[0, 0], np.float32), np.asarray(squares[0, 0], np.float32)
 
 

@@ -19,6 +19,7 @@ from airlens.engine.fast_model import FastModel, fast_model
 from airlens.engine.packed_attention import Call, Plan
 from airlens.engine.packing import Pack, Segment, pack, to_device
 from airlens.heads import Head, HeadSet
+from airlens.model_state import running
 from airlens.token_losses import Window
 
 from .hook_reading import Reader, Reading, Span
@@ -39,7 +40,18 @@ def read_attention(
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> list[Reading]:
     """As :func:`.hook_reading.read_attention`, faster: attention of the heads by source."""
-    fast = fast_model(model)
+    with running(model):
+        options = (max_tokens_per_batch, on_progress)
+        return _read_all(fast_model(model), stretches, heads, *options)
+
+
+def _read_all(
+    fast: FastModel,
+    stretches: Sequence[Stretch],
+    heads: Sequence[Head],
+    max_tokens_per_batch: int | None,
+    on_progress: Callable[[int], None],
+) -> list[Reading]:
     found: dict[int, Reading] = {}
     budget = row_budget(max_tokens_per_batch, fast.device)
     for row in pack([s.window.tokens for s in stretches], budget):
@@ -53,8 +65,7 @@ def read_attention(
                     _read(reader, call, path)
 
         plan.on_layer = read
-        with torch.inference_mode():
-            fast.hidden(row, plan)
+        fast.hidden(row, plan)
         found.update(zip(row.items, (reader.read() for reader in readers), strict=True))
         on_progress(sum(len(s.window.tokens) for s in chosen))
     return [found[i] for i in range(len(stretches))]
@@ -98,7 +109,19 @@ def knocked_out(
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """NLL under knockouts; the same result as :func:`.hook_reading.knocked_out`, faster."""
-    fast = fast_model(model)
+    with running(model):
+        options = (max_tokens_per_batch, on_progress)
+        return _knocked_out(fast_model(model), window, spans, head_sets, *options)
+
+
+def _knocked_out(
+    fast: FastModel,
+    window: Window,
+    spans: Sequence[Span],
+    head_sets: Sequence[HeadSet],
+    max_tokens_per_batch: int | None,
+    on_progress: Callable[[int], None],
+) -> tuple[np.ndarray, np.ndarray]:
     base_row = pack([window.tokens], 0)[0]
     layer = min((h.layer for heads in head_sets for h in heads), default=0)
     before: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
@@ -107,30 +130,29 @@ def knocked_out(
         if call.layer >= layer:
             before[call.layer] = (call.key, call.value)
 
-    with torch.inference_mode():
-        plan = Plan(base_row.segments, on_layer=keep)
-        kept, hidden = fast.residuals(base_row, plan, [layer])
-        where, target = (to_device(x, fast.device) for x in scored_rows(base_row, [window]))
-        base = row_losses(fast, hidden[0], where, target, entropy=False)[0].cpu().numpy()
-        found = np.broadcast_to(base, (len(head_sets), len(spans), len(base))).copy()
-        jobs = [
-            (i, j)
-            for j, (_, stop) in enumerate(spans)
-            for i, heads in enumerate(head_sets)
-            if len(heads) and stop < len(window.tokens) - 1
-        ]
-        budget = row_budget(max_tokens_per_batch, fast.device)
-        for chosen in _chunks(jobs, window, spans, budget):
-            row = _rows_after(window, [spans[j] for _, j in chosen])
-            plan = Plan(row.segments, before=before)
-            for index, (i, j) in enumerate(chosen):
-                for at, heads_there in head_sets[i].by_layer().items():
-                    plan.blocked.setdefault(at, []).append((index, heads_there, *spans[j]))
-            residual = kept[layer][:, to_device(row.positions, fast.device)]
-            hidden = fast.resume(row, plan, layer, residual, 1)[0]
-            for segment, (i, j) in zip(row.segments, chosen, strict=True):
-                _score(fast, hidden, segment, window, spans[j][1], found[i, j])
-            on_progress(len(window.tokens) * len(chosen))
+    plan = Plan(base_row.segments, on_layer=keep)
+    kept, hidden = fast.residuals(base_row, plan, [layer])
+    where, target = (to_device(x, fast.device) for x in scored_rows(base_row, [window]))
+    base = row_losses(fast, hidden[0], where, target, entropy=False)[0].cpu().numpy()
+    found = np.broadcast_to(base, (len(head_sets), len(spans), len(base))).copy()
+    jobs = [
+        (i, j)
+        for j, (_, stop) in enumerate(spans)
+        for i, heads in enumerate(head_sets)
+        if len(heads) and stop < len(window.tokens) - 1
+    ]
+    budget = row_budget(max_tokens_per_batch, fast.device)
+    for chosen in _chunks(jobs, window, spans, budget):
+        row = _rows_after(window, [spans[j] for _, j in chosen])
+        plan = Plan(row.segments, before=before)
+        for index, (i, j) in enumerate(chosen):
+            for at, heads_there in head_sets[i].by_layer().items():
+                plan.blocked.setdefault(at, []).append((index, heads_there, *spans[j]))
+        residual = kept[layer][:, to_device(row.positions, fast.device)]
+        hidden = fast.resume(row, plan, layer, residual, 1)[0]
+        for segment, (i, j) in zip(row.segments, chosen, strict=True):
+            _score(fast, hidden, segment, window, spans[j][1], found[i, j])
+        on_progress(len(window.tokens) * len(chosen))
     return base, found
 
 

@@ -19,6 +19,7 @@ import torch
 from airlens.ablation import attention_of
 from airlens.errors import AblationError
 from airlens.heads import Head, HeadSet
+from airlens.model_state import forward, running
 from airlens.token_losses import Window, nll_and_entropy
 
 from .units import SINK, Stretch
@@ -140,8 +141,8 @@ def read_attention(
             (f"blocks.{i}.attn.hook_pattern", partial(keep, layer=i, reader=reader, first=first))
             for i in layers
         ]
-        with torch.inference_mode(), model.hooks(fwd_hooks=hooks):
-            model(torch.tensor([stretch.window.tokens], device=model.cfg.device))
+        with running(model), model.hooks(fwd_hooks=hooks):
+            forward(model, torch.tensor([stretch.window.tokens], device=model.cfg.device))
         found.append(reader.read())
         on_progress(len(stretch.window.tokens))
     return found
@@ -186,9 +187,8 @@ def knocked_out(
     target = tokens[0, window.first :]
 
     def losses() -> np.ndarray:
-        with torch.inference_mode():
-            logits = model(tokens)[0, window.first - 1 : -1]
-            return nll_and_entropy(logits, target, False)[0]
+        logits = forward(model, tokens)[0, window.first - 1 : -1]
+        return nll_and_entropy(logits, target.to(logits.device), False)[0]
 
     base = losses()
     found = np.zeros((len(head_sets), len(spans), len(base)), np.float32)

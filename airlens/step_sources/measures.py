@@ -23,13 +23,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
+import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
 from airlens.ablation import as_head_set
 from airlens.engine import Engine, choose_engine
-from airlens.errors import ConfigError
+from airlens.errors import ConfigError, NumbersError
 from airlens.heads import Head, Heads, HeadSet
+from airlens.model_state import not_finite, running
 from airlens.provenance import provenance
 from airlens.step_influence import CONTROLS, control_sets
 from airlens.storage import load_tables, save_tables
@@ -158,6 +160,7 @@ def sources(
 
     Raises:
         ConfigError, HeadError, DataError: bad arguments; see the message.
+        NumbersError: the model gave NaN or infinity for a trace.
         AblationError: knockout is not possible for this kind of attention with ``engine="hooks"``.
     """
     if unknown := [name for name in measures if name not in MEASURES]:
@@ -179,10 +182,12 @@ def sources(
         blocked = [HeadSet(tuple(everything), "all heads")]
     template = resolve_template(model.tokenizer, template)  # type: ignore[assignment]
     units = [units_of(e) for e in encode_traces(model.tokenizer, items, template)]
-    chosen = choose_engine(model, engine)
     knockout = "knockout" in measures
     ask = Ask(sets, blocked if knockout else [], screen, max_tokens_per_batch)
-    tables = _tables(read_traces(model, units, ask, chosen, long, progress), measures)
+    longest = max((len(u.encoded.tokens) for u in units), default=0)
+    with running(model):
+        chosen = choose_engine(model, engine, longest=min(longest, int(model.cfg.n_ctx)))
+        tables = _tables(read_traces(model, units, ask, chosen, long, progress), measures)
     note = provenance(
         model,
         heads=heads.names(),
@@ -226,6 +231,8 @@ def read_traces(
         Read(u, tuple(part), tuple(next(readings) for _ in part), tuple(ask.sets))
         for u, part in zip(units, parts, strict=True)
     ]
+    for read in reads:
+        _need_finite(model, read.units, [reading.mass for reading in read.readings])
     if not ask.blocked:
         yield from reads
         return
@@ -250,7 +257,14 @@ def read_traces(
                         **options,
                     )
                 )
+            _need_finite(model, read.units, [x for pair in losses for x in pair])
             yield read.with_losses(groups, losses)
+
+
+def _need_finite(model: TransformerBridge, units: Units, values: Iterable[np.ndarray]) -> None:
+    if not all(np.isfinite(array).all() for array in values):
+        place = f"trace {units.encoded.trace.id!r}"
+        raise NumbersError(not_finite(model, "NaN or infinity"), place=place)
 
 
 def _span(stretch: Stretch, group: int) -> tuple[int, int]:

@@ -60,7 +60,8 @@ def score_all(
         means: for ``mean``.
         engine: see :mod:`airlens.engine`.
     """
-    chosen = choose_engine(model, engine, mode=modes)
+    longest = max((len(window.tokens) for window in windows), default=0)
+    chosen = choose_engine(model, engine, mode=modes, longest=longest)
     budget = BATCH_TOKENS if chosen == "fast" else None
     return token_losses(
         model,

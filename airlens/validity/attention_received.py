@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from airlens.engine.packing import Pack, pack
+from airlens.model_state import forward, running
 from airlens.token_losses import Window
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def masks_suffice(model: TransformerBridge) -> bool:
     slides = window is not None and getattr(config, "use_sliding_window", True)
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     rotary = str(getattr(model.cfg, "positional_embedding_type", "")) == "rotary"
+    with running(model) as state:
+        rotary = rotary and not state.rotary  # a table of the longest text in the row
     return rotary and not slides and kinds == {"full_attention"}
 
 
@@ -68,11 +71,12 @@ def _row_totals(model: TransformerBridge, row: Pack, windows: Sequence[Window]) 
             totals[k] += float(block.mean()) if block.numel() else np.nan
 
     hooks = [(f"blocks.{i}.attn.hook_pattern", read) for i in range(int(model.cfg.n_layers))]
-    with torch.inference_mode(), model.hooks(fwd_hooks=hooks):
+    with running(model), model.hooks(fwd_hooks=hooks):
         if len(row.segments) == 1:
-            model(_to(model, row.tokens))
+            forward(model, _to(model, row.tokens))
         else:
-            model(
+            forward(
+                model,
                 _to(model, row.tokens),
                 attention_mask=_mask(model, row),
                 position_ids=_to(model, row.positions),

@@ -17,6 +17,7 @@ import torch
 
 from airlens.ablation import DEFAULT_MODE, Mode, as_head_set, mean_z
 from airlens.heads import Head, Heads, HeadSet, parse_head
+from airlens.model_state import forward, running
 from airlens.token_losses import WindowLoss, windows
 from airlens.trace import EncodedTrace, Template, Trace, encode_trace
 
@@ -157,8 +158,8 @@ def attention_profile(
             )
             for layer in chosen.by_layer()
         ]
-        with torch.inference_mode(), model.hooks(fwd_hooks=hooks):
-            model(torch.tensor([tokens], device=model.cfg.device))
+        with running(model), model.hooks(fwd_hooks=hooks):
+            forward(model, torch.tensor([tokens], device=model.cfg.device))
         most += float(np.log(np.arange(start + 1, len(tokens) + 1)).sum())
         count += len(tokens) - start
     rows = [
