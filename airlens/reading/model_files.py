@@ -6,6 +6,7 @@ hub.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from airlens.errors import ModelError
 from airlens.model import DEFAULT_MODEL, as_dtype
 
-from .gguf_model import converted, without_bars
+from .gguf_model import converted, need_all_weights, without_bars
 from .hub import unreachable
+from .model_folder import need_model_folder, need_real_file, need_tokenizer
 from .packaged_models import PACKAGED, PackagedModel, packaged_gguf
 
 if TYPE_CHECKING:
@@ -23,20 +25,39 @@ if TYPE_CHECKING:
 
 
 def read_model(
-    name: str, dtype: torch.dtype, trust_remote_code: bool, revision: str | None
+    name: str,
+    tokenizer: PreTrainedTokenizerBase | None,
+    dtype: torch.dtype,
+    *,
+    trust_remote_code: bool = False,
+    revision: str | None = None,
+    **placement: Any,
 ) -> tuple[str, Any, Any]:
     """A short label, the Hugging Face model and its tokenizer; arguments as in ``load_model``.
+
+    ``placement`` is ``device_map`` and ``max_memory`` of ``from_pretrained``.
 
     Raises:
         ModelError: not found, not reachable or not loadable; the message says what to do.
     """
-    label, source, local = _locate(name, revision)
-    options: dict[str, Any] = {
-        "local_files_only": local,
-        "trust_remote_code": trust_remote_code,
-        "revision": revision or "main",
-    }
-    return (label, *_from_pretrained(source, dtype, options))
+    wanted = ("model",) if tokenizer is not None else ("model", "tokenizer")
+    label, source = _locate(name, revision, wanted)
+    options = _options(source, trust_remote_code, revision)
+    own = tokenizer if tokenizer is not None else _tokenizer(source, options)
+    return label, _model(source, dtype, options | placement), own
+
+
+def read_tokenizer(name: str, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """The tokenizer of the model of that name; also a ``tokenizer.json``, or the folder of one.
+
+    Raises:
+        ModelError: as :func:`read_model`.
+    """
+    path = Path(name).expanduser()
+    if path.suffix == ".json" and path.is_file():
+        name = str(path.parent)
+    _, source = _locate(name, None, ("tokenizer",))
+    return _tokenizer(source, _options(source, trust_remote_code, None))
 
 
 def load_hf(
@@ -51,7 +72,8 @@ def load_hf(
     Raises:
         ModelError: as :func:`airlens.load_model`.
     """
-    _, model, tokenizer = read_model(str(name), as_dtype(dtype), trust_remote_code, revision)
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "revision": revision}
+    _, model, tokenizer = read_model(str(name), None, as_dtype(dtype), **options)
     return model, tokenizer
 
 
@@ -75,29 +97,43 @@ def need_path(name: str) -> str:
     if path.suffix != ".gguf" and path.is_file():
         raise ModelError(f"{name} is a file: name the folder of the model, or a .gguf file")
     is_path = path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
-    if is_path and not path.exists():
+    if (is_path or "\\" in name) and not path.exists():
         raise ModelError(f"{name}: no such folder")
     return name
 
 
-def _locate(name: str, revision: str | None) -> tuple[str, str, bool]:
-    """(label, what from_pretrained takes, whether it is local)."""
+def _locate(name: str, revision: str | None, wanted: Sequence[str]) -> tuple[str, str]:
+    """(label, what from_pretrained takes): a folder, or an id where the hub has to be asked.
+
+    ``wanted``: "model", "tokenizer", or both.
+    """
+    path = Path(need_path(name)).expanduser()
+    if revision is not None and (name in PACKAGED or path.exists()):
+        raise ModelError(f"revision={revision!r} is of a hub repository; {name} is none")
     if name in PACKAGED:
         try:
-            return name, str(converted(packaged_gguf(PACKAGED[name]))), True
+            return name, str(converted(packaged_gguf(PACKAGED[name])))
         except ModelError as error:
-            return _packaged_from_hub(PACKAGED[name], error)
-    path = Path(need_path(name)).expanduser()
+            return name, _packaged_from_hub(PACKAGED[name], wanted, error)
     if path.suffix == ".gguf":
-        return path.stem, str(converted(path)), True
+        need_real_file(path)
+        return path.stem, str(converted(path))
     if path.is_dir():
-        return path.name, str(path), True
-    return name, name, not _hub_needed(name, revision)
+        _need_files(path, wanted)
+        return path.resolve().name, str(path)
+    return (f"{name}@{revision}" if revision else name), _from_hub(name, revision, wanted)
 
 
-def _packaged_from_hub(packaged: PackagedModel, reason: ModelError) -> tuple[str, str, bool]:
+def _need_files(folder: Path, wanted: Sequence[str]) -> None:
+    if "model" in wanted:
+        need_model_folder(folder)
+    if "tokenizer" in wanted:
+        need_tokenizer(folder)
+
+
+def _packaged_from_hub(packaged: PackagedModel, wanted: Sequence[str], reason: ModelError) -> str:
     try:
-        return packaged.name, packaged.hub, not _hub_needed(packaged.hub)
+        return _from_hub(packaged.hub, None, wanted)
     except ModelError:
         terms = f". {packaged.terms}" if packaged.terms else ""
         raise ModelError(
@@ -108,32 +144,59 @@ def _packaged_from_hub(packaged: PackagedModel, reason: ModelError) -> tuple[str
         ) from reason
 
 
-def _hub_needed(name: str, revision: str | None = None) -> bool:
-    """False if the hub's files for that revision are cached; True if the hub can be asked for them.
+def _from_hub(name: str, revision: str | None, wanted: Sequence[str]) -> str:
+    """The folder in the hub's cache that has all of that revision, else the id to ask the hub for.
 
-    Checked before transformers is called, whose own retries take minutes without a network.
+    Without a network transformers would ask for minutes, even for what is cached.
+
+    Raises:
+        ModelError: not cached, and the hub cannot be reached.
     """
     from huggingface_hub import constants, try_to_load_from_cache
 
-    if isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str):
-        return False
+    lacking = "is not in the hub cache"
+    for file in ("config.json", "tokenizer_config.json"):
+        path = try_to_load_from_cache(name, file, revision=revision)
+        if isinstance(path, str):
+            try:
+                _need_files(Path(path).parent, wanted)
+                return str(Path(path).parent)
+            except ModelError as error:
+                lacking = f"is not whole in the hub cache ({error})"
     obstacle = unreachable()
     if obstacle is not None:
         raise ModelError(
-            f"{name!r} is not a local folder or GGUF file, is not in the hub cache, and the hub "
+            f"{name!r} is not a local folder or GGUF file, {lacking}, and the hub "
             f"({constants.ENDPOINT}) cannot be reached: {obstacle}. Use a local path, or the "
             f"default model {DEFAULT_MODEL!r}, which needs no hub"
         )
-    return True
+    return name
 
 
-def _from_pretrained(source: str, dtype: torch.dtype, options: dict[str, Any]) -> tuple[Any, Any]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+def _options(source: str, trust_remote_code: bool, revision: str | None) -> dict[str, Any]:
+    local = Path(source).is_dir()
+    options = {"local_files_only": local, "trust_remote_code": trust_remote_code}
+    return options if local else options | {"revision": revision or "main"}
+
+
+def _tokenizer(source: str, options: dict[str, Any]) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(source, **options)
+    except Exception as error:  # transformers raises OSError, ValueError, KeyError, … here
+        raise ModelError(f"could not load the tokenizer of {source}: {error}") from error
+
+
+def _model(source: str, dtype: torch.dtype, options: dict[str, Any]) -> Any:
+    from transformers import AutoModelForCausalLM
 
     with without_bars() if options["local_files_only"] else nullcontext():
         try:
-            model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **options)
-            tokenizer = AutoTokenizer.from_pretrained(source, **options)
+            model, found = AutoModelForCausalLM.from_pretrained(
+                source, dtype=dtype, output_loading_info=True, **options
+            )
         except Exception as error:  # transformers raises OSError, ValueError, KeyError, … here
             raise ModelError(f"could not load {source}: {error}") from error
-    return model, tokenizer
+    need_all_weights(found, source)
+    return model

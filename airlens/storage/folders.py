@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
-from airlens.errors import DataError
+from airlens.errors import ConfigError, DataError
 from airlens.files import atomic_file, write_json
 
 if TYPE_CHECKING:
@@ -22,9 +22,22 @@ if TYPE_CHECKING:
 
 
 def cache_dir() -> Path:
-    """The user's cache folder for airlens, ``$AIRLENS_CACHE`` if that is set; created if absent."""
-    path = Path(os.environ.get("AIRLENS_CACHE") or platformdirs.user_cache_dir("airlens"))
-    path.mkdir(parents=True, exist_ok=True)
+    """The user's cache folder for airlens, ``$AIRLENS_CACHE`` if that is set; created if absent.
+
+    Raises:
+        ConfigError: there is no such folder to be had, or nothing can be written into it.
+    """
+    own = os.environ.get("AIRLENS_CACHE")
+    path = Path(own).expanduser() if own else Path(platformdirs.user_cache_dir("airlens"))
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"the cache folder {path} cannot be written ({error.strerror or error}): set "
+            "AIRLENS_CACHE to a folder that can (converted and downloaded models are kept there)"
+        ) from error
     return path
 
 
