@@ -45,8 +45,9 @@ KNOWN_TAGS = (
 SWITCHES = {"enable_thinking": True, "thinking": True}
 # Marked texts. No template would write them by itself.
 ASKED, THOUGHT, ANSWERED = "qmarkq", "tmarkt", "amarka"
-# The last tag of a text: "<think>", "[THINK]".
-_LAST_TAG = re.compile(r"(<[^<>\s]{1,40}>|\[[^\[\]\s]{1,40}\]|◁[^◁▷\s]{1,40}▷)\s*\Z")
+# The first and the last tag of a text: "<think>", "[THINK]".
+_TAG = r"(<[^<>\s]{1,40}>|\[[^\[\]\s]{1,40}\]|◁[^◁▷\s]{1,40}▷)"
+_FIRST_TAG, _LAST_TAG = re.compile(rf"\s*{_TAG}"), re.compile(rf"{_TAG}\s*\Z")
 
 
 def resolve_template(tokenizer: PreTrainedTokenizerBase, template: Template) -> str:
@@ -138,6 +139,12 @@ class Manner:
         opened, closed = map(re.escape, self.tags)
         return re.sub(rf"(?:{opened}\s*)?(?:{closed}\s*)?\Z", "", text, count=1)
 
+    def before_plain(self, response: str, think: Think) -> str:
+        """What stands between the opening of the turn and a response without a thought."""
+        mark = _FIRST_TAG.match(self.plain)
+        given = think == "text" or (mark is not None and response.lstrip().startswith(mark[1]))
+        return "" if given else self.plain
+
 
 _MANNERS: WeakKeyDictionary[Any, tuple[Any, Manner]] = WeakKeyDictionary()
 
@@ -161,11 +168,12 @@ def _probe(tokenizer: PreTrainedTokenizerBase) -> Manner:
     if opened == bare and head.startswith(opened):
         # The wish for an opening is ignored, so it is what stands before an answer.
         start = Manner(tags=mentioned).without_thought(head)[len(opened) :]
+        start = start if start.strip() else ""
     opened += start
     manner = _of_shown(tokenizer, opened) or _of_mentioned(mentioned, opened)
     plain = head[len(opened) :] if head.startswith(opened) else ""
-    if manner.tags and plain.lstrip().startswith(manner.tags):
-        plain = ""  # how the template says that nothing was thought
+    if not plain.strip() or (manner.tags and plain.lstrip().startswith(manner.tags)):
+        plain = ""  # blanks of the answer's own, or the template's word that nothing was thought
     return replace(manner, start=start, plain=plain)
 
 
@@ -303,10 +311,8 @@ def write(
     manner = manner_of(tokenizer)
     parts = None if think == "text" else _thought(trace, manner)
     opened = prompt_text(tokenizer, trace, "chat", thinking=parts is not None)
-    if think == "text" or (parts is None and trace.response.startswith(manner.plain)):
-        return Written(opened, whole)
     if parts is None:
-        return Written(opened + manner.plain, whole)
+        return Written(opened + manner.before_plain(trace.response, think), whole)
     return _with_thought(manner.without_thought(opened), trace, manner, parts)
 
 

@@ -7,7 +7,7 @@ text that is in a token belongs to it, and none to a control token whose text it
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,10 @@ class TokenRules:
     greedy: dict[int, str]
     trims: bool
     tokenizer: PreTrainedTokenizerBase
+
+    def fixed(self, token: int) -> bool:
+        """Whether a token stands for its own text and nothing beside it."""
+        return token in self.control or token in self.greedy
 
 
 def token_rules(tokenizer: PreTrainedTokenizerBase) -> TokenRules:
@@ -61,7 +65,7 @@ def without_taken_blanks(
 
 
 def covering(
-    spans: np.ndarray, ids: Sequence[int], text: str, real: np.ndarray, rules: TokenRules
+    spans: np.ndarray, ids: Sequence[int], text: str, n: int, real: np.ndarray, rules: TokenRules
 ) -> np.ndarray:
     """``spans`` grown over the characters that no token stands for.
 
@@ -72,7 +76,8 @@ def covering(
     Args:
         spans: int [n, 2], in the order of the text.
         ids: of the n tokens.
-        text: what the spans count in.
+        text: what the spans count in: a prompt and a response.
+        n: characters of the prompt, whose tokens do not grow into the response.
         real: bool [n], tokens of the text; the others were put before or after it.
         rules: of the tokenizer. Control tokens are not grown.
     """
@@ -90,22 +95,19 @@ def covering(
         if i >= 0 and start == end:
             bare.append(i)
             continue
-        if at < start and (rules.trims or text[at:start].strip() or _is(last, ids, rules.greedy)):
+        taken = last >= 0 and ids[last] in rules.greedy
+        if at < start and (rules.trims or taken or text[at:start].strip()):
             for j in bare:
                 size = len(rules.tokenizer.convert_ids_to_tokens(int(ids[j])))
                 spans[j] = (at, at := min(at + size, start))
-            if i >= 0 and ids[i] not in rules.control:
+            if i >= 0 and not rules.fixed(ids[i]):
                 spans[i, 0] = at
             elif bare:
                 spans[bare[-1], 1] = start
-            elif last >= 0 and ids[last] not in rules.control:
+            elif last >= 0 and not rules.fixed(ids[last]) and (start <= n or spans[last, 1] > n):
                 spans[last, 1] = start
         at, bare, last = max(at, end), [], i
     return spans
-
-
-def _is(place: int, ids: Sequence[int], among: Container[int]) -> bool:
-    return place >= 0 and ids[place] in among
 
 
 def first_characters(text: str, spans: np.ndarray) -> np.ndarray:

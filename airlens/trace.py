@@ -376,28 +376,36 @@ def _encoded(
     real = ~np.asarray(put, dtype=bool)
     spans = np.asarray(where, dtype=np.int64).reshape(-1, 2)
     spans = written.places(without_taken_blanks(spans, ids, written.text, rules))
-    spans = covering(spans, ids, text, real, rules)
-    stop = _end(ids, spans, real, text, rules)
-    spans = spans[:stop]
-    inside = np.flatnonzero((spans[:, 1] > n) & real[:stop])
-    start = int(inside[0]) if len(inside) else stop
-    offsets = np.maximum(spans[start:] - n, 0)
+    spans = covering(spans, ids, text, n, real, rules)
+    # The first token of the response; without any, what stands behind the last one of the prompt.
+    places = np.flatnonzero(real)
+    inside = places[spans[places, 1] > n]
+    start = int(inside[0]) if len(inside) else int(places.max(initial=-1)) + 1
+    stop = _end(start, ids, spans, real, text, rules)
+    offsets = np.maximum(spans[start:stop] - n, 0)
     step = _steps_of(offsets, trace)
-    return EncodedTrace(trace, list(ids[:stop]), start, offsets, step, written.prefix, spans)
+    return EncodedTrace(trace, list(ids[:stop]), start, offsets, step, written.prefix, spans[:stop])
 
 
 def _end(
-    ids: Sequence[int], spans: np.ndarray, real: np.ndarray, text: str, rules: TokenRules
+    start: int,
+    ids: Sequence[int],
+    spans: np.ndarray,
+    real: np.ndarray,
+    text: str,
+    rules: TokenRules,
 ) -> int:
-    """Where the tokens end that are the author's: an EOS, and blanks behind it, are not."""
-    stop = end = len(ids)
-    while stop:
-        a, b = spans[stop - 1].tolist()
-        if not real[stop - 1] or ids[stop - 1] in rules.control:
-            end = stop - 1
+    """Where the author's tokens end, which begin at ``start``.
+
+    An EOS of the tokenizer's or of the text's own is none of them, nor are blanks behind it.
+    """
+    end = len(ids)
+    for i in reversed(range(start, len(ids))):
+        a, b = spans[i].tolist()
+        if not real[i] or ids[i] in rules.control:
+            end = i
         elif text[a:b].strip():
             break
-        stop -= 1
     return end
 
 
