@@ -122,6 +122,8 @@ def found(value: object) -> str:
     match value:
         case None | bool():
             return {None: "null", True: "true", False: "false"}[value]
+        case int() if value.bit_length() > 14_000:  # more digits than Python writes
+            return f"a number of {value.bit_length():,} bits"
         case int() | float():
             return f"a number ({str(value)[:40]})"
         case str():

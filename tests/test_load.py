@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 from airlens.errors import AirlensError, ConfigError, DataError
 from airlens.reading import hub
 from airlens.reading.columns import Columns
+from airlens.reading.items import Record, Rejected
 from airlens.reading.load import Traces, content_hash, iter_traces, load_traces
-from airlens.reading.record_files import Record, Rejected
 from airlens.reading.records import iter_records
 from airlens.trace import Trace
 
@@ -349,7 +349,8 @@ def test_a_splitter_replaces_given_steps() -> None:
     ):
         (trace,) = load_traces([LABELLED], splitter=splitter)
         assert len(trace.steps) == 2 + (not callable(splitter))
-        assert (trace.step_meta, trace.reading) == ((), {})
+        assert trace.step_meta == ()
+        assert not {"unaligned"} & set(trace.reading)
         (again,) = load_traces([load_traces([LABELLED])[0].to_json()], splitter=splitter)
         assert (again.steps, again.meta) == (trace.steps, trace.meta)
 
@@ -432,17 +433,6 @@ GOOD = b'{"prompt": "p", "response": "r"}\n'
         (b'{"prompt": ["p"], "response": "r"}', "prompt", "found a list of 1"),
         (b'{"prompt": "", "response": ""}', "response", "both empty"),
         (b'{"prompt": "p", "response": "\\ud83d"}', "response", "surrogate"),
-        (b'{"prompt": "p", "response": "r", "id": ""}', "id", "empty"),
-        (b'{"prompt": "p", "response": "r", "id": [1]}', "id", "found a list"),
-        (b'{"prompt": "p", "response": "r", "domain": {}}', "domain", "found an object"),
-        (b'{"prompt": "p", "response": "r", "steps": "r"}', "steps", "expected a list"),
-        (b'{"prompt": "p", "response": "r", "steps": [3]}', "steps", "step 0"),
-        (b'{"prompt": "p", "response": "r", "steps": [{"tags": []}]}', "steps", "step 0"),
-        (
-            b'{"prompt": "p", "response": "r", "steps": [{"text": "r", "label": 3}]}',
-            "steps",
-            "as label",
-        ),
         (b'{"messages": "hello"}', "messages", "expected a list"),
         (b'{"messages": "[1"}', "messages", "not a JSON list"),
         (b'{"messages": []}', "messages", "assistant"),
@@ -474,6 +464,29 @@ def test_a_bad_line_is_named_or_skipped(
     (rejected,) = traces.skipped
     assert (rejected.file, rejected.line, rejected.field) == (str(path), 2, field)
     assert reason in rejected.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("id", "", "empty"),
+        ("id", [1], "found a list"),
+        ("domain", {}, "found an object"),
+        ("steps", "r", "expected a list"),
+        ("steps", [3], "step 0"),
+        ("steps", [{"tags": []}], "step 0"),
+        ("steps", [{"text": "r", "label": {}}], "as label"),
+    ],
+)
+def test_a_column_of_another_type_is_an_error_where_it_is_named(
+    name: str, value: object, reason: str
+) -> None:
+    records = [{"prompt": "p", "response": "r", name: value}]
+    with pytest.raises(DataError, match=reason) as caught:
+        load_traces(records, **{name: name})  # type: ignore[arg-type]
+    assert (caught.value.line, caught.value.field) == (1, name)
+    (trace,) = load_traces(records)
+    assert trace.response == "r"
 
 
 def test_a_line_that_lacks_a_column_is_told_by_the_lines_before() -> None:

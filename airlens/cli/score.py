@@ -74,7 +74,7 @@ def score(
     steps_column: Annotated[str | None, _column("steps")] = None,
     domain_column: Annotated[str | None, _column("domain; @file: the file's name")] = None,
     id_column: Annotated[str | None, _column("id")] = None,
-    split: Annotated[str, typer.Option(rich_help_panel=_DATA)] = "train",
+    split: Annotated[str | None, typer.Option(rich_help_panel=_DATA)] = None,
     config: Annotated[str | None, typer.Option(rich_help_panel=_DATA)] = None,
     splitter: Splitter = "auto",
     limit: Annotated[

@@ -14,8 +14,8 @@ from typing import Any
 
 from airlens.errors import DataError
 from airlens.reading.columns import Columns
+from airlens.reading.items import Rejected
 from airlens.reading.load import content_hash, iter_located
-from airlens.reading.record_files import Rejected
 from airlens.trace import Trace
 
 from .idset import IdSet
@@ -42,7 +42,7 @@ class Corpus:
 
     source: Any
     columns: Columns = field(default_factory=Columns)
-    split: str = "train"
+    split: str | None = None
     config: str | None = None
     splitter: str | re.Pattern[str] = "auto"
     limit: int | None = None

@@ -7,20 +7,21 @@ it is listed, with the reason, in `Traces.skipped`.
 from __future__ import annotations
 
 import hashlib
-import math
+import logging
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from airlens.errors import ConfigError, DataError
+from airlens.readings import describe
 from airlens.steps import SPLITTERS, split_steps
 from airlens.trace import (
     NEW_FIELDS,
     OWN_FIELDS,
-    UNALIGNED,
     Splitter,
     Step,
     Trace,
@@ -28,23 +29,21 @@ from airlens.trace import (
     upgraded,
 )
 
-from .align_steps import align_steps
-from .columns import (
-    Columns,
-    Draft,
-    GivenSteps,
-    Layout,
-    answer_of,
-    domain_of,
-    id_of,
-    layout_of,
-    steps_of,
-)
-from .record_files import Record, Rejected
+from .columns import Columns, Fields, answer_of, domain_of, id_of
+from .conversations import Scored
+from .drafts import Draft, ignored
+from .items import Record, Rejected
+from .layouts import read_record
+from .plain_values import Unreadable, plain_record
 from .records import iter_records
+from .step_lists import given_steps
+
+log = logging.getLogger(__name__)
 
 # As the domain column: use the name of the file as domain.
 FILE_DOMAIN = "@file"
+# Roles of columns that airlens's own files have fields for.
+_OWN_ROLES = ("prompt", "response", "steps", "messages", "system", "thinking", "answer")
 # Fields of every trace in a file of airlens 0.1.
 _WRITTEN_BY_0_1 = frozenset({"id", "prompt", "response", "domain", "steps", "meta"})
 ID_DIGITS = 16  # of the SHA-256 that identifies a trace without an id: 64 bits
@@ -56,14 +55,21 @@ class Traces(list[Trace]):
     Attributes:
         source: what they were loaded from, as text.
         skipped: the records that made no trace, with file, line, field and reason.
+        reading: which columns were read as what, in words, and of how many records.
     """
 
     def __init__(
-        self, traces: Iterable[Trace] = (), *, source: str = "", skipped: Iterable[Rejected] = ()
+        self,
+        traces: Iterable[Trace] = (),
+        *,
+        source: str = "",
+        skipped: Iterable[Rejected] = (),
+        reading: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__(traces)
         self.source = source
         self.skipped = list(skipped)
+        self.reading = dict(reading or {})
 
 
 def load_traces(
@@ -75,7 +81,11 @@ def load_traces(
     domain: str | None = None,
     id: str | None = None,
     messages: str | None = None,
-    split: str = "train",
+    system: str | None = None,
+    thinking: str | None = None,
+    answer: str | None = None,
+    generations: Literal["one", "all"] = "one",
+    split: str | None = None,
     config: str | None = None,
     splitter: str | re.Pattern[str] | Splitter = "auto",
     on_error: Literal["raise", "skip"] = "raise",
@@ -83,23 +93,32 @@ def load_traces(
 ) -> Traces:
     r"""Load traces.
 
-    The columns of airlens's own files, GSM8K, MATH, s1K, LIMO, OpenR1-Math, chat ``messages`` and
-    plain ``text`` are known; others are named by argument. All other columns are kept in
+    The columns of most public data sets are known (the page "Data sets" of the documentation lists
+    them), others are named by argument; "none" says that there is no such column. What was chosen
+    is in `Traces.reading` and `Trace.reading`, and logged once. All other columns are kept in
     `Trace.meta`.
 
     Args:
-        source: a file (JSON lines, JSON, CSV, TSV, Parquet, Arrow; ``.gz``, ``.zst``), a folder,
-            a glob, the name of a hub data set, a ``datasets.Dataset``, a data frame, or records.
-        prompt: the column with the prompt.
+        source: a file (JSON lines, JSON, CSV, TSV, Parquet, Arrow, Feather; also compressed), a
+            folder, a glob, the name of a hub data set, a ``datasets.Dataset``, a data frame, an
+            Arrow table, a dictionary of columns, or records.
+        prompt: the column with the prompt, a text or turns; "none" or "": nothing stands before
+            the response.
         response: the column with the response, used unchanged: ``response="answer"`` keeps the
             calculator notes of GSM8K, which are left out otherwise.
         steps: the column with the steps: texts, or objects with ``text`` and perhaps ``label``.
-        domain: the column with the domain, the group within which samples are ranked.
+        domain: the column with the domain, the group within which samples are ranked; "@file": the
+            file's name.
         id: the column with the id. Without one, and without a column ``id``, the id is a hash of
             prompt and response.
         messages: the column with a chat; the assistant's last turn is the response.
-        split: which split of a data set that has several.
-        config: which configuration of a hub data set.
+        system: the column with the system turn, beside a prompt or a chat.
+        thinking: the column with the thought, which stands before the response.
+        answer: the column with the final answer.
+        generations: "one" takes of several responses to a problem the first that was verified,
+            else the first; "all" makes a trace of each, with ids that end in #0, #1, ….
+        split: which split of a data set or folder that has several; the default is "train".
+        config: which configuration of a hub data set, or of its copy in a folder.
         splitter: "auto" takes the steps that are given, else lines for GSM8K, else what
             `airlens.steps.auto_how` says. Any other replaces given steps: "paragraph", "line",
             "sentence", a registered name, a compiled pattern, or a function from a response to its
@@ -118,11 +137,23 @@ def load_traces(
     """
     if on_error not in ("raise", "skip"):
         raise ConfigError(f"on_error is 'raise' or 'skip', not {on_error!r}")
-    columns = Columns(prompt, response, steps, domain, id, messages)
+    columns = Columns(
+        prompt=prompt,
+        response=response,
+        steps=steps,
+        domain=domain,
+        id=id,
+        messages=messages,
+        system=system,
+        thinking=thinking,
+        answer=answer,
+        generations=None if generations == "one" else generations,
+    )
     name = source if isinstance(source, str) else _describe(source)
     traces = Traces(source=name)
-    for item in iter_traces(
-        source, columns, split=split, config=config, splitter=splitter, limit=limit
+    said: Counter[str] = Counter()
+    for _, item in iter_located(
+        source, columns, split=split, config=config, splitter=splitter, limit=limit, said=said
     ):
         if isinstance(item, Trace):
             traces.append(item)
@@ -130,6 +161,7 @@ def load_traces(
             raise item.error
         else:
             traces.skipped.append(item)
+    traces.reading = dict(said)
     return traces
 
 
@@ -148,7 +180,7 @@ def iter_traces(
     source: Any,
     columns: Columns | None = None,
     *,
-    split: str = "train",
+    split: str | None = None,
     config: str | None = None,
     splitter: str | re.Pattern[str] | Splitter = "auto",
     limit: int | None = None,
@@ -180,23 +212,24 @@ def iter_located(
     source: Any,
     columns: Columns | None = None,
     *,
-    split: str = "train",
+    split: str | None = None,
     config: str | None = None,
     splitter: str | re.Pattern[str] | Splitter = "auto",
     limit: int | None = None,
     unique: bool = True,
     stream: bool | None = None,
+    said: Counter[str] | None = None,
 ) -> Iterator[tuple[Record | Rejected, Trace | Rejected]]:
     """The items of `iter_traces`, each with its record, which has file and line.
 
     The arguments are those of `iter_traces`; with ``stream`` a hub data set is read over the
-    network rather than downloaded, by default only where there is a limit.
+    network rather than downloaded, by default only where there is a limit. ``said`` counts how
+    records were read, in words.
     """
     if limit is not None and limit < 0:
         raise ConfigError(f"limit is a number of traces, not {limit!r}")
-    if columns and columns.messages and (columns.prompt or columns.response):
-        raise ConfigError("messages holds prompt and response: name it, or those two")
     builder = _Builder(columns or Columns(), _cutter(splitter), unique)
+    builder.said = Counter() if said is None else said
     # For a few records a large hub data set need not be downloaded.
     over_network = limit is not None if stream is None else stream
     return _limited(source, builder, split, config, limit, over_network)
@@ -205,7 +238,7 @@ def iter_located(
 def _limited(
     source: Any,
     builder: _Builder,
-    split: str,
+    split: str | None,
     config: str | None,
     limit: int | None,
     stream: bool,
@@ -214,12 +247,12 @@ def _limited(
         return
     count = 0
     for item in iter_records(source, split=split, config=config, stream=stream):
-        made = builder(item) if isinstance(item, Record) else item
-        yield item, made
         builder.records += 1
-        count += isinstance(made, Trace)
-        if count == limit:
-            break
+        for made in builder(item) if isinstance(item, Record) else (item,):
+            yield item, made
+            count += isinstance(made, Trace)
+            if count == limit:
+                return
     if not builder.records and isinstance(source, str | Path):
         raise DataError("no records", file=str(source))
     if builder.records and builder.columns.domain and not builder.domain_seen:
@@ -228,104 +261,158 @@ def _limited(
 
 @dataclass
 class _Builder:
-    """Makes traces of records; holds the state between records, such as the ids seen."""
+    """Makes traces of records; holds the state between records, such as the ids seen.
+
+    Attributes:
+        said: how records were read, in words, and how many were read so.
+    """
 
     columns: Columns
     cut: Splitter | None  # None: use given steps, else split as the layout says
     unique: bool
-    layout: Layout | None = None
+    last: Draft | None = None
     records: int = 0
     domain_seen: bool = False
     ids: dict[str, int] = field(default_factory=dict)
+    said: Counter[str] = field(default_factory=Counter)
 
-    def __call__(self, record: Record) -> Trace | Rejected:
+    def __call__(self, record: Record) -> Iterator[Trace | Rejected]:
+        """The trace of a record, or those of all its responses; what fails, with the reason."""
         try:
-            return self._trace(record)
+            yield from self._traces(record)
         except DataError as error:
-            return Rejected(record.file, record.line, error.field, error.reason)
+            yield _rejected(record, error)
         except RecursionError:
-            return Rejected(record.file, record.line, None, "nested too deep")
+            yield Rejected(record.file, record.line, None, "nested too deep")
 
-    def _trace(self, record: Record) -> Trace:
-        data = {name: _plain(value) for name, value in record.data.items()}
-        own = self._own(data)
+    def _traces(self, record: Record) -> Iterator[Trace | Rejected]:
+        data = Fields(plain_record(record.data))
+        own = self._own(record, data)
         if own is not None:
-            return own
-        if self.columns.domain in data:
-            self.domain_seen = True
-        self.layout = layout_of(data, self.columns, self.layout)
-        draft = self.layout.read(data, self.columns)
-        if not draft.prompt and not draft.response:
-            raise DataError("prompt and response are both empty", field=self.layout.requires[-1])
-        domain, domain_column = self._domain(record, data, self.layout)
-        steps, step_meta = self._steps(data, draft)
-        used = draft.used | {domain_column or "domain", self.columns.id or "id", "meta"}
-        used |= {self.columns.steps or "steps"}
-        meta = {name: value for name, value in data.items() if name not in used}
-        meta |= self._given_meta(data)
+            self._say({"layout": "traces that airlens wrote"})
+            yield own
+            return
+        made = self.last = read_record(data, self.columns, self.last)
+        if made.steps is None and not made.many:
+            made.steps, made.columns["steps"] = given_steps(data, self.columns)
+        every = self.columns.generations == "all" and made.many
+        if every:
+            made.take_all()
+        shared = self._shared(record, data, made)
+        self._say(shared.reading)
+        if not every:
+            response = made.responses[made.chosen] if made.responses else Scored("")
+            yield self._with_response(shared, made, response, made.chosen)
+            return
+        for index, response in enumerate(made.responses):
+            named = replace(shared, id=f"{shared.id}#{index}")
+            try:
+                yield self._with_response(named, made, response, index)
+            except DataError as error:
+                yield _rejected(record, error)
+
+    def _shared(self, record: Record, data: Fields, made: Draft) -> Trace:
+        """The trace without its response, and with what is said of the columns."""
+        columns = {role: list(names) for role, names in made.columns.items() if names}
+        if self.cut is not None:
+            columns.pop("steps", None)
+        domain, domain_column = self._domain(record, data)
+        given, id_column = id_of(data, self.columns)
+        answer, answer_column = answer_of(data, self.columns, made.used())
+        if made.answer and self.columns.answer is None:
+            answer, answer_column = made.answer, None
+        for role, name in (("answer", answer_column), ("domain", domain_column), ("id", id_column)):
+            columns |= {role: [name]} if name is not None and name != role else {}
+        used = {*made.used(), domain_column, id_column}
+        left = {name: value for name, value in data.items() if name not in used}
+        unread = [name for name, value in left.items() if isinstance(value, Unreadable)]
+        first = next((r.text for r in made.responses if isinstance(r, Scored)), "")
+        reading = {
+            "layout": made.reading["layout"],
+            "columns": columns,
+            "ignored": ignored(data, made),
+            "left_out": unread,
+            **made.reading,
+        }
         return Trace(
-            self._identity(data, draft.prompt, draft.response),
-            draft.prompt,
-            draft.response,
+            self._identity(given, id_column, made.prompt, first),
+            made.prompt,
+            "",
             domain,
-            steps,
-            meta,
-            turns=tuple(draft.turns),
-            thinking=draft.thinking,
-            answer=answer_of({**meta, **data}, draft.used),
-            step_meta=step_meta,
-            reading=draft.reading,
+            meta={name: value for name, value in left.items() if name not in unread},
+            turns=tuple(made.turns),
+            tools=tuple(made.tools),
+            answer=answer,
+            reading={key: value for key, value in reading.items() if value not in ([], {})},
         )
 
-    def _own(self, data: dict[str, Any]) -> Trace | None:
+    def _with_response(
+        self, shared: Trace, made: Draft, response: Scored | DataError, index: int
+    ) -> Trace:
+        if isinstance(response, DataError):
+            raise response
+        if not made.prompt and not response.text:
+            names = made.columns["response"] or made.columns["prompt"] or (None,)
+            raise DataError("prompt and response are both empty", field=names[-1])
+        steps, known, more = self._steps(made, response.text)
+        if made.many:
+            more |= {"generation": index, "generations": len(made.responses)}
+        return replace(
+            shared,
+            response=response.text,
+            thinking=response.thinking,
+            steps=steps,
+            step_meta=known,
+            reading={**shared.reading, **more},
+        )
+
+    def _steps(
+        self, made: Draft, response: str
+    ) -> tuple[tuple[Step, ...], tuple[dict[str, Any], ...], dict[str, Any]]:
+        """The steps, what else is known of each, and what belongs into `Trace.reading`."""
+        if self.cut is not None:
+            return self.cut(response), (), {}
+        if made.steps is None or not response:
+            return split_steps(response, made.natural), (), {}
+        return made.steps.placed(response)
+
+    def _own(self, record: Record, fields: Fields) -> Trace | None:
         """The trace that `save_traces` or a selection wrote, now or in airlens 0.1."""
-        if self.columns != Columns() or not isinstance(data.get("meta"), Mapping):
+        data = dict(fields.data)
+        named = [role for role in _OWN_ROLES if self.columns.names(role)]
+        if named or not isinstance(data.get("meta"), Mapping):
             return None
         if not set(data) >= NEW_FIELDS:
             if NEW_FIELDS & set(data) - {"answer"} or not set(data) >= _WRITTEN_BY_0_1:
                 return None
             data = upgraded(data)
-            data["answer"] = answer_of({**data, **data["meta"]}, set())
+            data["answer"], _ = answer_of(Fields({**data, **data["meta"]}), self.columns, ())
         if not _are_spans(data["steps"]):
             return None
-        self.domain_seen = True
-        other = {name: value for name, value in data.items() if name not in OWN_FIELDS}
-        text = (check_text(data[name], name) for name in ("prompt", "response"))
-        data |= {"id": self._identity(data, *text), "meta": {**other, **data["meta"]}}
+        other = {name: data[name] for name in data if name not in OWN_FIELDS}
+        prompt, response = (check_text(data[name], name) for name in ("prompt", "response"))
+        meta = {**other, **data["meta"]}
+        given, id_column = id_of(Fields({**meta, **data}), self.columns)
+        data |= {"id": self._identity(given, id_column, prompt, response), "meta": meta}
+        if self.columns.domain is not None:
+            data["domain"], _ = self._domain(record, Fields({**meta, **data}))
         trace = Trace.from_json(data)
-        return trace if self.cut is None else trace.with_steps(self.cut)
-
-    def _domain(
-        self, record: Record, data: Mapping[str, Any], layout: Layout
-    ) -> tuple[str, str | None]:
-        if self.columns.domain != FILE_DOMAIN:
-            return domain_of(data, layout, self.columns)
-        self.domain_seen = True
-        return Path(record.file).name.split(".")[0], None
-
-    def _steps(
-        self, data: Mapping[str, Any], draft: Draft
-    ) -> tuple[tuple[Step, ...], tuple[dict[str, Any], ...]]:
-        """The steps, and what else is known of each."""
+        if self.columns.refuses("prompt"):
+            trace = trace.without_prompt()
         if self.cut is not None:
-            return self.cut(draft.response), ()
-        given = steps_of(data, self.columns) if draft.response else None
-        if given is None:
-            return split_steps(draft.response, draft.natural), ()
-        steps, unaligned = align_steps(draft.response, given.texts, given.labels)
-        if unaligned:
-            draft.reading[UNALIGNED] = unaligned
-        return steps, _step_meta(given, unaligned)
+            return trace.with_steps(self.cut)
+        return trace.with_steps("auto") if self.columns.refuses("steps") else trace
 
-    def _given_meta(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """The column ``meta`` that `save_traces` writes, merged into the meta."""
-        given = data.get("meta")
-        if not isinstance(given, Mapping):
-            return {} if given is None else {"meta": given}
-        return dict(given)
+    def _domain(self, record: Record, data: Fields) -> tuple[str, str | None]:
+        if self.columns.domain == FILE_DOMAIN:
+            self.domain_seen = True
+            return Path(record.file).name.split(".")[0], None
+        named = self.columns.names("domain")
+        if named is None or named in data or named.strip().lower() in data.own:
+            self.domain_seen = True
+        return domain_of(data, self.columns)
 
-    def _identity(self, data: Mapping[str, Any], prompt: str, response: str) -> str:
-        given = id_of(data, self.columns)
+    def _identity(self, given: str | None, column: str | None, prompt: str, response: str) -> str:
         identity = given or content_hash(prompt, response)
         if not self.unique:
             return identity
@@ -333,8 +420,20 @@ class _Builder:
         if count == 1:
             return identity
         if given is not None:
-            raise DataError(f"the id {given!r} was given before", field=self.columns.id or "id")
+            raise DataError(f"the id {given!r} was given before", field=column)
         return f"{identity}-{count}"
+
+    def _say(self, reading: Mapping[str, Any]) -> None:
+        """Count how a record was read; the first time it is logged."""
+        said = describe(reading)
+        if said and not self.said[said]:
+            chosen = self.columns == Columns() and reading.get("ignored")
+            log.log(logging.WARNING if chosen else logging.INFO, "%s", said)
+        self.said[said] += 1
+
+
+def _rejected(record: Record, error: DataError) -> Rejected:
+    return Rejected(record.file, record.line, error.field, error.reason)
 
 
 def content_hash(prompt: str, response: str) -> str:
@@ -350,15 +449,6 @@ def _are_spans(steps: object) -> bool:
     )
 
 
-def _step_meta(given: GivenSteps, unaligned: list[int]) -> tuple[dict[str, Any], ...]:
-    """What else is known of each step that was found, in the order of the trace's steps."""
-    missing = set(unaligned)
-    placed = [index for index in range(len(given.texts)) if index not in missing]
-    if not placed or not any(given.extras):
-        return ()
-    return tuple({"index": index, **given.extras[index]} for index in placed)
-
-
 def _cutter(splitter: object) -> Splitter | None:
     if splitter == "auto":
         return None
@@ -371,21 +461,6 @@ def _cutter(splitter: object) -> Splitter | None:
         return cut
     names = ", ".join(SPLITTERS)
     raise ConfigError(f"unknown splitter {splitter!r}: {names}, a compiled pattern or a function")
-
-
-def _plain(value: Any) -> Any:
-    """The value as a plain JSON type: data frames have numbers, lists and nulls of their own."""
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if isinstance(value, float):
-        return None if math.isnan(value) else value
-    return None if type(value).__name__ in ("NAType", "NaTType") else str(value)
 
 
 def _describe(source: object) -> str:
