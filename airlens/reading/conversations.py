@@ -20,7 +20,14 @@ from .plain_values import Unreadable
 
 _ROLE_KEYS = ("role", "from", "speaker", "author")
 _TEXT_KEYS = ("content", "value", "text", "message")
-THOUGHT_KEYS: tuple[str, ...] = ("thinking", "reasoning_content", "reasoning", "thoughts", "thought", "think")
+THOUGHT_KEYS: tuple[str, ...] = (
+    "thinking",
+    "reasoning_content",
+    "reasoning",
+    "thoughts",
+    "thought",
+    "think",
+)
 # What else a chat template may read from a turn.
 _OTHER_KEYS = ("name", "tool_calls", "tool_call_id", "function_call", "tool_responses")
 _ROLES = {
