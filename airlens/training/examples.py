@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 
 from airlens.errors import ConfigError, DataError
-from airlens.reading.skipped import OnError, Skipped, check_on_error, said
+from airlens.reading.skipped import OnError, Skipped, check_on_error, note_of, said
 from airlens.trace import EncodedTrace, Template, Think, Trace, encode_trace
 
 from .step_weights import StepWeights, normalised
@@ -36,6 +36,7 @@ class TrainingSet:
 
     Attributes:
         examples: in the order of the traces.
+        traces: of the examples.
         skipped: traces without an example.
         cut: ids of the traces that were longer than ``max_length``, and lost their end.
         n_labels_cut: response tokens that they lost, and those of traces skipped as too long.
@@ -43,10 +44,34 @@ class TrainingSet:
     """
 
     examples: list[Example]
+    traces: list[Trace]
     skipped: list[Skipped]
     cut: list[str]
     n_labels_cut: int
     max_length: int | None
+
+    def counts(self) -> dict[str, Any]:
+        """For the provenance: how much there is, and what was cut or skipped."""
+        return {
+            "n_traces": len(self.examples) + len(self.skipped),
+            "n_examples": len(self.examples),
+            "n_tokens": sum(len(e["input_ids"]) for e in self.examples),
+            "n_labels": sum(y != IGNORE for e in self.examples for y in e["labels"]),
+            "max_length": self.max_length,
+            "n_cut": len(self.cut),
+            "n_labels_cut": self.n_labels_cut,
+            **note_of(self.skipped),
+        }
+
+    def said(self) -> str:
+        """A sentence about what was cut or skipped; empty where nothing was."""
+        parts = [said(self.skipped)] if self.skipped else []
+        if self.cut:
+            parts.append(
+                f"{len(self.cut)} of {len(self.examples)} traces are cut at {self.max_length} "
+                f"tokens ({self.n_labels_cut} response tokens are lost)"
+            )
+        return "; ".join(parts)
 
 
 def training_examples(
@@ -90,7 +115,7 @@ def training_set(
         DataError: nothing to train on, or a trace that makes no example.
     """
     check_on_error(on_error)
-    examples, skipped, cut, lost = [], [], [], 0
+    examples, used, skipped, cut, lost = [], [], [], [], 0
     for trace in traces:
         try:
             encoded = encode_trace(tokenizer, trace, template, think)
@@ -114,11 +139,12 @@ def training_set(
             skipped.append(Skipped(trace.id, reason))
             continue
         examples.append(example)
+        used.append(trace)
         if missing > 0:
             cut.append(trace.id)
     if not examples:
         raise DataError(f"nothing to train on: {said(skipped) or 'no traces'}")
-    return TrainingSet(examples, skipped, cut, lost, max_length)
+    return TrainingSet(examples, used, skipped, cut, lost, max_length)
 
 
 def _ended(

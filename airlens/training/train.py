@@ -8,11 +8,11 @@ process or many: ``accelerate launch -m airlens.cli train …``.
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,17 +20,20 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from airlens.errors import AirlensError, ConfigError, DataError
-from airlens.files import atomic_write_text
 from airlens.provenance import fingerprint, provenance
 from airlens.reading.model_files import load_hf
-from airlens.trace import Template, Trace
+from airlens.reading.skipped import OnError
+from airlens.trace import Template, Think, Trace
 
-from .examples import IGNORE, Example, WeightedCollator, equal_token_batches, training_examples
+from .examples import Example, TrainingSet, WeightedCollator, equal_token_batches, training_set
+from .interrupts import checkpoints_of, stopped_later
 from .packed_rows import each_sequence_alone
-from .packing_check import packing_trouble
+from .packing_check import packing_trouble, positions_limit
+from .run_identity import training_identity
 from .settings import TrainSettings as TrainSettings
 from .step_weights import StepWeights
-from .weighted_loss import quieten, trainer_arguments, trainer_type
+from .training_folder import MODEL, TrainingFolder
+from .weighted_loss import quieten, refuse_odd_losses, trainer_arguments, trainer_type
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -64,6 +67,8 @@ def fine_tune(
     settings: TrainSettings | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None,
     template: Template = "auto",
+    think: Think = "auto",
+    on_error: OnError = "raise",
     selection: dict[str, Any] | None = None,
     progress: bool = True,
 ) -> TrainResult:
@@ -73,18 +78,24 @@ def fine_tune(
         model: as in :func:`~airlens.load_model`; or a Hugging Face model, trained in place.
         traces: what to train on, already selected.
         out: folder for checkpoints, the model and ``run.json``. An interrupted run continues from
-            its last checkpoint, a finished one is not repeated. None: nothing is written.
+            its last checkpoint, a finished one is not repeated. Ctrl+C and SIGTERM let the step at
+            hand finish and keep a checkpoint. None: nothing is written.
         weights: from :func:`~airlens.step_weights`; None: plain fine-tuning.
         settings: see :class:`TrainSettings`.
         tokenizer: with a model already loaded.
         template: as in :func:`~airlens.influence`; must be the one used for the weights.
+        think: as in :func:`~airlens.influence`; likewise.
+        on_error: what to do with a trace that the template cannot write or that the weights do not
+            fit: ``raise``, or ``skip`` it. One without anything to learn is skipped in any case.
         selection: provenance of the selection, stored with the run.
         progress: show a progress bar.
 
     Raises:
         AirlensError: transformers' trainer is not installed.
-        ConfigError: ``out`` holds another run.
+        ConfigError: ``out`` holds another run: other texts, weights, settings, or a student with
+            other weights.
         DataError: nothing to train on, or weights that do not fit; raised before training.
+        RunError: the loss is NaN or infinite, or the disk is full.
     """
     settings = settings or TrainSettings()
     items = list(traces)
@@ -100,39 +111,109 @@ def fine_tune(
         raise ConfigError(
             "a model already loaded needs its tokenizer: fine_tune(model, …, tokenizer=…)"
         )
-    examples = training_examples(
-        tokenizer, items, weights, template=template, max_length=settings.max_length
+    data = training_set(
+        tokenizer,
+        items,
+        weights,
+        template=template,
+        think=think,
+        max_length=_most_tokens(student, settings),
+        on_error=on_error,
     )
-    note = _provenance(label, items, examples, weights, settings, template, selection)
-    folder = Path(out) if out is not None else None
-    finished = _finished(folder, note)
-    if finished is not None:
-        return finished
-    student = _with_lora(student, settings)
+    if data.skipped or data.cut:
+        log.warning(data.said())
+    arguments = trainer_arguments(Path(out) if out is not None else None, settings, progress)
+    devices = int(arguments.world_size) * max(1, int(arguments.n_gpu))
+    identity = training_identity(student, tokenizer, data, settings, template, think, devices)
+    note = _provenance(label, data, weights, settings, identity, selection)
+    folder = TrainingFolder(Path(out), identity) if out is not None else None
+    if folder is not None:
+        if folder.finished is not None:
+            record = dict(folder.finished)
+            losses = pd.DataFrame(record.pop("losses"))
+            return TrainResult(None, losses, record, folder.path / MODEL)
+        folder.begin(note)
+    cached = getattr(student.config, "use_cache", None)  # the Trainer turns it off
     runner = trainer_class(
-        model=student,
-        args=trainer_arguments(folder, settings, progress),
-        train_dataset=_batched(examples, settings),
+        model=_with_lora(student, settings),
+        args=arguments,
+        train_dataset=_batched(data.examples, settings),
     )
     quieten(runner, progress)
+    runner.add_callback(refuse_odd_losses())
     # Asked here, where the model lies on the device it will be trained on.
-    packing, note["packing"] = _packing(student, examples, settings)
+    packing, note["packing"] = _packing(runner.model, data.examples, settings)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     runner.data_collator = WeightedCollator(int(pad or 0), packing)
-    with each_sequence_alone(student) if packing else nullcontext():
-        runner.train(resume_from_checkpoint=_checkpoint(folder))
-    losses = pd.DataFrame([row for row in runner.state.log_history if "loss" in row])
-    if folder is not None:
-        runner.accelerator.wait_for_everyone()
-        runner.save_model(str(folder / "model"))
-        if runner.is_world_process_zero():
-            tokenizer.save_pretrained(folder / "model")
-            record = {**note, "losses": losses.to_dict("records")}
-            atomic_write_text(folder / "run.json", _text(record))
+    with each_sequence_alone(runner.model) if packing else nullcontext():
+        losses = _run(runner, folder, partial(_save, runner, folder, note, tokenizer, cached))
     # Without accelerate's wrapper for mixed precision.
-    student = runner.accelerator.unwrap_model(runner.model, keep_fp32_wrapper=False)
-    student.eval()
-    return TrainResult(student, losses, note, folder / "model" if folder else None)
+    trained = runner.accelerator.unwrap_model(runner.model, keep_fp32_wrapper=False)
+    trained.eval()
+    return TrainResult(trained, losses, note, folder.path / MODEL if folder else None)
+
+
+def _run(runner: Any, folder: TrainingFolder | None, save: Callable[[], None]) -> pd.DataFrame:
+    """Train from the last checkpoint, or from the start, to the end, and save; the losses.
+
+    Raises:
+        KeyboardInterrupt: the process was told to stop, and a checkpoint is kept.
+    """
+    if folder is None:
+        runner.train()
+        save()
+        return _losses(runner)
+    if runner.is_world_process_zero():
+        folder.remove_broken()
+    runner.accelerator.wait_for_everyone()
+    checkpoint = folder.checkpoint()
+    said = f"to be stopped: as soon as this step is done a checkpoint is kept in {folder.path}"
+    with folder.writing(), stopped_later(f"{said} (Ctrl+C again stops at once)") as stop:
+        runner.add_callback(checkpoints_of(stop, folder.mark, runner))
+        runner.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        done = runner.state.global_step >= runner.state.max_steps
+        if done:
+            save()
+    if not done:
+        stop.again()
+    return _losses(runner)
+
+
+def _save(
+    runner: Any,
+    folder: TrainingFolder | None,
+    note: dict[str, Any],
+    tokenizer: Any,
+    use_cache: bool | None,
+) -> None:
+    """The model, the tokenizer, and last the mark that the run is done."""
+    if use_cache is not None:
+        runner.model.config.use_cache = use_cache
+    if folder is None:
+        return
+    runner.accelerator.wait_for_everyone()
+    runner.save_model(str(folder.path / MODEL))
+    if runner.is_world_process_zero():
+        tokenizer.save_pretrained(folder.path / MODEL)
+        rows = _losses(runner).to_dict("records")
+        folder.finish(note, rows, keep=note["settings"]["save_steps"] is not None)
+
+
+def _losses(runner: Any) -> pd.DataFrame:
+    return pd.DataFrame([row for row in runner.state.log_history if "loss" in row])
+
+
+def _most_tokens(student: Any, settings: TrainSettings) -> int:
+    """``max_length``, or the positions of a student that has fewer."""
+    limit = positions_limit(student)
+    if limit is None or limit >= settings.max_length:
+        return settings.max_length
+    log.warning(
+        "traces are cut at %d tokens instead of %d: the student has no more positions",
+        limit,
+        settings.max_length,
+    )
+    return limit
 
 
 def _batched(examples: list[Example], settings: TrainSettings) -> list[Any]:
@@ -181,31 +262,22 @@ def _with_lora(model: Any, settings: TrainSettings) -> Any:
 
 def _provenance(
     label: str,
-    traces: list[Trace],
-    examples: list[Any],
+    data: TrainingSet,
     weights: StepWeights | None,
     settings: TrainSettings,
-    template: str,
+    identity: dict[str, Any],
     selection: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    decides = {
-        "student": label,
-        "data": fingerprint({"examples": examples}),
-        "settings": asdict(settings),
-    }
-    labels = [y for e in examples for y in e["labels"]]
     packages = {n: metadata.version(n) for n in ("accelerate", "peft", "trl") if _installed(n)}
     return provenance(
-        **decides,
-        fingerprint=fingerprint(decides),
-        n_traces=len(traces),
-        n_examples=len(examples),
-        n_tokens=sum(len(e["input_ids"]) for e in examples),
-        n_labels=sum(y != IGNORE for y in labels),
-        template=template,
+        student=label,
+        settings=asdict(settings),
+        fingerprint=fingerprint(identity),
+        template=identity["template"],
         weights=weights.provenance or {"scheme": weights.scheme} if weights else None,
         selection=selection,
         training_versions=packages,
+        **data.counts(),
     )
 
 
@@ -215,41 +287,3 @@ def _installed(name: str) -> bool:
     except metadata.PackageNotFoundError:
         return False
     return True
-
-
-def _finished(folder: Path | None, note: dict[str, Any]) -> TrainResult | None:
-    """This run, if ``folder`` holds it finished, else None; starts its record if there is none.
-
-    Raises:
-        ConfigError: the folder holds another run, finished or not.
-    """
-    if folder is None:
-        return None
-    path = folder / "run.json"
-    if not path.exists():
-        # Before the first checkpoint, so that no other run continues from it.
-        atomic_write_text(path, _text(note))
-        return None
-    record = json.loads(path.read_text(encoding="utf-8"))
-    if record.get("fingerprint") != note["fingerprint"]:
-        raise ConfigError(
-            f"{folder} holds another run ({record.get('fingerprint')}, this one is "
-            f"{note['fingerprint']}): choose another folder"
-        )
-    if "losses" not in record:
-        return None
-    losses = pd.DataFrame(record.pop("losses"))
-    return TrainResult(None, losses, record, folder / "model")
-
-
-def _text(record: dict[str, Any]) -> str:
-    return json.dumps(record, ensure_ascii=False, indent=1, default=str)
-
-
-def _checkpoint(folder: Path | None) -> str | None:
-    if folder is None or not folder.is_dir():
-        return None
-    from transformers.trainer_utils import get_last_checkpoint
-
-    found = get_last_checkpoint(str(folder))
-    return str(found) if found else None

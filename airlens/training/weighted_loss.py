@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airlens.errors import AirlensError
+from airlens.errors import AirlensError, RunError
 
 from .examples import IGNORE
 
@@ -133,3 +134,26 @@ def _bar() -> Any:
             """Print nothing: the losses are in the result."""
 
     return Bar()
+
+
+def refuse_odd_losses() -> Any:
+    """A callback of the Trainer that ends a run whose loss is no number."""
+    from transformers import TrainerCallback
+
+    class Finite(TrainerCallback):  # type: ignore[misc]
+        """See above."""
+
+        def on_log(
+            self, args: Any, state: Any, control: Any, logs: Any = None, **more: Any
+        ) -> None:
+            """Look at the loss of each step."""
+            loss = (logs or {}).get("loss")
+            if loss is not None and not math.isfinite(loss):
+                remedy = (
+                    "the student itself gives it: load its weights as float32"
+                    if state.global_step <= 1
+                    else "lower the learning rate, or train without bf16"
+                )
+                raise RunError(f"the loss is {loss} at step {state.global_step}: {remedy}")
+
+    return Finite()
