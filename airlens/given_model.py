@@ -96,6 +96,9 @@ def shared_copy(model: Any, device: str | torch.device, dtype: torch.dtype) -> A
                     known[id(buffer)] = shared(buffer, saved)
             for hooks in _hook_tables(module):
                 known[id(hooks)] = hooks
+            for value in module.__dict__.values():  # as pruning keeps what it derives
+                if isinstance(value, torch.Tensor) and not value.is_leaf:
+                    known[id(value)] = value.detach()
         return copy.deepcopy(model, known)
 
 

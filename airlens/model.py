@@ -172,6 +172,7 @@ def _split(
 
 def _checked_bridge(model: Any, tokenizer: Any, label: str, n_ctx: int | None) -> TransformerBridge:
     from .model_checks import check_bridge, check_tokenizer, reference
+    from .model_state import state_of
 
     known = reference(model, tokenizer)
     check_tokenizer(tokenizer, known.rows)
@@ -179,6 +180,7 @@ def _checked_bridge(model: Any, tokenizer: Any, label: str, n_ctx: int | None) -
     if n_ctx is not None:
         _set_context(bridge, n_ctx)
     check_bridge(bridge, known)
+    state_of(bridge)  # knows the weights from now on
     return bridge
 
 

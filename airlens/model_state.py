@@ -55,6 +55,7 @@ class ModelState:
         self._seen: tuple[Any, tuple[str, str]] | None = None  # in these
         self._said: set[str] = set()
         self._kept: dict[str, tuple[Any, Any]] = {}
+        self._fused = {id(module): _sums(fused(module)) for module in splitters(self.source)}
 
     @property
     def source(self) -> torch.nn.Module:
@@ -101,6 +102,18 @@ class ModelState:
         if sentence not in self._said:
             self._said.add(sentence)
             log.warning(sentence)
+
+    def follow(self) -> None:
+        """Copy a fused weight that has changed to the parts that TransformerLens made of it.
+
+        It computes with these parts (of query, key and value; of gate and up), which are copies in
+        some architectures; the Hugging Face model that a user trains has the fused weight alone.
+        """
+        for module in splitters(self.source):
+            sums = _sums(fused(module))
+            if self._fused.get(id(module)) != sums:
+                split_again(module)
+                self._fused[id(module)] = sums
 
     def weights(self) -> str:
         """A hash of all weights as they are now: 16 hex digits, the same on every device."""
@@ -159,6 +172,7 @@ def running(model: TransformerBridge, *, gradients: bool = False) -> Iterator[Mo
         if outermost:
             both = [*model.modules(), *state.source.modules()]
             own = list({id(module): module for module in both}.values())
+            state.follow()
             stack.enter_context(_evaluating(own))
             state.rotary = [module for module in own if moving_rotary(module)]
             for kind in {"cpu", *(p.device.type for p in state.source.parameters())} - {"meta"}:
@@ -195,11 +209,9 @@ def forward(
         for module in state.rotary:
             settle(module)
         logits: torch.Tensor = model(tokens, **options)
-        if check:
-            wrong = logits[..., 0].isnan()  # a NaN before the last product makes all of a row NaN
-            if wrong.any():
-                token = int(wrong.any(dim=0).nonzero()[0])
-                raise NumbersError(not_finite(model, "NaN"), place=f"token {token}")
+        # One column will do: a NaN before the last product makes all of a row NaN.
+        if check and logits[..., 0].isnan().any():
+            raise NumbersError(not_finite(model, "NaN"))
         return logits
 
 
@@ -210,7 +222,7 @@ def not_finite(model: TransformerBridge, what: str) -> str:
     ]
     broken = [name for name, p in weights if not p.is_meta and not torch.isfinite(p).all()]
     if broken:
-        return f"the model gave {what}: its weight {broken[0]} holds NaN or infinity"
+        return f"the model gave {what}: its weight {plain(broken[0])} holds NaN or infinity"
     kind = str(weights[0][1].dtype).removeprefix("torch.") if weights else "its type"
     if kind == "float16":
         return (
@@ -279,11 +291,15 @@ def weights_of(source: torch.nn.Module) -> str:
     """A hash of the name, shape, type and bytes of each weight and saved buffer; 16 hex digits."""
     digest = hashlib.sha256()
     for name, tensor in [*source.named_parameters(), *_saved_buffers(source)]:
-        own = name.replace("_original_component.", "")  # as before it was wrapped
         kind = str(tensor.dtype).removeprefix("torch.")
-        digest.update(f"{own} {kind} {tuple(tensor.shape)}".encode())
+        digest.update(f"{plain(name)} {kind} {tuple(tensor.shape)}".encode())
         digest.update(checksum(tensor))
     return digest.hexdigest()[:16]
+
+
+def plain(name: str) -> str:
+    """The name that a weight had before the model was wrapped."""
+    return name.replace("_original_component.", "").removesuffix("._original_component")
 
 
 def _saved_buffers(source: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
@@ -344,6 +360,40 @@ def plain_settings(module: torch.nn.Module) -> list[tuple[str, Any]]:
         for key, value in sorted(module.__dict__.items())
         if key != "training" and not key.startswith("_") and type(value) in plain
     ]
+
+
+def splitters(source: torch.nn.Module) -> list[Any]:
+    """Components of TransformerLens that made parts of a fused weight."""
+    names = ("split_qkv_matrix", "split_gate_up_matrix")
+    found = {id(m): m for m in source.modules() if any(name in m.__dict__ for name in names)}
+    return [m for m in found.values() if next(iter(fused(m).parameters()), None) is not None]
+
+
+def fused(module: Any) -> torch.nn.Module:
+    """The module whose weight a component made parts of."""
+    name = getattr(module, "fused_attr", "qkv")
+    part = getattr(module, name, None) or getattr(module.original_component, name, None)
+    return part if isinstance(part, torch.nn.Module) else torch.nn.Module()
+
+
+def _sums(module: torch.nn.Module) -> bytes:
+    return b"".join(checksum(p) for p in module.parameters())
+
+
+def split_again(module: Any) -> None:
+    """Write to the parts of a component what they are in its fused weight now."""
+    if hasattr(module, "split_qkv_matrix"):
+        parts = zip("qkv", module.split_qkv_matrix(module.original_component), strict=True)
+    else:
+        halves = module.split_gate_up_matrix(module.original_component)
+        parts = zip(("gate", "in"), halves, strict=True)
+    with torch.inference_mode():
+        for name, new in parts:
+            for old, value in zip(
+                getattr(module, name).original_component.parameters(), new.parameters(), strict=True
+            ):
+                if not torch.equal(old, value):
+                    old.copy_(value)
 
 
 def moving_rotary(module: torch.nn.Module) -> bool:

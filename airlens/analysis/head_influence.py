@@ -241,7 +241,9 @@ class _Job:
         for row in tqdm(packs, desc="attribution", disable=not self.progress):
             steps, parts = self._parts(row.items, by_step)
             chosen = [self.items[i] for i in row.items]
-            base, found, squared = attribution_row(fast, row, chosen, parts, self.mode, self.means)
+            with running(self.model, gradients=True):
+                options = (self.mode, self.means)
+                base, found, squared = attribution_row(fast, row, chosen, parts, *options)
             self._check(row.items, base, np.zeros((0, len(base)), np.float32))
             if not np.isfinite(squared).all():
                 raise NumbersError(not_finite(self.model, "a gradient that is NaN or infinite"))

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import torch
 
 from airlens.ablation import MODES, Ablation, Mode, of_a_block
-from airlens.attached import attached
-from airlens.errors import ConfigError, EngineError
+from airlens.attached import attached, unheard
+from airlens.errors import ConfigError, EngineError, ModelError
 from airlens.model_state import running, state_of
 from airlens.token_losses import Engine as Engine
 
@@ -49,6 +49,7 @@ def choose_engine(
 
     Raises:
         ConfigError: an unknown engine.
+        ModelError: something attached to the model that no engine would honour.
         EngineError: ``fast`` where it cannot run; the message says why.
     """
     if engine not in get_args(Engine):
@@ -56,10 +57,15 @@ def choose_engine(
     modes = [mode] if isinstance(mode, str) else list(mode or ())
     for name in dict.fromkeys(modes):
         MODES.find(name)
-    if engine == "hooks":
-        return "hooks"
     modes += [ablation[1]] if ablation is not None else []
-    with running(model) as state:
+    with running(model) as state, state.at_rest():
+        if never := unheard(model):
+            raise ModelError(
+                f"{never} never takes effect: TransformerLens computes this module itself, from "
+                "its weights; put a hook on a hook point of the bridge (model.hook_dict) instead"
+            )
+        if engine == "hooks":
+            return "hooks"
         reason = why_not_fast(model, ablation, modes, longest)
         if not reason:
             return "fast"
@@ -100,8 +106,7 @@ def why_not_fast(
     beyond = [False, True] if fast.switches and longest > fast.switches[0] else [False]
     for check in [(mode, far) for far in beyond for mode in dict.fromkeys(modes or ["uniform"])]:
         if check not in fast.verdicts:
-            with state_of(model).at_rest():
-                fast.verdicts[check] = disagreement(model, fast, check[0], beyond=check[1])
+            fast.verdicts[check] = disagreement(model, fast, check[0], beyond=check[1])
         if fast.verdicts[check]:
             return fast.verdicts[check]
     return ""

@@ -17,7 +17,7 @@ import torch
 
 from airlens.ablation import MeanZ, Mode
 from airlens.heads import HeadSet
-from airlens.model_state import plain_settings, state_of
+from airlens.model_state import plain, plain_settings, state_of
 
 from .packed_attention import NAME, Plan, Unsupported, register
 from .packing import Pack, to_device
@@ -221,7 +221,7 @@ def _same_modules(source: torch.nn.Module, model: torch.nn.Module) -> None:
     """
     made = dict(model.named_modules())
     for name, module in source.named_modules(remove_duplicate=False):
-        own = name.replace("_original_component.", "").removesuffix("._original_component")
+        own = plain(name)
         other = made.get(own)
         if other is None or type(module).__module__.startswith("transformer_lens."):
             continue
@@ -229,10 +229,14 @@ def _same_modules(source: torch.nn.Module, model: torch.nn.Module) -> None:
             kinds = f"{type(module).__name__}, not a {type(other).__name__}"
             raise Unsupported(f"{own or 'the model'} is a {kinds}")
         before, after = dict(plain_settings(module)), dict(plain_settings(other))
-        changed = [key for key in after if before.get(key) != after[key]]
+        changed = [k for k in after if before.get(k) != after[k] and not _of_training(other, k)]
         if changed:
             now = before.get(changed[0])
             raise Unsupported(f"{own}.{changed[0]} is {now!r}, not {after[changed[0]]!r}")
+
+
+def _of_training(module: torch.nn.Module, name: str) -> bool:
+    return "dropout" in name or isinstance(module, torch.nn.Dropout)
 
 
 def switches(config: Any) -> list[int]:
@@ -254,7 +258,7 @@ def named_tensors(source: torch.nn.Module) -> dict[str, torch.Tensor]:
         *source.named_buffers(remove_duplicate=False),
     ]
     for name, tensor in everything:
-        found.setdefault(name.replace("_original_component.", ""), tensor.detach())
+        found.setdefault(plain(name), tensor.detach())
     return found
 
 

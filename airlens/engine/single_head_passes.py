@@ -86,7 +86,7 @@ def attribution_row(
         else:
             away.append(means[layer].to(z) - z.detach())
 
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.enable_grad():
         hidden = fast.hidden(row, Plan(row.segments, on_z=keep))
         where, target = (to_device(x, fast.device) for x in scored_rows(row, items))
         nll = row_losses(fast, hidden[0], where, target, entropy=False)[0]

@@ -101,7 +101,9 @@ def _step_products(
     with running(model):
         choose_engine(model, "fast", mode=mode, longest=len(item.tokens))
         means = mean_z(model) if mode == "mean" else None
-        _, rises, squares = attribution_row(fast_model(model), row, [item], one_part, mode, means)
+        fast = fast_model(model)
+        with running(model, gradients=True):
+            _, rises, squares = attribution_row(fast, row, [item], one_part, mode, means)
     return np.asarray(rises[0, 0], np.float32), np.asarray(squares[0, 0], np.float32)
 
 

@@ -142,10 +142,15 @@ def read_attention(
             for i in layers
         ]
         with running(model), model.hooks(fwd_hooks=hooks):
-            forward(model, torch.tensor([stretch.window.tokens], device=model.cfg.device))
+            forward(model, as_row(model, stretch.window), check=False)
         found.append(reader.read())
         on_progress(len(stretch.window.tokens))
     return found
+
+
+def as_row(model: TransformerBridge, window: Window) -> torch.Tensor:
+    """The tokens of a window, [1, T]."""
+    return torch.tensor([window.tokens], device=model.cfg.device)
 
 
 def sliding_window(model: TransformerBridge, layer: int) -> int | None:
@@ -183,11 +188,11 @@ def knocked_out(
     Raises:
         AblationError: the scores of this kind of attention cannot be changed by a hook.
     """
-    tokens = torch.tensor([window.tokens], device=model.cfg.device)
+    tokens = as_row(model, window)
     target = tokens[0, window.first :]
 
     def losses() -> np.ndarray:
-        logits = forward(model, tokens)[0, window.first - 1 : -1]
+        logits = forward(model, tokens, check=False)[0, window.first - 1 : -1]
         return nll_and_entropy(logits, target.to(logits.device), False)[0]
 
     base = losses()
