@@ -115,27 +115,24 @@ def check_tokenizer(tokenizer: Any, rows: int | None) -> None:
         rows: rows of the embedding.
 
     Raises:
-        ModelError: ids of ordinary words, or of the chat template, have no embedding.
+        ModelError: ids of the chat template have no embedding.
     """
     rendered = _rendered(tokenizer)
     if rows is None or len(tokenizer) <= rows:
         return
     names = {i: text for text, i in tokenizer.get_vocab().items() if i >= rows}
-    added = set(tokenizer.added_tokens_decoder)
     lacking = ", ".join(f"{text!r} ({i})" for i, text in sorted(names.items())[:5])
     lacking += ", …" if len(names) > 5 else ""
     text = (
         f"the model has embeddings for {rows} ids, and the tokenizer {len(names)} more: {lacking}"
     )
-    if set(names) - added:
-        raise ModelError(f"{text}: it is not this model's tokenizer")
     used = sorted(set(rendered) & set(names))
     if used:
         raise ModelError(
             f"{text}; the chat template needs {', '.join(repr(names[i]) for i in used)}: train "
             "embeddings for them (resize_token_embeddings), or give the model's own tokenizer"
         )
-    log.warning("%s; a text that holds one of them cannot be scored", text)
+    log.warning("%s; is it this model's? A text that holds one of them cannot be scored", text)
 
 
 def architecture(model: Any) -> str:
