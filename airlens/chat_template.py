@@ -7,9 +7,12 @@ and looking where they stand, because a template is a program. Nothing else is a
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
     from .trace import Trace
 
+log = logging.getLogger(__name__)
 Template: TypeAlias = Literal["auto", "chat", "plain"]
 Think: TypeAlias = Literal["auto", "text"]
 Turns: TypeAlias = Sequence[Mapping[str, Any]]
@@ -438,6 +442,32 @@ def template_identity(
         "probe_hash": _hash_of_tokens(tokenizer, texts, False),
         "writes_date": texts != other,
     }
+
+
+def template_note(
+    tokenizer: PreTrainedTokenizerBase, template: Template, think: Think
+) -> dict[str, Any]:
+    """The part of a result's provenance that says how its texts were written.
+
+    Returns:
+        template ("chat" or "plain") and written, the rest of :func:`template_identity`, with the
+        date of today where the template writes it, which is also logged.
+    """
+    found = template_identity(tokenizer, template, think)
+    if found.get("writes_date"):
+        found["date"] = date.today().isoformat()
+        _say_date(str(getattr(tokenizer, "name_or_path", "")), found["date"])
+    return {"template": found.pop("template"), "written": found}
+
+
+@cache
+def _say_date(name: str, today: str) -> None:
+    log.warning(
+        "the chat template%s writes today's date (%s) into every prompt: on another day the same "
+        "run gives slightly other numbers",
+        f" of {name}" if name else "",
+        today,
+    )
 
 
 PROBE = "Ann has 3 apples.\n\nBert buys 4 more, so 3 + 4 = 7."

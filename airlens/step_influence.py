@@ -18,13 +18,14 @@ import numpy as np
 import pandas as pd
 
 from .ablation import DEFAULT_MODE, MeanZ, Mode, as_head_set, mean_z
+from .chat_template import Template, Think, resolve_template, template_note
 from .errors import ConfigError
 from .heads import Heads, HeadSet, random_heads
 from .model_state import running
 from .provenance import provenance
 from .registry import named
 from .token_losses import Engine, Long, Precision, WindowLoss, choose_engine, trace_losses
-from .trace import EncodedTrace, Template, Trace, check_ids, encode_traces, resolve_template
+from .trace import EncodedTrace, Trace, check_ids, encode_traces
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -108,6 +109,7 @@ def influence(
     seed: int = 0,
     scope: Literal["response", "document"] = "response",
     template: Template = "auto",
+    think: Think = "auto",
     long: Long = "stride",
     floor: float = FLOOR,
     means: MeanZ | None = None,
@@ -129,6 +131,9 @@ def influence(
         scope: ``response``: response tokens only, the prompt is context (AIR). ``document``: every
             token of prompt and response, as plain text (AttentionInfluence).
         template: how a prompt is put before its response: ``chat``, ``plain``, or ``auto``.
+        think: how a thought in a response is written: ``auto``, once and as the chat template
+            writes it; ``text``, as it stands behind the template's opening
+            (:func:`airlens.chat_template.write`).
         long: a trace longer than the context is scored in strides or cut.
         floor: where L_base is under this many nats, AIS is NaN and ``below_floor`` is set.
         means: for ``mode="mean"``, from :func:`~airlens.ablation.mean_z`.
@@ -154,7 +159,7 @@ def influence(
     heads.check(*shape)
     template = "plain" if scope == "document" else resolve_template(model.tokenizer, template)  # type: ignore[assignment]
     draws = control_sets(shape, heads, controls, control, seed)
-    encoded = encode_traces(model.tokenizer, items, template)
+    encoded = encode_traces(model.tokenizer, items, template, think)
     longest = min(max((len(e.tokens) for e in encoded), default=0), int(model.cfg.n_ctx))
     with running(model):
         if mode == "mean" and means is None and len(heads):
@@ -174,7 +179,7 @@ def influence(
             controls=[d.names() for d in draws],
             control=control,
             scope=scope,
-            template=template,
+            **template_note(model.tokenizer, template, think),
             floor=floor,
             n_traces=len(items),
             **how,

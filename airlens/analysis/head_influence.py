@@ -19,6 +19,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from airlens.ablation import DEFAULT_MODE, MeanZ, Mode, mean_z
+from airlens.chat_template import Template, Think, resolve_template, template_note
 from airlens.engine import Engine, choose_engine
 from airlens.engine.fast_losses import row_budget
 from airlens.engine.fast_model import fast_model
@@ -31,7 +32,7 @@ from airlens.model_state import not_finite, running
 from airlens.provenance import fingerprint, provenance
 from airlens.storage import load_tables, save_tables
 from airlens.token_losses import Long, WindowLoss, check_finite, score_windows, windows
-from airlens.trace import EncodedTrace, Template, Trace, encode_trace, resolve_template
+from airlens.trace import EncodedTrace, Trace, encode_traces
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -124,6 +125,7 @@ def head_influence(
     mode: Mode = DEFAULT_MODE,
     top: int = SCREEN,
     template: Template = "auto",
+    think: Think = "auto",
     long: Long = "stride",
     means: MeanZ | None = None,
     max_tokens_per_batch: int | None = None,
@@ -141,6 +143,7 @@ def head_influence(
         mode: ablation mode, see :mod:`airlens.ablation`.
         top: heads that ``screened`` runs exactly.
         template: how a prompt is put before its response.
+        think: how a thought in a response is written, see :func:`airlens.influence`.
         long: a trace longer than the context is scored in strides or cut.
         means: for ``mode="mean"``.
         max_tokens_per_batch: bounds memory: tokens of a row times heads run side by side.
@@ -156,10 +159,11 @@ def head_influence(
         raise ConfigError(f"method={method!r}: use one of {', '.join(get_args(Method))}")
     items = [traces] if isinstance(traces, Trace) else list(traces)
     template = resolve_template(model.tokenizer, template)  # type: ignore[assignment]
+    encoded = encode_traces(model.tokenizer, items, template, think)
     with running(model):
         if mode == "mean" and means is None:
             means = mean_z(model)
-        job = _Job(model, items, template, long, mode, means, max_tokens_per_batch, progress)
+        job = _Job(model, encoded, long, mode, means, max_tokens_per_batch, progress)
         chosen = choose_engine(model, engine, mode=mode, longest=job.longest)
         if chosen == "hooks" and method != "exact":
             raise ConfigError(f"method={method!r} needs the fast engine, which cannot run here")
@@ -174,7 +178,7 @@ def head_influence(
             method=method,
             mode=mode,
             top=top if method == "screened" else None,
-            template=template,
+            **template_note(model.tokenizer, template, think),
             long=long,
             engine=chosen,
             n_traces=len(items),
@@ -190,8 +194,7 @@ class _Job:
     def __init__(
         self,
         model: TransformerBridge,
-        traces: Sequence[Trace],
-        template: Template,
+        encoded: Sequence[EncodedTrace],
         long: Long,
         mode: Mode,
         means: MeanZ | None,
@@ -202,7 +205,6 @@ class _Job:
         self.shape = (int(model.cfg.n_layers), int(model.cfg.n_heads))
         self.on_cpu = str(model.cfg.device) == "cpu"
         self.budget = row_budget(budget, model.cfg.device)
-        encoded = [encode_trace(model.tokenizer, trace, template) for trace in traces]
         self.items: list[Window] = []
         self.step_of: list[np.ndarray] = []  # index into all steps of each scored token
         self.rows: list[dict[str, Any]] = []

@@ -20,6 +20,7 @@ DETECTORS = (
 )
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 TEMPLATES = ("auto", "chat", "plain")
+THINK = ("auto", "text")
 KINDS = (  # of planted steps
     *("irrelevant", "irrelevant_loss", "other", "other_loss", "wrong_result", "wrong_numbers"),
     *("restated", "repeated", "memorised", "paraphrase"),

@@ -15,6 +15,7 @@ from .options import (
     Quiet,
     Seed,
     Template,
+    Think,
     data_argument,
     echo_json,
     out_folder,
@@ -39,6 +40,7 @@ def evaluate(
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Solutions generated at once.")] = 16,
     template: Template = "auto",
+    think: Think = "auto",
     out: Annotated[Path | None, out_folder("Folder for the tables, problem by problem.")] = None,
     device: Device = None,
     dtype: Dtype = "float32",
@@ -66,7 +68,8 @@ def evaluate(
     student, tokenizer = load_hf(model, dtype=dtype)
     student = student.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
     options: dict[str, Any] = {"template": template, "progress": not quiet}
-    tables = {"nll": library.held_out_nll(student, tokenizer, traces, **options)}
+    nll = library.held_out_nll(student, tokenizer, traces, **options, think=think)  # type: ignore[arg-type]
+    tables = {"nll": nll}
     record: dict[str, Any] = {"problems": len(traces), "nll": library.per_token(tables["nll"])}
     if generate or samples:
         options |= {"samples": samples, "temperature": temperature, "seed": seed}
@@ -77,7 +80,13 @@ def evaluate(
     if lm_eval:
         record["lm_eval"] = run_lm_eval(student, tokenizer, lm_eval.split(","))
     record["provenance"] = provenance(
-        evaluated=model, data=data, limit=limit, template=template, samples=samples, seed=seed
+        evaluated=model,
+        data=data,
+        limit=limit,
+        template=template,
+        think=think,
+        samples=samples,
+        seed=seed,
     )
     if out is not None:
         _save(out, tables, record)

@@ -63,6 +63,15 @@ Template = Annotated[
         help="auto, chat or plain.",
     ),
 ]
+Think = Annotated[
+    str,
+    typer.Option(
+        "--think",
+        parser=checks.choice(*checks.THINK),
+        metavar="NAME",
+        help="A thought: auto, as the template writes it; text, as it stands.",
+    ),
+]
 MaxTokens = Annotated[int, typer.Option("--max-tokens", help="Longest probe, in tokens.")]
 TracesPerDomain = Annotated[
     int, typer.Option("--traces", min=1, help="Traces scored in each domain.")

@@ -18,6 +18,7 @@ from .options import (
     Seed,
     Splitter,
     Template,
+    Think,
     find_heads,
     out_file,
     traces_option,
@@ -56,6 +57,7 @@ def page(
     ] = False,
     splitter: Splitter = "auto",
     template: Template = "auto",
+    think: Think = "auto",
     title: Annotated[str, typer.Option(help="Title of the page.")] = "",
     model: Model = "smollm2-135m",
     seed: Seed = 0,
@@ -87,12 +89,14 @@ def page(
         "controls": controls,
         "seed": seed,
         "template": template,
+        "think": think,
         "progress": not quiet,
     }
     result = influence(bridge, chosen, critical, mode=mode, **shared)
     measures: list[Measure] = ["copies", "attention", *(["knockout"] if knockout else [])]  # type: ignore[list-item]
     found = sources(bridge, chosen, critical, measures=measures, **shared)
-    alone = _alone(bridge, chosen, critical, mode, template, not quiet) if single_heads else None
+    how = {"mode": mode, "template": template, "think": think}
+    alone = _alone(bridge, chosen, critical, how, not quiet) if single_heads else None
     written = write_page(result, found, chosen, scores, out, step_heads=alone, title=title or None)
     typer.echo(f"page: {written.resolve()} ({written.stat().st_size / 1e6:.1f} MB)")
 
@@ -101,8 +105,7 @@ def _alone(
     bridge: TransformerBridge,
     traces: list[Trace],
     heads: HeadSet,
-    mode: str,
-    template: str,
+    how: dict[str, Any],
     progress: bool,
 ) -> pd.DataFrame:
     """Each head alone on each trace: one row per trace, head and step."""
@@ -112,9 +115,7 @@ def _alone(
     from airlens.explorers.single_heads import by_step, single_heads
 
     parts = [
-        by_step(single_heads(bridge, trace, heads, mode=mode, template=template)).assign(  # type: ignore[arg-type]
-            id=trace.id
-        )
+        by_step(single_heads(bridge, trace, heads, **how)).assign(id=trace.id)
         for trace in tqdm(traces, desc="single heads", unit="trace", disable=not progress)
     ]
     return pd.concat(parts, ignore_index=True)

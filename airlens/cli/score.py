@@ -20,6 +20,7 @@ from .options import (
     Seed,
     Splitter,
     Template,
+    Think,
     data_argument,
     echo_json,
     name_option,
@@ -84,6 +85,7 @@ def score(
         bool, typer.Option("--stream", help="Don't download a hub set.", rich_help_panel=_DATA)
     ] = False,
     template: Template = "auto",
+    think: Think = "auto",
     long: Annotated[str, name_option("Over-long rows: stride or cut.", "stride", "cut")] = "stride",
     part_rows: Annotated[int, typer.Option(min=1, help="Rows per part.")] = 256,
     max_tokens_per_batch: Annotated[int | None, typer.Option(min=1)] = None,
@@ -114,6 +116,7 @@ def score(
         seed=seed,
         scope=scope,  # type: ignore[arg-type]
         template=template,  # type: ignore[arg-type]
+        think=think,  # type: ignore[arg-type]
         long=long,  # type: ignore[arg-type]
         ifd=ifd,
     )

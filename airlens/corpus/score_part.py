@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import pandas as pd
 
 from airlens.ablation import DEFAULT_MODE, MODES, Mode
+from airlens.chat_template import Template, Think, resolve_template
 from airlens.engine.fast_losses import out_of_memory
 from airlens.errors import ConfigError, RunError
 from airlens.heads import HeadSet
 from airlens.provenance import fingerprint, model_info
 from airlens.step_influence import FLOOR, Influence, control_sets, influence
 from airlens.token_losses import Long
-from airlens.trace import Template, Trace, resolve_template
+from airlens.trace import Trace
 
 from .rows import Row
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 Control: TypeAlias = Literal["same_layers", "random"]
 Scope: TypeAlias = Literal["response", "document"]
-_CHOICES = {"control": Control, "scope": Scope, "template": Template, "long": Long}
+_CHOICES = {"control": Control, "scope": Scope, "template": Template, "think": Think, "long": Long}
 
 # Fields of a trace that the table of texts holds as JSON, beside its steps.
 ROW_JSON = ("meta", "turns", "tools", "step_meta", "reading")
@@ -48,6 +49,7 @@ class Settings:
     seed: int = 0
     scope: Scope = "response"
     template: Template = "auto"
+    think: Think = "auto"
     long: Long = "stride"
     floor: float = FLOOR
     ifd: bool = False
@@ -139,6 +141,7 @@ class PartScorer:
             seed=s.seed,
             scope=s.scope,
             template=s.template,
+            think=s.think,
             long=s.long,
             floor=s.floor,
             max_tokens_per_batch=budget,

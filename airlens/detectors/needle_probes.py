@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from airlens.chat_template import Template, resolve_template, write
 from airlens.errors import ConfigError
 from airlens.files import sentences
 from airlens.probes import Probe, ProbeSet
 from airlens.provenance import fingerprint
-from airlens.trace import Template, resolve_template
+from airlens.trace import Trace
 
 from .key_value_probes import bos_tokens
 
@@ -212,9 +213,8 @@ def _frame(tokenizer: PreTrainedTokenizerBase, template: str) -> _Frame:
     before, after = _HEADER, _ANSWER
     if chat:
         mark = "[here]"
-        turn = [{"role": "user", "content": _HEADER + mark}]
-        text = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
-        before, _, after = str(text).partition(mark)
+        asked = write(tokenizer, Trace("needle", _HEADER + mark, ""), "chat")
+        before, _, after = asked.prefix.partition(mark)
         first = []  # the chat template writes its own
     bare = _Frame(tokenizer, [], [], chat, [before, _QUESTION, after])
     return bare._replace(header=first + bare.encode(before), closing=bare.encode(after))

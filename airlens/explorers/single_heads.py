@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from airlens.ablation import DEFAULT_MODE, Mode, as_head_set, mean_z
+from airlens.chat_template import Template, Think
 from airlens.engine import choose_engine
 from airlens.engine.fast_model import fast_model
 from airlens.engine.packing import pack
@@ -16,7 +17,7 @@ from airlens.errors import ConfigError
 from airlens.heads import Head, Heads, HeadSet
 from airlens.model_state import running
 from airlens.token_losses import Window, token_losses, windows
-from airlens.trace import Template, Trace, encode_trace
+from airlens.trace import Trace, encode_trace
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -31,13 +32,14 @@ def single_heads(
     *,
     mode: Mode = DEFAULT_MODE,
     template: Template = "auto",
+    think: Think = "auto",
 ) -> pd.DataFrame:
     """ΔNLL of every response token for each head ablated alone, by the engine that fits.
 
     Returns one row per head and token: name, layer, head, step, pos, delta (nats).
     """
     heads = as_head_set(heads)
-    encoded = encode_trace(model.tokenizer, trace, template)
+    encoded = encode_trace(model.tokenizer, trace, template, think)
     n = encoded.n_response
     parts = windows(encoded, int(model.cfg.n_ctx))
     longest = max((len(part.tokens) for part in parts), default=1)
@@ -72,6 +74,7 @@ def step_attribution(
     *,
     mode: Mode = DEFAULT_MODE,
     template: Template = "auto",
+    think: Think = "auto",
 ) -> np.ndarray:
     """Estimate, fp32 [L, H], of the rise of a step's summed NLL (nats) by ablating each head alone.
 
@@ -80,14 +83,14 @@ def step_attribution(
     Raises:
         ConfigError: the step has no token, or the fast engine cannot run on this model.
     """
-    return _step_products(model, trace, step, mode, template)[0]
+    return _step_products(model, trace, step, mode, template, think)[0]
 
 
 def _step_products(
-    model: TransformerBridge, trace: Trace, step: int, mode: Mode, template: Template
+    model: TransformerBridge, trace: Trace, step: int, mode: Mode, template: Template, think: Think
 ) -> tuple[np.ndarray, np.ndarray]:
     """The estimate, and the sum of the squares of what it sums over positions; fp32 [L, H]."""
-    encoded = encode_trace(model.tokenizer, trace, template)
+    encoded = encode_trace(model.tokenizer, trace, template, think)
     inside = np.flatnonzero(encoded.step == step) + encoded.response_start
     inside = inside[inside > 0]  # nothing before the first token of all predicts it
     if not len(inside):
@@ -115,13 +118,14 @@ def heads_of_step(
     *,
     mode: Mode = DEFAULT_MODE,
     template: Template = "auto",
+    think: Think = "auto",
 ) -> HeadSet:
     """The ``k`` of all heads whose ablation changes a step most, chosen as ``screened`` chooses.
 
     An estimate (:func:`airlens.head_influence`): measure the chosen heads by
     :func:`single_heads`.
     """
-    _, squares = _step_products(model, trace, step, mode, template)
+    _, squares = _step_products(model, trace, step, mode, template, think)
     best = np.argsort(-squares, axis=None, kind="stable")[:k]
     heads = (Head(*divmod(int(i), squares.shape[1])) for i in best)
     return HeadSet(tuple(heads), f"most moved at step {step}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
@@ -14,7 +14,7 @@ from airlens.figures.source_matrix import step_sources
 from airlens.heads import HeadSet
 from airlens.step_sources import Sources, sources
 from airlens.step_sources.units import token_table, unit_table, units_of
-from airlens.trace import Template, Trace, encode_trace
+from airlens.trace import Trace, encode_trace
 
 from .jobs import Worker, guarded
 from .js import GridMap, SourceArcs, TraceText
@@ -102,14 +102,16 @@ class StepSources:
         """The sources measured for the shown trace and heads."""
         return self._found.get(self._asked[0]) if self._asked else None
 
-    def prompt_of(self, trace: Trace, template: Template) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def prompt_of(
+        self, trace: Trace, written: Mapping[str, Any]
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
         """The units of a trace, and its tokens, prompt first, without running the model."""
-        units = units_of(encode_trace(self.model.tokenizer, trace, template))
+        units = units_of(encode_trace(self.model.tokenizer, trace, **written))
         return unit_table(units), token_table(units)
 
-    def ask(self, trace: Trace, heads: HeadSet, template: Template, key: Key) -> None:
+    def ask(self, trace: Trace, heads: HeadSet, written: Mapping[str, Any], key: Key) -> None:
         """Show the sources of a trace, measured first where necessary."""
-        self._asked = (key, trace, heads, template)
+        self._asked = (key, trace, heads, written)
         if self.result is not None:
             self._show()
         else:
@@ -123,8 +125,8 @@ class StepSources:
             self._start(AT_ONCE)
 
     def _start(self, measures: tuple[str, ...]) -> None:
-        key, trace, heads, template = self._asked
-        options = {"measures": measures, "controls": self.controls, "template": template}
+        key, trace, heads, written = self._asked
+        options = {"measures": measures, "controls": self.controls, **written}
 
         def work() -> Sources:
             return self.measure_sources(self.model, trace, heads, progress=False, **options)

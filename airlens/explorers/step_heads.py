@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
@@ -10,7 +10,7 @@ import pandas as pd
 
 from airlens.ablation import Mode
 from airlens.heads import HeadSet
-from airlens.trace import Template, Trace
+from airlens.trace import Trace
 
 from .jobs import Worker
 from .js import GridMap
@@ -55,17 +55,20 @@ class StepHeads:
         self.map.rows, self.map.column, self._shown = [], -1, ()
         self.map.title = self.map.hint = ""
 
-    def ask(self, trace: Trace, heads: HeadSet, mode: Mode, template: Template, key: Key) -> None:
+    def ask(
+        self, trace: Trace, heads: HeadSet, mode: Mode, written: Mapping[str, Any], key: Key
+    ) -> None:
         """Show the heads of the step ``map.column``, measured first where necessary.
 
-        ``key`` names the trace, its splitting and the mode.
+        ``written``: template, and think where it is not the default. ``key`` names the trace, its
+        splitting and the mode.
         """
         step, every = self.map.column, self.of.value
         key = (*key, step if every else str(heads))
         if key in self._found:
             self._show(key)
             return
-        options: dict[str, Any] = {"mode": mode, "template": template}
+        options: dict[str, Any] = {"mode": mode, **written}
 
         def work() -> pd.DataFrame:
             chosen = heads

@@ -9,6 +9,7 @@ import ipywidgets as w
 import pandas as pd
 
 from airlens.ablation import DEFAULT_MODE, MODES, Mode, as_head_set
+from airlens.chat_template import Template, Think, check_think
 from airlens.errors import ConfigError
 from airlens.figures.coloured_text import trace_html
 from airlens.figures.labels import shorten
@@ -17,7 +18,7 @@ from airlens.figures.step_maps import head_step_heatmap
 from airlens.heads import Heads, HeadSet
 from airlens.step_influence import Influence, influence
 from airlens.step_sources import sources
-from airlens.trace import Template, Trace
+from airlens.trace import Trace
 
 from .jobs import Worker, guarded
 from .js import TraceText
@@ -45,6 +46,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         controls: draws of random heads to compare with.
         most: how many heads are measured for a step when all heads are chosen.
         template: how a prompt is put before its response.
+        think: how a thought in a response is written, see :func:`airlens.influence`.
         measure_heads: what measures each head alone, called as
             ``measure_heads(model, trace, heads, mode=…, template=…)``; it returns the columns of
             :func:`airlens.explorers.single_heads.single_heads`, which is the default.
@@ -64,6 +66,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         controls: int = 1,
         most: int = 12,
         template: Template = "auto",
+        think: Think = "auto",
         measure_heads: SingleHeads = single_heads,
         measure_sources: MeasureSources = sources,
     ) -> None:
@@ -72,7 +75,10 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
             raise ConfigError("TraceExplorer needs at least one trace")
         self.model, self.heads, self._controls = model, as_head_set(heads), controls
         self.heads.check(int(model.cfg.n_layers), int(model.cfg.n_heads))
-        self._template = template
+        check_think(think)
+        # A function of a user's own needs to know only what was asked for.
+        other = {} if think == "auto" else {"think": think}
+        self._written: dict[str, Any] = {"template": template, **other}
         self._found: dict[Key, Influence] = {}
         self.head: str | None = None
         self.worker = Worker(model)
@@ -203,7 +209,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         key = self._key(str(heads))
 
         def work() -> Influence:
-            options: dict[str, Any] = {"controls": self._controls, "template": self._template}
+            options: dict[str, Any] = {"controls": self._controls, **self._written}
             return influence(self.model, trace, heads, mode=mode, progress=False, **options)
 
         def done(found: Influence) -> None:
@@ -214,7 +220,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         self.worker.start(work, done, what=what, size=2 + self._controls)
 
     def _ask(self) -> None:
-        self.alone.ask(self.trace, self.heads, self.mode.value, self._template, self._key())
+        self.alone.ask(self.trace, self.heads, self.mode.value, self._written, self._key())
 
     # Showing -----------------------------------------------------------------------------------
 
@@ -225,11 +231,11 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         random = ", random heads in grey" if self._controls else ""
         self.text.legend = f"margin: AIS of the step{random}; ablation: {self.mode.value}"
         trace = self.trace
-        prompt = self.sources.prompt_of(trace, self._template)
+        prompt = self.sources.prompt_of(trace, self._written)
         self.text.fill(found.tokens, found.steps, trace.response, *prompt)
         self.alone.clear()
         self._recolour()
-        self.sources.ask(trace, self.heads, self._template, (*self.choice.key, str(self.heads)))
+        self.sources.ask(trace, self.heads, self._written, (*self.choice.key, str(self.heads)))
 
     def _recolour(self) -> None:
         found = self.result

@@ -28,6 +28,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from airlens.ablation import as_head_set
+from airlens.chat_template import Template, Think, resolve_template, template_note
 from airlens.engine import Engine, choose_engine
 from airlens.errors import ConfigError, NumbersError
 from airlens.heads import Head, Heads, HeadSet
@@ -36,7 +37,7 @@ from airlens.provenance import provenance
 from airlens.step_influence import CONTROLS, control_sets
 from airlens.storage import load_tables, save_tables
 from airlens.token_losses import Long, windows
-from airlens.trace import Template, Trace, check_ids, encode_traces, resolve_template
+from airlens.trace import Trace, check_ids, encode_traces
 
 from . import fast_reading, hook_reading
 from .tables import COLUMNS, Read, event_rows, pair_rows, step_rows
@@ -129,6 +130,7 @@ def sources(
     control: Literal["same_layers", "random"] = "same_layers",
     seed: int = 0,
     template: Template = "auto",
+    think: Think = "auto",
     long: Long = "stride",
     screen: int | None = SCREEN,
     all_heads: bool = False,
@@ -148,6 +150,7 @@ def sources(
         control: where the random heads come from: the layers of ``heads`` first, or anywhere.
         seed: of the draws.
         template: how a prompt is put before its response: ``chat``, ``plain``, or ``auto``.
+        think: how a thought in a response is written, see :func:`airlens.influence`.
         long: a trace longer than the context is read in strides, in each of which a source outside
             counts as not visible; or cut.
         screen: knock out at most this many sources of each trace: those that a step copies from
@@ -181,7 +184,7 @@ def sources(
         everything = [Head(i, j) for i in range(shape[0]) for j in range(shape[1])]
         blocked = [HeadSet(tuple(everything), "all heads")]
     template = resolve_template(model.tokenizer, template)  # type: ignore[assignment]
-    units = [units_of(e) for e in encode_traces(model.tokenizer, items, template)]
+    units = [units_of(e) for e in encode_traces(model.tokenizer, items, template, think)]
     knockout = "knockout" in measures
     ask = Ask(sets, blocked if knockout else [], screen, max_tokens_per_batch)
     longest = max((len(u.encoded.tokens) for u in units), default=0)
@@ -197,7 +200,7 @@ def sources(
         seed=seed,
         controls=[d.names() for d in draws],
         control=control,
-        template=template,
+        **template_note(model.tokenizer, template, think),
         long=long,
         screen=screen,
         all_heads=all_heads,

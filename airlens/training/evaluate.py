@@ -15,8 +15,9 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from airlens.analysis.statistics import bootstrap_counts, interval
+from airlens.chat_template import Template, Think, prompt_text, resolve_template
 from airlens.errors import AirlensError, ConfigError, DataError
-from airlens.trace import Template, Trace, encode_trace, prompt_text, resolve_template
+from airlens.trace import Trace, encode_traces
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -30,6 +31,7 @@ def held_out_nll(
     traces: Iterable[Trace],
     *,
     template: Template = "auto",
+    think: Think = "auto",
     max_tokens_per_batch: int = 4096,
     progress: bool = True,
 ) -> pd.DataFrame:
@@ -40,6 +42,7 @@ def held_out_nll(
         tokenizer: its own.
         traces: the problems with their reference solutions.
         template: as in :func:`~airlens.influence`.
+        think: likewise.
         max_tokens_per_batch: bounds memory.
         progress: show a progress bar.
 
@@ -49,7 +52,7 @@ def held_out_nll(
     Raises:
         DataError: no trace has a response.
     """
-    encoded = [encode_trace(tokenizer, trace, template) for trace in traces]
+    encoded = encode_traces(tokenizer, list(traces), template, think)
     if not any(e.n_response for e in encoded):
         raise DataError("nothing to evaluate: no trace with a response")
     order = sorted(range(len(encoded)), key=lambda i: len(encoded[i].tokens))

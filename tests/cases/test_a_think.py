@@ -242,3 +242,39 @@ def test_a_identity_of_a_template_is_the_same_every_day(
     assert template_identity(tok)["probe_hash"] != found["probe_hash"]
     assert template_identity(tok, think="text") != template_identity(tok)
     assert template_identity(tok, "plain")["template"] == "plain"
+
+
+def test_a4_the_policy_is_in_every_measurement(tok: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``think`` reaches what is scored, and stands in the provenance."""
+    from tiny_zoo import tiny
+
+    from airlens.corpus.score_part import Settings
+    from airlens.explorers.single_heads import single_heads
+    from airlens.training.evaluate import held_out_nll
+
+    model = tiny("llama")
+    monkeypatch.setattr(model.tokenizer, "chat_template", TEMPLATES["r1 distill"])
+    trace = inline()
+    twice = len("<think>\n")
+    n = len(encode_trace(model.tokenizer, trace, think="auto").tokens)
+    for think, more in (("auto", 0), ("text", twice)):
+        options: dict[str, Any] = {"think": think, "progress": False}
+        found = al.influence(model, trace, "L0H1", controls=0, **options)
+        row = found.samples.iloc[0]
+        assert row["n_tokens"] + row["n_prompt_tokens"] == n + more
+        assert found.provenance["written"]["think"] == think
+        assert len(al.sources(model, trace, "L0H1", controls=0, **options).tokens) == n + more
+        each = al.head_influence(model, trace, "exact", **options)
+        assert each.provenance["written"]["think"] == think
+        step = found.steps["delta"].to_numpy()
+        alone = single_heads(model, trace, "L0H1", think=think)  # type: ignore[arg-type]
+        mine = alone.groupby("step")["delta"].mean().to_numpy()
+        np.testing.assert_allclose(mine, step, atol=1e-4)
+        nll = held_out_nll(model.original_model, model.tokenizer, [trace], **options)
+        base = found.tokens["nll_base"].sum()
+        np.testing.assert_allclose(nll["nll"].sum(), base, rtol=1e-4)
+    assert Settings(think="text").think == "text"
+    with pytest.raises(ConfigError, match="think"):
+        Settings(think="no")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="think"):
+        al.TraceExplorer(model, trace, "L0H1", think="no")  # type: ignore[arg-type]
