@@ -11,7 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airlens.corpus import Chunk, Corpus, Reject, Row, estimate_rows, iter_chunks, iter_rows, rows
+from airlens.corpus.book import Book
 from airlens.corpus.idset import IdSet
+from airlens.corpus.markers import Marker
 from airlens.errors import AirlensError
 from airlens.reading import record_files
 
@@ -73,7 +75,9 @@ def test_chunks_hold_every_row_once(done: set[int], size: int) -> None:
     rows = [{"id": f"r{i}", "prompt": "p", "response": f"r{i}"} for i in range(12)]
     rows.insert(3, {"id": "bad"})
     source = Corpus(rows)
-    chunks: list[Chunk] = list(iter_chunks(source, IdSet(f"r{i}" for i in done), size))
+    known = [row for row in iter_rows(source) if isinstance(row, Row)]
+    marker = Marker(0, "f", tuple(known[i].name for i in sorted(done)), tables={"parts": ""})
+    chunks: list[Chunk] = list(iter_chunks(source, Book.of([marker], ["parts"]), size))
     ids = [row.trace.id for chunk in chunks for row in chunk.rows]
     assert ids == [f"r{i}" for i in range(12) if i not in done]
     assert sum(chunk.read for chunk in chunks) == 13

@@ -24,13 +24,13 @@ def export(
     kind: Annotated[
         str | None,
         name_option(
-            "jsonl, parquet or datasets (default: by the name of OUT).",
-            *("jsonl", "parquet", "datasets"),
+            "jsonl, json, csv, tsv, parquet, arrow or datasets (default: by the name of OUT).",
+            *("jsonl", "json", "csv", "tsv", "parquet", "arrow", "datasets"),
             option="--format",
         ),
     ] = None,
     messages: Annotated[
-        bool, typer.Option("--messages", help="Prompt and response as a chat, the format of TRL.")
+        bool, typer.Option("--messages", help="The conversation as `messages`, the format of TRL.")
     ] = False,
     columns: Annotated[
         list[str] | None, typer.Option("--column", help="Keep only these; may be repeated.")
@@ -41,10 +41,14 @@ def export(
     from airlens.corpus.export import export, kind_of
     from airlens.files import need_out_file, need_out_folder
 
-    how = kind or kind_of(out)
+    how = kind_of(out, kind)
     out = (need_out_folder if how == "datasets" else need_out_file)(str(out))
-    count = export(selected, out, kind=how, messages=messages, columns=columns or None)
+    notes: list[str] = []
+    options = {"messages": messages, "columns": columns or None, "say": notes.append}
+    count = export(selected, out, kind=how, **options)  # type: ignore[arg-type]
     if json:
-        echo_json({"samples": count, "out": str(out)})
+        echo_json({"samples": count, "out": str(out), "notes": notes})
         return
     typer.echo(f"{count} samples written to {out}")
+    for note in notes:
+        typer.echo(f"  note: {note}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -175,6 +176,23 @@ def _run(
     return score_corpus(load_model(**model), corpus, heads, out, settings=settings, **options)
 
 
+def noted(manifest: dict[str, Any]) -> Iterator[str]:
+    """Lines about rows that are not simply scored, from what ``run.json`` says."""
+    how = "cut to it" if manifest.get("identity", {}).get("long") == "cut" else "scored in strides"
+    told = {
+        "long": f"rows longer than the context, {how}",
+        "changed": "rows were changed since they were scored: scored again, old scores left out",
+        "removed": "rows are no longer in the data: left out",
+        "left_out": "rows of the parts in all that are not handed out",
+        "halved_batches": "times the batches were halved, as memory ran out",
+    }
+    for name, what in told.items():
+        if manifest.get(name):
+            yield f"{manifest[name]:,} {what}"
+    if manifest.get("damaged_tables"):
+        yield f"damaged and made again: {', '.join(manifest['damaged_tables'])}"
+
+
 def _say(result: RunResult) -> None:
     counts = result.counts
     typer.echo(
@@ -182,5 +200,7 @@ def _say(result: RunResult) -> None:
         f"rejected, {counts.duplicates} duplicates; {result.manifest['tokens_per_s']} tokens/s"
     )
     for reason, n in counts.reasons.most_common(5):
-        typer.echo(f"  rejected {n} × {reason}")
+        typer.echo(f"  rejected {n} × {reason} ({counts.examples[reason]})")
+    for line in noted(result.manifest):
+        typer.echo(f"  {line}")
     typer.echo(f"written to {result.folder.path}")

@@ -71,13 +71,14 @@ def select(
     Beside OUT a manifest, OUT.manifest.json, says how they were chosen; `airlens export` turns both
     into what trainers read. The score rewards repetition: --dedup keeps one of several near-copies.
     """
-    from airlens.corpus.export import write_selection
+    from airlens.corpus.export import need_selection_name, write_selection
     from airlens.corpus.run_folder import RunFolder
     from airlens.errors import ConfigError
     from airlens.selection import TOP, select
 
     if sum(value is not None for value in (top, k, tokens)) > 1:
         raise ConfigError("give one of --top, -k and --tokens")
+    need_selection_name(out)
     run = RunFolder(folder)
     samples = run.read()
     removed = _near_duplicates(run, samples, by, seed, dedup) if dedup is not None else None
@@ -95,7 +96,7 @@ def select(
         min_loss=min_loss,
         at_most=at_most,
     )
-    note: dict[str, Any] = {"dedup": dedup}
+    note: dict[str, Any] = {"dedup": dedup, "notes": [*run.current().notes, *chosen.notes]}
     if removed is not None:
         note |= {"near_duplicates": len(removed), "left_out": removed.to_dict("records")}
     if weights is not None:
@@ -134,14 +135,12 @@ def _near_duplicates(
 
 
 def _write_weights(run: RunFolder, chosen: Selection, scheme: str, out: Path) -> Path:
+    from airlens.corpus.export import weights_path
     from airlens.training.step_weights import step_weights
 
-    steps = run.read("steps")
-    mine = steps[steps["id"].isin(chosen.ids)]
+    mine = run.some("steps", chosen.ids)
     made = step_weights(mine, scheme, source=run.manifest().get("provenance", {}))
-    path = out.with_suffix(".weights.parquet")
-    made.save(path)
-    return path
+    return made.save(weights_path(out))
 
 
 def _say(chosen: Selection, manifest: dict[str, Any], out: Path, as_json: bool) -> None:
@@ -153,7 +152,7 @@ def _say(chosen: Selection, manifest: dict[str, Any], out: Path, as_json: bool) 
         "out": str(out),
         "near_duplicates": manifest["near_duplicates"],
         "by": chosen.by,
-        "notes": list(chosen.notes),
+        "notes": manifest["notes"],
         "domains": {str(k): int(v) for k, v in rows["domain"].value_counts().items()},
     }
     if as_json:
@@ -165,7 +164,7 @@ def _say(chosen: Selection, manifest: dict[str, Any], out: Path, as_json: bool) 
     )
     if summary["near_duplicates"]:
         typer.echo(f"  {summary['near_duplicates']} near-duplicates were left out first")
-    for note in chosen.notes:
+    for note in summary["notes"]:
         typer.echo(f"  note: {note}")
     for name, count in summary["domains"].items():
         typer.echo(f"  {name or '(no domain)'}: {count}")

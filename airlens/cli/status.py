@@ -7,6 +7,7 @@ from typing import Any
 import typer
 
 from .options import AsJson, ScoredFolder, echo_json
+from .score import noted
 
 
 def status(
@@ -38,6 +39,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
         minutes, seconds = divmod(int(found["eta_s"]), 60)
         lines.append(f"about {minutes} min {seconds} s left")
     lines += [f"  {n} × {why}" for why, n in found.get("reject_reasons", {}).items()]
+    lines += [f"  {line}" for line in noted(found)]
     if found.get("error"):
         lines.append(f"error: {found['error']}")
     lines.append(f"fingerprint {found['fingerprint']}")

@@ -2,29 +2,58 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from airlens.errors import ConfigError, DataError
-from airlens.files import atomic_file, atomic_write_text
+from airlens.files import atomic_write_text
+from airlens.reading.items import Rejected
+from airlens.reading.record_files import format_of, read_file
 from airlens.selection import Selection
-from airlens.storage import atomic_dir
-from airlens.trace import OWN_FIELDS, upgraded
+from airlens.storage.loss_free import encode
+from airlens.trace import OWN_FIELDS
 
+from . import table_files
+from .export_rows import RECORD, Layout
+from .row_table import read_row
 from .run_folder import RunFolder
-from .score_part import ROW_JSON
+from .table_files import FORMATS as FORMATS
 
-FORMATS = ("jsonl", "parquet", "datasets")
+log = logging.getLogger(__name__)
+
 # Columns of the samples table that are not scores, or that mean nothing outside the run.
-_NO_SCORE = ("id", "domain", "selected", "fingerprint")
-# Fields of a trace that are not written to other tools' files.
-_INTERNAL = frozenset({*OWN_FIELDS} - {"id", "domain", "prompt", "response", "steps"})
+_NO_SCORE = frozenset({"id", "domain", "selected", "fingerprint", RECORD, *OWN_FIELDS})
+kind_of = table_files.format_of
+
+
+def need_selection_name(path: str | Path) -> Path:
+    """``path``, if it is a name for JSON lines, compressed or not.
+
+    Raises:
+        ConfigError: it is the name of something else.
+    """
+    target = Path(path)
+    names = [suffix for suffix, kind in table_files.SUFFIXES.items() if kind == "jsonl"]
+    bare = target.with_suffix("") if target.suffix.lower() in (".gz", ".zst") else target
+    if bare.suffix.lower() not in names:
+        known = ", ".join(f"*{name}" for name in names)
+        raise ConfigError(
+            f"a selection is JSON lines: name it {known} (or .gz, .zst); `airlens export` then "
+            "writes other formats",
+            argument="out",
+            value=str(path),
+        )
+    return target
 
 
 def write_selection(
@@ -32,50 +61,69 @@ def write_selection(
 ) -> dict[str, Any]:
     """Write the chosen samples as JSON lines, best first, and a manifest; returns the manifest.
 
-    A line has id, domain, prompt, response, steps and meta (where texts were kept) and the scores;
-    `airlens.load_traces` reads it. The manifest, ``PATH.manifest.json``, has the ids and everything
-    needed to repeat the selection.
+    A line has the fields of the trace (where texts were kept), the record that it was read from
+    (``record``, see `airlens.storage.loss_free`) and the scores; `airlens.load_traces` reads it.
+    The manifest, ``PATH.manifest.json``, has the ids and everything needed to repeat the selection.
     """
-    more = {**(note or {}), "run": run.manifest()}
+    types = run.types()
+    more: dict[str, Any] = {**(note or {}), "run": run.manifest()}
+    if len(types):
+        more["columns"] = {field.name: str(field.type) for field in types}
+        more["types"] = base64.b64encode(types.serialize()).decode("ascii")
     return write_chosen(records(run, selection), selection, path, more)
 
 
 def write_chosen(
-    lines: Iterable[Mapping[str, Any]], selection: Selection, path: str | Path, note: dict[str, Any]
+    lines: Iterable[Mapping[str, Any]],
+    selection: Selection,
+    path: str | Path,
+    note: dict[str, Any],
 ) -> dict[str, Any]:
-    """Write the lines of the chosen samples and, beside them, a manifest, which is returned."""
-    target = write_lines(lines, path)
+    """Write the lines of the chosen samples and, beside them, a manifest, which is returned.
+
+    ``note["weights"]``: path of a file of step weights that belongs to them. One that another call
+    left there is removed.
+    """
+    target = need_selection_name(path)
+    kept = list(lines)
+    table_files.write_rows(lambda: kept, target, "jsonl")
+    weights = weights_path(target)
+    if "weights" not in note:
+        weights.unlink(missing_ok=True)
+    files = [target, *([weights] if "weights" in note else [])]
     manifest = {
         "selection": selection.provenance,
         "near_duplicates": 0,
         "chosen": len(selection.ids),
         "of": len(selection.samples),
-        "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
+        "sha256": _sha256(target),
+        "files": {file.name: _sha256(file) for file in files},
         "ids": selection.ids,
         **note,
     }
-    text = json.dumps(manifest, ensure_ascii=False, indent=1, default=str)
-    atomic_write_text(manifest_path(target), text)
+    _write_manifest(target, manifest)
     return manifest
 
 
-def write_lines(lines: Iterable[Mapping[str, Any]], path: str | Path) -> Path:
-    """Write objects as JSON lines; the file appears when it is complete."""
-    target = Path(path)
-    with atomic_file(target) as temporary, temporary.open("w", encoding="utf-8") as out:
-        for line in lines:
-            out.write(json.dumps(line, ensure_ascii=False) + "\n")
-    return target
+def _write_manifest(target: Path, manifest: Mapping[str, Any]) -> None:
+    text = json.dumps(manifest, ensure_ascii=False, indent=1, default=str)
+    atomic_write_text(manifest_path(target), text)
 
 
-def kind_of(out: str | Path) -> str:
-    """The format of a file name; a name without a suffix is a folder for `datasets`."""
-    return {".jsonl": "jsonl", ".parquet": "parquet"}.get(Path(out).suffix, "datasets")
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def manifest_path(path: str | Path) -> Path:
     """Path of the manifest of a selection."""
     return Path(f"{path}.manifest.json")
+
+
+def weights_path(path: str | Path) -> Path:
+    """Path of the step weights of a selection."""
+    target = Path(path)
+    bare = target.with_suffix("") if target.suffix.lower() in (".gz", ".zst") else target
+    return bare.with_suffix(".weights.parquet")
 
 
 def records(run: RunFolder, selection: Selection) -> Iterator[dict[str, Any]]:
@@ -95,34 +143,23 @@ def with_texts(
 
 
 def chosen_texts(run: RunFolder, ids: set[str]) -> dict[str, dict[str, Any]]:
-    """Prompt, response, steps and meta of the rows with these ids.
+    """The fields of the traces with these ids, and the records that they were read from.
 
     Raises:
         DataError: a row that was scored has no text.
     """
     found: dict[str, dict[str, Any]] = {}
     for frame in run.iter_table("rows"):
-        for row in frame[frame["id"].isin(ids)].to_dict("records"):
-            found[str(row["id"])] = _text_record(row)
+        # Membership row by row: `isin` would go through all of the ids for every part.
+        mine = frame[[name in ids for name in frame["id"]]]
+        for row in mine.to_dict("records"):
+            trace, record = read_row(row)
+            same = {trace.prompt: "prompt", trace.response: "response"}
+            found[trace.id] = {**trace.to_json(), RECORD: encode(record, same)}
     missing = ids - set(found)
     if missing:
         raise DataError(f"{len(missing)} rows have no text, the first is {min(missing)!r}")
     return found
-
-
-def _text_record(row: dict[Any, Any]) -> dict[str, Any]:
-    """The fields of the trace that a row of the table of texts describes."""
-    response = str(row["response"])
-    steps = [
-        {"text": response[start:stop], "start": start, "end": stop, "label": label}
-        for start, stop, label in json.loads(row["steps"])
-    ]
-    made = {"prompt": row["prompt"], "response": response, "steps": steps}
-    made |= {name: json.loads(row[name]) for name in ROW_JSON if name in row}
-    if "reading" not in row:  # a run of airlens 0.1
-        return upgraded(made)
-    made |= {"thinking": int(row["thinking"]), "answer": row["answer"]}
-    return {name: made[name] for name in OWN_FIELDS if name in made}
 
 
 def plain(value: Any) -> Any:
@@ -138,102 +175,128 @@ def export(
     selected: str | Path,
     out: str | Path,
     *,
-    kind: str = "jsonl",
+    kind: str | None = None,
     messages: bool = False,
     columns: list[str] | None = None,
+    say: Callable[[str], None] = log.info,
 ) -> int:
     """Turn a selection into a file or folder that trainers read; returns the number of samples.
 
     Args:
         selected: what `write_selection` (``airlens select``) wrote.
         out: a file, for ``datasets`` a folder; its manifest goes beside it.
-        kind: ``jsonl``, ``parquet`` or ``datasets`` (a folder for ``datasets.load_from_disk``).
-        messages: prompt and response as one column ``messages``, the chat format of TRL.
-        columns: the columns to write; default: all, without the steps where ``messages`` is set.
+        kind: ``jsonl``, ``json``, ``csv``, ``tsv``, ``parquet``, ``arrow`` or ``datasets`` (a
+            folder for ``datasets.load_from_disk``); default: by the name of ``out``.
+        messages: the conversation as one column ``messages``, the chat format of TRL, its turns as
+            they stand in the source; columns that held the same text are left out.
+        columns: the columns to write; default: all.
+        say: is told, sentence by sentence, what could not be written as it was.
 
-    Columns of the source that airlens did not use get their own names back. Step weights, where
-    ``airlens select --weights`` wrote them, become the column ``step_weights``.
+    All columns of the source come back as they were, those of airlens behind them; where both have
+    a name, airlens's gets the prefix ``airlens_``. Step weights, where ``airlens select --weights``
+    wrote them, become the column ``step_weights``.
 
     Raises:
-        ConfigError: an unknown format or column.
-        DataError: not a selection, or one without texts.
+        ConfigError: an unknown format or column, or a name that does not fit.
+        DataError: not a selection, one without texts, or a value that the format cannot hold.
     """
-    if kind not in FORMATS:
-        raise ConfigError(f"format {kind!r}: use {', '.join(FORMATS)}")
-    rows = list(_read(Path(selected)))
-    weights = _weights_of(Path(selected))
-    made = [_exported(row, weights, messages) for row in rows]
+    how = kind_of(out, kind)
+    source, target = Path(selected), Path(out)
+    if target.absolute() == source.absolute():
+        raise ConfigError(
+            "that is the selection itself; name another file", argument="out", value=out
+        )
+    manifest = _manifest_of(source)
+    layout = Layout(messages, _weights_of(source, manifest))
+    layout.learn(_read(source))
+    count = layout.counts["rows"]
+    if not count:
+        raise DataError("no samples in it", file=str(source))
     if columns is not None:
-        made = [_only(row, columns) for row in made]
-    target = Path(out)
-    if kind == "jsonl":
-        write_lines(made, target)
-    else:
-        _write_table(made, target, kind)
-    source = manifest_path(selected)
-    if source.exists():
-        atomic_write_text(manifest_path(target), source.read_text(encoding="utf-8"))
-    return len(made)
+        _check_columns(columns, layout, _read(source))
+    rows = partial(_rows, source, layout, columns)
+    notes = [*layout.notes(), *table_files.write_rows(rows, target, how, _types_of(manifest))]
+    known = manifest.get("files", {}).get(source.name, manifest.get("sha256"))
+    if known is not None and known != _sha256(source):
+        notes.insert(0, f"{source.name} was changed since `airlens select` wrote it")
+    for note in notes:
+        say(note)
+    files = _sums(target)
+    made = {"format": how, "files": files, "renamed": layout.renamed, "notes": notes}
+    made |= {"sha256": files[target.name]} if target.name in files else {}
+    _write_manifest(target, {**_without_files(manifest), "from": source.name, **made})
+    return count
+
+
+def _without_files(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A selection's manifest, but for what is about its own files."""
+    return {k: v for k, v in manifest.items() if k not in ("files", "sha256", "types", "weights")}
+
+
+def _sums(target: Path) -> dict[str, str]:
+    """Checksums of a file, or of the files in a folder."""
+    if target.is_file():
+        return {target.name: _sha256(target)}
+    files = sorted(path for path in target.rglob("*") if path.is_file())
+    return {path.relative_to(target.parent).as_posix(): _sha256(path) for path in files}
+
+
+def _rows(source: Path, layout: Layout, columns: list[str] | None) -> Iterator[dict[str, Any]]:
+    for line in _read(source):
+        row = layout.row(line)
+        yield row if columns is None else {name: row[name] for name in columns if name in row}
+
+
+def _check_columns(columns: list[str], layout: Layout, lines: Iterable[Mapping[str, Any]]) -> None:
+    names = dict.fromkeys(name for line in lines for name in layout.row(line))
+    missing = [name for name in columns if name not in names]
+    if missing:
+        raise ConfigError(f"no column {missing[0]!r}; there are: {', '.join(names)}")
 
 
 def _read(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise DataError("no such file; `airlens select` writes one", file=str(path)) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"no selection ({error})", file=str(path)) from error
-    for number, line in enumerate(text.splitlines(), start=1):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"not JSON: {error}", file=str(path), line=number) from error
-        if not isinstance(row, dict) or "response" not in row:
-            reason = "no text here; score with texts, then select again"
-            raise DataError(reason, file=str(path), line=number, field="response")
-        yield row
-
-
-def _weights_of(selected: Path) -> dict[str, list[float]]:
-    path = selected.with_suffix(".weights.parquet")
+    """The lines of a selection."""
     if not path.exists():
+        raise DataError("no such file; `airlens select` writes one", file=str(path))
+    if format_of(path) not in (".jsonl", ".ndjson"):
+        raise DataError("no selection: `airlens select` writes *.jsonl", file=str(path))
+    for item in read_file(path):
+        if isinstance(item, Rejected):
+            raise item.error
+        if "response" not in item.data:
+            reason = "no text here; score with texts, then select again"
+            raise DataError(reason, file=str(path), line=item.line, field="response")
+        yield {"prompt": "", **item.data}
+
+
+def _manifest_of(selected: Path) -> dict[str, Any]:
+    path = manifest_path(selected)
+    if not path.is_file():
         return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"not the manifest of a selection ({error})", file=str(path)) from error
+
+
+def _types_of(manifest: Mapping[str, Any]) -> dict[str, pa.DataType]:
+    """The Arrow types of the source's columns, where it had types."""
+    if "types" not in manifest:
+        return {}
+    schema = pa.ipc.read_schema(pa.BufferReader(base64.b64decode(manifest["types"])))
+    return {field.name: field.type for field in schema}
+
+
+def _weights_of(selected: Path, manifest: Mapping[str, Any]) -> dict[str, list[float]]:
+    """Weights of the steps by id, where the call that wrote the selection wrote weights."""
+    if "weights" not in manifest:
+        return {}
+    path = selected.with_name(Path(str(manifest["weights"])).name)
+    known = manifest.get("files", {}).get(path.name)
+    if not path.is_file() or (known is not None and known != _sha256(path)):
+        state = "changed since" if path.is_file() else "not there any more, but"
+        raise DataError(
+            f"{state} `airlens select --weights` wrote it; select again", file=str(path)
+        )
     table = pd.read_parquet(path).sort_values(["id", "step"])
     return {str(name): rows["weight"].tolist() for name, rows in table.groupby("id")}
-
-
-def _exported(
-    row: dict[str, Any], weights: dict[str, list[float]], messages: bool
-) -> dict[str, Any]:
-    made = {name: value for name, value in row.items() if name not in _INTERNAL}
-    for name, value in (row.get("meta") or {}).items():
-        made.setdefault(str(name), value)
-    if row["id"] in weights:
-        made["step_weights"] = weights[row["id"]]
-    if messages:
-        turns = [{"role": "user", "content": made.pop("prompt")}] if row.get("prompt") else []
-        made.pop("prompt", None)
-        made["messages"] = [*turns, {"role": "assistant", "content": made.pop("response")}]
-        made.pop("steps", None)
-    return made
-
-
-def _only(row: dict[str, Any], columns: list[str]) -> dict[str, Any]:
-    missing = [name for name in columns if name not in row]
-    if missing:
-        raise ConfigError(f"no column {missing[0]!r}; there are: {', '.join(row)}")
-    return {name: row[name] for name in columns}
-
-
-def _write_table(rows: list[dict[str, Any]], target: Path, kind: str) -> None:
-    import datasets
-
-    table = datasets.Dataset.from_list(rows)
-    if kind == "parquet":
-        with atomic_file(target) as temporary:
-            table.to_parquet(str(temporary))
-        return
-    if target.exists():
-        raise ConfigError(f"{target} exists; name a new folder")
-    with atomic_dir(target) as temporary:
-        table.save_to_disk(str(temporary))

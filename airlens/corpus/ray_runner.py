@@ -67,9 +67,9 @@ class RayEngine:
             scored = self._pipeline(ray, scorer, chunks)
             for batch in scored.iter_batches(batch_size=None, prefetch_batches=0):
                 for blob in batch["blob"]:
-                    chunk, tables, halved = pickle.loads(blob)
+                    chunk, part, halved = pickle.loads(blob)
                     scorer.halved = max(scorer.halved, halved)
-                    yield chunk, tables
+                    yield chunk, part
 
     @contextmanager
     def _cluster(self) -> Iterator[Any]:
@@ -165,10 +165,9 @@ class _Actor:
         self.scorer = PartScorer(bridge, **options)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        chunk: Chunk = pickle.loads(batch["blob"][0])
-        tables = self.scorer(chunk.rows) if chunk.rows else None
+        chunk, part = self.scorer.score(pickle.loads(batch["blob"][0]))
         light = replace(chunk, rows=[])  # the texts are in the tables
-        return {"blob": [pickle.dumps((light, tables, self.scorer.halved))]}
+        return {"blob": [pickle.dumps((light, part, self.scorer.halved))]}
 
 
 def _source(chunks: Callable[[], Iterator[Chunk]]) -> Any:

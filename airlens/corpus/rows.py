@@ -6,8 +6,9 @@ A row that cannot be scored is not dropped: it comes as a `Reject`, with its pla
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,18 @@ from airlens.errors import DataError
 from airlens.reading.columns import Columns
 from airlens.reading.items import Rejected
 from airlens.reading.load import content_hash, iter_located
+from airlens.storage.identity import trace_key
 from airlens.trace import Trace
 
+from .book import Book, Place, row_name
 from .idset import IdSet
 
 # Ours: about a million tokens; a longer text is no sample, and its tokens would not fit in memory.
 MAX_CHARS = 4_000_000
 MAX_CHUNK = 10_000
 PEEK = 100  # rows looked at before a model is loaded
+# Rows held back until their part, which lacks a table, is together again.
+MAX_WAITING = 50_000
 
 
 @dataclass(frozen=True)
@@ -52,11 +57,26 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Row:
-    """A trace and the place it was read from."""
+    """A trace, the place it was read from, and the record as it stood there."""
 
     trace: Trace
     file: str
     line: int | None
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def content(self) -> str:
+        """16 hex digits of all that is in the row but its id."""
+        return trace_key(self.trace, self.record)[:16]
+
+    @property
+    def name(self) -> str:
+        """How a marker names the row."""
+        return row_name(self.trace.id, self.content)
+
+    def reject(self, reason: str, field: str | None = None, kind: str = "bad") -> Reject:
+        """The rejection of this row."""
+        return Reject(self.file, self.line, field, reason, kind, self.trace.id)
 
 
 @dataclass(frozen=True)
@@ -66,6 +86,7 @@ class Reject:
     Args:
         file, line, field, reason: as in `airlens.reading.record_files.Rejected`.
         kind: ``bad``, or ``duplicate`` for a text that came before.
+        id: of the row, where it has one.
     """
 
     file: str
@@ -73,6 +94,12 @@ class Reject:
     field: str | None
     reason: str
     kind: str = "bad"
+    id: str | None = None
+
+    @property
+    def place(self) -> str:
+        """Where the row was read."""
+        return f"{self.file}, line {self.line}" if self.line else self.file
 
 
 def iter_rows(corpus: Corpus) -> Iterator[Row | Reject]:
@@ -100,7 +127,7 @@ def iter_rows(corpus: Corpus) -> Iterator[Row | Reject]:
         if isinstance(made, Rejected):
             yield Reject(made.file, made.line, made.field, made.reason)
             continue
-        row = Row(made, item.file, item.line)
+        row = Row(made, item.file, item.line, getattr(item, "data", {}))
         yield _unusable(row, corpus.scope) or _repeated(row, seen, texts) or row
 
 
@@ -125,11 +152,15 @@ def _unusable(row: Row, scope: str) -> Reject | None:
     text = trace.response if scope == "response" else trace.prompt + trace.response
     if not text.strip():
         what = "the response is" if scope == "response" else "prompt and response are"
-        return Reject(row.file, row.line, "response", f"{what} empty: nothing to score")
+        return row.reject(f"{what} empty: nothing to score", "response")
     size = len(trace.prompt) + len(trace.response)
     if size > MAX_CHARS:
         reason = f"{size:,} characters; at most {MAX_CHARS:,} are scored"
-        return Reject(row.file, row.line, "response", reason)
+        return row.reject(reason, "response")
+    try:
+        row.content  # noqa: B018
+    except (RecursionError, ValueError) as error:
+        return row.reject(f"cannot be kept: {error}")
     return None
 
 
@@ -145,9 +176,9 @@ def _repeated(row: Row, seen: IdSet, texts: IdSet) -> Reject | None:
         return None
     if known:
         reason = f"the same text came before, as {trace.id}"
-        return Reject(row.file, row.line, None, reason, "duplicate")
+        return row.reject(reason, kind="duplicate")
     reason = f"the id {trace.id!r} was given before, to another text"
-    return Reject(row.file, row.line, "id", reason)
+    return row.reject(reason, "id")
 
 
 @dataclass
@@ -159,24 +190,42 @@ class Chunk:
         rejects: the rows that cannot be scored.
         read: all rows of the source in this stretch.
         skipped: of those, how many were scored before.
+        seen: entries in the book of rows that are as they were.
+        changed: entries in the book of rows that came with another content.
+        moved: entries in the book of rows that are scored again, for another part.
+        part: number of the part whose rows these are, all of them, in its order; None for new rows.
+        tables: the tables that the part lacks.
     """
 
     rows: list[Row] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     read: int = 0
     skipped: int = 0
+    seen: list[int] = field(default_factory=list)
+    changed: list[int] = field(default_factory=list)
+    moved: list[int] = field(default_factory=list)
+    part: int | None = None
+    tables: tuple[str, ...] = ()
+
+    def take(self, moved: list[tuple[Row, int]]) -> None:
+        """Add rows, with their entries in the book, that are scored for another part."""
+        self.rows += [row for row, _ in moved]
+        self.moved += [entry for _, entry in moved]
 
 
 def iter_chunks(
-    corpus: Corpus, done: IdSet, part_rows: int, *, stop_at_bad: bool = False
+    corpus: Corpus, book: Book, part_rows: int, *, stop_at_bad: bool = False
 ) -> Iterator[Chunk]:
-    """The corpus in chunks of ``part_rows`` rows to be scored; rows in ``done`` are left out.
+    """The corpus in chunks of ``part_rows`` rows to be scored; rows in the book are left out.
+
+    The rows of a part that lacks a table come as a chunk of their own, once the last of them was
+    read; where one of them is gone, the others are scored as new rows.
 
     A stretch with few rows to score ends after `MAX_CHUNK` rows, so that progress is still
     reported. With ``stop_at_bad`` the first bad row is yielded at once, in a chunk of its own, and
     ends the reading: rows read before it need not be scored first.
     """
-    chunk = Chunk()
+    chunk, waiting = Chunk(), _Waiting(book)
     for item in iter_rows(corpus):
         chunk.read += 1
         if isinstance(item, Reject):
@@ -184,15 +233,66 @@ def iter_chunks(
                 yield Chunk(rejects=[item], read=1)
                 return
             chunk.rejects.append(item)
-        elif item.trace.id in done:
-            chunk.skipped += 1
         else:
-            chunk.rows.append(item)
-        if len(chunk.rows) == part_rows or chunk.read - len(chunk.rows) >= MAX_CHUNK:
+            place, others = book.find(item.trace.id, item.content)
+            chunk.changed += others
+            if place is None:
+                chunk.rows.append(item)
+            elif place.row < 0:
+                chunk.seen.append(place.entry)
+                why = book.reasons[place.part, place.row]
+                chunk.rejects.append(item.reject(why["reason"], why["field"]))
+            elif place.part in book.lacking:
+                together = waiting.add(item, place)
+                if together is not None:
+                    yield together
+                chunk.take(waiting.spilt())
+            else:
+                chunk.seen.append(place.entry)
+                chunk.skipped += 1
+        while len(chunk.rows) >= part_rows or chunk.read - len(chunk.rows) >= MAX_CHUNK:
+            more = chunk.rows[part_rows:]
+            chunk.rows = chunk.rows[:part_rows]
             yield chunk
-            chunk = Chunk()
-    if chunk.read:
+            chunk = Chunk(rows=more)
+    chunk.take(waiting.spilt(everything=True))
+    while chunk.rows or chunk.read:
+        more = chunk.rows[part_rows:]
+        chunk.rows = chunk.rows[:part_rows]
         yield chunk
+        chunk = Chunk(rows=more)
+
+
+class _Waiting:
+    """Rows of parts that lack a table, until each part is together again."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self._parts: dict[int, dict[int, tuple[Row, int]]] = {}
+        self._count = 0
+
+    def add(self, row: Row, place: Place) -> Chunk | None:
+        """Keep a row; the whole part, once this was its last."""
+        mine = self._parts.setdefault(place.part, {})
+        mine[place.row] = (row, place.entry)
+        self._count += 1
+        if len(mine) < self._book.sizes[place.part]:
+            return None
+        del self._parts[place.part]
+        self._count -= len(mine)
+        rows = [mine[at][0] for at in sorted(mine)]
+        seen = [entry for _, entry in mine.values()]
+        tables = self._book.lacking[place.part]
+        return Chunk(rows, seen=seen, part=place.part, tables=tables)
+
+    def spilt(self, everything: bool = False) -> list[tuple[Row, int]]:
+        """Rows that waited too long, part by part, where too many wait; and their entries."""
+        rows: list[tuple[Row, int]] = []
+        while self._parts and (everything or self._count > MAX_WAITING):
+            mine = self._parts.pop(next(iter(self._parts)))
+            self._count -= len(mine)
+            rows += [mine[at] for at in sorted(mine)]
+        return rows
 
 
 def estimate_rows(corpus: Corpus) -> int | None:

@@ -1,7 +1,8 @@
 """Score a corpus of any size into a folder; an interrupted run continues where it stopped.
 
-Rows are scored part by part. A part is written in one step and never changed; a rerun reads which
-(row id, run fingerprint) are there and scores only the rest. Memory does not grow with the corpus.
+Rows are scored part by part. A part is done when its marker is written; a rerun reads from the
+markers which rows are there, by id and content, and scores the rest: new rows, changed rows, and
+those of parts that lack a table. Memory does not grow with the corpus, but for some 50 bytes a row.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
@@ -20,20 +22,20 @@ from airlens.ablation import as_head_set
 from airlens.errors import ConfigError, DataError, RunError
 from airlens.heads import HeadSet
 from airlens.provenance import fingerprint, provenance
+from airlens.reading.source_types import source_types
 
-from .idset import IdSet
+from .book import Book
 from .rows import Chunk, Corpus, Reject, estimate_rows, iter_chunks
-from .run_folder import SIDES, RejectLog, RunFolder
+from .run_folder import FORMAT, PARTS, SIDES, Part, RejectLog, RunFolder
 from .run_record import MANIFEST_EVERY, Counts, RunRecord
 from .score_part import PartScorer, Settings, run_identity
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-Tables: TypeAlias = dict[str, pd.DataFrame]
-# Given the scorer and what starts the reading, yields each chunk with the tables of its rows.
+# Given the scorer and what starts the reading, yields each chunk with what is written of it.
 Engine: TypeAlias = Callable[
-    [PartScorer, Callable[[], Iterator[Chunk]]], Iterator[tuple[Chunk, "Tables | None"]]
+    [PartScorer, Callable[[], Iterator[Chunk]]], Iterator[tuple[Chunk, "Part | None"]]
 ]
 PART_ROWS = 256  # ours: the most that a killed run has to do again
 MAX_REJECTS = 0.05
@@ -81,6 +83,9 @@ def score_corpus(
 ) -> RunResult:
     """Score every row of a corpus that ``out`` does not hold yet.
 
+    Rows that ``out`` holds and the corpus no longer has, or has with another content, stay where
+    they are and are not handed out any more.
+
     Args:
         model: the bridge.
         corpus: a `Corpus`, or what its ``source`` takes.
@@ -115,6 +120,8 @@ def score_corpus(
     with folder.lock():
         _same_run(folder, identity)
         facts = {
+            "format": FORMAT,
+            "attempt": int(folder.manifest().get("attempt", 0)) + 1,
             "fingerprint": scorer.key,
             "source": _describe(corpus.source),
             "tables": list(tables),
@@ -123,6 +130,8 @@ def score_corpus(
             "provenance": _note(model, head_set, settings),
         }
         record = RunRecord(folder, facts)
+        where = {"split": corpus.split, "config": corpus.config, "stream": bool(corpus.stream)}
+        folder.write_types(source_types(corpus.source, **where))  # type: ignore[arg-type]
         run = _Run(folder, corpus, scorer, record, on_error, max_rejects, part_rows, progress)
         return run.go(engine or local_engine)
 
@@ -165,28 +174,37 @@ def _same_run(folder: RunFolder, identity: dict[str, Any]) -> None:
     Raises:
         RunError: shows both fingerprints and what differs.
     """
-    old = folder.manifest()
-    key = fingerprint(identity)
-    if not folder.part_paths() or not old or old.get("fingerprint") == key:
+    old, key = folder.manifest(), fingerprint(identity)
+    others = {marker.fingerprint for marker in folder.markers()} - {key}
+    if not others:
         return
-    before = old.get("identity", {})
-    differ = [
-        f"{name} {before.get(name)!r} there, {identity.get(name)!r} now"
-        for name in sorted({*before, *identity})
-        if before.get(name) != identity.get(name)
-    ]
+    there = others.pop()
+    before = old.get("identity", {}) if old.get("fingerprint") == there else {}
+    differ = _differences(before, identity) if before else ["its run.json is not there to say what"]
     raise RunError(
-        f"{folder.name} holds scores of another run: fingerprint {old.get('fingerprint')} there, "
+        f"{folder.name} holds scores of another run: fingerprint {there} there, "
         f"{key} now ({'; '.join(differ)}). Choose another folder"
     )
 
 
+def _differences(before: dict[str, Any], now: dict[str, Any], under: str = "") -> list[str]:
+    """What differs between two records, each by its name."""
+    found = []
+    for name in sorted({*before, *now}):
+        old, new = before.get(name), now.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += _differences(old, new, f"{under}{name} ")
+        elif old != new:
+            found.append(f"{under}{name} {old!r} there, {new!r} now")
+    return found
+
+
 def local_engine(
     scorer: PartScorer, chunks: Callable[[], Iterator[Chunk]]
-) -> Iterator[tuple[Chunk, Tables | None]]:
+) -> Iterator[tuple[Chunk, Part | None]]:
     """Score one chunk after the other in this process."""
     for chunk in chunks():
-        yield chunk, scorer(chunk.rows) if chunk.rows else None
+        yield scorer.score(chunk)
 
 
 @dataclass
@@ -205,7 +223,7 @@ class _Run:
     def go(self, engine: Engine) -> RunResult:
         """Score the remaining rows; success or failure is recorded in ``run.json``."""
         record = self.record
-        record.damaged = self.folder.clean(self.scorer.keep)
+        record.damaged = self.folder.clean()
         record.expected = estimate_rows(self.corpus)
         record.write()
         try:
@@ -226,22 +244,26 @@ class _Run:
 
     def _score(self, engine: Engine, bar: Any) -> None:
         number = self.folder.next_part()
-        done = IdSet(name for name, key in self.folder.done() if key == self.scorer.key)
+        book = Book.of(self.folder.markers(), (PARTS, *self.scorer.keep))
+        seen, changed, moved = np.zeros((3, len(book)), dtype=bool)
         counts = self.record.counts
-        counts.done = len(done)
+        counts.done = len(self.folder.current())
         stop = self.on_error == "raise"
-        chunks = partial(iter_chunks, self.corpus, done, self.part_rows, stop_at_bad=stop)
+        chunks = partial(iter_chunks, self.corpus, book, self.part_rows, stop_at_bad=stop)
         # Every run reads the whole source, so it writes the rejects of an earlier run again.
         with self.folder.rejects() as rejects:
-            for chunk, tables in engine(self.scorer, chunks):
+            for chunk, part in engine(self.scorer, chunks):
                 for item in chunk.rejects:
                     self._reject(item, rejects)
-                if tables is not None:
-                    self.folder.write_part(number, tables)
-                    number += 1
-                    self._count(tables["parts"])
+                if part is not None:
+                    self.folder.write_part(number if chunk.part is None else chunk.part, part)
+                    number += chunk.part is None
+                    self._count(part, chunk)
                 counts.rows += chunk.read
                 counts.skipped += chunk.skipped
+                seen[chunk.seen] = True
+                changed[chunk.changed] = True
+                moved[chunk.moved] = True
                 bar.update(chunk.read)
                 bar.set_postfix_str(
                     f"{self.record.speed:,.0f} tok/s, {counts.rejects} rejects", refresh=False
@@ -250,12 +272,34 @@ class _Run:
                 self.record.write(MANIFEST_EVERY)
                 if counts.rows >= ENOUGH:
                     self._check_rejects()
+        self._finish(book, seen, changed, moved)
 
-    def _count(self, samples: pd.DataFrame) -> None:
+    def _finish(self, book: Book, seen: np.ndarray, changed: np.ndarray, moved: np.ndarray) -> None:
+        """Note which rows of the parts are no longer in the data, and count the new ones."""
+        before = {number: set(rows) for number, rows in self.folder.stale().items()}
+        stale: dict[int, list[int]] = {}
         counts = self.record.counts
-        counts.scored += len(samples)
-        counts.done += len(samples)
-        counts.tokens += int(samples[["n_tokens", "n_prompt_tokens"]].sum().sum())
+        for place in book.entries():
+            if seen[place.entry] or place.row < 0:
+                continue
+            stale.setdefault(place.part, []).append(place.row)
+            if moved[place.entry] or book.is_copy(place.entry):
+                continue
+            counts.left_out += 1
+            if place.row not in before.get(place.part, ()):
+                counts.changed += bool(changed[place.entry])
+                counts.removed += not changed[place.entry]
+        self.folder.finish(self.record.facts["attempt"], stale, counts.left_out)
+        current = self.folder.current()
+        counts.done, counts.long = len(current), current.long
+
+    def _count(self, part: Part, chunk: Chunk) -> None:
+        counts = self.record.counts
+        counts.scored += len(part.rows)
+        counts.done += len(part.rows) if chunk.part is None else 0
+        if PARTS in part.tables:
+            samples = part.tables[PARTS]
+            counts.tokens += int(samples[["n_tokens", "n_prompt_tokens"]].sum().sum())
 
     def _reject(self, item: Reject, rejects: RejectLog) -> None:
         if item.kind == "duplicate":
@@ -263,8 +307,7 @@ class _Run:
         elif self.on_error == "raise":
             raise DataError(item.reason, file=item.file, line=item.line, field=item.field)
         else:
-            place = f"{item.file}, line {item.line}" if item.line else item.file
-            self.record.counts.add_reason(item.reason, place)
+            self.record.counts.add_reason(item.reason, item.place)
         rejects.add(asdict(item))
 
     def _check_rejects(self) -> None:

@@ -1,21 +1,28 @@
 """The folder of a scoring run: append-only Parquet parts, rejects, and a manifest.
 
 ``parts/part-000000.parquet``, … have one row a sample; ``rows``, ``steps``, ``tokens`` and
-``controls`` beside them have files of the same names. The file under ``parts`` is written last, so
-a part that can be read is complete; side files without one are left from an interrupted run, and
-are ignored and overwritten.
+``controls`` beside them have files of the same names. What is whole of a part stands in its marker
+(`airlens.corpus.markers`), which is written last; files without one are left from an interrupted
+run, and are ignored and overwritten.
+
+A run reads all its data. Rows of the parts that it did not meet, because they were changed or
+removed, stay where they are; ``stale.json``, written when all was read, says which they are, and
+nothing here hands them out.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 from filelock import FileLock, Timeout
@@ -24,13 +31,25 @@ from pyarrow import parquet as pq
 from airlens.errors import DataError, RunError
 from airlens.files import atomic_file, atomic_write_text
 
+from .markers import (
+    Marker,
+    checksum,
+    markers,
+    read_checked,
+    read_marker,
+    write_checked,
+    write_marker,
+)
+
+FORMAT = 2  # of the folder; 0.1 wrote no number
 PARTS = "parts"
-SIDES = ("rows", "steps", "tokens", "controls")
+ROWS = "rows"
+SIDES = (ROWS, "steps", "tokens", "controls")
 _NAME = re.compile(r"part-(\d{6,})\.parquet")
 # Text columns: where all values are null, their type would otherwise differ from other parts'.
 _TEXTS = frozenset(
     {"id", "domain", "label", "text", "token", "fingerprint", "prompt", "response", "file", "meta"}
-    | {"steps", "turns", "tools", "step_meta", "reading", "answer"}
+    | {"steps", "turns", "tools", "step_meta", "reading", "answer", "record"}
 )
 
 
@@ -87,95 +106,212 @@ class RunFolder:
         lock.release()
         return False
 
+    def markers(self) -> list[Marker]:
+        """What is known of each part, in order.
+
+        Raises:
+            DataError: the folder was written by another version of airlens.
+        """
+        found = list(markers(self.path))
+        # 0.1 wrote neither markers nor a number.
+        old = self.manifest().get("format", FORMAT if found or not self._files() else 1)
+        if old != FORMAT:
+            raise DataError(
+                "written by another version of airlens, which scored and kept rows in another way; "
+                "score again into another folder",
+                file=self.name,
+            )
+        return found
+
+    def _files(self) -> list[Path]:
+        """Files of tables, whether a marker speaks of them or not."""
+        found = (self.path / table for table in (PARTS, *SIDES))
+        return [p for folder in found for p in folder.glob("part-*") if _NAME.fullmatch(p.name)]
+
     def part_paths(self) -> list[Path]:
-        """The parts, in order."""
-        return sorted(p for p in (self.path / PARTS).glob("part-*") if _NAME.fullmatch(p.name))
+        """The files with the samples of each part, in order."""
+        return [self.path / PARTS / marker.file for marker in self.markers()]
 
     def next_part(self) -> int:
         """The number of the next part."""
-        names = (_NAME.fullmatch(path.name) for path in self.part_paths())
-        return max((int(name[1]) for name in names if name), default=-1) + 1
+        return max((marker.number for marker in self.markers()), default=-1) + 1
 
-    def write_part(self, number: int, tables: Mapping[str, pd.DataFrame]) -> None:
-        """Write one part: the side tables first, then ``tables["parts"]``, each file atomically.
+    def write_part(self, number: int, part: Part) -> None:
+        """Write the tables of a part, then its marker.
+
+        A part that is there already gets these tables in addition.
 
         Raises:
-            RunError: the disk is full or cannot be written; existing files stay unchanged.
+            RunError: the disk is full or cannot be written; what was whole stays whole.
         """
-        name = f"part-{number:06d}.parquet"
+        marker = read_marker(self.path, number) or Marker(
+            number, part.fingerprint, part.rows, part.rejects, part.long
+        )
         with writing(f"part {number} of {self.name}"):
-            for side in (*SIDES, PARTS):
-                if side in tables:
-                    _write(self.path / side / name, tables[side])
+            for table in (*SIDES, PARTS):
+                if table in part.tables:
+                    _write(self.path / table / marker.file, part.tables[table])
+            sums = {table: checksum(self.path / table / marker.file) for table in part.tables}
+            whole = dict(sorted({**marker.tables, **sums}.items()))
+            write_marker(self.path, replace(marker, tables=whole))
 
-    def clean(self, sides: Sequence[str] = ()) -> list[str]:
-        """Remove unfinished files of a killed run, and damaged parts, whose names it returns.
+    def clean(self) -> list[str]:
+        """Remove what a killed run left half written, and find damaged tables.
 
-        Args:
-            sides: the tables that every part must have beside it.
+        Returns:
+            The damaged tables, such as ``rows/part-000003.parquet``: from now on they count as not
+            there, so that a run makes them again.
         """
-        damaged = []
-        for path in self.part_paths():
-            try:
-                read_table(path)
-                for side in sides:
-                    read_table(self.path / side / path.name, [])
-            except DataError:
-                damaged.append(path.name)
-                for folder in (PARTS, *SIDES):
-                    (self.path / folder / path.name).unlink(missing_ok=True)
         for folder in (PARTS, *SIDES):
             for stray in (self.path / folder).glob(".part-*"):
                 stray.unlink(missing_ok=True)
-        return damaged
+        found = []
+        for marker in self.markers():
+            bad = [
+                table
+                for table, known in marker.tables.items()
+                if checksum(self.path / table / marker.file) != known
+            ]
+            if bad:
+                write_marker(self.path, marker.without(bad))
+                found += [f"{table}/{marker.file}" for table in bad]
+        record = self._stale_record()
+        known = {str(marker.number) for marker in self.markers()}
+        if set(record.get("stale", {})) - known:  # a lost marker; its number will be used again
+            kept = {n: rows for n, rows in record["stale"].items() if n in known}
+            write_checked(self.path / "stale.json", {**record, "stale": kept})
+        return found
+
+    def _stale_record(self) -> dict[str, Any]:
+        return read_checked(self.path / "stale.json") or {}
+
+    def stale(self) -> dict[int, list[int]]:
+        """Rows by part that the last run that read all its data did not meet."""
+        return {int(number): rows for number, rows in self._stale_record().get("stale", {}).items()}
+
+    def finish(self, attempt: int, stale: Mapping[int, Sequence[int]], left_out: int) -> None:
+        """Note that a run has read all its data: these rows, by part, were not among them.
+
+        ``left_out``: how many they are, without copies of rows that lie in another part too.
+
+        Raises:
+            RunError: the disk is full or cannot be written.
+        """
+        mine = {self.path / table / m.file for m in self.markers() for table in m.tables}
+        for path in self._files():
+            if path not in mine:  # left from a run that was killed before it wrote the marker
+                path.unlink(missing_ok=True)
+        by_part = {str(number): list(rows) for number, rows in stale.items()}
+        record = {"attempt": attempt, "left_out": left_out, "stale": by_part}
+        with writing(str(self.path / "stale.json")):
+            write_checked(self.path / "stale.json", record)
+
+    def current(self) -> Current:
+        """The rows that are handed out, and what is to be said about the others.
+
+        While a run has not read all its data, the newest version of each row counts.
+        """
+        known, manifest, record = self.markers(), self.manifest(), self._stale_record()
+        masks = {marker.number: np.ones(len(marker.rows), dtype=bool) for marker in known}
+        for number, rows in self.stale().items():
+            if number in masks:
+                masks[number][rows] = False
+        notes, left = [], int(record.get("left_out", 0))
+        if record.get("attempt") != manifest.get("attempt"):
+            older = _keep_newest(known, masks)
+            left += older
+            notes.append(
+                f"the run has not read all its data ({manifest.get('state', 'unknown')}): rows "
+                "are missing, and some may have been changed or removed since they were scored"
+            )
+        if left:
+            rows_ = f"{left:,} row{'s were' if left > 1 else ' was'}"
+            notes.append(f"{rows_} changed or removed since the scoring, and not handed out")
+        parts = tuple((marker, masks[marker.number]) for marker in known)
+        return Current(tuple(pair for pair in parts if pair[1].any()), left, tuple(notes))
 
     def read(self, table: str = PARTS, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """All rows of one table, parts in order; columns that the table lacks are left out.
 
         Raises:
-            DataError: no part was written, or one is damaged.
+            DataError: no part was written, or one is damaged or has no such table.
         """
-        paths = [self.path / table / path.name for path in self.part_paths()]
-        present = [path for path in paths if path.exists()]
-        if not present:
+        tables = list(self._tables(table, columns))
+        if not tables:
             raise DataError(f"no scored {table} here; `airlens score` writes them", file=self.name)
-        tables = [read_table(path, columns) for path in present]
         frame: pd.DataFrame = pa.concat_tables(tables, promote_options="default").to_pandas()
         return frame
 
     def has(self, table: str) -> bool:
         """Whether this table was kept."""
-        return any((self.path / table / path.name).exists() for path in self.part_paths())
+        return any(table in marker.tables for marker, _ in self.current().parts)
 
-    def iter_table(self, table: str) -> Iterator[pd.DataFrame]:
+    def iter_table(
+        self, table: str, columns: Sequence[str] | None = None
+    ) -> Iterator[pd.DataFrame]:
         """One table part by part, for tables larger than memory."""
-        for path in self.part_paths():
-            if (self.path / table / path.name).exists():
-                yield read_table(self.path / table / path.name).to_pandas()
+        for found in self._tables(table, columns):
+            yield found.to_pandas()
 
     def some(
         self, table: str, ids: Collection[str], columns: Sequence[str] | None = None
     ) -> pd.DataFrame:
         """The rows of one table that belong to these ids; one part is held at a time."""
-        kept = []
-        for path in self.part_paths():
-            if (self.path / table / path.name).exists():
-                part = read_table(self.path / table / path.name, columns).to_pandas()
-                kept.append(part[part["id"].isin(ids)])
-        return pd.concat(kept, ignore_index=True) if kept else pd.DataFrame(columns=["id"])
+        wanted, kept = set(ids), []
+        for found in self._tables(table, columns):
+            # Membership row by row: `isin` would go through all of the ids for every part.
+            mine = [name in wanted for name in found.column("id").to_pylist()]
+            kept.append(found.filter(pa.array(mine, pa.bool_())))
+        if not kept:
+            return pd.DataFrame(columns=["id"])
+        frame: pd.DataFrame = pa.concat_tables(kept, promote_options="default").to_pandas()
+        return frame
 
-    def done(self) -> Iterator[tuple[str, str]]:
-        """(id, run fingerprint) of each row that was scored."""
-        for path in self.part_paths():
-            table = read_table(path, ["id", "fingerprint"])
-            yield from zip(
-                table.column("id").to_pylist(), table.column("fingerprint").to_pylist(), strict=True
-            )
+    def _tables(self, table: str, columns: Sequence[str] | None) -> Iterator[Any]:
+        """One table part by part, without rows that are not handed out."""
+        for marker, mask in self.current().parts:
+            if table not in marker.tables:
+                raise DataError(
+                    f"{marker.file} has no {table}: they were damaged, or not asked for when it "
+                    "was scored; run the same `airlens score` again to have them",
+                    file=self.name,
+                )
+            found = self._part(marker, table, columns)
+            if not mask.all():
+                keep = pa.array(mask)
+                if table not in (PARTS, ROWS):
+                    ids = self._part(marker, PARTS, ["id"]).column("id").filter(keep)
+                    mine = set(ids.to_pylist())
+                    names = self._part(marker, table, ["id"]).column("id").to_pylist()
+                    keep = pa.array([name in mine for name in names], pa.bool_())
+                found = found.filter(keep)
+            yield found
+
+    def _part(self, marker: Marker, table: str, columns: Sequence[str] | None) -> Any:
+        path = self.path / table / marker.file
+        return read_table(path, columns, marker.tables.get(table))
 
     @property
     def name(self) -> str:
         """The folder as text, for messages."""
         return str(self.path)
+
+    def types(self) -> pa.Schema:
+        """The Arrow types of the source's columns; empty where it has none."""
+        try:
+            return pa.ipc.read_schema(pa.BufferReader((self.path / "types.arrow").read_bytes()))
+        except (OSError, pa.ArrowException):
+            return pa.schema([])
+
+    def write_types(self, types: pa.Schema) -> None:
+        """Keep the types of the source's columns.
+
+        Raises:
+            RunError: the disk is full or cannot be written.
+        """
+        path = self.path / "types.arrow"
+        with writing(str(path)), atomic_file(path) as temporary:
+            temporary.write_bytes(types.serialize().to_pybytes())
 
     def manifest(self) -> dict[str, Any]:
         """``run.json``; empty where there is none.
@@ -249,14 +385,83 @@ def writing(what: str) -> Iterator[None]:
         ) from error
 
 
-def read_table(path: Path, columns: Iterable[str] | None = None) -> Any:
-    """An Arrow table of one Parquet file, page checksums verified; columns it lacks are left out.
+def _keep_newest(known: Sequence[Marker], masks: Mapping[int, np.ndarray]) -> int:
+    """Take all but the newest version of each row out of the masks; how many those are."""
+    newest: dict[str, int] = {}
+    for marker in known:
+        mask = masks[marker.number]
+        newest |= {
+            row[:16]: marker.number for row, here in zip(marker.rows, mask, strict=True) if here
+        }
+    older = 0
+    for marker in known:
+        mask = masks[marker.number]
+        last = np.asarray(
+            [newest.get(row[:16]) == marker.number for row in marker.rows], dtype=bool
+        )
+        older += int((mask & ~last).sum())
+        mask &= last
+    return older
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is written of one part.
+
+    Attributes:
+        fingerprint: of the run's identity.
+        tables: the tables by name, ``parts`` among them.
+        rows: name of each row (`airlens.corpus.book.row_name`), in the order of the tables.
+        rejects: of each row that could not be scored its name (``row``), ``field`` and ``reason``.
+        long: places in ``rows`` of those longer than the context.
+    """
+
+    fingerprint: str
+    tables: Mapping[str, pd.DataFrame]
+    rows: tuple[str, ...]
+    rejects: tuple[Mapping[str, Any], ...] = ()
+    long: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Current:
+    """What a folder hands out.
+
+    Attributes:
+        parts: the marker of each part that has such rows, and which of its rows they are.
+        left_out: how many rows of the parts are not handed out.
+        notes: sentences about rows that are left out or missing.
+    """
+
+    parts: tuple[tuple[Marker, np.ndarray], ...]
+    left_out: int = 0
+    notes: tuple[str, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return sum(int(mask.sum()) for _, mask in self.parts)
+
+    @property
+    def long(self) -> int:
+        """How many rows are longer than the context."""
+        return sum(int(mask[list(marker.long)].sum()) for marker, mask in self.parts)
+
+
+def read_table(path: Path, columns: Iterable[str] | None, known: str | None) -> Any:
+    """An Arrow table of one Parquet file; columns it lacks are left out.
+
+    Args:
+        path: the file.
+        columns: default: all.
+        known: SHA-256 of the file.
 
     Raises:
-        DataError: truncated or otherwise damaged.
+        DataError: it is not what was written.
     """
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != known:
+            raise pa.ArrowInvalid("other bytes than were written")
+        with pq.ParquetFile(pa.BufferReader(content)) as file:
             wanted = None
             if columns is not None:
                 wanted = [name for name in columns if name in file.schema_arrow.names]

@@ -22,7 +22,12 @@ _DETAIL = re.compile(r'[:("]')  # what follows is about the single row
 
 @dataclass
 class Counts:
-    """Progress counts; ``rows`` were read, ``done`` of them are in the parts."""
+    """Progress counts; ``rows`` were read, ``done`` of them are in the parts.
+
+    ``changed`` and ``removed`` are rows of the parts that the data no longer has like that since
+    the run before, ``left_out`` all such rows; ``long`` those longer than the context, which were
+    cut or scored in strides.
+    """
 
     rows: int = 0
     done: int = 0
@@ -31,6 +36,10 @@ class Counts:
     tokens: int = 0
     rejects: int = 0
     duplicates: int = 0
+    changed: int = 0
+    removed: int = 0
+    left_out: int = 0
+    long: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
 
@@ -64,7 +73,7 @@ class RunRecord:
         state: ``running``, ``done``, ``failed`` or ``interrupted``.
         error: why the run failed, if it did.
         expected: rows of the source, where that is known.
-        damaged: parts that could not be read and are scored again.
+        damaged: tables that were not what was written, and are made again.
         halved: how often a batch was halved because memory ran out.
     """
 
@@ -122,7 +131,8 @@ class RunRecord:
             "updated": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "pid": os.getpid(),
             "host": socket.gethostname(),
-            "damaged_parts": self.damaged,
+            "damaged_tables": self.damaged,
+            "damaged_parts": sorted({name.rpartition("/")[2] for name in self.damaged}),
             "halved_batches": self.halved,
             **self.facts,
         }

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
+import numpy as np
 import pandas as pd
 
 from airlens.ablation import DEFAULT_MODE, MODES, Mode
-from airlens.chat_template import Template, Think, resolve_template
+from airlens.analysis.ifd import ifd
+from airlens.chat_template import Template, Think, template_identity
 from airlens.engine.fast_losses import out_of_memory
-from airlens.errors import ConfigError, RunError
+from airlens.errors import (
+    AblationError,
+    AirlensError,
+    ConfigError,
+    DataError,
+    HeadError,
+    ModelError,
+    RunError,
+)
 from airlens.heads import HeadSet
 from airlens.provenance import fingerprint, model_info
 from airlens.step_influence import FLOOR, Influence, control_sets, influence
+from airlens.storage.identity import tokenizer_key
 from airlens.token_losses import Long
-from airlens.trace import Trace
+from airlens.trace import Trace, encode_trace
 
-from .rows import Row
+from .row_table import row_table
+from .rows import Chunk, Reject, Row
+from .run_folder import PARTS, ROWS, Part
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -28,8 +41,6 @@ Control: TypeAlias = Literal["same_layers", "random"]
 Scope: TypeAlias = Literal["response", "document"]
 _CHOICES = {"control": Control, "scope": Scope, "template": Template, "think": Think, "long": Long}
 
-# Fields of a trace that the table of texts holds as JSON, beside its steps.
-ROW_JSON = ("meta", "turns", "tools", "step_meta", "reading")
 # Ours: the first batch size tried after memory ran out with the engine's default.
 FIRST_BUDGET = 16_384
 
@@ -91,9 +102,14 @@ def run_identity(
         "heads": sorted(heads.names()),
         "control_heads": [sorted(draw.names()) for draw in draws],
         **{k: v for k, v in asdict(settings).items() if k not in ("controls", "control", "seed")},
-        "template": resolve_template(model.tokenizer, template),
+        "template": template_identity(model.tokenizer, template, settings.think),
+        "tokenizer": tokenizer_key(model.tokenizer),
         **how,
     }
+
+
+# Of the whole run: another row will fare no better.
+_OF_THE_RUN = (ConfigError, HeadError, AblationError, RunError)
 
 
 class PartScorer:
@@ -106,7 +122,7 @@ class PartScorer:
         settings: Settings,
         identity: dict[str, Any],
         *,
-        keep: Sequence[str] = ("rows", "steps"),
+        keep: Sequence[str] = (ROWS, "steps"),
         max_tokens_per_batch: int | None = None,
     ) -> None:
         self.model, self.heads, self.settings = model, heads, settings
@@ -115,19 +131,116 @@ class PartScorer:
         self.budget = max_tokens_per_batch
         self.halved = 0
 
-    def __call__(self, rows: Sequence[Row]) -> dict[str, pd.DataFrame]:
-        """Tables of a part: ``parts`` (one row per sample), and the side tables asked for."""
+    def score(self, chunk: Chunk) -> tuple[Chunk, Part | None]:
+        """Score the rows of a chunk: the chunk with the rows that failed, and what is written.
+
+        Raises:
+            AirlensError: nothing can be scored, or a row fails that belongs to a part.
+        """
+        rows: list[Row] = list(chunk.rows)
+        rejects: list[Reject] = []
+        long: tuple[int, ...] = ()
+        if not rows:
+            return chunk, None
+        tables = chunk.tables or (PARTS, *self.keep)
+        try:
+            found = self(rows, tables)
+        except (AirlensError, TypeError, ValueError) as error:
+            if isinstance(error, _OF_THE_RUN):
+                raise
+            rows, rejects = self._apart(rows, error)
+            found = self(rows, tables) if rows else {}
+        if PARTS in found:
+            samples = found[PARTS]
+            bare = samples["n_tokens"].to_numpy() == 0
+            rejects += [_unscored(row, samples.iloc[i]) for i, row in enumerate(rows) if bare[i]]
+            if bare.any():
+                ids = set(samples["id"][bare])
+                rows = [row for row in rows if row.trace.id not in ids]
+                found = {name: _without(table, ids) for name, table in found.items()}
+            long = tuple(np.flatnonzero(self._is_long(found[PARTS])).tolist())
+        if rejects and chunk.part is not None:
+            raise RunError(
+                f"part {chunk.part} cannot be made as it was: {rejects[0].place} now fails "
+                f"({rejects[0].reason})"
+            )
+        chunk = replace(chunk, rejects=[*chunk.rejects, *rejects])
+        if not rows:
+            return chunk, None
+        names = {row.trace.id: row.name for row in chunk.rows}
+        out = tuple(
+            {"row": names[str(r.id)], "field": r.field, "reason": r.reason} for r in rejects
+        )
+        return chunk, Part(self.key, found, tuple(row.name for row in rows), out, long)
+
+    def __call__(
+        self, rows: Sequence[Row], tables: Sequence[str] | None = None
+    ) -> dict[str, pd.DataFrame]:
+        """Tables of a part: ``parts`` (one row per sample) and side tables; default: all kept."""
+        wanted = (PARTS, *self.keep) if tables is None else tables
+        made = {ROWS: row_table(rows)} if ROWS in wanted else {}
+        if set(wanted) <= set(made):
+            return made
         traces = [row.trace for row in rows]
         result = self._with_memory(self._influence, traces)
-        samples = result.samples
-        if self.settings.ifd:
-            alone = self._with_memory(self._alone, traces)
-            samples = samples.assign(loss_alone=alone, ifd=samples["loss_base"] / alone)
-        n_chars = [len(trace.response) for trace in traces]
-        tables = {"parts": samples.assign(n_chars=n_chars, fingerprint=self.key)}
-        for name in self.keep:
-            tables[name] = _texts(rows) if name == "rows" else getattr(result, name)
-        return tables
+        if PARTS in wanted:
+            samples = result.samples
+            if self.settings.ifd:
+                found = self._with_memory(partial(self._ifd, result), traces)
+                samples = samples.assign(loss_alone=found["loss_alone"], ifd=found["ifd"])
+            n_chars = [len(trace.response) for trace in traces]
+            made[PARTS] = samples.assign(n_chars=n_chars, fingerprint=self.key)
+        return {**made, **{name: getattr(result, name) for name in wanted if name not in made}}
+
+    def _apart(self, rows: list[Row], error: Exception) -> tuple[list[Row], list[Reject]]:
+        """The rows that can be scored, and the others with their reasons.
+
+        Raises:
+            Exception: ``error``, where no row by itself is at fault, or every row is.
+        """
+        kept, rejects = [], []
+        for row in rows:
+            try:
+                encode_trace(self.model.tokenizer, self._trace(row), *self._template)
+            except ModelError:
+                raise
+            except Exception as failure:  # a template or a tokenizer may raise whatever it likes
+                rejects.append(_failed(row, failure))
+            else:
+                kept.append(row)
+        if not rejects:
+            kept, rejects = self._halved(rows)
+        if not rejects or (not kept and not isinstance(error, DataError)):
+            raise error
+        return kept, rejects
+
+    def _halved(self, rows: list[Row]) -> tuple[list[Row], list[Reject]]:
+        """The rows that can be scored and those that cannot, found by halving."""
+        try:
+            self(rows, [PARTS])
+        except (AirlensError, TypeError, ValueError) as error:
+            if isinstance(error, _OF_THE_RUN):
+                raise
+            if len(rows) == 1:
+                return [], [_failed(rows[0], error)]
+            middle = len(rows) // 2
+            (a, bad), (b, worse) = self._halved(rows[:middle]), self._halved(rows[middle:])
+            return [*a, *b], [*bad, *worse]
+        return rows, []
+
+    @property
+    def _template(self) -> tuple[Template, Think]:
+        s = self.settings
+        return ("plain" if s.scope == "document" else s.template), s.think
+
+    def _trace(self, row: Row) -> Trace:
+        return row.trace.as_document() if self.settings.scope == "document" else row.trace
+
+    def _is_long(self, samples: pd.DataFrame) -> np.ndarray:
+        """Which samples are longer than the context."""
+        parts = ("n_prompt_tokens", "n_tokens", "n_left_out")
+        total = sum(samples[name].to_numpy() for name in parts)
+        return np.asarray(total > int(self.model.cfg.n_ctx))
 
     def _influence(self, traces: list[Trace], budget: int | None) -> Influence:
         s = self.settings
@@ -148,19 +261,9 @@ class PartScorer:
             progress=False,
         )
 
-    def _alone(self, traces: list[Trace], budget: int | None) -> pd.Series:
-        """Mean NLL of each response without its prompt, nats; NaN where nothing could be scored."""
-        bare = [replace(trace.without_prompt(), steps=(), step_meta=()) for trace in traces]
-        found = influence(
-            self.model,
-            bare,
-            HeadSet(()),
-            controls=0,
-            long=self.settings.long,
-            max_tokens_per_batch=budget,
-            progress=False,
-        )
-        return found.samples["loss_base"]
+    def _ifd(self, result: Influence, traces: list[Trace], budget: int | None) -> pd.DataFrame:
+        how = {"long": self.settings.long, "max_tokens_per_batch": budget}
+        return ifd(self.model, traces, result, **how)
 
     def _with_memory(self, score: Any, traces: list[Trace]) -> Any:
         """Score, with smaller batches each time memory runs out; the size found stays in use.
@@ -193,29 +296,23 @@ def _free(model: TransformerBridge) -> None:
         torch.cuda.empty_cache()
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, default=str)
+def _failed(row: Row, error: Exception) -> Reject:
+    where = error.field if isinstance(error, DataError) else None
+    reason = error.reason if isinstance(error, AirlensError) else f"{type(error).__name__}: {error}"
+    return row.reject(reason, where)
 
 
-def _texts(rows: Sequence[Row]) -> pd.DataFrame:
-    """Prompt, response, steps and the other columns of each row, and where it was read."""
-    records = []
-    for row in rows:
-        trace = row.trace
-        steps = [[step.start, step.end, step.label] for step in trace.steps]
-        records.append(
-            {
-                "id": trace.id,
-                "prompt": trace.prompt,
-                "response": trace.response,
-                "steps": json.dumps(steps),
-                **{name: _json(getattr(trace, name)) for name in ROW_JSON},
-                "thinking": trace.thinking,
-                "answer": trace.answer,
-                "file": row.file,
-                "line": row.line if row.line is not None else -1,
-            }
-        )
-    columns = ["id", "prompt", "response", "steps", *ROW_JSON, "thinking", "answer"]
-    columns += ["file", "line"]
-    return pd.DataFrame(records, columns=columns)
+def _unscored(row: Row, sample: pd.Series) -> Reject:
+    """The rejection of a row of which no token got a number."""
+    if not sample["n_left_out"]:
+        reason = "the tokenizer makes no token of it: nothing to score"
+    elif sample["n_prompt_tokens"]:
+        reason = f"the prompt fills the context ({sample['n_prompt_tokens']:,} tokens): nothing of "
+        reason += "the response is scored when long rows are cut"
+    else:
+        reason = "a single token with nothing before it: nothing predicts it"
+    return row.reject(reason, "response")
+
+
+def _without(table: pd.DataFrame, ids: set[str]) -> pd.DataFrame:
+    return table[[name not in ids for name in table["id"]]].reset_index(drop=True)

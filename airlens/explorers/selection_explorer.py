@@ -12,7 +12,7 @@ import pandas as pd
 
 from airlens.analysis.contrast import column_of
 from airlens.analysis.selection_overlap import overlap
-from airlens.corpus.export import export, kind_of, manifest_path, with_texts, write_chosen
+from airlens.corpus.export import export, manifest_path, with_texts, write_chosen
 from airlens.errors import ConfigError
 from airlens.figures.labels import label, percent, shorten
 from airlens.figures.selected_samples import domain_counts, selection_scatter, selector_overlap
@@ -78,7 +78,7 @@ class SelectionExplorer(w.VBox):  # type: ignore[misc]
         )  # fmt: skip
         self.out = w.Text(
             value="runs/selected.jsonl", description="write to",
-            tooltip="a .jsonl or .parquet file; another name is a folder for datasets",
+            tooltip="a .jsonl, .csv or .parquet file; a folder, for datasets, has no ending",
         )  # fmt: skip
         self.chat = w.Checkbox(value=False, description="as chat messages", indent=False)
         self.save = w.Button(description="export", tooltip="write the samples that are kept")
@@ -238,7 +238,7 @@ def export_selection(
     Args:
         selection: the selection.
         traces: the texts, by id.
-        out: a .jsonl or .parquet file; another name is a folder for `datasets`.
+        out: a file (.jsonl, .json, .csv, .parquet, …); without an ending a folder for `datasets`.
         messages: prompt and response as a chat.
         source: provenance of the scores, for the manifest.
 
@@ -255,7 +255,7 @@ def export_selection(
     with tempfile.TemporaryDirectory() as folder:
         chosen = Path(folder) / "selected.jsonl"
         write_chosen(with_texts(selection, texts), selection, chosen, {"run": dict(source or {})})
-        export(chosen, out, kind=kind_of(out), messages=messages)
+        export(chosen, out, messages=messages)
     return [Path(out), manifest_path(out)]
 
 

@@ -389,7 +389,8 @@ class _Builder:
             data["answer"], _ = answer_of(Fields({**data, **data["meta"]}), self.columns, ())
         if not _are_spans(data["steps"]):
             return None
-        other = {name: data[name] for name in data if name not in OWN_FIELDS}
+        # A selection's line also has the record that it was read from: meta has its columns.
+        other = {name: data[name] for name in data if name not in (*OWN_FIELDS, "record")}
         prompt, response = (check_text(data[name], name) for name in ("prompt", "response"))
         meta = {**other, **data["meta"]}
         given, id_column = id_of(Fields({**meta, **data}), self.columns)

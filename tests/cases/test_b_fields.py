@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import pytest
 
 from airlens import DataError, Step, Trace, load_traces
-from airlens.corpus.export import chosen_texts
 from airlens.reading.write_traces import save_traces
 from airlens.validity.planting import put, real_of
 
@@ -79,26 +77,6 @@ def test_b1_selections_of_0_1_keep_their_scores() -> None:
     (trace,) = load_traces([{**OLD, "delta": 0.25}])
     assert trace.meta == {"level": 5, "answer": "2", "delta": 0.25}
     assert trace.answer == "2"
-
-
-class _Run:
-    """A run folder with one table of texts."""
-
-    def __init__(self, **row: Any) -> None:
-        self.row = row
-
-    def iter_table(self, name: str) -> Any:
-        import pandas as pd
-
-        yield pd.DataFrame([self.row])
-
-
-def test_b1_runs_of_0_1_can_be_exported() -> None:
-    steps = json.dumps([[0, 12, "x"], [12, 22, None]])
-    row = {**OLD, "steps": steps, "meta": json.dumps(OLD["meta"]), "file": "x", "line": 1}
-    text = chosen_texts(_Run(**row), {"a"})["a"]  # type: ignore[arg-type]
-    assert Trace.from_json({"id": "a", **text}).turns == tuple(TURNS)
-    assert text["meta"] == {"level": 5, "answer": "2"}
 
 
 @pytest.mark.parametrize(
