@@ -6,23 +6,92 @@ are percentile bootstraps over problems, because the tokens of one problem are n
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
 from airlens.analysis.statistics import bootstrap_counts, interval
-from airlens.chat_template import Template, Think, prompt_text, resolve_template
-from airlens.errors import AirlensError, ConfigError, DataError
-from airlens.trace import Trace, encode_traces
+from airlens.errors import DataError, NumbersError
+from airlens.model_state import moving_rotary
+from airlens.reading.skipped import OnError, Skipped, check_on_error, said
+from airlens.trace import EncodedTrace, Template, Think, Trace, encode_trace, encode_traces
+
+from .answers import check_math_verify as check_math_verify
+from .answers import final_answer as final_answer
+from .answers import is_correct as is_correct
+from .answers import reference_answer as reference_answer
+from .generation import generate_answers as generate_answers
+from .generation import prompt_ids
+from .packing_check import positions_limit
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 DRAWS = 2000  # of a bootstrap
+
+
+def usable_problems(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    traces: Iterable[Trace],
+    *,
+    answers: bool = False,
+    template: Template = "auto",
+    think: Think = "auto",
+    on_error: OnError = "raise",
+) -> tuple[list[Trace], list[Skipped]]:
+    """The problems that can be evaluated, and the others with the reason.
+
+    Args:
+        model: a Hugging Face causal model.
+        tokenizer: its own.
+        traces: problems with reference solutions.
+        answers: solutions will be generated too, and compared with reference answers.
+        template: as in :func:`~airlens.influence`.
+        think: as in :func:`~airlens.influence`.
+        on_error: ``raise`` or ``skip`` those others.
+
+    Raises:
+        DataError: a problem that cannot be evaluated (unless skipped), or none that can be.
+    """
+    check_on_error(on_error)
+    limit = positions_limit(model)
+    usable, skipped = [], []
+    for trace in traces:
+        try:
+            _check_problem(encode_trace(tokenizer, trace, template, think), limit)
+            if answers:
+                reference_answer(trace)
+                if not prompt_ids(tokenizer, trace, template, think):
+                    raise DataError(f"trace {trace.id!r} has no prompt to answer", field="prompt")
+        except DataError as error:
+            if on_error == "raise":
+                raise
+            skipped.append(Skipped.of(trace.id, error))
+            continue
+        usable.append(trace)
+    if not usable:
+        raise DataError(f"nothing to evaluate: {said(skipped) or 'no problems'}")
+    return usable, skipped
+
+
+def _check_problem(encoded: EncodedTrace, limit: int | None) -> None:
+    name = encoded.trace.id
+    if not encoded.n_response:
+        raise DataError(f"trace {name!r} has no response", field="response")
+    if len(encoded.tokens) < 2:
+        raise DataError(f"trace {name!r} has one token, which nothing predicts", field="response")
+    _check_length(encoded, limit)
+
+
+def _check_length(encoded: EncodedTrace, limit: int | None) -> None:
+    if limit is not None and len(encoded.tokens) > limit:
+        reason = f"{len(encoded.tokens)} tokens; the model has positions for {limit}"
+        raise DataError(f"trace {encoded.trace.id!r} has {reason}", field="response")
 
 
 def held_out_nll(
@@ -42,7 +111,7 @@ def held_out_nll(
         tokenizer: its own.
         traces: the problems with their reference solutions.
         template: as in :func:`~airlens.influence`.
-        think: likewise.
+        think: as in :func:`~airlens.influence`.
         max_tokens_per_batch: bounds memory.
         progress: show a progress bar.
 
@@ -50,20 +119,53 @@ def held_out_nll(
         One row per problem, in the order given: id, n_tokens, nll (nats, summed over the response).
 
     Raises:
-        DataError: no trace has a response.
+        DataError: no trace has a response, or one is longer than the model's positions.
+        NumbersError: the model gives NaN or infinity.
     """
     encoded = encode_traces(tokenizer, list(traces), template, think)
     if not any(e.n_response for e in encoded):
         raise DataError("nothing to evaluate: no trace with a response")
-    order = sorted(range(len(encoded)), key=lambda i: len(encoded[i].tokens))
+    for e in encoded:
+        _check_length(e, positions_limit(model))
+    lengths = [len(e.tokens) for e in encoded]
+    order = sorted(range(len(encoded)), key=lambda i: lengths[i])
     sums: dict[int, tuple[int, float]] = {}
-    with tqdm(total=len(order), desc="held-out NLL", disable=not progress) as bar:
-        for batch in _batches(order, [len(e.tokens) for e in encoded], max_tokens_per_batch):
+    together = not _follows_longest(model)
+    with (
+        evaluating(model),
+        tqdm(total=len(order), desc="held-out NLL", disable=not progress) as bar,
+    ):
+        for batch in _batches(order, lengths, max_tokens_per_batch, together):
             rows = [(encoded[i].tokens, encoded[i].response_start) for i in batch]
             sums.update(zip(batch, _nll(model, rows), strict=True))
             bar.update(len(batch))
     rows_out = [(e.trace.id, *sums[i]) for i, e in enumerate(encoded)]
-    return pd.DataFrame(rows_out, columns=["id", "n_tokens", "nll"])
+    frame = pd.DataFrame(rows_out, columns=["id", "n_tokens", "nll"])
+    odd = frame[~np.isfinite(frame["nll"])]
+    if len(odd):
+        raise NumbersError(
+            f"the model gives {odd['nll'].iloc[0]} as loss, in {str(model.dtype)[6:]}: load it "
+            "as float32",
+            place=f"trace {odd['id'].iloc[0]!r}",
+        )
+    return frame
+
+
+@contextmanager
+def evaluating(model: PreTrainedModel) -> Iterator[None]:
+    """Inside the block dropout and whatever else belongs to training is off."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _follows_longest(model: PreTrainedModel) -> bool:
+    """Whether a sequence's numbers depend on the longest one of its batch."""
+    return any(moving_rotary(module) for module in model.modules())
 
 
 def per_token(problems: pd.DataFrame, seed: int = 0) -> dict[str, float]:
@@ -91,82 +193,6 @@ def paired_difference(ours: pd.DataFrame, theirs: pd.DataFrame, seed: int = 0) -
     return _summary("difference", float(gap.sum() / tokens.sum()), means)
 
 
-def generate_answers(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    traces: Sequence[Trace],
-    *,
-    samples: int = 0,
-    temperature: float = 0.7,
-    max_new_tokens: int = 320,
-    batch_size: int = 16,
-    template: Template = "auto",
-    seed: int = 0,
-    progress: bool = True,
-) -> pd.DataFrame:
-    """Solutions generated by the model.
-
-    Args:
-        model: a Hugging Face causal model.
-        tokenizer: its own.
-        traces: the problems.
-        samples: 0: one greedy solution per problem; k: k solutions sampled at ``temperature``.
-        temperature: of the sampling.
-        max_new_tokens: most tokens of a solution.
-        batch_size: solutions generated at once. Prompts are padded on the left under an attention
-            mask, so that each keeps its own positions.
-        template: as in :func:`~airlens.influence`.
-        seed: of the draws.
-        progress: show a progress bar.
-
-    Returns:
-        One row per solution: id, draw, text.
-    """
-    import torch
-    from transformers import set_seed
-
-    if samples < 0 or max_new_tokens < 1 or batch_size < 1 or not temperature > 0:
-        raise ConfigError("samples >= 0, max_new_tokens and batch_size >= 1, temperature > 0")
-    chat = resolve_template(tokenizer, template) == "chat"
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    options: dict[str, Any] = {"max_new_tokens": max_new_tokens, "pad_token_id": pad}
-    options |= (
-        {"do_sample": True, "temperature": temperature, "top_p": 1.0, "top_k": 0}
-        if samples
-        else {"do_sample": False}
-    )
-    set_seed(seed)
-    # Prompts of one length together: less padding to compute.
-    jobs = [
-        (
-            trace.id,
-            draw,
-            tokenizer(prompt_text(tokenizer, trace, template), add_special_tokens=not chat)[
-                "input_ids"
-            ],
-        )
-        for trace in traces
-        for draw in range(max(samples, 1))
-    ]
-    jobs.sort(key=lambda job: len(job[2]))
-    found = []
-    for first in tqdm(range(0, len(jobs), batch_size), desc="generate", disable=not progress):
-        batch = jobs[first : first + batch_size]
-        width = max(len(ids) for *_, ids in batch)
-        ids = torch.tensor([[pad] * (width - len(i)) + i for *_, i in batch])
-        mask = torch.tensor([[0] * (width - len(i)) + [1] * len(i) for *_, i in batch])
-        with torch.inference_mode():
-            made = model.generate(
-                input_ids=ids.to(model.device), attention_mask=mask.to(model.device), **options
-            )
-        texts = tokenizer.batch_decode(made[:, width:], skip_special_tokens=True)
-        found += [(name, draw, text) for (name, draw, _), text in zip(batch, texts, strict=True)]
-    frame = pd.DataFrame(found, columns=["id", "draw", "text"])
-    place = {trace.id: i for i, trace in enumerate(traces)}
-    order = frame.assign(place=frame["id"].map(place)).sort_values(["place", "draw"])
-    return order.drop(columns="place").reset_index(drop=True)
-
-
 def score_answers(solutions: pd.DataFrame, traces: Iterable[Trace]) -> pd.DataFrame:
     """``solutions`` with the columns answer (the reference) and correct (bool).
 
@@ -176,7 +202,9 @@ def score_answers(solutions: pd.DataFrame, traces: Iterable[Trace]) -> pd.DataFr
     """
     gold = {trace.id: reference_answer(trace) for trace in traces}
     answers = [gold[name] for name in solutions["id"]]
-    correct = [is_correct(t, a) for t, a in zip(solutions["text"], answers, strict=True)]
+    cut = solutions["truncated"] if "truncated" in solutions else [False] * len(solutions)
+    rows = zip(solutions["text"], answers, cut, strict=True)
+    correct = [is_correct(text, answer, truncated=bool(t)) for text, answer, t in rows]
     return solutions.assign(answer=answers, correct=correct)
 
 
@@ -185,69 +213,6 @@ def accuracy(scored: pd.DataFrame, seed: int = 0) -> dict[str, float]:
     shares = scored.groupby("id", sort=False)["correct"].mean().to_numpy(float)
     means = (bootstrap_counts(len(shares), DRAWS, seed) @ shares) / len(shares)
     return _summary("accuracy", float(shares.mean()), means)
-
-
-def reference_answer(trace: Trace) -> str:
-    r"""The reference answer: `Trace.answer`, else after ``####`` (GSM8K), or ``\boxed{…}`` (MATH).
-
-    Raises:
-        DataError: there is none.
-    """
-    found = trace.answer or final_answer(trace.response)
-    if found is None:
-        reason = f"trace {trace.id!r} has no reference answer (#### 72, or \\boxed{{72}})"
-        raise DataError(reason, field="response")
-    return found
-
-
-def final_answer(text: str) -> str | None:
-    r"""The text after the first ``####``, or inside the last ``\boxed{…}``, or None."""
-    match = re.search(r"####[ \t]*([^\n]+)", text)
-    if match:
-        return match.group(1).strip()
-    start = text.rfind("\\boxed{")
-    if start < 0:
-        return None
-    depth = 0
-    for i in range(start + len("\\boxed"), len(text)):
-        depth += {"{": 1, "}": -1}.get(text[i], 0)
-        if depth == 0:
-            return text[start : i + 1]
-    return None
-
-
-def check_math_verify() -> None:
-    """Raise AirlensError if math-verify is missing; to be called before long computations."""
-    try:
-        import math_verify  # noqa: F401
-    except ImportError as error:
-        raise AirlensError(
-            f"comparing answers needs math-verify ({error}): pip install 'airlens[train]'"
-        ) from error
-
-
-def is_correct(solution: str, answer: str) -> bool:
-    """Whether a solution ends in the reference answer, compared as mathematics (math-verify).
-
-    The marked final answer of a solution is compared, or else what math-verify finds in the text.
-
-    Raises:
-        AirlensError: math-verify is not installed.
-    """
-    check_math_verify()
-    from math_verify import parse, verify
-
-    # Without timeouts, which work only in the main thread.
-    gold = parse(_as_maths(answer), parsing_timeout=None)
-    found = parse(_as_maths(final_answer(solution) or solution), parsing_timeout=None)
-    return bool(verify(gold, found, timeout_seconds=None))
-
-
-def _as_maths(text: str) -> str:
-    r"""A bare answer (``1,234``, ``\frac12``) as LaTeX that math-verify reads whole."""
-    text = text.strip()
-    bare = len(text) < 200 and "\\boxed" not in text and "\n" not in text and " " not in text
-    return f"${text.replace('$', '').rstrip('.')}$" if bare else text
 
 
 def _nll(model: PreTrainedModel, rows: Sequence[tuple[list[int], int]]) -> list[tuple[int, float]]:
@@ -272,14 +237,20 @@ def _nll(model: PreTrainedModel, rows: Sequence[tuple[list[int], int]]) -> list[
     return found
 
 
-def _batches(order: Sequence[int], lengths: Sequence[int], limit: int) -> Iterator[list[int]]:
-    """Indices, shortest first, in groups whose padded size is at most ``limit`` tokens."""
+def _batches(
+    order: Sequence[int], lengths: Sequence[int], limit: int, together: bool
+) -> Iterator[list[int]]:
+    """Indices, shortest first, in groups whose padded size is at most ``limit`` tokens.
+
+    ``together``: sequences of different lengths may be in one group.
+    """
     batch: list[int] = []
     for i in order:
         if not lengths[i]:
             batch.append(i)
             continue
-        if batch and lengths[i] * (len(batch) + 1) > limit:
+        apart = not together and batch and lengths[batch[0]] != lengths[i]
+        if batch and (apart or lengths[i] * (len(batch) + 1) > limit):
             yield batch
             batch = []
         batch.append(i)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from airlens.chat_template import template_note
 from airlens.errors import AirlensError, ConfigError, DataError
 from airlens.provenance import fingerprint, provenance
 from airlens.reading.model_files import load_hf
@@ -126,6 +127,7 @@ def fine_tune(
     devices = int(arguments.world_size) * max(1, int(arguments.n_gpu))
     identity = training_identity(student, tokenizer, data, settings, template, think, devices)
     note = _provenance(label, data, weights, settings, identity, selection)
+    note |= template_note(tokenizer, template, think)
     folder = TrainingFolder(Path(out), identity) if out is not None else None
     if folder is not None:
         if folder.finished is not None:
@@ -273,7 +275,6 @@ def _provenance(
         student=label,
         settings=asdict(settings),
         fingerprint=fingerprint(identity),
-        template=identity["template"],
         weights=weights.provenance or {"scheme": weights.scheme} if weights else None,
         selection=selection,
         training_versions=packages,

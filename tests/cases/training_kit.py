@@ -139,6 +139,16 @@ def configuration(name: str) -> Any:
             sliding_window=8,
             layer_types=["sliding_attention", "full_attention"],
         ),
+        "longrope": lambda: tf.Phi3Config(
+            **shape,
+            original_max_position_embeddings=32,
+            rope_parameters={
+                "rope_type": "longrope",
+                "rope_theta": 1e4,
+                "short_factor": [1.0] * 4,
+                "long_factor": [8.0] * 4,
+            },
+        ),
         "mixtral": lambda: tf.MixtralConfig(**shape, num_local_experts=4),
         "xglm": lambda: tf.XGLMConfig(
             vocab_size=VOCAB, d_model=32, num_layers=2, attention_heads=4, ffn_dim=48
