@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,23 @@ def token_hashes(tokens: pd.DataFrame | None) -> dict[str, str]:
         return {}
     groups = tokens.groupby("id", sort=False)["token_id"]
     return {str(name): hash_tokens(ids.to_numpy()) for name, ids in groups}
+
+
+def text_hashes(steps: pd.DataFrame) -> dict[str, str]:
+    """A hash of the texts of each trace's steps, by id; empty where the texts are not there."""
+    if "text" not in steps:
+        return {}
+    ordered = steps.sort_values("step", kind="stable")
+    groups = ordered.groupby("id", sort=False)["text"]
+    return {str(name): hash_texts(texts) for name, texts in groups if any(texts)}
+
+
+def hash_texts(texts: Iterable[str]) -> str:
+    """A short hash of texts in their order."""
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(str(text).encode() + b"\0")
+    return digest.hexdigest()[:16]
 
 
 def hash_tokens(ids: Any) -> str:

@@ -23,7 +23,7 @@ from airlens.files import atomic_file
 from airlens.provenance import provenance
 from airlens.trace import EncodedTrace, Trace
 
-from .scored_tokens import check_scored, token_hashes
+from .scored_tokens import check_scored, hash_texts, text_hashes, token_hashes
 
 Scheme = Literal["threshold", "linear", "softmax", "prefix", "uniform"]
 SCHEMES: tuple[str, ...] = get_args(Scheme)
@@ -50,6 +50,8 @@ class StepWeights:
         token_hash: per trace, a hash of its response's token ids, which detects a tokenizer other
             than the scorer's. Empty where the scorer's tokens were not given; then only the number
             of tokens per step is checked.
+        text_hash: per trace, a hash of the texts of its scored steps, which detects another trace
+            of the same id. Empty where the texts of steps were not given.
         provenance: settings, and those of the score.
     """
 
@@ -58,6 +60,7 @@ class StepWeights:
     prefix: int | None = None
     token_hash: dict[str, str] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+    text_hash: dict[str, str] = field(default_factory=dict)
     _rows: dict[str, np.ndarray] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -75,6 +78,13 @@ class StepWeights:
         trace = encoded.trace
         if trace.id not in self._rows:
             raise DataError(f"trace {trace.id!r} has no step weights", field="id")
+        scored = self.text_hash.get(trace.id)
+        if scored is not None and scored != hash_texts(s.text for s in trace.whole_steps()):
+            raise DataError(
+                f"trace {trace.id!r} has other texts or steps than the one of that id that was "
+                "scored: score the data that is trained on",
+                field="id",
+            )
         rows = self.table.iloc[self._rows[trace.id]]
         of_step = rows.set_index("step")["weight"]
         missing = sorted(set(encoded.step.tolist()) - set(of_step.index))
@@ -99,6 +109,7 @@ class StepWeights:
             "scheme": self.scheme,
             "prefix": self.prefix,
             "token_hash": self.token_hash,
+            "text_hash": self.text_hash,
             "provenance": self.provenance,
         }
         table = pa.Table.from_pandas(self.table, preserve_index=False)
@@ -202,7 +213,7 @@ def step_weights(
         scheme=scheme, by=by, shuffle=shuffle, prefix=prefix, **settings, score=source or {}
     )
     limit = prefix if scheme == "prefix" else None
-    return StepWeights(joined, scheme, limit, token_hashes(tokens), note)
+    return StepWeights(joined, scheme, limit, token_hashes(tokens), note, text_hashes(steps))
 
 
 def unscored_weights(

@@ -171,14 +171,12 @@ def finished(path: str | Path, setting: str, key: str) -> set[tuple[str, str, in
     }
 
 
-def same_run(
-    path: str | Path, setting: str, arm: str, seed: int, data: str
-) -> dict[str, Any] | None:
+def same_run(path: str | Path, key: str, arm: str, seed: int, data: str) -> dict[str, Any] | None:
     """The row of an arm and seed that trained on the same samples, under another budget.
 
     Args:
         path: the Parquet file.
-        setting: name of the setting.
+        key: fingerprint of the setting and its data, as for :func:`finished`.
         arm: name of the arm.
         seed: of the run.
         data: fingerprint of the ids it trains on, as in the column ``data``.
@@ -186,7 +184,7 @@ def same_run(
     if not Path(path).exists():
         return None
     runs = read_runs(path)
-    same = (runs["setting"] == setting) & (runs["arm"] == arm) & (runs["seed"] == seed)
+    same = (runs["fingerprint"] == key) & (runs["arm"] == arm) & (runs["seed"] == seed)
     same &= runs["data"] == data
     return {str(k): v for k, v in runs[same].iloc[0].items()} if same.any() else None
 

@@ -106,7 +106,7 @@ def run_all(setting: Setting, arms: list[Arm], out: Path, work: Path, jobs: int 
         name = arm.name if arm else "untrained"
         ids = choose(arm, scores.samples, setting.share, budget, seed) if arm else []  # type: ignore[arg-type]
         with writing:
-            row = same_run(out, setting.name, name, seed, fingerprint({"ids": sorted(ids)}))
+            row = same_run(out, key, name, seed, fingerprint({"ids": sorted(ids)}))
         if row is None:
             data_of_run = (pool, test, folder / "scores")
             row = in_own_process(one_run, setting, arm, budget, seed, ids, data_of_run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,19 @@ def test_d13_what_a_cut_leaves_is_counted(tokenizer: Any) -> None:
     assert not found.skipped
     with pytest.raises(DataError, match=r"nothing to train on: 5 traces skipped \('t0': no resp"):
         training_set(tokenizer, items, max_length=11)
+
+
+def test_d13_scores_of_another_file_with_the_same_ids(tokenizer: Any, tmp_path: Path) -> None:
+    """As many steps and tokens, other texts: only the texts tell."""
+    items = two_step_traces(2)
+    rows = [(t.id, k, s.text, len(s.text), k) for t in items for k, s in enumerate(t.steps)]
+    steps = pd.DataFrame(rows, columns=["id", "step", "text", "n_tokens", "ais"])
+    path = step_weights(steps, "linear").save(tmp_path / "w.parquet")
+    assert len(training_examples(tokenizer, items, StepWeights.load(path))) == 2
+    altered = [replace(s, text=s.text.replace("a", "x")) for s in items[1].steps]
+    other = replace(items[1], response="".join(s.text for s in altered), steps=tuple(altered))
+    with pytest.raises(DataError, match="'t1' has other texts or steps"):
+        training_examples(tokenizer, [items[0], other], StepWeights.load(path))
 
 
 def test_d13_a_template_that_raises_for_one_row(tokenizer: Any) -> None:
