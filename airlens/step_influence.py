@@ -23,6 +23,7 @@ from .errors import ConfigError
 from .heads import Heads, HeadSet, random_heads
 from .model_state import running
 from .provenance import provenance
+from .readings import how_read
 from .registry import named
 from .token_losses import Engine, Long, Precision, WindowLoss, choose_engine, trace_losses
 from .trace import EncodedTrace, Trace, check_ids, encode_traces
@@ -182,6 +183,7 @@ def influence(
             **template_note(model.tokenizer, template, think),
             floor=floor,
             n_traces=len(items),
+            reading=how_read(items),
             **how,
         )
     made = dict(zip(TABLES, tables(encoded, losses, floor), strict=True))

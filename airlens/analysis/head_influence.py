@@ -30,6 +30,7 @@ from airlens.files import atomic_file
 from airlens.heads import Head, HeadSet
 from airlens.model_state import not_finite, running
 from airlens.provenance import fingerprint, provenance
+from airlens.readings import how_read
 from airlens.storage import load_tables, save_tables
 from airlens.token_losses import Long, WindowLoss, check_finite, score_windows, windows
 from airlens.trace import EncodedTrace, Trace, encode_traces
@@ -182,6 +183,7 @@ def head_influence(
             long=long,
             engine=chosen,
             n_traces=len(items),
+            reading=how_read(items),
         )
         if heads:
             job.exact(heads, chosen, Path(resume) if resume else None)

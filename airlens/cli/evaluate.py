@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .data_options import DataOptions, reads_data
 from .options import (
     AsJson,
     Device,
@@ -22,8 +23,11 @@ from .options import (
 )
 
 
+@reads_data(limit_names=("--limit", "-n"))
 def evaluate(
     data: Annotated[str, data_argument("Problems with reference solutions.")],
+    *,
+    data_options: DataOptions,
     model: Model = "smollm2-135m",
     generate: Annotated[
         bool, typer.Option("--generate", "-g", help="Also generate solutions, and score them.")
@@ -33,7 +37,6 @@ def evaluate(
     ] = 0,
     temperature: Annotated[float, typer.Option(help="Of the sampling.")] = 0.7,
     max_new_tokens: Annotated[int, typer.Option(help="Most tokens of a solution.")] = 320,
-    limit: Annotated[int | None, typer.Option("--limit", "-n", help="Most problems.")] = None,
     lm_eval: Annotated[
         str | None,
         typer.Option("--lm-eval", help="Also these lm-eval tasks (needs lm-eval and a hub)."),
@@ -55,7 +58,6 @@ def evaluate(
     import torch
 
     from airlens.provenance import provenance
-    from airlens.reading.load import load_traces
     from airlens.reading.model_files import load_hf
     from airlens.training import evaluate as library
     from airlens.training.lm_tasks import check_lm_eval, run_lm_eval
@@ -64,7 +66,7 @@ def evaluate(
         check_lm_eval()
     if generate or samples:
         library.check_math_verify()
-    traces = load_traces(data, limit=limit)
+    traces = data_options.traces(data)
     student, tokenizer = load_hf(model, dtype=dtype)
     student = student.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
     options: dict[str, Any] = {"template": template, "progress": not quiet}
@@ -82,7 +84,8 @@ def evaluate(
     record["provenance"] = provenance(
         evaluated=model,
         data=data,
-        limit=limit,
+        limit=data_options.limit,
+        reading=traces.reading,
         template=template,
         think=think,
         samples=samples,

@@ -76,15 +76,6 @@ MaxTokens = Annotated[int, typer.Option("--max-tokens", help="Longest probe, in 
 TracesPerDomain = Annotated[
     int, typer.Option("--traces", min=1, help="Traces scored in each domain.")
 ]
-Splitter = Annotated[
-    str,
-    typer.Option(
-        "--splitter",
-        parser=checks.splitter,
-        metavar="NAME",
-        help="Steps where none are given: auto, paragraph, line, sentence.",
-    ),
-]
 Controls = Annotated[
     int, typer.Option("--controls", min=0, help="Draws of random heads to compare with.")
 ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .data_options import DataOptions, reads_data
 from .options import (
     Controls,
     Device,
@@ -16,7 +17,6 @@ from .options import (
     Model,
     Quiet,
     Seed,
-    Splitter,
     Template,
     Think,
     find_heads,
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from airlens.trace import Trace
 
 
+@reads_data(limit=12, limit_names=("--limit", "--n", "-n"))
 def page(
     traces: Annotated[
         str, traces_option("Traces: a file, a folder or a hub name (default: bundled ones).")
     ] = "",
     out: Annotated[Path, out_file("The page.")] = Path("page.html"),
-    n: Annotated[int, typer.Option("--n", "-n", min=1, help="The first n traces.")] = 12,
     heads: Heads = "",
     mode: Mode = "uniform",
     controls: Controls = 3,
@@ -55,7 +55,8 @@ def page(
             help="Ablate each of the heads alone too, for the map of heads and steps.",
         ),
     ] = False,
-    splitter: Splitter = "auto",
+    *,
+    data_options: DataOptions,
     template: Template = "auto",
     think: Think = "auto",
     title: Annotated[str, typer.Option(help="Title of the page.")] = "",
@@ -74,13 +75,12 @@ def page(
     from airlens.files import data_path
     from airlens.heads import HeadScores
     from airlens.model import load_model
-    from airlens.reading.load import load_traces
     from airlens.step_influence import influence
     from airlens.step_sources import sources
     from airlens.step_sources.measures import Measure
     from airlens.webpage import page as write_page
 
-    chosen = load_traces(traces or data_path("traces.jsonl"), splitter=splitter, limit=n)
+    chosen = data_options.traces(traces or data_path("traces.jsonl"))
     bridge = load_model(model, device=device, dtype=dtype)
     scores, critical = find_heads(bridge, heads, seed=seed, progress=not quiet)
     if scores is None and Path(heads).is_file():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import checks
+from .data_options import PANEL, DataOptions, reads_data
 from .ending import when_interrupted
 from .options import (
     AsJson,
@@ -19,7 +20,6 @@ from .options import (
     Model,
     Quiet,
     Seed,
-    Splitter,
     Template,
     Think,
     data_argument,
@@ -35,13 +35,8 @@ if TYPE_CHECKING:
     from airlens.corpus.score_part import Settings
     from airlens.heads import HeadSet
 
-_DATA = "Reading"
 
-
-def _column(what: str) -> Any:
-    return typer.Option(help=f"Column with the {what}.", rich_help_panel=_DATA)
-
-
+@reads_data(on_error="skip")
 def score(
     data: Annotated[str, data_argument("File, folder, glob or hub data set.")],
     heads: Annotated[
@@ -61,29 +56,16 @@ def score(
     mode: Mode = "uniform",
     controls: Controls = 1,
     ifd: Annotated[bool, typer.Option("--ifd", help="Score responses without prompt too.")] = False,
-    on_error: Annotated[
-        str, name_option("What to do with a bad row: skip or raise.", "skip", "raise")
-    ] = "skip",
     max_rejects: Annotated[
         float, typer.Option(min=0, max=1, help="Largest share of bad rows.")
     ] = 0.05,
     tokens: Annotated[bool, typer.Option("--tokens", help="Keep token tables too.")] = False,
     steps: Annotated[bool, typer.Option(help="Keep step tables.")] = True,
     texts: Annotated[bool, typer.Option(help="Keep texts, for select and export.")] = True,
-    prompt_column: Annotated[str | None, _column("prompt")] = None,
-    response_column: Annotated[str | None, _column("response")] = None,
-    messages_column: Annotated[str | None, _column("chat")] = None,
-    steps_column: Annotated[str | None, _column("steps")] = None,
-    domain_column: Annotated[str | None, _column("domain; @file: the file's name")] = None,
-    id_column: Annotated[str | None, _column("id")] = None,
-    split: Annotated[str | None, typer.Option(rich_help_panel=_DATA)] = None,
-    config: Annotated[str | None, typer.Option(rich_help_panel=_DATA)] = None,
-    splitter: Splitter = "auto",
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Most rows.", rich_help_panel=_DATA)
-    ] = None,
+    *,
+    data_options: DataOptions,
     stream: Annotated[
-        bool, typer.Option("--stream", help="Don't download a hub set.", rich_help_panel=_DATA)
+        bool, typer.Option("--stream", help="Don't download a hub set.", rich_help_panel=PANEL)
     ] = False,
     template: Template = "auto",
     think: Think = "auto",
@@ -102,12 +84,10 @@ def score(
     """Score a corpus: parts under OUT/parts, one row per sample. Run it again to continue."""
     from airlens.corpus import Corpus
     from airlens.corpus.rows import need_rows
-    from airlens.reading.columns import Columns
 
-    columns = Columns(
-        prompt_column, response_column, steps_column, domain_column, id_column, messages_column
-    )
-    corpus = Corpus(data, columns, split, config, splitter, limit, stream or None, scope)
+    reading = data_options.how()
+    on_error = reading.pop("on_error")
+    corpus = Corpus(data, **reading, stream=stream or None, scope=scope)
     need_rows(corpus)
     from airlens.corpus.score_part import Settings  # brings torch: after the data were looked at
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from . import checks
+from .data_options import DataOptions, reads_data
 from .ending import when_interrupted
 from .options import (
     AsJson,
@@ -24,9 +25,12 @@ from .options import (
 )
 
 
+@reads_data()
 def train(
     data: Annotated[str, data_argument("Traces to train on, e.g. what `airlens select` wrote.")],
     out: Annotated[Path, out_folder("Folder of the run.")],
+    *,
+    data_options: DataOptions,
     model: Model = "smollm2-135m",
     scheme: Annotated[
         str | None,
@@ -79,7 +83,6 @@ def train(
     An interrupted run continues from its last checkpoint. For several devices:
     `accelerate launch -m airlens.cli train DATA --out DIR`.
     """
-    from airlens.reading.load import load_traces
     from airlens.training.train import TrainSettings, fine_tune
 
     when_interrupted(lambda: _checkpoint(out))
@@ -99,11 +102,12 @@ def train(
     )
     result = fine_tune(
         model,
-        load_traces(data),
+        data_options.traces(data),
         out,
         weights=_weights(scheme, scores, by, weights),
         settings=settings,
         template=template,  # type: ignore[arg-type]
+        on_error=data_options.on_error,  # type: ignore[arg-type]
         selection=_selection(data),
         progress=not quiet,
     )

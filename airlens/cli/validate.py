@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import checks
+from .data_options import DataOptions, reads_data
 from .ending import kept_in, when_interrupted
 from .options import (
     AsJson,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+@reads_data()
 def validate(
     traces: Annotated[str, traces_option("Traces: a file, a folder or a hub name.")] = "",
     what: Annotated[
@@ -44,6 +46,8 @@ def validate(
             "confounds, heads: the first n of each domain (all; 4); sources: planted traces (216).",
         ),
     ] = None,
+    *,
+    data_options: DataOptions,
     heads: Heads = "",
     kinds: Annotated[
         str,
@@ -97,10 +101,9 @@ def validate(
     """
     from airlens.files import data_path
     from airlens.model import load_model
-    from airlens.reading.load import load_traces
 
     own: Any = [] if what == "sources" else data_path("traces.jsonl")
-    loaded = load_traces(traces or own)
+    loaded = data_options.traces(traces or own)
     when_interrupted(kept_in(out, "What was measured"))
     bridge = load_model(model, device=device, dtype=dtype)
     _, critical = find_heads(bridge, heads, progress=not quiet)

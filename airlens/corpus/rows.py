@@ -6,6 +6,7 @@ A row that cannot be scored is not dropped: it comes as a `Reject`, with its pla
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +18,7 @@ from airlens.errors import DataError
 from airlens.reading.columns import Columns
 from airlens.reading.items import Rejected
 from airlens.reading.load import content_hash, iter_located
+from airlens.readings import describe
 from airlens.storage.identity import trace_key
 from airlens.trace import Trace
 
@@ -80,26 +82,16 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Reject:
+class Reject(Rejected):
     """A row that is not scored.
 
     Args:
-        file, line, field, reason: as in `airlens.reading.record_files.Rejected`.
         kind: ``bad``, or ``duplicate`` for a text that came before.
         id: of the row, where it has one.
     """
 
-    file: str
-    line: int | None
-    field: str | None
-    reason: str
     kind: str = "bad"
     id: str | None = None
-
-    @property
-    def place(self) -> str:
-        """Where the row was read."""
-        return f"{self.file}, line {self.line}" if self.line else self.file
 
 
 def iter_rows(corpus: Corpus) -> Iterator[Row | Reject]:
@@ -195,12 +187,14 @@ class Chunk:
         moved: entries in the book of rows that are scored again, for another part.
         part: number of the part whose rows these are, all of them, in its order; None for new rows.
         tables: the tables that the part lacks.
+        reading: how rows were read, in words, and how many were read so.
     """
 
     rows: list[Row] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     read: int = 0
     skipped: int = 0
+    reading: Counter[str] = field(default_factory=Counter)
     seen: list[int] = field(default_factory=list)
     changed: list[int] = field(default_factory=list)
     moved: list[int] = field(default_factory=list)
@@ -234,6 +228,7 @@ def iter_chunks(
                 return
             chunk.rejects.append(item)
         else:
+            chunk.reading[describe(item.trace.reading)] += 1
             place, others = book.find(item.trace.id, item.content)
             chunk.changed += others
             if place is None:
@@ -305,7 +300,8 @@ def estimate_rows(corpus: Corpus) -> int | None:
     if isinstance(source, str | Path):
         count = _estimate_files(Path(source).expanduser())
     else:
-        count = len(source) if hasattr(source, "__len__") else None
+        counted = hasattr(source, "__len__") and not isinstance(source, Mapping)
+        count = len(source) if counted else None
     if corpus.limit is None or count is None:
         return corpus.limit if count is None else count
     return min(count, corpus.limit)

@@ -264,6 +264,7 @@ class _Run:
                 seen[chunk.seen] = True
                 changed[chunk.changed] = True
                 moved[chunk.moved] = True
+                counts.reading.update(chunk.reading)
                 bar.update(chunk.read)
                 bar.set_postfix_str(
                     f"{self.record.speed:,.0f} tok/s, {counts.rejects} rejects", refresh=False
@@ -307,7 +308,7 @@ class _Run:
         elif self.on_error == "raise":
             raise DataError(item.reason, file=item.file, line=item.line, field=item.field)
         else:
-            self.record.counts.add_reason(item.reason, item.place)
+            self.record.counts.add_reason(item)
         rejects.add(asdict(item))
 
     def _check_rejects(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
 import time
 from collections import Counter
@@ -13,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from airlens.errors import DataError
+from airlens.reading.items import Rejected
 
 from .run_folder import RunFolder
 
 MANIFEST_EVERY = 2.0  # seconds
-_DETAIL = re.compile(r'[:("]')  # what follows is about the single row
 
 
 @dataclass
@@ -27,6 +26,7 @@ class Counts:
     ``changed`` and ``removed`` are rows of the parts that the data no longer has like that since
     the run before, ``left_out`` all such rows; ``long`` those longer than the context, which were
     cut or scored in strides.
+    ``reading``: how rows were read, in words.
     """
 
     rows: int = 0
@@ -40,6 +40,7 @@ class Counts:
     removed: int = 0
     left_out: int = 0
     long: int = 0
+    reading: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
 
@@ -48,12 +49,12 @@ class Counts:
         """Bad rows over all rows read; a repeated text is not bad."""
         return self.rejects / max(1, self.rows)
 
-    def add_reason(self, reason: str, place: str) -> None:
+    def add_reason(self, bad: Rejected) -> None:
         """Count a rejected row by the general part of its reason; keep one example of each."""
         self.rejects += 1
-        kind = _DETAIL.split(reason.replace("'", '"'), maxsplit=1)[0].strip()[:60]
+        kind = bad.counted_as
         self.reasons[kind] += 1
-        self.examples.setdefault(kind, f"{place}: {reason}")
+        self.examples.setdefault(kind, f"{bad.place}: {bad.reason}")
 
     @property
     def common(self) -> str:
@@ -116,12 +117,13 @@ class RunRecord:
         if now - self.written < every:
             return
         self.written = now
-        told = ("reasons", "examples")
+        told = ("reasons", "examples", "reading")
         counts = {name: value for name, value in vars(self.counts).items() if name not in told}
         record = {
             "state": self.state,
             "error": self.error,
             **counts,
+            "reading": dict(self.counts.reading.most_common(20)),
             "reject_reasons": dict(self.counts.reasons.most_common(20)),
             "expected_rows": self.expected,
             "tokens_per_s": round(self.speed, 1),

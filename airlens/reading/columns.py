@@ -99,7 +99,7 @@ class Fields(Mapping[str, Any]):
         exact = name.strip() if name not in self.data else name
         column = exact if exact in self.data else self.own.get(exact.lower())
         if column is None:
-            raise DataError(f"missing; {self.listed()}", field=name)
+            raise DataError(f"missing ({self.listed()})", field=name)
         return column
 
     def listed(self) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from airlens.errors import DataError, found
 from airlens.trace import Trace
+
+_DETAIL = re.compile(r'[:("]')  # what follows is about the single row
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,17 @@ class Rejected:
     line: int | None
     field: str | None
     reason: str
+
+    @property
+    def place(self) -> str:
+        """Where the record was read."""
+        return f"{self.file}, line {self.line}" if self.line else self.file
+
+    @property
+    def counted_as(self) -> str:
+        """The general part of the reason, the same for rows that fail alike."""
+        kind = _DETAIL.split(self.reason.replace("'", '"'), maxsplit=1)[0].strip()[:60]
+        return f"`{self.field}`: {kind}" if self.field else kind
 
     @property
     def error(self) -> DataError:

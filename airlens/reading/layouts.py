@@ -268,7 +268,7 @@ def _step_list(data: Fields, columns: Columns) -> Draft:
     context = context_of(data, columns, prompt_column(data, columns))
     steps, used = given_steps(data, columns)
     if steps is None:
-        raise DataError(f"missing; {data.listed()}", field="response")
+        raise DataError(f"missing ({data.listed()})", field="response")
     made = draft(context, [Scored(steps.joined("\n\n"))], used[:1], steps=steps)
     made.columns["steps"] = used
     return made
@@ -400,7 +400,7 @@ def _named(data: Fields, columns: Columns) -> Draft:
     if response is None and prompt is not None and _only_answer(others):
         return _problem(data, columns)
     if response is None:
-        raise DataError(f"missing; {data.listed()}", field="response")
+        raise DataError(f"missing ({data.listed()})", field="response")
     return _pair(data, columns, prompt, response)
 
 
@@ -414,7 +414,7 @@ def _unknown(data: Fields, last: Draft | None) -> DataError:
         return DataError(f"a message of a chat; give records with a list `messages`; {columns}")
     missing = _missing(data, last)
     if missing is not None:
-        return DataError(f"missing; {columns}", field=missing)
+        return DataError(f"missing ({columns})", field=missing)
     remedy = (
         "name them with prompt= and response=, or messages= (--prompt-column, --response-column, "
         "--messages-column)"

@@ -29,7 +29,7 @@ from airlens.trace import (
     upgraded,
 )
 
-from .columns import Columns, Fields, answer_of, domain_of, id_of
+from .columns import GENERATIONS, Columns, Fields, answer_of, domain_of, id_of
 from .conversations import Scored
 from .drafts import Draft, ignored
 from .items import Record, Rejected
@@ -135,8 +135,8 @@ def load_traces(
         >>> load_traces([{"question": "1 + 1?", "answer": "1 + 1 = 2\n#### 2"}])[0].steps[1].text
         '#### 2'
     """
-    if on_error not in ("raise", "skip"):
-        raise ConfigError(f"on_error is 'raise' or 'skip', not {on_error!r}")
+    if generations not in GENERATIONS:
+        raise ConfigError(f"generations={generations!r}: use {' or '.join(GENERATIONS)}")
     columns = Columns(
         prompt=prompt,
         response=response,
@@ -149,12 +149,17 @@ def load_traces(
         answer=answer,
         generations=None if generations == "one" else generations,
     )
-    name = source if isinstance(source, str) else _describe(source)
-    traces = Traces(source=name)
+    how: dict[str, Any] = {"split": split, "config": config, "splitter": splitter, "limit": limit}
+    return read_traces(source, columns, on_error=on_error, **how)
+
+
+def read_traces(source: Any, columns: Columns, *, on_error: str = "raise", **how: Any) -> Traces:
+    """:func:`load_traces` with the columns as one object; ``how``: as in `iter_traces`."""
+    if on_error not in ("raise", "skip"):
+        raise ConfigError(f"on_error is 'raise' or 'skip', not {on_error!r}")
+    traces = Traces(source=source if isinstance(source, str) else _describe(source))
     said: Counter[str] = Counter()
-    for _, item in iter_located(
-        source, columns, split=split, config=config, splitter=splitter, limit=limit, said=said
-    ):
+    for _, item in iter_located(source, columns, said=said, **how):
         if isinstance(item, Trace):
             traces.append(item)
         elif on_error == "raise":
@@ -299,7 +304,8 @@ class _Builder:
         if every:
             made.take_all()
         shared = self._shared(record, data, made)
-        self._say(shared.reading)
+        rivals = (data[name] for name in shared.reading.get("ignored", ()))
+        self._say(shared.reading, any(str(value) not in made.prompt for value in rivals))
         if not every:
             response = made.responses[made.chosen] if made.responses else Scored("")
             yield self._with_response(shared, made, response, made.chosen)
@@ -424,11 +430,14 @@ class _Builder:
             raise DataError(f"the id {given!r} was given before", field=column)
         return f"{identity}-{count}"
 
-    def _say(self, reading: Mapping[str, Any]) -> None:
-        """Count how a record was read; the first time it is logged."""
+    def _say(self, reading: Mapping[str, Any], rivals: bool = False) -> None:
+        """Count how a record was read; the first time it is logged.
+
+        ``rivals``: another column could have been meant, whose text is not in the prompt anyway.
+        """
         said = describe(reading)
         if said and not self.said[said]:
-            chosen = self.columns == Columns() and reading.get("ignored")
+            chosen = self.columns == Columns() and rivals
             log.log(logging.WARNING if chosen else logging.INFO, "%s", said)
         self.said[said] += 1
 

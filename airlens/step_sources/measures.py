@@ -34,6 +34,7 @@ from airlens.errors import ConfigError, NumbersError
 from airlens.heads import Head, Heads, HeadSet
 from airlens.model_state import not_finite, running
 from airlens.provenance import provenance
+from airlens.readings import how_read
 from airlens.step_influence import CONTROLS, control_sets
 from airlens.storage import load_tables, save_tables
 from airlens.token_losses import Long, windows
@@ -197,6 +198,7 @@ def sources(
         head_set=heads.name,
         heads_from=heads.provenance.get("probes"),
         measures=list(measures),
+        reading=how_read(items),
         seed=seed,
         controls=[d.names() for d in draws],
         control=control,

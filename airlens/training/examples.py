@@ -10,6 +10,7 @@ import numpy as np
 
 from airlens.errors import ConfigError, DataError
 from airlens.reading.skipped import OnError, Skipped, check_on_error, note_of, said
+from airlens.readings import how_read
 from airlens.trace import EncodedTrace, Template, Think, Trace, encode_trace
 
 from .step_weights import StepWeights, normalised
@@ -55,6 +56,7 @@ class TrainingSet:
         return {
             "n_traces": len(self.examples) + len(self.skipped),
             "n_examples": len(self.examples),
+            "reading": how_read(self.traces),
             "n_tokens": sum(len(e["input_ids"]) for e in self.examples),
             "n_labels": sum(y != IGNORE for e in self.examples for y in e["labels"]),
             "max_length": self.max_length,

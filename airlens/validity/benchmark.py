@@ -27,6 +27,7 @@ from airlens.files import atomic_file
 from airlens.heads import HeadSet, random_heads
 from airlens.json_lines import json_line, read_json_lines
 from airlens.provenance import fingerprint, provenance
+from airlens.readings import how_read
 from airlens.trace import Template, Trace
 
 from .alternatives import score_all, step_window
@@ -106,7 +107,7 @@ def measure_planted(
         "seed": seed,
         "template": template,
     }
-    note = provenance(model, **settings)
+    note = provenance(model, **settings, reading=how_read(traces))
     done = _open(path, fingerprint({**settings, "model": note["model"]}))
     by_source = [list(group) for _, group in groupby(traces, key=_source)]
     for group in tqdm(by_source, desc="planted steps", unit="trace", disable=not progress):

@@ -14,6 +14,7 @@ from airlens.analysis.confounds import confound_table
 from airlens.heads import HeadSet
 from airlens.provenance import fingerprint, provenance
 from airlens.reading.load import first_of_each_domain
+from airlens.readings import how_read
 from airlens.step_influence import Influence
 from airlens.storage import save_tables, write_tables
 from airlens.trace import Trace
@@ -214,6 +215,7 @@ def _note(
         modes=list(modes),
         seed=seed,
         traces=[trace.id for trace in traces],
+        reading=how_read(traces),
         **settings,
     )
 

@@ -68,8 +68,16 @@ BAD = {
 # Text that any value of is fine, or that is checked against data: no kind of its own.
 FREE = {
     *("title", "by", "within", "quota", "device", "prompt_column", "response_column"),
-    *("messages_column", "steps_column", "domain_column", "id_column", "split", "config"),
-    *("ray_address", "columns", "parameter", "lm_eval", "system_column"),
+    *(
+        "messages_column",
+        "thinking_column",
+        "steps_column",
+        "domain_column",
+        "id_column",
+        "split",
+        "config",
+    ),
+    *("ray_address", "columns", "parameter", "lm_eval", "system_column", "answer_column"),
 }
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from airlens.analysis.statistics import N_BOOT
 from airlens.heads import HeadSet
 from airlens.provenance import provenance
+from airlens.readings import how_read
 from airlens.trace import Template, Trace
 from airlens.validity.benchmark import head_groups
 from airlens.validity.claim_reports import ClaimReport
@@ -105,6 +106,7 @@ def source_report(
         knockout=knockout,
         knockout_labelled=knockout_labelled,
         traces=[trace.id for trace in shortest],
+        reading=how_read(shortest),
     )
     report = ClaimReport(tables, source_claims(tables), note, measured)
     if folder is not None:
