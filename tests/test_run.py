@@ -255,7 +255,7 @@ def test_a_row_that_comes_again_is_a_duplicate_another_text_is_not(
     rows = [*ROWS, ROWS[3], {**ROWS[4], "response": "other"}, {**ROWS[5], "response": "more"}]
     result = score(llama, write(tmp_path / "d.jsonl", rows), tmp_path / "out", max_rejects=0.5)
     assert (result.counts.duplicates, result.counts.rejects) == (1, 2)
-    assert result.counts.reasons == {"the id": 2}
+    assert result.counts.reasons == {"`id`: given before, to another text": 2}
     same(result.samples, score(llama, ROWS, tmp_path / "once").samples)
 
 

@@ -169,8 +169,7 @@ def _repeated(row: Row, seen: IdSet, texts: IdSet) -> Reject | None:
     if known:
         reason = f"the same text came before, as {trace.id}"
         return row.reject(reason, kind="duplicate")
-    reason = f"the id {trace.id!r} was given before, to another text"
-    return row.reject(reason, "id")
+    return row.reject(f"given before, to another text: {trace.id!r}", "id")
 
 
 @dataclass

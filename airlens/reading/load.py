@@ -427,7 +427,7 @@ class _Builder:
         if count == 1:
             return identity
         if given is not None:
-            raise DataError(f"the id {given!r} was given before", field=column)
+            raise DataError(f"given before: {given!r}", field=column)
         return f"{identity}-{count}"
 
     def _say(self, reading: Mapping[str, Any], rivals: bool = False) -> None:
