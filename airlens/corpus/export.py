@@ -138,7 +138,8 @@ def with_texts(
     """One object per chosen sample, best first, joined with its text by id."""
     for row in selection.chosen.to_dict("records"):
         scores = {str(k): plain(v) for k, v in row.items() if k not in _NO_SCORE}
-        text = texts.get(str(row["id"]), {})
+        # What JSON lacks becomes null or text here; the record has it as it was.
+        text = {k: _finite(v) for k, v in texts.get(str(row["id"]), {}).items()}
         yield {"id": row["id"], "domain": row.get("domain") or "", **text, **scores}
 
 
@@ -169,6 +170,15 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return None if value is pd.NA else value
+
+
+def _finite(value: Any) -> Any:
+    """`plain` of all that is in a value."""
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return plain(value)
 
 
 def export(

@@ -105,13 +105,12 @@ class Layout:
                 f"{', '.join(self.renamed.values())}"
             )
         if self.counts["field"]:
-            found.append(f"the thought of {self.counts['field']:,} rows is in the field it came in")
+            found.append(f"thoughts in the field that they came in: {_rows(self.counts['field'])}")
         if self.counts["text"]:
-            found.append(
-                f"the thought of {self.counts['text']:,} rows stands in the text, before the answer"
-            )
+            found.append(f"thoughts in the text, before the answer: {_rows(self.counts['text'])}")
         if self.counts["later"]:
-            found.append(f"turns after the scored one are left out: {self.counts['later']:,} rows")
+            later = _rows(self.counts["later"])
+            found.append(f"turns after the scored one are left out: {later}")
         return found
 
     def _own(self, line: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,6 +158,10 @@ def _told(
         for name in _IN_CHAT
         if name in record and any(equal(record[name], text) for text in texts)
     }
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'s' if count != 1 else ''}"
 
 
 def original(line: Mapping[str, Any]) -> dict[str, Any]:
