@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -290,6 +291,15 @@ class EncodedTrace:
     def n_response(self) -> int:
         """Number of response tokens."""
         return len(self.tokens) - self.response_start
+
+    def digest(self) -> str:
+        """16 hex digits of what is measured: the tokens, those of the response, and their steps.
+
+        For names of stored results.
+        """
+        parts = (self.tokens, [self.response_start, len(self.trace.whole_steps())], self.step)
+        rows = b"".join(np.asarray(part, dtype="<i8").tobytes() for part in parts)
+        return hashlib.sha256(rows).hexdigest()[:16]
 
 
 def encode_trace(

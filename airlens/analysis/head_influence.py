@@ -282,8 +282,10 @@ class _Job:
         self.count[:], self.base[:] = 0, 0
         widest = self.budget // 4  # of a row: at least four heads side by side
         packs = pack([w.tokens for w in self.items], widest if engine == "fast" else 0)
-        settings = {"heads": [str(h) for h in heads], "mode": self.mode, "budget": self.budget}
+        settings: dict[str, Any] = {"heads": [str(h) for h in heads], "mode": self.mode}
+        settings["budget"] = self.budget
         tokens = [w.tokens for w in self.items]
+        settings["steps"] = [step.tolist() for step in self.step_of]
         key = fingerprint({**provenance(self.model)["model"], **settings, "tokens": tokens})
         done = self._restore(resume, key)
         with tqdm(total=len(packs) * len(heads), desc="heads", disable=not self.progress) as bar:

@@ -7,18 +7,22 @@ which heads with nothing to fetch attend to (an attention sink).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from airlens.chat_template import KNOWN_TAGS
 from airlens.steps import split_steps
 from airlens.token_losses import Window
 from airlens.token_spans import first_characters
 from airlens.trace import EncodedTrace
 
 SINK, TEMPLATE = 0, 1  # groups of tokens that belong to no unit; unit u is group 2 + P + u
+_CLOSING = re.compile("|".join(re.escape(closing) for _, closing in KNOWN_TAGS))
 UNIT_COLUMNS = [
     *("id", "unit", "kind", "label", "text", "start", "end"),
     *("n_tokens", "first", "last"),
@@ -114,20 +118,36 @@ def stretch_of(units: Units, window: Window) -> Stretch:
 
 def _prompt_units(encoded: EncodedTrace) -> Iterator[tuple[int, int]]:
     """Character spans of the prompt's lines, and of the sentences in them, in the prefix."""
-    turns = encoded.trace.chat()
+    turns, prefix = encoded.trace.chat(), encoded.prefix
     begin = 0
     for turn in turns:
-        text = str(turn.get("content") or "").strip()
-        # A template may begin with text of its own, so of a single turn the last occurrence is
-        # taken.
-        at = encoded.prefix.rfind(text) if len(turns) == 1 else encoded.prefix.find(text, begin)
-        if not text or at < 0:
-            continue
-        begin = at + len(text)
-        for line in split_steps(text, "line"):
-            for sentence in split_steps(line.text, "sentence"):
-                start = at + line.start + sentence.start
-                yield start, start + len(sentence.text)
+        for text in _texts(turn):
+            # All of it, or what follows a thought: templates leave that of an earlier turn out.
+            for part in dict.fromkeys((text, _CLOSING.split(text)[-1].strip())):
+                # A template may begin with text of its own, so of a single turn the last
+                # occurrence is taken.
+                at = prefix.rfind(part) if len(turns) == 1 else prefix.find(part, begin)
+                if part and at >= 0:
+                    begin = at + len(part)
+                    yield from _sentences(part, at)
+                    break
+
+
+def _texts(turn: Mapping[str, Any]) -> Iterator[str]:
+    """What a turn says, without blanks around it: one text, or those of the parts of a content."""
+    content = turn.get("content")
+    for part in content if isinstance(content, list) else [content]:
+        text = part.get("text") if isinstance(part, Mapping) else part
+        if isinstance(text, str) and text.strip():
+            yield text.strip()
+
+
+def _sentences(text: str, at: int) -> Iterator[tuple[int, int]]:
+    """Spans of the sentences in each line of a text that stands at ``at``."""
+    for line in split_steps(text, "line"):
+        for sentence in split_steps(line.text, "sentence"):
+            start = at + line.start + sentence.start
+            yield start, start + len(sentence.text)
 
 
 def unit_table(units: Units) -> pd.DataFrame:

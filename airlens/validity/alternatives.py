@@ -9,6 +9,7 @@ import numpy as np
 
 from airlens.ablation import MeanZ, Mode
 from airlens.engine import Engine, choose_engine
+from airlens.errors import DataError
 from airlens.heads import HeadSet
 from airlens.token_losses import Window, WindowLoss, token_losses
 from airlens.trace import Template, Trace, encode_trace
@@ -33,9 +34,14 @@ def step_window(
     """A trace up to the end of ``step`` as a window that scores that step, and the tokens after.
 
     Text after a step cannot change its loss, so it is not in the window.
+
+    Raises:
+        DataError: no token belongs to the step.
     """
     encoded = encode_trace(tokenizer, trace, template)
     inside = np.flatnonzero(encoded.step == step) + encoded.response_start
+    if not len(inside) or inside[-1] < 1:
+        raise DataError(f"trace {trace.id!r}: step {step} has no token to be scored", field="steps")
     first, stop = max(1, int(inside[0])), int(inside[-1]) + 1
     window = Window(encoded.tokens[:stop], first, first - encoded.response_start)
     return window, encoded.tokens[stop:]

@@ -22,13 +22,14 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from airlens.ablation import MODES, Mode, mean_z
+from airlens.chat_template import Template, template_identity
 from airlens.errors import ConfigError, DataError
 from airlens.files import atomic_file
 from airlens.heads import HeadSet, random_heads
 from airlens.json_lines import json_line, read_json_lines
 from airlens.provenance import fingerprint, provenance
 from airlens.readings import how_read
-from airlens.trace import Template, Trace
+from airlens.trace import Trace
 
 from .alternatives import score_all, step_window
 from .attention_received import attention_received
@@ -108,7 +109,8 @@ def measure_planted(
         "template": template,
     }
     note = provenance(model, **settings, reading=how_read(traces))
-    done = _open(path, fingerprint({**settings, "model": note["model"]}))
+    written = template_identity(model.tokenizer, template)
+    done = _open(path, fingerprint({**settings, "model": note["model"], "written": written}))
     by_source = [list(group) for _, group in groupby(traces, key=_source)]
     for group in tqdm(by_source, desc="planted steps", unit="trace", disable=not progress):
         texts = _texts(group)
@@ -127,7 +129,9 @@ def _source(trace: Trace) -> str:
 
 def _texts(group: Sequence[Trace]) -> str:
     """Key under which a measurement on these traces is stored."""
-    return fingerprint({trace.id: [trace.prompt, trace.response] for trace in group})
+    return fingerprint(
+        {t.id: [t.prompt, t.response, [step.end for step in t.steps]] for t in group}
+    )
 
 
 def head_groups(

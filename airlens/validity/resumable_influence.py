@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,11 +10,12 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from airlens.ablation import Mode
+from airlens.chat_template import Template, template_identity
 from airlens.errors import DataError
 from airlens.heads import HeadSet
 from airlens.provenance import fingerprint, model_info
 from airlens.step_influence import TABLES, Influence, influence
-from airlens.trace import Template, Trace
+from airlens.trace import Trace, encode_trace
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -47,15 +47,19 @@ def resumable_influence(
             are not scored again.
         progress: show a progress bar over traces and modes.
     """
-    settings = {"heads": heads.names(), "controls": controls, "seed": seed, "template": template}
+    settings = {"heads": heads.names(), "controls": controls, "seed": seed}
+    settings |= template_identity(model.tokenizer, template)
     run = fingerprint({**settings, "model": model_info(model)})
     parts: dict[Mode, list[Influence]] = {mode: [] for mode in modes}
     work = [(trace, mode) for trace in traces for mode in modes]
     for trace, mode in tqdm(work, desc="influence", unit="trace", disable=not progress):
         home = None
         if folder is not None:
-            name = hashlib.sha256(f"{trace.prompt}\0{trace.response}\0{trace.id}".encode())
-            home = Path(folder) / f"{mode}-{run}" / name.hexdigest()[:16]
+            encoded = encode_trace(model.tokenizer, trace, template)
+            labels = [step.label for step in trace.steps]
+            shown = {"id": trace.id, "domain": trace.domain, "labels": labels}
+            name = fingerprint({**shown, "measured": encoded.digest()})
+            home = Path(folder) / f"{mode}-{run}" / name
         found = _known(home)
         if found is None:
             found = influence(

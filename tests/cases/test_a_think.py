@@ -12,6 +12,7 @@ from chat_templates import TEMPLATES, byte_tokenizer
 import airlens as al
 from airlens.chat_template import template_identity, write
 from airlens.errors import ConfigError, DataError
+from airlens.step_sources.units import units_of
 from airlens.trace import encode_trace
 
 ASK, THOUGHT, ANSWER = "3 + 4?", "Three and four.\nSo seven.", "It is 7."
@@ -278,3 +279,21 @@ def test_a4_the_policy_is_in_every_measurement(tok: Any, monkeypatch: pytest.Mon
         Settings(think="no")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="think"):
         al.TraceExplorer(model, trace, "L0H1", think="no")  # type: ignore[arg-type]
+
+
+def test_a4_sources_are_found_in_what_the_template_leaves_of_the_prompt(tok: Any) -> None:
+    tok.chat_template = TEMPLATES["qwq"]
+    turns = (
+        {"role": "user", "content": "  1 + 1? Say.\n"},
+        {"role": "assistant", "content": "<think>\none\n</think>\n\nIt is 2."},
+        {"role": "user", "content": ASK},
+    )
+    trace = al.Trace("1", ASK, ANSWER, turns=turns)
+    units = units_of(encode_trace(tok, trace))
+    texts = [units.encoded.prefix[a:b].strip() for a, b in units.prompt]
+    assert texts == ["1 + 1?", "Say.", "It is 2.", ASK]
+    tok.chat_template = TEMPLATES["magistral"].replace("+ m.content +", "+ m.content[0].text +")
+    parts = [{"type": "text", "text": ASK}]
+    trace = al.Trace("1", ASK, ANSWER, turns=({"role": "user", "content": parts},))
+    units = units_of(encode_trace(tok, trace))
+    assert [units.encoded.prefix[a:b] for a, b in units.prompt] == [ASK]

@@ -6,7 +6,6 @@ set.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,13 +15,14 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
+from airlens.chat_template import Template, resolve_template, template_identity
 from airlens.engine import choose_engine
 from airlens.files import atomic_file
 from airlens.provenance import fingerprint, model_info
 from airlens.step_sources.measures import Ask, read_traces
 from airlens.step_sources.tables import Read
 from airlens.step_sources.units import TEMPLATE, units_of
-from airlens.trace import Template, Trace, encode_traces, resolve_template
+from airlens.trace import Trace, encode_trace, encode_traces
 from airlens.validity.benchmark import Group
 
 if TYPE_CHECKING:
@@ -105,9 +105,12 @@ def measured_pairs(
 class _Store:
     """Stored tables, by trace and measurement."""
 
-    def __init__(self, model: TransformerBridge, template: str, folder: str | Path | None) -> None:
+    def __init__(
+        self, model: TransformerBridge, template: Template, folder: str | Path | None
+    ) -> None:
         self.folder = None if folder is None else Path(folder)
-        self.of = {"model": model_info(model), "template": template}
+        self.tokenizer, self.template = model.tokenizer, template
+        self.of = {"model": model_info(model), **template_identity(model.tokenizer, template)}
 
     def __call__(
         self,
@@ -120,9 +123,11 @@ class _Store:
         many = measured if isinstance(measured, list) else [measured]
         kind = "read" if isinstance(measured, list) else f"knockout-{measured[0]}-{measured[2]}"
         sets = [(name, heads.names(), draw) for name, heads, draw in many]
-        text = f"{trace.id}\0{trace.prompt}\0{trace.response}\0{len(trace.steps)}"
+        encoded = encode_trace(self.tokenizer, trace, self.template)
+        shown = {"id": trace.id, "prompt": trace.prompt, "known": trace.step_meta}
+        name = fingerprint({**shown, "measured": encoded.digest()})
         path = self.folder / f"{kind}-{fingerprint({**self.of, 'sets': sets})}"
-        path /= f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.parquet"
+        path /= f"{name}.parquet"
         if path.is_file():
             return pd.read_parquet(path)
         table = measure()
