@@ -36,7 +36,7 @@ Turns: TypeAlias = Sequence[Mapping[str, Any]]
 ENCODING = 2
 
 # Tags around a thought. Only a template that mentions one of them is taken to use it.
-KNOWN_TAGS = (
+KNOWN_TAGS: tuple[tuple[str, str], ...] = (
     ("<think>", "</think>"),
     ("[THINK]", "[/THINK]"),
     ("<thinking>", "</thinking>"),
