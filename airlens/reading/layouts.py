@@ -78,12 +78,12 @@ class Layout:
 def _pair(data: Fields, columns: Columns, prompt: str | None, response: str) -> Draft:
     """Prompt and response, each a text or turns, with a thought where there is one."""
     value = data[response]
-    if prompt is None and columns.prompt is None and isinstance(value, str):
+    if prompt is None and columns.names("response") is None and isinstance(value, str):
         turns = marked_turns(value)
         if turns is not None and last_answer(turns) is not None:
             return _chat_draft(data, columns, turns, response)
     context = context_of(data, columns, prompt)
-    if are_turns(value) and not columns.refuses("prompt"):
+    if are_turns(value):
         return _continued(data, columns, context, response)
     name = thought_column(data, columns)
     name = None if name == response else name
@@ -236,7 +236,7 @@ def _is_pair(data: Fields) -> bool:
 
 def _general_pair(data: Fields, columns: Columns) -> Draft:
     prompt = prompt_column(data, columns)
-    names = (*RESPONSES, *WEAK) if prompt is not None else ("chosen",)
+    names = (*RESPONSES, *WEAK) if data.find(*PROMPTS) is not None else ("chosen",)
     return _pair(data, columns, prompt, str(column_of(data, names)))
 
 

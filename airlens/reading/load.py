@@ -303,7 +303,7 @@ class _Builder:
         every = self.columns.generations == "all" and made.many
         if every:
             made.take_all()
-        shared = self._shared(record, data, made)
+        shared = self._shared(record, data, made, every)
         rivals = (data[name] for name in shared.reading.get("ignored", ()))
         self._say(shared.reading, any(str(value) not in made.prompt for value in rivals))
         if not every:
@@ -317,7 +317,7 @@ class _Builder:
             except DataError as error:
                 yield _rejected(record, error)
 
-    def _shared(self, record: Record, data: Fields, made: Draft) -> Trace:
+    def _shared(self, record: Record, data: Fields, made: Draft, every: bool) -> Trace:
         """The trace without its response, and with what is said of the columns."""
         columns = {role: list(names) for role, names in made.columns.items() if names}
         if self.cut is not None:
@@ -332,7 +332,9 @@ class _Builder:
         used = {*made.used(), domain_column, id_column}
         left = {name: value for name, value in data.items() if name not in used}
         unread = [name for name, value in left.items() if isinstance(value, Unreadable)]
-        first = next((r.text for r in made.responses if isinstance(r, Scored)), "")
+        # All responses to a problem share the id that the first would have.
+        scored = made.responses if every else made.responses[made.chosen :]
+        first = next((r.text for r in scored if isinstance(r, Scored)), "")
         reading = {
             "layout": made.reading["layout"],
             "columns": columns,

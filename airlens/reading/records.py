@@ -17,7 +17,14 @@ from airlens.errors import ConfigError, DataError, found
 from .arrow_files import BATCH, batch_items
 from .items import Item, numbered
 from .record_files import FORMATS, format_of, guarded, read_file
-from .splits import DEFAULT, canonical, files_of_split, folder_of_config, split_of
+from .splits import (
+    DEFAULT,
+    canonical,
+    files_of_split,
+    folder_of_config,
+    listed_files,
+    split_of,
+)
 
 # JSON files that stand beside data: of the hub, and of `airlens select`.
 _NO_DATA = ("dataset_infos.json", "dataset_info.json", ".manifest.json")
@@ -184,6 +191,9 @@ def _from_folder(folder: Path, split: str | None, config: str | None) -> Iterato
         for path in folder.rglob("*")
         if not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
+    listed = listed_files(folder, config, split)
+    if listed is not None:
+        return _from_files(_readable(listed, str(folder)))
     readable = folder_of_config(folder, _readable(paths, str(folder)), config)
     return _from_files(files_of_split(readable, folder, split))
 

@@ -76,38 +76,48 @@ def columns_as_many(*names: str) -> Callable[[Fields, Columns], Draft]:
 
 def is_prm800k(data: Fields) -> bool:
     """PRM800K's own format: a question and its labelled steps as objects."""
-    return isinstance(data.get("question"), Mapping) and isinstance(data.get("label"), Mapping)
+    question, marks = data.find("question"), data.find("label")
+    return bool(
+        question
+        and marks
+        and isinstance(data[question], Mapping)
+        and isinstance(data[marks], Mapping)
+    )
 
 
 def prm800k(data: Fields, columns: Columns) -> Draft:
     """PRM800K (2305.20050): the steps that were chosen, joined by line ends."""
-    question = data["question"]
-    steps = prm800k_steps(data["label"])
+    name, marks = data.named("question"), data.named("label")
+    question = data[name]
+    steps = prm800k_steps(data[marks])
     if steps is None:
-        raise DataError("expected steps with completions", field="label")
-    context = Context(as_text(question.get("problem"), "question"), (), ("question",))
-    made = draft(context, [Scored(steps.joined("\n"))], ("label",), steps=steps)
+        raise DataError("expected steps with completions", field=marks)
+    context = Context(as_text(question.get("problem"), name), (), (name,))
+    made = draft(context, [Scored(steps.joined("\n"))], (marks,), steps=steps)
     answer = question.get("ground_truth_answer")
     made.answer = answer if isinstance(answer, str) else ""
-    made.columns["steps"] = ("label",)
+    made.columns["steps"] = (marks,)
     return made
 
 
 def is_math_shepherd(data: Fields) -> bool:
     """Math-Shepherd's own format: a text with marked steps, and the same text with labels."""
-    text = data.get("input")
-    return isinstance(text, str) and "ки" in text and isinstance(data.get("label"), str)
+    name, marks = data.find("input"), data.find("label")
+    if name is None or marks is None or not isinstance(data[marks], str):
+        return False
+    return isinstance(data[name], str) and "ки" in data[name]
 
 
 def math_shepherd(data: Fields, columns: Columns) -> Draft:
     """Math-Shepherd (2312.08935): the text up to "Step 1:" is the question."""
-    made = shepherd_steps(text_of(data, "input"), text_of(data, "label"))
+    name, marks = data.named("input"), data.named("label")
+    made = shepherd_steps(text_of(data, name), text_of(data, marks))
     if made is None:
-        raise DataError("expected steps marked by ки", field="input")
+        raise DataError("expected steps marked by ки", field=name)
     question, steps = made
-    context = Context(question, (), ("input",))
-    found_ = draft(context, [Scored(steps.joined("\n"))], ("input",), steps=steps)
-    found_.columns["steps"] = ("input", "label")
+    context = Context(question, (), (name,))
+    found_ = draft(context, [Scored(steps.joined("\n"))], (name,), steps=steps)
+    found_.columns["steps"] = (name, marks)
     return found_
 
 

@@ -1,14 +1,16 @@
 """Which files of a folder belong to a split, by the conventions of the Hugging Face hub.
 
-A file names its split as ``train-00000-of-00003.parquet``, by a folder (``train/…``) or by a word
-of its name (``my_train.jsonl``). Where none does, all files are the split "train".
+The front matter of a README.md may list the configurations and which files belong to each split.
+Otherwise a file names its split as ``train-00000-of-00003.parquet``, by a folder (``train/…``) or
+by a word of its name (``my_train.jsonl``). Where none does, all files are the split "train".
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from airlens.errors import DataError
 
@@ -65,6 +67,71 @@ def files_of_split(paths: Iterable[Path], folder: Path, split: str | None) -> li
         return by_split[wanted]
     there = ", ".join(sorted(name for name in by_split if name))
     raise DataError(f"no split {split or DEFAULT!r}; there are: {there}", file=str(folder))
+
+
+def listed_files(folder: Path, config: str | None, split: str | None) -> list[Path] | None:
+    """The files that the folder's README.md lists for a split; None where it lists none.
+
+    Raises:
+        DataError: there is no such configuration or split; lists those there are.
+    """
+    configs = _configs(folder)
+    if not configs:
+        return None
+    default = next((name for name, item in configs.items() if item.get("default") is True), None)
+    if default is None:
+        default = "default" if "default" in configs or len(configs) > 1 else next(iter(configs))
+    if (config or default) not in configs:
+        which = f"no configuration {config!r}" if config else "several configurations"
+        reason = f"{which}; name one of these with config= (--config): {', '.join(configs)}"
+        raise DataError(reason, file=str(folder))
+    patterns = _patterns(configs[config or default]["data_files"])
+    names = (split or DEFAULT, canonical(split or DEFAULT))
+    wanted = next((name for name in names if name in patterns), None)
+    if wanted is None:
+        there = ", ".join(patterns)
+        raise DataError(f"no split {split or DEFAULT!r}; there are: {there}", file=str(folder))
+    found = {path for pattern in patterns[wanted] for path in folder.glob(pattern)}
+    return sorted(found)
+
+
+def _configs(folder: Path) -> dict[str, dict[str, Any]]:
+    """The configurations that the front matter of README.md lists, by name."""
+    readme = folder / "README.md"
+    if not readme.is_file():
+        return {}
+    from huggingface_hub import metadata_load
+
+    try:
+        data = metadata_load(readme)
+    except Exception:  # a README is a text, and its front matter need not be YAML
+        return {}
+    listed = data.get("configs") if isinstance(data, Mapping) else None
+    usable = (
+        item
+        for item in (listed if isinstance(listed, list) else ())
+        if isinstance(item, dict) and item.get("data_files") is not None
+    )
+    return {str(item.get("config_name", "default")): item for item in usable}
+
+
+def _patterns(files: Any) -> dict[str, list[str]]:
+    """Patterns of files by split, from the forms that the hub knows."""
+    if isinstance(files, str):
+        return {DEFAULT: [files]}
+    patterns: dict[str, list[str]] = {}
+    for item in files if isinstance(files, list) else [files]:
+        if isinstance(item, str):
+            patterns.setdefault(DEFAULT, []).append(item)
+        elif isinstance(item, Mapping) and "path" in item:
+            paths = item["path"] if isinstance(item["path"], list) else [item["path"]]
+            patterns.setdefault(str(item.get("split", DEFAULT)), []).extend(map(str, paths))
+    return {split: [p for p in paths if _is_inside(p)] for split, paths in patterns.items()}
+
+
+def _is_inside(pattern: str) -> bool:
+    """Whether a pattern stays in its folder."""
+    return bool(pattern) and not pattern.startswith("/") and ".." not in Path(pattern).parts
 
 
 def folder_of_config(folder: Path, paths: list[Path], config: str | None) -> list[Path]:
