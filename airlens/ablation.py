@@ -231,7 +231,8 @@ def query_hook(model: TransformerBridge, layer: int) -> str:
 
     Attention that TransformerLens rebuilds (Llama, Qwen, Gemma, …) fires ``hook_rot_q``, after
     RoPE and QK-norm. The other kinds (GPT-2, NeoX, OPT, Phi-3, Falcon) have no QK-norm, and
-    rotating a zero leaves zero, so there ``hook_q`` does the same. Else :class:`AblationError`.
+    rotating a zero leaves zero, so there ``hook_q`` does the same; also before a norm of each
+    head's query alone that has no bias (Qwen3-VL). Else :class:`AblationError`.
     """
     from transformer_lens.model_bridge import generalized_components as kinds
 
@@ -240,12 +241,26 @@ def query_hook(model: TransformerBridge, layer: int) -> str:
         return f"blocks.{layer}.attn.hook_rot_q"
     joint = isinstance(attention, kinds.JointQKVAttentionBridge)
     plain = joint or type(attention) is kinds.AttentionBridge
-    if not plain or "q_norm" in attention.submodules:
+    if not plain or not _norm_keeps_zero(model, attention):
         raise AblationError(
             f"uniform attention is not defined here for a {model_type(model)!r} model "
             f"(layer {layer} is a {type(attention).__name__}): use mode='zero' or mode='mean'"
         )
     return f"blocks.{layer}.attn.hook_q"
+
+
+def _norm_keeps_zero(model: TransformerBridge, attention: Any) -> bool:
+    """Whether a query of 0 of one head is still 0 after QK-norm, and no other head changes."""
+    if "q_norm" not in attention.submodules:
+        return True
+    norm = attention.q_norm.original_component
+    shapes = [tuple(p.shape) for p in norm.parameters()]
+    size = int(model.cfg.d_head)
+    if shapes != [(size,)]:
+        return False
+    weight = next(norm.parameters())
+    with torch.no_grad():
+        return not norm(torch.zeros(1, size, dtype=weight.dtype, device=weight.device)).any()
 
 
 def attention_of(model: TransformerBridge, layer: int) -> Any:

@@ -55,6 +55,7 @@ class ModelState:
         self._seen: tuple[Any, tuple[str, str]] | None = None  # in these
         self._said: set[str] = set()
         self._kept: dict[str, tuple[Any, Any]] = {}
+        self._offloaded: dict[tuple[int, str], bytes] = {}
         self._fused = {id(module): _sums(fused(module)) for module in splitters(self.source)}
 
     @property
@@ -141,7 +142,7 @@ class ModelState:
         counted = counters(source)
         if self._seen is not None and self._seen[0] == counted:
             return self._seen[1]
-        now = (weights_of(source), modules_of(source))
+        now = (weights_of(source, self._offloaded), modules_of(source))
         if self._running:
             self._seen = (counted, now)
         return now
@@ -287,14 +288,44 @@ def counters(source: torch.nn.Module) -> tuple[tuple[int, int], ...]:
     return tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in source.parameters())
 
 
-def weights_of(source: torch.nn.Module) -> str:
-    """A hash of the name, shape, type and bytes of each weight and saved buffer; 16 hex digits."""
+def weights_of(source: torch.nn.Module, known: dict[tuple[int, str], bytes] | None = None) -> str:
+    """A hash of the name, shape, type and bytes of each weight and saved buffer; 16 hex digits.
+
+    Weights that accelerate keeps in memory or on disk until they are used are read once, and kept
+    in ``known``.
+    """
     digest = hashlib.sha256()
+    known = {} if known is None else known
+    kept_elsewhere = offloaded(source)
     for name, tensor in [*source.named_parameters(), *_saved_buffers(source)]:
         kind = str(tensor.dtype).removeprefix("torch.")
         digest.update(f"{plain(name)} {kind} {tuple(tensor.shape)}".encode())
-        digest.update(checksum(tensor))
+        if tensor.is_meta and id(tensor) in kept_elsewhere:
+            weights, key = kept_elsewhere[id(tensor)]
+            if (id(weights), key) not in known:
+                known[id(weights), key] = checksum(weights[key])
+            digest.update(known[id(weights), key])
+        else:
+            digest.update(checksum(tensor))
     return digest.hexdigest()[:16]
+
+
+def offloaded(source: torch.nn.Module) -> dict[int, tuple[Any, str]]:
+    """Where accelerate keeps the weights that stand on the meta device: (mapping, key) by id."""
+    found = {}
+    for module in source.modules():
+        hook = module.__dict__.get("_hf_hook")
+        for one in getattr(hook, "hooks", [hook]):
+            weights = getattr(one, "weights_map", None)
+            if weights is not None:
+                whole = bool(getattr(one, "place_submodules", False))
+                for name, tensor in [
+                    *module.named_parameters(recurse=whole),
+                    *module.named_buffers(recurse=whole),
+                ]:
+                    if tensor.is_meta:
+                        found[id(tensor)] = (weights, name)
+    return found
 
 
 def plain(name: str) -> str:

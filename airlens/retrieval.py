@@ -88,11 +88,12 @@ def _score_probe(
     """Fill ``out`` [L, H] with the share of answer tokens copied by each head."""
     start, stop = probe.answer
     tokens = torch.tensor([probe.tokens], device=model.cfg.device)
-    target = tokens[0, start:stop]
 
     def read(pattern: torch.Tensor, hook: Any, layer: int) -> None:
         rows = pattern[0, :, start - 1 : stop - 1]
-        out[layer] = copied(rows, tokens[0], target, probe.needle).float().mean(-1).cpu().numpy()
+        seen = tokens[0].to(rows.device)  # where layers lie on several devices
+        found = copied(rows, seen, seen[start:stop], probe.needle)
+        out[layer] = found.float().mean(-1).cpu().numpy()
 
     layers = range(model.cfg.n_layers)
     hooks = [(f"blocks.{i}.attn.hook_pattern", partial(read, layer=i)) for i in layers]

@@ -81,7 +81,7 @@ def stream(
         v = values.pop(layer)
         v = v.repeat_interleave(pattern.shape[1] // v.shape[0], dim=0)
         own = pattern[0, :, rows[0] : rows[1]].float()
-        read(LayerView(layer, own, v.float(), tokens[0], probe, model))
+        read(LayerView(layer, own, v.float(), tokens[0].to(own.device), probe, model))
 
     hooks: list[tuple[str, Any]] = []
     for i in range(model.cfg.n_layers):

@@ -86,8 +86,8 @@ def _attribute(
         gradient = kept["z"][i].grad
         if gradient is None:
             raise AblationError(f"no gradient reached the heads of layer {i}")
-        rows.append((gradient[0].float() * kept["change"][i].float()).sum(dim=(0, 2)))
-    found: np.ndarray = torch.stack(rows).cpu().numpy()
+        rows.append((gradient[0].float() * kept["change"][i].float()).sum(dim=(0, 2)).cpu())
+    found: np.ndarray = torch.stack(rows).numpy()
     return found
 
 

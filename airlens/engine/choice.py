@@ -19,7 +19,7 @@ from airlens.token_losses import Engine as Engine
 
 from .fast_model import fast_model
 from .packed_attention import Unsupported
-from .self_check import disagreement
+from .self_check import BASE, disagreement
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -103,8 +103,8 @@ def why_not_fast(
     except Unsupported as error:
         return str(error)
     longest = int(model.cfg.n_ctx) if longest is None else longest
-    beyond = [False, True] if fast.switches and longest > fast.switches[0] else [False]
-    for check in [(mode, far) for far in beyond for mode in dict.fromkeys(modes or ["uniform"])]:
+    passed = [switch for switch in fast.switches if switch < longest]
+    for check in [(mode, n) for n in (0, *passed[-1:]) for mode in dict.fromkeys(modes or [BASE])]:
         if check not in fast.verdicts:
             fast.verdicts[check] = disagreement(model, fast, check[0], beyond=check[1])
         if fast.verdicts[check]:

@@ -53,9 +53,9 @@ class FastModel:
         self.softcap = getattr(config, "final_logit_softcapping", None)
         self.scale = _logit_scale(config)
         self.switches = switches(config)
-        # Of the checks against the hooks, by mode and whether beyond the switches: empty where
-        # both agree.
-        self.verdicts: dict[tuple[Mode, bool], str] = {}
+        # Of the checks against the hooks, by mode and switch that the text was longer than: empty
+        # where both agree.
+        self.verdicts: dict[tuple[Mode, int], str] = {}
         self.tuples: set[int] = set()  # layers that return a tuple
         self.run = Run()
         for module in self.model.modules():

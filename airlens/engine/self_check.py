@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from airlens.ablation import MeanZ, Mode
 from airlens.heads import Head, HeadSet
 from airlens.token_losses import Window, WindowLoss, score_windows
 
@@ -25,8 +26,6 @@ from .fast_model import FastModel
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-    from airlens.ablation import MeanZ, Mode
-
 log = logging.getLogger(__name__)
 
 # Ours. The engines may differ (root mean square) by this many times what the type moves the fast
@@ -35,30 +34,33 @@ TIMES = 4.0
 ROUNDINGS = 32.0
 # Where the wider run fails: nats, root mean square, in fp32 and in narrower types.
 NARROW, WIDE = 2e-2, 1e-5
-# One draw in which the engines agree is enough; where the first has them apart, all others must: in
-# a narrow type a token may go to another expert of a mixture.
+# In a narrow type a token may go to another expert of a mixture in one engine and not in the other.
+# There this share of the values, the largest, does not count, and where the engines are apart in
+# the first of the draws, the others decide.
+OUTLIERS = 1 / 8
 DRAWS = 3
+BASE: Mode = ""  # no ablation at all
 SCORED = 16  # tokens scored beyond a switch
 LONGEST = 8192  # tokens: a check beyond a later switch would cost too much
 BYTES = 64 << 20  # of a weight in the wider type at once
 
 
-def disagreement(model: TransformerBridge, fast: FastModel, mode: Mode, *, beyond: bool) -> str:
+def disagreement(model: TransformerBridge, fast: FastModel, mode: Mode, *, beyond: int = 0) -> str:
     """How the fast engine differs from the hooks in a mode; empty where it does not.
 
     Args:
         model: the bridge.
         fast: its fast model.
-        mode: of the ablation, which is checked together with the base model.
-        beyond: whether the text is longer than every switch of the model
-            (:func:`~airlens.engine.fast_model.switches`).
+        mode: of the ablation, which is checked together with the base model; or :data:`BASE`.
+        beyond: a length beyond which the model computes in another way
+            (:func:`~airlens.engine.fast_model.switches`); the text is longer. 0 for a short text.
     """
-    if beyond and fast.switches[-1] + SCORED > LONGEST:
-        return f"it computes otherwise beyond {fast.switches[-1]} tokens, too many to check"
+    if beyond + SCORED > LONGEST:
+        return f"it computes otherwise beyond {beyond} tokens, too many to check"
     try:
         verdicts: list[str] = []
         for draw in range(DRAWS):
-            items = long_text(model, fast.switches[-1], draw) if beyond else pair(model, draw)
+            items = long_text(model, beyond, draw) if beyond else pair(model, fast, draw)
             verdicts.append(_compare(model, fast, mode, items))
             if verdicts[0] == "" or verdicts.count("") == DRAWS - 1:
                 return ""
@@ -70,7 +72,8 @@ def disagreement(model: TransformerBridge, fast: FastModel, mode: Mode, *, beyon
 def _compare(model: TransformerBridge, fast: FastModel, mode: Mode, items: Sequence[Window]) -> str:
     """How the engines differ on these texts; empty where they do not."""
     last = int(model.cfg.n_layers) - 1
-    heads = [HeadSet((Head(last // 2, 0), Head(last, int(model.cfg.n_heads) - 1)))]
+    ablated = HeadSet((Head(last // 2, 0), Head(last, int(model.cfg.n_heads) - 1)))
+    heads = [] if mode == BASE else [ablated]
     means = some_means(model) if mode == "mean" else None
     size = sum(len(item.tokens) for item in items)
     slow = score_windows(model, items, heads, mode, means=means, max_tokens_per_batch=size)
@@ -78,17 +81,20 @@ def _compare(model: TransformerBridge, fast: FastModel, mode: Mode, items: Seque
     def quick() -> np.ndarray:
         return _values(score_fast(model, items, heads, mode, means=means))
 
+    own = next(p.dtype for p in fast.model.parameters() if p.is_floating_point())
+    wide = own in (torch.float32, torch.float64)
     values = quick()
-    worst = _size(_values(slow) - values)
-    if worst <= _allowed(fast, values, quick):
+    worst = _size(_values(slow) - values, wide)
+    if worst <= _allowed(fast, values, quick, wide):
         return ""
     length = max(len(item.tokens) for item in items)
-    return f"it differs from the hooks by {worst:.2g} nats on {length} tokens (mode {mode!r})"
+    which = f" (mode {mode!r})" if mode else ""
+    return f"it differs from the hooks by {worst:.2g} nats on {length} tokens{which}"
 
 
-def pair(model: TransformerBridge, draw: int) -> list[Window]:
+def pair(model: TransformerBridge, fast: FastModel, draw: int) -> list[Window]:
     """Two texts of random tokens that begin alike, so that shared rows are checked too."""
-    size = max(4, min(16, int(model.cfg.n_ctx) - 1))
+    size = max(4, min(16, int(model.cfg.n_ctx) - 1, *fast.switches[:1]))
     first, second = (random_tokens(model, size, 10 * draw + k) for k in (0, 1))
     second[: size // 2] = first[: size // 2]
     return [Window(first, 1, 0), Window(second, 1, 0)]
@@ -126,21 +132,24 @@ def _values(losses: Sequence[WindowLoss]) -> np.ndarray:
     return np.concatenate(parts).astype(np.float64)
 
 
-def _size(values: np.ndarray) -> float:
-    """Root mean square."""
-    return float(np.sqrt(np.mean(values**2)))
+def _size(values: np.ndarray, wide: bool) -> float:
+    """Root mean square; in a narrow type without the largest."""
+    squares = np.sort(values**2)
+    return float(np.sqrt(squares[: None if wide else -round(OUTLIERS * len(squares))].mean()))
 
 
-def _allowed(fast: FastModel, values: np.ndarray, again: Callable[[], np.ndarray]) -> float:
+def _allowed(
+    fast: FastModel, values: np.ndarray, again: Callable[[], np.ndarray], wide: bool
+) -> float:
     """How far apart the engines may be, nats, root mean square.
 
     Args:
         fast: the fast model.
         values: what it gave.
         again: the same run once more.
+        wide: whether the model's type is float32 or wider.
     """
-    own = next(p.dtype for p in fast.model.parameters() if p.is_floating_point())
-    wider = torch.float64 if own in (torch.float32, torch.float64) else torch.float32
+    wider = torch.float64 if wide else torch.float32
     largest = max(1.0, float(np.abs(values).max()))
     rounding = ROUNDINGS * float(torch.finfo(torch.float32).eps) * largest
     try:
@@ -148,8 +157,8 @@ def _allowed(fast: FastModel, values: np.ndarray, again: Callable[[], np.ndarray
             exact = again()
     except Exception as error:  # not every module can run in another type
         log.debug("no run in %s: %s", wider, error)
-        return rounding + (WIDE if wider == torch.float64 else NARROW)
-    return rounding + TIMES * _size(values - exact)
+        return rounding + (WIDE if wide else NARROW)
+    return rounding + TIMES * _size(values - exact, wide)
 
 
 @contextmanager

@@ -155,7 +155,7 @@ def as_row(model: TransformerBridge, window: Window) -> torch.Tensor:
 
 def sliding_window(model: TransformerBridge, layer: int) -> int | None:
     """How many positions a row of a layer sees, itself included; None for all before it."""
-    config = model.original_model.config
+    config = model.original_model.config.get_text_config()
     window = getattr(config, "sliding_window", None)
     kinds = getattr(config, "layer_types", None)
     if kinds and kinds[layer] != "sliding_attention":

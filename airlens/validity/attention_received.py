@@ -47,7 +47,7 @@ def attention_received(
 
 def masks_suffice(model: TransformerBridge) -> bool:
     """Whether a mask and position ids fully determine which positions a row sees."""
-    config = model.original_model.config
+    config = model.original_model.config.get_text_config()
     window = getattr(config, "sliding_window", None)
     slides = window is not None and getattr(config, "use_sliding_window", True)
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
