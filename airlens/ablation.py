@@ -31,10 +31,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 from jaxtyping import Float
 
+from .arguments import checked, each, reader
 from .attached import attached
 from .errors import AblationError
 from .files import sentences
 from .heads import Heads, HeadSet
+from .heads import as_head_set as as_head_set
 from .model import model_type, need_bridge
 from .model_state import ModelState, forward, running, state_of
 from .registry import Registry
@@ -56,11 +58,7 @@ Edit: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 Ablation: TypeAlias = "tuple[HeadSet, Mode, MeanZ | None]"
 
 
-def as_head_set(heads: Heads) -> HeadSet:
-    """A head set from what names one."""
-    return heads if isinstance(heads, HeadSet) else HeadSet.parse(heads)
-
-
+@checked
 @contextmanager
 def ablated(
     model: TransformerBridge, heads: Heads, mode: Mode = DEFAULT_MODE, *, means: MeanZ | None = None
@@ -102,6 +100,7 @@ def ablated(
         )
 
 
+@checked
 def ablation_hooks(
     model: TransformerBridge, heads: Heads, mode: Mode = DEFAULT_MODE, *, means: MeanZ | None = None
 ) -> HookList:
@@ -226,6 +225,15 @@ MODES: Registry[Callable[..., tuple[str, Edit]]] = Registry(
 )
 
 
+@reader("Mode")
+def _mode(value: Any, name: str) -> str:
+    MODES.find(value)
+    return str(value)
+
+
+reader("Sequence[Mode]")(each(_mode))
+
+
 def query_hook(model: TransformerBridge, layer: int) -> str:
     """The last hook point on the query, [B, T, H, D], before the scores.
 
@@ -279,6 +287,7 @@ def attention_of(model: TransformerBridge, layer: int) -> Any:
     raise AblationError(f"{kind} has no attention heads that can be reached; {others}")
 
 
+@checked
 def mean_z(
     model: TransformerBridge, texts: Sequence[str] | None = None, *, max_tokens: int = 512
 ) -> MeanZ:

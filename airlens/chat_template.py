@@ -13,11 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from .arguments import named, reader
 from .errors import ConfigError, DataError
 from .provenance import fingerprint
 
@@ -52,6 +53,9 @@ ASKED, THOUGHT, ANSWERED = "qmarkq", "tmarkt", "amarka"
 # The first and the last tag of a text: "<think>", "[THINK]".
 _TAG = r"(<[^<>\s]{1,40}>|\[[^\[\]\s]{1,40}\]|◁[^◁▷\s]{1,40}▷)"
 _FIRST_TAG, _LAST_TAG = re.compile(rf"\s*{_TAG}"), re.compile(rf"{_TAG}\s*\Z")
+
+
+reader("Template")(named(get_args(Template)))
 
 
 def resolve_template(tokenizer: PreTrainedTokenizerBase, template: Template) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from numbers import Integral
+from typing import Any
 
 
 class AirlensError(Exception):
@@ -97,6 +98,31 @@ def need_count(value: object, argument: str, least: int = 1) -> int:
             f"give a whole number of at least {least}", argument=argument, value=value
         )
     return int(value)  # type: ignore[call-overload,no-any-return]
+
+
+def need_table(value: Any, argument: str) -> Any:
+    """``value`` if it is a data frame, else a :class:`ConfigError` that names it ``argument``.
+
+    For a result, which holds several tables, the message says which.
+    """
+    if hasattr(value, "columns") and hasattr(value, "iloc"):
+        return value
+    tables = [name for name, item in _parts(value).items() if hasattr(item, "iloc")]
+    hint = f", such as its .{', .'.join(tables)}" if tables else ""
+    raise ConfigError(f"{argument}: expected a DataFrame{hint}, found a {type(value).__name__}")
+
+
+def need_columns(frame: Any, columns: Iterable[str], who: str) -> None:
+    """Raise a :class:`DataError` that names the columns ``who`` needs and a data frame lacks."""
+    need_table(frame, who)
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        have = ", ".join(map(str, frame.columns)) or "none"
+        raise DataError(f"{who} needs the column(s) {', '.join(missing)}; the frame has: {have}")
+
+
+def _parts(value: object) -> dict[str, object]:
+    return dict(getattr(value, "__dict__", {}))
 
 
 def one_of(value: object, names: Iterable[str]) -> str:

@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from .arguments import checked
 from .errors import ConfigError, DataError
 
 
@@ -97,7 +98,10 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         ConfigError: no file can have that name.
     """
     target = _file_name(path, "path")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise _no_place(f"{error.filename} is a file, no folder", "path", path) from error
     # The name is cut, as the temporary one is longer and must not be too long.
     handle, name = tempfile.mkstemp(target.suffix[-20:], f".{target.name[:100]}.", target.parent)
     os.close(handle)
@@ -141,6 +145,7 @@ def read_json(path: str | Path, missing: str = "no such file") -> dict[str, Any]
     return record
 
 
+@checked
 def data_path(name: str) -> Path:
     """The path of a bundled file, in a checkout's ``data/`` or inside an installed wheel.
 

@@ -14,16 +14,18 @@ AttentionInfluence app. C). The control is as many heads drawn at random from th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import index
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
 
-from .errors import ConfigError, DataError, HeadError
+from .arguments import checked, expected, reader
+from .errors import ConfigError, DataError, HeadError, need_count, short
 from .files import read_json, write_json
 from .shares import Share, how_many
 
@@ -57,7 +59,7 @@ def parse_head(text: str) -> Head:
     """
     match = re.fullmatch(r"\s*[Ll](\d+)\s*[Hh](\d+)\s*|\s*(\d+)[.\-](\d+)\s*", text)
     if match is None:
-        raise HeadError(f"cannot read a head from {text!r}; write it as L18H6")
+        raise HeadError(f"cannot read a head from {short(text)}; write it as L18H6")
     layer, head, layer2, head2 = match.groups()
     return Head(int(layer or layer2), int(head or head2))
 
@@ -77,7 +79,7 @@ def as_head(item: Any) -> Head:
         return Head(index(layer), index(head))
     except (TypeError, ValueError) as error:
         raise HeadError(
-            f"cannot read a head from {item!r}; write L18H6, or the pair (18, 6)"
+            f"cannot read a head from {short(item)}; write L18H6, or the pair (18, 6)"
         ) from error
 
 
@@ -147,6 +149,18 @@ class HeadSet:
 
 Heads: TypeAlias = "HeadSet | Iterable[Any] | str"
 """What names heads: a head set, ``"L18H6, L17H3"``, or an iterable of names or pairs."""
+
+
+@reader("Heads", "HeadSet")
+def as_head_set(heads: Any, name: str = "heads") -> HeadSet:
+    """A head set from what names one, or a :class:`HeadError` that says how to get one."""
+    if isinstance(heads, HeadSet):
+        return heads
+    if isinstance(heads, HeadScores):
+        raise HeadError("these are scores of all heads: scores.top(0.05) gives the best of them")
+    if isinstance(heads, PathLike) or (isinstance(heads, str) and heads.endswith(".json")):
+        raise HeadError(f"al.load_heads({short(str(heads))}) reads the heads of a file")
+    return HeadSet.parse(heads)
 
 
 @dataclass(frozen=True)
@@ -241,6 +255,42 @@ class HeadScores:
         return cls(scores, samples, detector, accuracy, record.get("provenance", {}))
 
 
+@reader("HeadScores")
+def as_scores(value: Any, name: str = "scores") -> HeadScores:
+    """Head scores, or a :class:`ConfigError` that says where they come from."""
+    if isinstance(value, HeadScores):
+        return value
+    how = "al.retrieval_scores, al.detect or al.HeadScores.load"
+    raise expected(f"head scores ({how})", value, name)
+
+
+@reader("Mapping[str, HeadScores]")
+def as_score_sets(value: Any, name: str = "scores") -> Any:
+    """Head scores by name."""
+    if isinstance(value, HeadScores):
+        raise ConfigError(f"{name}: give these scores a name, {{'mine': scores}}")
+    if not isinstance(value, Mapping) or not value:
+        raise expected("head scores by name, {'mine': scores}", value, name)
+    for key, item in value.items():
+        as_scores(item, f"{name}[{key!r}]")
+    return value
+
+
+@reader("HeadScores | Mapping[str, HeadScores]", "HeadScores | Mapping[int, HeadScores]")
+def _scores_or_sets(value: Any, name: str) -> Any:
+    return value if isinstance(value, HeadScores) else as_score_sets(value, name)
+
+
+@reader("tuple[int, int]")
+def _shape(value: Any, name: str) -> tuple[int, int]:
+    """The layers of a model, and its heads in each."""
+    try:
+        n_layers, n_heads = value
+        return need_count(n_layers, name), need_count(n_heads, name)
+    except (TypeError, ValueError):  # ConfigError is a ValueError too
+        raise expected("(n_layers, n_heads)", value, name) from None
+
+
 def count_heads(k: Share, total: int) -> int:
     """How many heads a share (0.05) or a count (3) means; :class:`HeadError` out of range.
 
@@ -257,6 +307,7 @@ def count_heads(k: Share, total: int) -> int:
     return count
 
 
+@checked
 def load_heads(path: str | Path) -> HeadSet:
     """The critical heads ("top") of a file of :meth:`HeadScores.save`, else :class:`DataError`."""
     record = read_json(path, MISSING)
@@ -267,6 +318,7 @@ def load_heads(path: str | Path) -> HeadSet:
     return HeadSet(heads, f"top {len(heads)}", dict(record.get("provenance", {})))
 
 
+@checked
 def random_heads(
     shape: tuple[int, int],
     heads: HeadSet,

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from .arguments import reader
 from .errors import ConfigError, ModelError
 from .registry import named
 
@@ -233,27 +234,39 @@ def _no_processor() -> Iterator[None]:
 
 def _set_context(bridge: TransformerBridge, n_ctx: int) -> None:
     """Let windows be at most ``n_ctx`` tokens long; :class:`ConfigError` where that cannot be."""
-    import torch
-
     if n_ctx < 2:
         raise ConfigError(f"n_ctx={n_ctx}: a text needs two tokens at least")
     usual = int(bridge.cfg.n_ctx)
     if n_ctx > usual:
-        for name, module in bridge.original_model.named_modules():
-            place = name.replace("_original_component", "").rstrip(".").rpartition(".")[2]
-            learnt = place in ("wpe", "embed_positions", "position_embeddings", "positions_embed")
-            if learnt and isinstance(module, torch.nn.Embedding):
-                raise ConfigError(f"n_ctx={n_ctx}: the model has learnt {usual} positions, no more")
+        if learnt_positions(bridge):
+            raise ConfigError(f"n_ctx={n_ctx}: the model has learnt {usual} positions, no more")
         log.warning("n_ctx=%d: the model was trained on texts of at most %d tokens", n_ctx, usual)
     bridge.cfg.n_ctx = n_ctx
 
 
-def need_bridge(model: Any) -> None:
-    """Raise :class:`ModelError` unless it is a ``TransformerBridge``; says how to get one."""
+def learnt_positions(model: TransformerBridge) -> bool:
+    """Whether the model has a vector for each position: then a longer text cannot be read."""
+    import torch
+
+    for name, module in model.original_model.named_modules():
+        place = name.replace("_original_component", "").rstrip(".").rpartition(".")[2]
+        learnt = place in ("wpe", "embed_positions", "position_embeddings", "positions_embed")
+        if learnt and isinstance(module, torch.nn.Embedding):
+            return True
+    return False
+
+
+@reader("TransformerBridge")
+def need_bridge(model: Any, name: str = "model") -> Any:
+    """``model`` if it is a ``TransformerBridge``, else :class:`ModelError`: how to get one."""
     from transformer_lens.model_bridge import TransformerBridge
 
     if isinstance(model, TransformerBridge):
-        return
+        return model
+    if isinstance(model, str | Path):
+        raise ModelError(
+            f"{str(model)!r} is a name: model = al.load_model({str(model)!r}) loads it"
+        )
     if any(base.__name__ == "HookedTransformer" for base in type(model).__mro__):
         raise ModelError(
             "this is a HookedTransformer, which TransformerLens 4 replaced by TransformerBridge: "

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .errors import DataError
+from .arguments import reader
+from .errors import ConfigError, DataError
 from .files import read_json, write_json
 from .provenance import fingerprint, versions
 
@@ -102,6 +103,23 @@ class ProbeSet:
         if loaded.hash != expected:
             raise DataError("the probes do not match their hash: edited?", file=str(path))
         return loaded
+
+
+@reader("ProbeSet")
+def as_probes(value: Any, name: str = "probes") -> ProbeSet:
+    """A set of probes from one, from a list of probes, or from a single probe; at least one.
+
+    Raises:
+        ConfigError: no probe, or anything else; says how to make some.
+    """
+    items = [value] if isinstance(value, Probe) else value
+    if isinstance(items, Iterable) and not isinstance(items, str | Mapping):
+        items = tuple(items)
+        if items and all(isinstance(item, Probe) for item in items):
+            return value if isinstance(value, ProbeSet) else ProbeSet(items, "given")
+        value = next((item for item in items if not isinstance(item, Probe)), None)
+    what = "no probe" if items == () else f"expected probes, found a {type(value).__name__}"
+    raise ConfigError(f"{name}: {what}; al.key_value_probes(model.tokenizer) makes some")
 
 
 def _tuples(record: dict[str, Any]) -> dict[str, Any]:

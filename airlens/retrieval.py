@@ -17,8 +17,10 @@ import torch
 from tqdm.auto import tqdm
 
 from .ablation import active_ablation
-from .errors import NumbersError
+from .arguments import checked
+from .errors import ConfigError, NumbersError
 from .heads import HeadScores
+from .model import learnt_positions
 from .model_state import forward, not_finite, running
 from .probes import Probe, ProbeSet, Span
 from .provenance import provenance
@@ -43,6 +45,7 @@ class CopyResult:
     samples: np.ndarray
 
 
+@checked
 def retrieval_scores(
     model: TransformerBridge, probes: ProbeSet, *, engine: Engine = "auto", progress: bool = True
 ) -> HeadScores:
@@ -63,6 +66,7 @@ def retrieval_scores(
     Raises:
         NumbersError: the model gave NaN or infinity for an answer.
     """
+    need_readable(model, probes)
     samples = np.zeros((len(probes), model.cfg.n_layers, model.cfg.n_heads), dtype=np.float32)
     bar = tqdm(total=len(probes), desc="retrieval scores", disable=not progress)
     with bar, running(model):
@@ -80,6 +84,26 @@ def retrieval_scores(
     method = {"method": "teacher-forced", "query_position": "t-1", "engine": chosen}
     note = provenance(model, probes=probes.info(), **method)
     return HeadScores(samples.mean(axis=0), samples, "retrieval", hits / max(total, 1), note)
+
+
+def need_readable(model: TransformerBridge, probes: Sequence[Probe] | ProbeSet) -> None:
+    """Raise unless the model can read the probes.
+
+    Raises:
+        ConfigError: they were made with another model's tokenizer, or are too long.
+    """
+    known, longest = int(model.cfg.d_vocab), int(model.cfg.n_ctx)
+    for probe in probes:
+        if max(probe.tokens) >= known:
+            raise ConfigError(
+                f"probe {probe.id!r} has the token {max(probe.tokens)}, the model knows {known}: "
+                "make the probes with this model's tokenizer"
+            )
+        if len(probe.tokens) > longest and learnt_positions(model):
+            raise ConfigError(
+                f"probe {probe.id!r} has {len(probe.tokens)} tokens, the model reads {longest} at "
+                "most: make shorter probes"
+            )
 
 
 def _score_probe(
@@ -160,6 +184,7 @@ def check_predictions(
             raise NumbersError(not_finite(model, kind), place=place, item=item, token=token)
 
 
+@checked
 def copy_accuracy(
     model: TransformerBridge,
     probes: ProbeSet,
@@ -172,6 +197,7 @@ def copy_accuracy(
     ``needle_removed`` cuts the needle from the context: what is left is guessing, the floor. The
     other arguments are those of :func:`retrieval_scores`.
     """
+    need_readable(model, probes)
     asked = [p.without_needle() if needle_removed else p for p in probes]
     predicted = all_predictions(model, asked, engine)
     samples = np.asarray([float(hit.float().mean()) for hit, _ in predicted], np.float32)

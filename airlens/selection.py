@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
+from .arguments import checked, expected
 from .errors import ConfigError, DataError
 from .provenance import provenance
 from .registry import Registry, named
@@ -80,6 +81,7 @@ class Selection:
         return list(self.chosen["id"])
 
 
+@checked
 def select(
     samples: pd.DataFrame,
     by: str = "ais",
@@ -129,6 +131,8 @@ def select(
     ['b', 'c']
     """
     _check(samples, within)
+    if quotas is not None and not isinstance(quotas, Mapping):
+        raise expected("a share or a count by group, {'maths': 0.5}", quotas, "quotas")
     if quotas and within is None:
         raise ConfigError("quotas are for groups: name the column with within")
     if tokens is not None and (quotas or tokens < 1):
@@ -175,8 +179,6 @@ def _check(samples: pd.DataFrame, within: str | None) -> None:
     repeated = samples.columns[samples.columns.duplicated()]
     if len(repeated):
         raise DataError("two columns have this name", field=str(repeated[0]))
-    if not isinstance(within, Hashable):
-        raise ConfigError("name one column", argument="within", value=within)
     if within is not None and within not in samples:
         raise DataError("no such column to select within", field=within)
     ids = need_column(samples, "id")

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from .ablation import DEFAULT_MODE, MeanZ, Mode, as_head_set, mean_z
+from .arguments import checked
 from .chat_template import Template, Think, resolve_template, template_note
 from .errors import ConfigError
 from .heads import Heads, HeadSet, random_heads
@@ -26,7 +27,7 @@ from .provenance import provenance
 from .readings import how_read
 from .registry import named
 from .token_losses import Engine, Long, Precision, WindowLoss, choose_engine, trace_losses
-from .trace import EncodedTrace, Trace, check_ids, encode_traces
+from .trace import EncodedTrace, Trace, as_traces, check_ids, encode_traces
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -99,6 +100,7 @@ class Influence:
         return cls(**tables, provenance=note)
 
 
+@checked
 def influence(
     model: TransformerBridge,
     traces: Iterable[Trace] | Trace,
@@ -151,7 +153,7 @@ def influence(
     """
     if scope not in ("response", "document"):
         raise ConfigError(f"scope={scope!r}: use 'response' or 'document'")
-    items = [traces] if isinstance(traces, Trace) else list(traces)
+    items = as_traces(traces)
     check_ids(items)
     if scope == "document":
         items = [trace.as_document() for trace in items]

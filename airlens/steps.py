@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
+from .arguments import checked
 from .blocks import blocks
 from .errors import ConfigError
 from .registry import Registry, named
@@ -43,6 +44,7 @@ _LINE = re.compile(r"\n(?:\s*\n)?")
 _SPACE = re.compile(r"\s*")
 
 
+@checked
 def split_steps(
     response: str, how: str = "paragraph", pattern: str | re.Pattern[str] | None = None
 ) -> tuple[Step, ...]:

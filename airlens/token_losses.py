@@ -130,6 +130,8 @@ def trace_losses(
     Raises:
         NumbersError: the model gave NaN or infinity; the message names trace and token.
     """
+    for heads in head_sets:
+        heads.check(int(model.cfg.n_layers), int(model.cfg.n_heads))
     parts = [windows(e, int(model.cfg.n_ctx), long) for e in encoded]
     flat = [window for part in parts for window in part]
     total = sum(len(w.tokens) for w in flat)

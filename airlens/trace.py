@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
+from .arguments import reader
 from .chat_template import Template as Template
 from .chat_template import Think as Think
 from .chat_template import Written, write
 from .chat_template import prompt_text as prompt_text
 from .chat_template import resolve_template as resolve_template
 from .chat_template import template_identity as template_identity
-from .errors import DataError, ModelError, found
+from .errors import ConfigError, DataError, ModelError, found, short
 from .steps import Splitter as Splitter
 from .steps import Step as Step
 from .steps import split_steps
@@ -208,6 +210,31 @@ def _mappings(values: object, name: str) -> tuple[dict[str, Any], ...]:
     if not isinstance(values, list | tuple):
         raise DataError(f"expected a list, found {found(values)}", field=name)
     return tuple(dict(_mapping(value, name)) for value in values)
+
+
+@reader("Iterable[Trace]", "Sequence[Trace]", "Iterable[Trace] | Trace", "Trace | Iterable[Trace]")
+def as_traces(value: Any, name: str = "traces") -> list[Trace]:
+    """A list of traces from a list of them, or from one.
+
+    Raises:
+        ConfigError: anything else; says how to get traces from it.
+    """
+    if isinstance(value, Trace):
+        return [value]
+    if isinstance(value, str | PathLike):
+        raise ConfigError(f"{name}: al.load_traces({short(str(value))}) reads traces from a file")
+    kind = type(value).__name__
+    if hasattr(value, "iloc") or isinstance(value, Mapping):
+        raise ConfigError(f"{name}: expected traces, found a {kind}; al.load_traces makes them")
+    items = list(value) if isinstance(value, Iterable) else [value]
+    for item in items:
+        if not isinstance(item, Trace):
+            made = isinstance(item, Mapping)
+            remedy = (
+                "al.load_traces makes traces of records" if made else "al.load_traces reads them"
+            )
+            raise ConfigError(f"{name}: expected traces, found a {type(item).__name__}; {remedy}")
+    return items
 
 
 def check_ids(traces: Iterable[Trace]) -> None:

@@ -14,6 +14,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from airlens.ablation import Mode, ablated, mean_z
+from airlens.arguments import checked, each, named
 from airlens.errors import HeadError
 from airlens.heads import HeadScores, HeadSet, count_heads, random_heads
 from airlens.probes import ProbeSet
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 SHARES = (0.01, 0.02, 0.05, 0.10, 0.20, 0.30)
 DRAWS = 5
 """Random draws of each share: fewer give no interval worth showing (ours)."""
+GROUPS = ("top", "bottom", "random", "same-layer random")
 
 
 def curve_sets(
@@ -49,6 +51,7 @@ def curve_sets(
     return found
 
 
+@checked
 def ablation_curves(
     model: TransformerBridge,
     scores: HeadScores,
@@ -60,7 +63,7 @@ def ablation_curves(
     modes: Sequence[Mode] = ("uniform", "zero", "mean"),
     draws: int = DRAWS,
     seed: int = 0,
-    groups: Sequence[str] = ("top", "bottom", "random", "same-layer random"),
+    groups: Sequence[str] = GROUPS,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Copy accuracy and losses as more heads are ablated.
@@ -84,6 +87,7 @@ def ablation_curves(
         share, draw, copy_accuracy, nll (answer, nats per token), trace_nll, and trace_nll_DOMAIN
         for each domain where the traces have several.
     """
+    groups = each(named(GROUPS))(groups, "groups")
     total = scores.scores.size
     others = shares if control_shares is None else control_shares
     jobs = [

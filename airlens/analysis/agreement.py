@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from airlens.arguments import checked
 from airlens.errors import ConfigError, DataError
 from airlens.heads import TOP_SHARE, HeadScores, count_heads
 
@@ -46,6 +47,7 @@ def rank_correlation(
     return float(spearmanr(x, y).statistic)
 
 
+@checked
 def stability(
     scores: HeadScores | Mapping[int, HeadScores],
     *,
@@ -148,6 +150,7 @@ def recommend(frame: pd.DataFrame, target: float = 0.9) -> str:
     return said if good else f"{said}, under {target:g}: use more probes"
 
 
+@checked
 def rank_table(
     scores: Mapping[str, HeadScores],
     *,
@@ -196,6 +199,7 @@ def _places(values: NDArray[np.float64]) -> NDArray[np.int_]:
     return places
 
 
+@checked
 def agreement(
     scores: Mapping[str, HeadScores], *, top: float | int = TOP_SHARE, floor: float = FLOOR
 ) -> pd.DataFrame:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from airlens.errors import DataError
+from airlens.arguments import checked
+from airlens.errors import DataError, need_columns
 
 from .statistics import N_BOOT, ranks, spearman_interval
 
@@ -15,6 +16,7 @@ AGAINST = ("loss_base", "n_tokens", "entropy", "overlap")
 SCORES = ("ais", "delta", "ais_control", "delta_control")
 
 
+@checked
 def confound_table(
     samples: pd.DataFrame,
     *,
@@ -44,6 +46,8 @@ def confound_table(
     Raises:
         DataError: none of the scores or none of the confounds is a column.
     """
+    if within not in (None, "domain"):  # a frame without domains is one domain
+        need_columns(samples, [within], "confound_table")
     own = [name for name in scores if name in samples and samples[name].notna().any()]
     others = [name for name in against if name in samples and samples[name].notna().any()]
     if not own or not others:

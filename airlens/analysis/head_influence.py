@@ -19,6 +19,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from airlens.ablation import DEFAULT_MODE, MeanZ, Mode, mean_z
+from airlens.arguments import checked
 from airlens.chat_template import Template, Think, resolve_template, template_note
 from airlens.engine import Engine, choose_engine
 from airlens.engine.fast_losses import row_budget
@@ -118,6 +119,7 @@ class HeadInfluence:
             raise DataError(f"not a saved head influence ({error})", file=str(folder)) from error
 
 
+@checked
 def head_influence(
     model: TransformerBridge,
     traces: Iterable[Trace] | Trace,

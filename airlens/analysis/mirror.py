@@ -13,11 +13,12 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from airlens.ablation import MeanZ, Mode, ablated, mean_z
+from airlens.arguments import checked, expected
 from airlens.detectors.greedy_decoding import greedy_tokens
 from airlens.heads import HeadSet
 from airlens.probes import ProbeSet
 from airlens.retrieval import copy_accuracy
-from airlens.trace import Trace
+from airlens.trace import Trace, as_traces
 
 from .ablation_curves import DRAWS, trace_nll
 from .needles import conditions, needle_recall
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 
+@checked
 def mirror_table(
     model: TransformerBridge,
     heads: HeadSet,
@@ -55,6 +57,9 @@ def mirror_table(
         One row per measurement: measure, condition (base, random, top), draw, value,
         higher_is_better.
     """
+    if not isinstance(texts, Mapping):
+        raise expected("traces by name, {'mine': traces}", texts, "texts")
+    texts = {name: as_traces(items, f"texts[{name!r}]") for name, items in texts.items()}
     means: MeanZ | None = mean_z(model) if mode == "mean" else None
     rows: list[dict[str, Any]] = []
     sets = conditions(model, heads, draws, seed)

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from airlens.arguments import checked
 from airlens.errors import ConfigError
 from airlens.selection import need_column
 
 from .statistics import rank_residual
 
 
+@checked
 def residualise(
     samples: pd.DataFrame,
     on: Sequence[str] = ("loss_base",),

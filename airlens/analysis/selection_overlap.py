@@ -8,6 +8,7 @@ from itertools import combinations, product
 import numpy as np
 import pandas as pd
 
+from airlens.arguments import checked
 from airlens.selection import TOP, Selection, select
 from airlens.shares import Share
 
@@ -37,6 +38,7 @@ def spread(values: Sequence[float]) -> tuple[float, float, float]:
     return mean, float(min(values)), float(max(values))
 
 
+@checked
 def overlap(
     samples: pd.DataFrame,
     selectors: Sequence[str] = ("ais", "random", "length", "loss", "entropy", "ais_control"),

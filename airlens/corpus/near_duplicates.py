@@ -8,10 +8,12 @@ them. So of texts that are nearly the same only the first is kept.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pandas as pd
 
+from airlens.arguments import checked, expected
 from airlens.errors import ConfigError
 
 # Ours: word 5-grams, 128 permutations; Jaccard 0.8 is what web corpora are deduplicated at.
@@ -21,6 +23,7 @@ THRESHOLD = 0.8
 _WORD = re.compile(r"\w+")
 
 
+@checked
 def near_duplicates(texts: Iterable[tuple[str, str]], threshold: float = THRESHOLD) -> pd.DataFrame:
     """Texts that nearly repeat an earlier one: columns id, of (the earlier id), jaccard (estimate).
 
@@ -42,7 +45,7 @@ def near_duplicates(texts: Iterable[tuple[str, str]], threshold: float = THRESHO
     index = MinHashLSH(threshold=max(0.05, threshold - 0.1), num_perm=PERMUTATIONS)
     hashes: dict[str, MinHash] = {}
     rows = []
-    for name, text in texts:
+    for name, text in _pairs(texts):
         made = MinHash(num_perm=PERMUTATIONS, seed=1)
         made.update_batch([shingle.encode() for shingle in _shingles(text)])
         near = [(made.jaccard(hashes[other]), other) for other in index.query(made)]
@@ -53,6 +56,15 @@ def near_duplicates(texts: Iterable[tuple[str, str]], threshold: float = THRESHO
         index.insert(name, made)
         hashes[name] = made
     return pd.DataFrame(rows, columns=["id", "of", "jaccard"])
+
+
+def _pairs(texts: Any) -> Iterator[tuple[str, str]]:
+    """(id, text) of each, or a :class:`ConfigError`."""
+    for pair in texts if isinstance(texts, Iterable) else [texts]:
+        is_pair = isinstance(pair, tuple | list) and len(pair) == 2
+        if not is_pair or not all(isinstance(item, str) for item in pair):
+            raise expected("pairs of id and text", pair, "texts")
+        yield pair[0], pair[1]
 
 
 def _shingles(text: str) -> set[str]:

@@ -19,6 +19,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from airlens.ablation import as_head_set
+from airlens.arguments import checked
 from airlens.errors import ConfigError, DataError, RunError
 from airlens.heads import HeadSet
 from airlens.provenance import fingerprint, provenance
@@ -65,6 +66,7 @@ class RunResult:
         return self.folder.read()
 
 
+@checked
 def score_corpus(
     model: TransformerBridge,
     corpus: Corpus | Any,

@@ -28,6 +28,7 @@ import pyarrow as pa
 from filelock import FileLock, Timeout
 from pyarrow import parquet as pq
 
+from airlens.arguments import checked
 from airlens.errors import DataError, RunError
 from airlens.files import atomic_file, atomic_write_text
 
@@ -56,6 +57,7 @@ _TEXTS = frozenset(
 class RunFolder:
     """Reads and writes the files of one run; only its `lock` holder writes."""
 
+    @checked
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from airlens.ablation import DEFAULT_MODE, MODES, Mode
 from airlens.analysis.ifd import ifd
+from airlens.arguments import number
 from airlens.chat_template import Template, Think, template_identity
 from airlens.engine.fast_losses import out_of_memory
 from airlens.errors import (
@@ -22,6 +23,7 @@ from airlens.errors import (
     HeadError,
     ModelError,
     RunError,
+    need_count,
 )
 from airlens.heads import HeadSet
 from airlens.provenance import fingerprint, model_info
@@ -67,6 +69,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         MODES.find(self.mode)
+        need_count(self.controls, "controls", 0)
+        need_count(self.seed, "seed", 0)
+        number(self.floor, "floor")
         for name, kind in _CHOICES.items():
             if getattr(self, name) not in get_args(kind):
                 names = ", ".join(get_args(kind))

@@ -7,11 +7,12 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from airlens.arguments import checked
 from airlens.errors import ConfigError
 from airlens.heads import HeadScores
 from airlens.probes import ProbeSet
 from airlens.registry import Registry
-from airlens.retrieval import copied, retrieval_scores
+from airlens.retrieval import copied, need_readable, retrieval_scores
 
 from .attention_scores import LayerView, Reader, attention_scores
 from .attribution import attribution
@@ -93,6 +94,7 @@ DESCRIPTIONS: dict[str, str] = {
 }
 
 
+@checked
 def detect(
     model: TransformerBridge,
     probes: ProbeSet,
@@ -113,12 +115,15 @@ def detect(
     Raises:
         ConfigError: no detector has that name.
     """
-    found = DETECTORS.find(detector)(model, probes, progress=progress, **options)
+    score = DETECTORS.find(detector)
+    need_readable(model, probes)
+    found = score(model, probes, progress=progress, **options)
     if not isinstance(found, HeadScores):
         raise ConfigError(f"detector {detector!r} returned a {type(found).__name__}, no HeadScores")
     return found if found.detector == detector else replace(found, detector=detector)
 
 
+@checked
 def detect_all(
     model: TransformerBridge,
     probes: ProbeSet,
@@ -130,6 +135,7 @@ def detect_all(
     names = list(dict.fromkeys(detectors))
     for name in names:
         DETECTORS.find(name)
+    need_readable(model, probes)
     shared = {name: READERS[name] for name in names if name in READERS}
     found = attention_scores(model, probes, shared, progress=progress) if shared else {}
     for name in names:

@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from airlens.arguments import checked
 from airlens.errors import ConfigError, need_count
 from airlens.files import sentences
 from airlens.probes import Probe, ProbeSet
@@ -29,6 +30,7 @@ _HEADER = (
 )
 
 
+@checked
 def key_value_probes(
     tokenizer: PreTrainedTokenizerBase,
     n: int = 12,

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from airlens.arguments import checked
 from airlens.chat_template import Template, resolve_template, write
 from airlens.errors import ConfigError
 from airlens.files import sentences
@@ -131,6 +132,7 @@ NAMES = (
 )
 
 
+@checked
 def needle_probes(
     tokenizer: PreTrainedTokenizerBase,
     n: int = 1,

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from airlens.arguments import checked
 from airlens.errors import DataError
 from airlens.heads import HeadScores
 
 
+@checked
 def load_published_scores(path: str | Path) -> HeadScores:
     """Read Wu et al.'s JSON: ``{"layer-head": [score of each detection, …], …}``.
 

@@ -8,6 +8,7 @@ import ipywidgets as w
 import pandas as pd
 
 from airlens.ablation import DEFAULT_MODE, MODES, Mode, as_head_set
+from airlens.arguments import checked
 from airlens.errors import ConfigError
 from airlens.figures.next_tokens import next_token_bars
 from airlens.heads import Heads, HeadSet
@@ -38,6 +39,7 @@ class AblationLab(w.VBox):  # type: ignore[misc]
     ``frame(what)`` and ``figure()`` return the data and a static figure.
     """
 
+    @checked
     def __init__(
         self,
         model: TransformerBridge,

@@ -9,6 +9,7 @@ import ipywidgets as w
 import pandas as pd
 
 from airlens.ablation import DEFAULT_MODE, MODES, Mode, as_head_set
+from airlens.arguments import checked
 from airlens.detectors import DETECTORS, detect
 from airlens.detectors.answer_attention import AnswerAttention, answer_attention
 from airlens.errors import ConfigError
@@ -53,6 +54,7 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
     and a static figure.
     """
 
+    @checked
     def __init__(
         self,
         model: TransformerBridge,

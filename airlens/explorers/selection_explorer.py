@@ -12,14 +12,15 @@ import pandas as pd
 
 from airlens.analysis.contrast import column_of
 from airlens.analysis.selection_overlap import overlap
+from airlens.arguments import checked
 from airlens.corpus.export import export, manifest_path, with_texts, write_chosen
-from airlens.errors import ConfigError
+from airlens.errors import ConfigError, need_columns
 from airlens.figures.labels import label, percent, shorten
 from airlens.figures.selected_samples import domain_counts, selection_scatter, selector_overlap
 from airlens.figures.style import floats
-from airlens.selection import SELECTORS, Selection, select
+from airlens.selection import SELECTORS, Selection, select, selector_values
 from airlens.step_influence import Influence
-from airlens.trace import Trace
+from airlens.trace import Trace, as_traces
 
 from .jobs import Worker, guarded
 from .js import DataTable, Scatter, TraceText
@@ -45,6 +46,7 @@ class SelectionExplorer(w.VBox):  # type: ignore[misc]
     and a static figure.
     """
 
+    @checked
     def __init__(
         self,
         samples: pd.DataFrame | Influence,
@@ -55,10 +57,14 @@ class SelectionExplorer(w.VBox):  # type: ignore[misc]
     ) -> None:
         self.influence = samples if isinstance(samples, Influence) else None
         frame = samples.samples if isinstance(samples, Influence) else samples
+        need_columns(frame, ["id"], "SelectionExplorer")
         if frame.empty:
             raise ConfigError("SelectionExplorer needs at least one sample")
+        if not 0 < top <= 1:
+            raise ConfigError("give a share in (0, 1]", argument="top", value=top)
+        selector_values(frame, by)
         self.samples = frame.reset_index(drop=True)
-        self.traces = {t.id: t for t in traces}
+        self.traces = {t.id: t for t in as_traces(traces)}
         self.worker = Worker()
         self._controls(by, top)
         self.selection = self._select()

@@ -9,6 +9,7 @@ import ipywidgets as w
 import pandas as pd
 
 from airlens.ablation import DEFAULT_MODE, MODES, Mode, as_head_set
+from airlens.arguments import checked
 from airlens.chat_template import Template, Think, check_think
 from airlens.errors import ConfigError
 from airlens.figures.coloured_text import trace_html
@@ -18,7 +19,7 @@ from airlens.figures.step_maps import head_step_heatmap
 from airlens.heads import Heads, HeadSet
 from airlens.step_influence import Influence, influence
 from airlens.step_sources import sources
-from airlens.trace import Trace
+from airlens.trace import Trace, as_traces
 
 from .jobs import Worker, guarded
 from .js import TraceText
@@ -56,6 +57,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
     ``frame(what)`` and ``figure(what)`` return the data of each view and a static figure.
     """
 
+    @checked
     def __init__(
         self,
         model: TransformerBridge,
@@ -70,7 +72,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         measure_heads: SingleHeads = single_heads,
         measure_sources: MeasureSources = sources,
     ) -> None:
-        self.traces: list[Trace] = [traces] if isinstance(traces, Trace) else list(traces)
+        self.traces = as_traces(traces)
         if not self.traces:
             raise ConfigError("TraceExplorer needs at least one trace")
         self.model, self.heads, self._controls = model, as_head_set(heads), controls

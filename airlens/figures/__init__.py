@@ -2,7 +2,7 @@
 
 Each takes a tidy DataFrame and returns a Plotly figure, without a model. The functions live in the
 modules of this package. Registered figures (:mod:`airlens.plugins`) are available here too.
-May import: of the core, errors, files and registry; storage.
+May import: of the core, arguments, errors, files and registry; storage.
 Imported by: explorers, reports, paper, cli.
 """
 

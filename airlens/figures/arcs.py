@@ -9,6 +9,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
+from airlens.arguments import checked
+
 from .labels import MEASURES, plotly_text, shorten
 from .single_trace import one_trace
 from .source_matrix import (
@@ -25,6 +27,7 @@ from .style import COLOURS, GRID, figure, floats, no_data
 CURVE = np.sin(np.linspace(0, np.pi, 25)) ** 0.7
 
 
+@checked
 def source_arcs(
     pairs: pd.DataFrame,
     units: pd.DataFrame | None = None,

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from airlens.arguments import checked
+
 from .labels import DASH, MINUS, TOKEN_LABELS, clean, escape_html, is_signed, known, number, visible
 from .single_trace import one_trace
 from .step_maps import row_dicts
@@ -211,6 +213,7 @@ def _key(column: str, bound: float, signed: bool, controls: bool) -> str:
     return f'<div class="key">{scale}<span>{margin}</span></div>'
 
 
+@checked
 def trace_html(
     tokens: pd.DataFrame,
     steps: pd.DataFrame | None = None,

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from airlens.arguments import checked
+
 from .labels import label, number, percent, plotly_text
 from .style import COLOURS, DOMAIN_CYCLE, figure, floats, legend_room, need, no_data
 
@@ -110,6 +112,7 @@ def _title(frame: pd.DataFrame, y: str, mode: str) -> str:
     return f"{what.capitalize()} is {top} without the top {size}, {random} without {k} random ones"
 
 
+@checked
 def ablation_curve(
     frame: pd.DataFrame, y: str = "copy_accuracy", *, title: str | None = None
 ) -> go.Figure:

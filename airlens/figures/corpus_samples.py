@@ -10,12 +10,15 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from airlens.arguments import checked
+
 from .labels import SHORT, number, percent, plotly_text, shorten
 from .style import COLOURS, DARK_INK, TEXT_SEQUENTIAL, error_bars, figure, floats, need, no_data
 
 NAMES = {**SHORT, "ifd": "IFD", "ais_control": "AIS of random heads"}
 
 
+@checked
 def correlation_forest(
     table: pd.DataFrame, by: str = "ais", *, title: str | None = None
 ) -> go.Figure:
@@ -63,6 +66,7 @@ def _name(column: object) -> str:
     return NAMES.get(str(column), str(column))
 
 
+@checked
 def lengths_by_selector(table: pd.DataFrame, *, title: str | None = None) -> go.Figure:
     """Return the mean length of the samples that each selector takes, and of those it leaves.
 
@@ -102,6 +106,7 @@ def lengths_by_selector(table: pd.DataFrame, *, title: str | None = None) -> go.
     return fig
 
 
+@checked
 def word_overlap_map(table: pd.DataFrame, *, title: str | None = None) -> go.Figure:
     """Return the share of top words that a selection shares with each other selector's.
 
@@ -150,6 +155,7 @@ def _cell(row: Any, kind: str) -> str:
     return text if np.isnan(low) else f"{text} ({low:.2f}–{high:.2f})"
 
 
+@checked
 def sample_map(frame: pd.DataFrame, *, title: str | None = None) -> go.Figure:
     """Return samples by the first two principal components of their embeddings.
 
@@ -201,6 +207,7 @@ def _map_hover(row: dict[Any, Any]) -> str:
     return text
 
 
+@checked
 def cluster_bars(table: pd.DataFrame, *, title: str | None = None) -> go.Figure:
     """Return each cluster's share of all samples and of the chosen ones.
 

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from plotly.subplots import make_subplots
 
+from airlens.arguments import checked
+
 from .labels import number, plotly_text
 from .style import (
     COLOURS,
@@ -26,6 +28,7 @@ PER_ROW = 4
 _INTERVAL = "rgba(128,134,142,0.6)"
 
 
+@checked
 def stability_figure(frame: pd.DataFrame, *, title: str | None = None) -> Any:
     """Return the agreement of split halves against the number of probes, one line per probe length.
 
@@ -64,6 +67,7 @@ def stability_figure(frame: pd.DataFrame, *, title: str | None = None) -> Any:
     return fig
 
 
+@checked
 def agreement_figure(
     frame: pd.DataFrame, value: str = "jaccard", *, title: str | None = None
 ) -> Any:
@@ -115,6 +119,7 @@ def agreement_figure(
     return fig
 
 
+@checked
 def detector_curves(
     frame: pd.DataFrame, y: str = "copy_accuracy", *, title: str | None = None
 ) -> Any:
@@ -229,6 +234,7 @@ def rank_figure(table: pd.DataFrame, *, best: int = 10, title: str | None = None
     return grid
 
 
+@checked
 def mirror_figure(summary: pd.DataFrame, *, title: str | None = None) -> Any:
     """Return the mirror table as a table: base, random masked (lowest to highest draw), top masked.
 

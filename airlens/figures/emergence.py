@@ -9,10 +9,13 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from airlens.arguments import checked
+
 from .labels import number
 from .style import COLOURS, INK, SEQUENTIAL, figure, need, no_data
 
 
+@checked
 def emergence_figure(
     heads: pd.DataFrame,
     losses: pd.DataFrame,
@@ -126,6 +129,7 @@ def _add_paths(fig: Any, heads: pd.DataFrame, last: pd.DataFrame, follow: int, s
     fig.update_yaxes(title_text="score", rangemode="tozero", row=2, col=2)
 
 
+@checked
 def emergence_map(heads: pd.DataFrame, *, title: str | None = None) -> Any:
     """Return every head's score at each checkpoint, in one still: for print.
 

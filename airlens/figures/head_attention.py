@@ -8,12 +8,15 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from airlens.arguments import checked
+
 from .labels import number, percent, plotly_text, shorten, visible
 from .style import COLOURS, SEQUENTIAL, figure, floats, need, no_data
 
 NEEDED = ("answer", "predicts", "position", "token", "attention")
 
 
+@checked
 def answer_attention_map(
     frame: pd.DataFrame, name: str = "", *, rows: int = 32, title: str | None = None
 ) -> Any:

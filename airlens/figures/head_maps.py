@@ -9,6 +9,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
+from airlens.arguments import checked
+
 from .labels import label, number, percent, plotly_text
 from .style import (
     COLOURS,
@@ -84,6 +86,7 @@ def _map_words(frame: pd.DataFrame, value: str) -> tuple[str, str]:
     return f"{quiet}; {best} leads with {peak}", aid
 
 
+@checked
 def head_map(
     frame: pd.DataFrame,
     value: str = "score",
@@ -136,6 +139,7 @@ def _rank_ticks(count: int, cut: int) -> list[int]:
     return sorted({*clear, *([cut] if cut else [])})
 
 
+@checked
 def score_ranking(frame: pd.DataFrame, *, names: int = 8, title: str | None = None) -> go.Figure:
     """Return all heads sorted by score, with a line where the critical heads end.
 

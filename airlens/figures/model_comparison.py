@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from plotly.subplots import make_subplots
 
+from airlens.arguments import checked
+
 from .labels import label, number, percent, plotly_text
 from .style import COLOURS, DOMAIN_CYCLE, error_bars, figure, floats, legend_room, need, no_data
 
@@ -21,6 +23,7 @@ GROUPS = {
 """Sets of heads in the order of their bars: their label and colour."""
 
 
+@checked
 def models_side_by_side(heads: pd.DataFrame, *, title: str | None = None) -> Any:
     """Return one panel per model: every head by its score and its relative depth.
 
@@ -91,6 +94,7 @@ def _name_best(grid: Any, top: pd.DataFrame, col: int, count: int = 3) -> None:
             return
 
 
+@checked
 def models_bars(
     table: pd.DataFrame, measure: str = "copy accuracy", *, title: str | None = None
 ) -> Any:
@@ -144,6 +148,7 @@ def models_bars(
     return fig
 
 
+@checked
 def models_forest(
     table: pd.DataFrame,
     contains: str,

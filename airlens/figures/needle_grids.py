@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from plotly.subplots import make_subplots
 
+from airlens.arguments import checked
+
 from .labels import number, plotly_text, visible
 from .style import COLOURS, DARK_INK, TEXT_SEQUENTIAL, error_bars, figure, floats, need, no_data
 
@@ -20,6 +22,7 @@ CONDITIONS = {
 """Conditions in the order of their panels, and their colours."""
 
 
+@checked
 def needle_grid_figure(
     frame: pd.DataFrame, summary: pd.DataFrame | None = None, *, title: str | None = None
 ) -> Any:
@@ -147,6 +150,7 @@ def _panel(condition: str) -> str:
     return {**names, "layer-matched": "layer-matched ablated"}.get(condition, condition)
 
 
+@checked
 def generations_figure(frame: pd.DataFrame, *, width: int = 16, title: str | None = None) -> Any:
     """Return generations below each other, one cell per token, filled from the first difference to
     the base model's on.

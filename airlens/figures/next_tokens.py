@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from airlens.arguments import checked
+
 from .labels import number, plotly_text, shorten, visible
 from .style import COLOURS, figure, floats, need, no_data
 
 
+@checked
 def next_token_bars(
     frame: pd.DataFrame, position: int = 0, *, k: int = 10, title: str | None = None
 ) -> Any:

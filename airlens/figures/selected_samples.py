@@ -10,6 +10,8 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
+from airlens.arguments import checked
+
 from .labels import SHORT, known, label, number, percent, plotly_text, shorten
 from .step_maps import by_group, row_dicts
 from .style import (
@@ -45,6 +47,7 @@ def _sample_hover(row: dict[str, Any], x: str, y: str) -> str:
     return text
 
 
+@checked
 def selection_scatter(
     frame: pd.DataFrame, x: str = "n_tokens", y: str = "ais", *, title: str | None = None
 ) -> go.Figure:
@@ -120,6 +123,7 @@ def _one_legend_entry(fig: Any) -> None:
         trace.showlegend = best[trace.legendgroup] == place
 
 
+@checked
 def selector_overlap(
     frame: pd.DataFrame, top: float | None = None, *, title: str | None = None
 ) -> go.Figure:
@@ -216,6 +220,7 @@ def _share(value: float) -> str:
     return f"{value:.2f}".removeprefix("0")
 
 
+@checked
 def ais_by_domain(
     frame: pd.DataFrame, value: str = "ais", *, title: str | None = None
 ) -> go.Figure:
@@ -229,6 +234,7 @@ def ais_by_domain(
     return by_group(frame, "domain", value, title=title, what="samples")
 
 
+@checked
 def domain_counts(frame: pd.DataFrame, *, title: str | None = None) -> go.Figure:
     """Return how many samples of each domain are kept.
 

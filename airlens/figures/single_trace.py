@@ -9,6 +9,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
+from airlens.arguments import checked
+
 from .labels import columns, is_signed, known, label, number, plotly_text, shorten, visible
 from .step_maps import row_dicts, step_hover
 from .style import (
@@ -54,6 +56,7 @@ def _bars_title(rows: pd.DataFrame, value: str) -> str:
     return text + (f", random heads {number(control[best])}" if np.isfinite(control[best]) else "")
 
 
+@checked
 def step_bars(
     steps: pd.DataFrame, id: str | None = None, value: str = "ais", *, title: str | None = None
 ) -> go.Figure:
@@ -156,6 +159,7 @@ def _token_hover(row: dict[str, Any]) -> str:
     return text
 
 
+@checked
 def token_strip(
     tokens: pd.DataFrame,
     id: str | None = None,

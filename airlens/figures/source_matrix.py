@@ -13,6 +13,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
+from airlens.arguments import checked
+
 from .labels import MEASURES, is_signed, label, number, plotly_text, shorten
 from .single_trace import one_trace
 from .step_maps import row_dicts
@@ -78,6 +80,7 @@ def pairs_headline(rows: pd.DataFrame, value: str, names: dict[int, str]) -> str
     return text + (f", random heads {number(control[best])}" if np.isfinite(control[best]) else "")
 
 
+@checked
 def step_sources(
     pairs: pd.DataFrame,
     value: str = "copies",

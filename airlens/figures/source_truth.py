@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from airlens.arguments import checked
+
 from .labels import MEASURES, plotly_text
 from .style import (
     COLOURS,
@@ -30,6 +32,7 @@ HEADS = {
 FREE = "free controls"
 
 
+@checked
 def source_truth(table: pd.DataFrame, value: str = "auroc", *, title: str | None = None) -> Any:
     """Return how well each measure finds true sources, one panel per measure, by distance.
 

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from airlens.arguments import checked
 from airlens.errors import DataError
 
 from .labels import number, plotly_text
@@ -32,6 +33,7 @@ BUNDLED = "_bundled"
 COLUMNS = ["key", "what", "ratio", "lo", "hi", "wall"]
 
 
+@checked
 def speed_frame(source: str | Path | dict[str, Any]) -> pd.DataFrame:
     """One row per comparison: key, what, ratio of median CPU time, its range, and by wall clock.
 
@@ -62,6 +64,7 @@ def _row(key: str, value: Any, found: dict[str, Any]) -> list[Any]:
     return [key, what, ratio, low, high, found.get(f"{key}_wall")]
 
 
+@checked
 def speed_bars(frame: pd.DataFrame, *, title: str | None = None) -> go.Figure:
     """Return bars of how many times faster each computation is, with the range over repetitions.
 

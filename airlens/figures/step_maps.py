@@ -9,6 +9,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
+from airlens.arguments import checked
+
 from .labels import SHORT, known, label, number, percent, plotly_text, shorten, wrapped
 from .style import (
     COLOURS,
@@ -95,6 +97,7 @@ def _add_boxes(
     )
 
 
+@checked
 def ais_by_label(steps: pd.DataFrame, value: str = "ais", *, title: str | None = None) -> go.Figure:
     """Return the distribution of a step value by label of the step, with the control beside it.
 
@@ -106,6 +109,7 @@ def ais_by_label(steps: pd.DataFrame, value: str = "ais", *, title: str | None =
     return by_group(steps, "label", value, title=title, what="steps")
 
 
+@checked
 def step_heatmap(
     steps: pd.DataFrame, value: str = "ais", *, traces: int = 60, title: str | None = None
 ) -> go.Figure:
@@ -157,6 +161,7 @@ def _where(rows: pd.DataFrame, values: NDArray[np.float64]) -> str:
     return f"The most influenced step lies in the {half} half of {share} of the traces"
 
 
+@checked
 def head_step_heatmap(
     frame: pd.DataFrame, value: str = "delta", *, title: str | None = None
 ) -> go.Figure:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from airlens.arguments import checked
+
 from .labels import known, label, number, plotly_text, shorten
 from .style import COLOURS, DOMAIN_CYCLE, INK, SYMBOLS, error_bars, figure, floats, need, no_data
 
@@ -30,6 +32,7 @@ def _name(row: Mapping[Any, Any]) -> str:
     return f"{score} {row['mode']}{heads}"
 
 
+@checked
 def auroc_forest(table: pd.DataFrame, kind: str | None = None, *, title: str | None = None) -> Any:
     """Return AUROC with its interval for every score, one panel per kind of distractor.
 
@@ -115,6 +118,7 @@ def _forest_points(part: pd.DataFrame, names: list[str]) -> dict[str, Any]:
     }
 
 
+@checked
 def matched_pairs(
     frame: pd.DataFrame,
     kind: str,
@@ -173,6 +177,7 @@ def matched_pairs(
     return fig
 
 
+@checked
 def influence_by_function(
     table: pd.DataFrame, value: str = "ais", *, title: str | None = None
 ) -> Any:
@@ -224,6 +229,7 @@ def _means(part: pd.DataFrame, names: list[str], look: tuple[str, str, float]) -
     }
 
 
+@checked
 def correlation_strip(
     table: pd.DataFrame, importance: str, value: str = "rho", *, title: str | None = None
 ) -> Any:

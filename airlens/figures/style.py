@@ -17,7 +17,7 @@ import plotly.graph_objects as go
 import plotly.io as pio
 from numpy.typing import NDArray
 
-from airlens.errors import DataError
+from airlens.errors import need_columns
 
 from .labels import is_signed, plotly_text
 
@@ -213,10 +213,7 @@ def no_data(title: str, why: str = "no data") -> go.Figure:
 
 def need(frame: pd.DataFrame, columns: Iterable[str], who: str) -> None:
     """Raise a DataError that names the columns `who` needs and `frame` lacks."""
-    missing = [column for column in columns if column not in frame.columns]
-    if missing:
-        have = ", ".join(map(str, frame.columns))
-        raise DataError(f"{who} needs the column(s) {', '.join(missing)}; the frame has: {have}")
+    need_columns(frame, columns, who)
 
 
 def floats(frame: pd.DataFrame, column: str) -> NDArray[np.float64]:

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from airlens.arguments import checked
+
 from .labels import number, plotly_text
 from .style import (
     COLOURS,
@@ -30,6 +32,7 @@ BUDGETS = {
 _SHAPES = {"tokens": "circle", "samples": "square-open", "all": "diamond", "none": "x"}
 
 
+@checked
 def study_forest(table: pd.DataFrame, *, title: str | None = None) -> go.Figure:
     """Difference of each arm's held-out NLL to random selection, with 95 % intervals.
 
@@ -114,6 +117,7 @@ def _headline(rows: pd.DataFrame) -> str:
     return "Training on what AIR selects is not told apart from a random selection"
 
 
+@checked
 def step_weight_bars(weights: pd.DataFrame, *, title: str | None = None) -> go.Figure:
     """The loss weight of each step of one trace, one group of bars per scheme.
 
@@ -144,6 +148,7 @@ def step_weight_bars(weights: pd.DataFrame, *, title: str | None = None) -> go.F
     return fig
 
 
+@checked
 def arm_differences(table: pd.DataFrame, *, title: str | None = None) -> go.Figure:
     """Difference of each arm to the one it is compared with; filled where it is decided.
 
@@ -194,6 +199,7 @@ def arm_differences(table: pd.DataFrame, *, title: str | None = None) -> go.Figu
     return fig
 
 
+@checked
 def composition_map(table: pd.DataFrame, *, title: str | None = None) -> go.Figure:
     """What each arm trained on: the share of its response tokens from each kind of trace.
 

@@ -23,6 +23,7 @@ from airlens.ablation import DEFAULT_MODE, Mode, ablated
 from airlens.analysis.confounds import confound_table
 from airlens.analysis.needles import needle_recall
 from airlens.analysis.statistics import N_BOOT, bootstrap_counts, interval
+from airlens.arguments import checked
 from airlens.detectors.key_value_probes import key_value_probes
 from airlens.detectors.needle_probes import needle_probes
 from airlens.errors import ConfigError, DataError
@@ -128,6 +129,7 @@ class Comparison:
         return cls(table, heads, claims, provenance=note)
 
 
+@checked
 def compare_models(
     models: Sequence[str | Path | TransformerBridge],
     traces: Sequence[Trace] | None = None,

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from airlens.arguments import checked
 from airlens.errors import ConfigError, DataError
 from airlens.readings import describe
 from airlens.steps import SPLITTERS, split_steps
@@ -72,6 +73,7 @@ class Traces(list[Trace]):
         self.reading = dict(reading or {})
 
 
+@checked
 def load_traces(
     source: Any,
     *,

@@ -28,6 +28,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from airlens.ablation import as_head_set
+from airlens.arguments import checked, each, named, reader
 from airlens.chat_template import Template, Think, resolve_template, template_note
 from airlens.engine import Engine, choose_engine
 from airlens.errors import ConfigError, NumbersError
@@ -38,7 +39,7 @@ from airlens.readings import how_read
 from airlens.step_influence import CONTROLS, control_sets
 from airlens.storage import load_tables, save_tables
 from airlens.token_losses import Long, windows
-from airlens.trace import Trace, check_ids, encode_traces
+from airlens.trace import Trace, as_traces, check_ids, encode_traces
 
 from . import fast_reading, hook_reading
 from .tables import COLUMNS, Read, event_rows, pair_rows, step_rows
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
 Measure: TypeAlias = Literal["copies", "attention", "knockout"]
 MEASURES: tuple[str, ...] = get_args(Measure)
+reader("Sequence[Measure]")(each(named(MEASURES)))
 SCREEN = 32  # ours: most sources of a trace that are knocked out
 TABLES = ("units", "tokens", "pairs", "steps", "events")
 
@@ -121,6 +123,7 @@ class Ask(NamedTuple):
     budget: int | None
 
 
+@checked
 def sources(
     model: TransformerBridge,
     traces: Iterable[Trace] | Trace,
@@ -167,16 +170,12 @@ def sources(
         NumbersError: the model gave NaN or infinity for a trace.
         AblationError: knockout is not possible for this kind of attention with ``engine="hooks"``.
     """
-    if unknown := [name for name in measures if name not in MEASURES]:
-        raise ConfigError(f"measures={unknown[0]!r}: use some of {', '.join(MEASURES)}")
-    if screen is not None and screen < 1:
-        raise ConfigError(f"screen={screen}: give a positive number of sources, or None for all")
     heads = as_head_set(heads)
     shape = (int(model.cfg.n_layers), int(model.cfg.n_heads))
     heads.check(*shape)
     if not len(heads):
         raise ConfigError("sources needs at least one head: use e.g. scores.top(0.05)")
-    items = [traces] if isinstance(traces, Trace) else list(traces)
+    items = as_traces(traces)
     check_ids(items)
     draws = control_sets(shape, heads, controls, control, seed)
     sets = [heads, *draws]

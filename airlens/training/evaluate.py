@@ -15,6 +15,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from airlens.analysis.statistics import bootstrap_counts, interval
+from airlens.arguments import checked
 from airlens.errors import DataError, NumbersError
 from airlens.model_state import moving_rotary
 from airlens.reading.skipped import OnError, Skipped, check_on_error, said
@@ -94,6 +95,7 @@ def _check_length(encoded: EncodedTrace, limit: int | None) -> None:
         raise DataError(f"trace {encoded.trace.id!r} has {reason}", field="response")
 
 
+@checked
 def held_out_nll(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,

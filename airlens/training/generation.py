@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
+from airlens.arguments import checked
 from airlens.chat_template import resolve_template, write
 from airlens.errors import ConfigError, DataError
 from airlens.model_state import moving_rotary
@@ -34,6 +35,7 @@ class _Job(NamedTuple):
     ids: list[int]
 
 
+@checked
 def generate_answers(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,

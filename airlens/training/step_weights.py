@@ -18,7 +18,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from airlens.errors import ConfigError, DataError
+from airlens.arguments import checked
+from airlens.errors import ConfigError, DataError, need_columns
 from airlens.files import atomic_file
 from airlens.provenance import provenance
 from airlens.trace import EncodedTrace, Trace
@@ -153,6 +154,7 @@ def _read(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     return table.to_pandas(), note
 
 
+@checked
 def step_weights(
     steps: pd.DataFrame,
     scheme: str = "threshold",
@@ -199,6 +201,8 @@ def step_weights(
     _check_settings(scheme, prefix, **settings)
     if not {"id", "step", "n_tokens"} <= set(steps) or not len(steps):
         raise DataError("no steps to weigh: a table with id, step and n_tokens is needed")
+    if tokens is not None:
+        need_columns(tokens, ["id", "token_id"], "step_weights")
     table = _cleaned(steps[["id", "step", "n_tokens"]].assign(weight=1.0))
     table["score"] = 0.0 if scheme in UNSCORED else _scores(steps, by).to_numpy()
     rng = np.random.default_rng(shuffle) if shuffle is not None else None

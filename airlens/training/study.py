@@ -16,7 +16,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from airlens.errors import ConfigError, DataError
+from airlens.arguments import checked
+from airlens.errors import ConfigError, DataError, need_columns, one_of
 from airlens.files import atomic_file
 from airlens.selection import select
 from airlens.step_influence import Influence
@@ -238,6 +239,7 @@ def largest_setting(runs: pd.DataFrame) -> pd.DataFrame:
     return rows
 
 
+@checked
 def study_table(runs: pd.DataFrame, against: str = "random") -> pd.DataFrame:
     """One row per arm and budget: its held-out NLL, and the difference to another arm's.
 
@@ -250,6 +252,11 @@ def study_table(runs: pd.DataFrame, against: str = "random") -> pd.DataFrame:
         budget where it ran, otherwise at equal tokens), and accuracy where it was measured; best
         first.
     """
+    need_columns(runs, ["setting", "budget", "arm", "nll"], "study_table")
+    if against not in set(runs["arm"]):
+        raise ConfigError(
+            one_of(against, sorted(set(runs["arm"]))), argument="against", value=against
+        )
     rows = []
     for (setting, budget), group in runs.groupby(["setting", "budget"], sort=False):
         others = runs[(runs["setting"] == setting) & (runs["arm"] == against)]

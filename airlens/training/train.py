@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from airlens.arguments import checked
 from airlens.chat_template import template_note
 from airlens.errors import AirlensError, ConfigError, DataError
 from airlens.provenance import fingerprint, provenance
@@ -59,6 +60,7 @@ class TrainResult:
     folder: Path | None = None
 
 
+@checked
 def fine_tune(
     model: str | Path | PreTrainedModel,
     traces: Iterable[Trace],

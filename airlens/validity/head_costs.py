@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 
 from airlens.ablation import DEFAULT_MODE, Mode, as_head_set, mean_z
+from airlens.arguments import checked
 from airlens.heads import Head, Heads, HeadSet, parse_head
 from airlens.model_state import forward, running
 from airlens.token_losses import WindowLoss, windows
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 CHUNK = 16  # head sets scored in one call
 
 
+@checked
 def leave_one_out(
     model: TransformerBridge,
     traces: Iterable[Trace],
@@ -45,6 +47,7 @@ def leave_one_out(
         this head), drop (their difference), alone (with this head only).
     """
     heads = as_head_set(heads)
+    heads.check(int(model.cfg.n_layers), int(model.cfg.n_heads))
     return leave_one_out_table(
         head_rises(model, traces, with_and_without(heads), mode, template=template)
     )
@@ -71,6 +74,7 @@ def leave_one_out_table(rises: pd.DataFrame) -> pd.DataFrame:
     return frame.sort_values("drop", ascending=False, ignore_index=True, kind="stable")
 
 
+@checked
 def idle_heads(
     model: TransformerBridge,
     traces: Iterable[Trace],
@@ -99,10 +103,12 @@ def idle_heads(
         nats), entropy_max (that of uniform attention), first (attention to the first token).
     """
     heads = as_head_set(heads)
+    heads.check(int(model.cfg.n_layers), int(model.cfg.n_heads))
     items = list(traces)
     n_heads = int(model.cfg.n_heads)
     layers = sorted(heads.by_layer()) or range(int(model.cfg.n_layers))
-    pool = candidates or [Head(layer, head) for layer in layers for head in range(n_heads)]
+    given = None if candidates is None else list(as_head_set(candidates))
+    pool = given or [Head(layer, head) for layer in layers for head in range(n_heads)]
     pool = [head for head in pool if head not in heads]
     singles = {str(head): HeadSet((head,)) for head in pool}
 

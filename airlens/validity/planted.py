@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from airlens.ablation import Mode
+from airlens.arguments import checked
 from airlens.errors import ConfigError
 from airlens.files import atomic_write_text
 from airlens.heads import HeadSet
@@ -68,6 +69,7 @@ class Validation:
         return write_tables(folder, {**frames, "losses": self.measured.losses}, self.provenance)
 
 
+@checked
 def validate(
     model: TransformerBridge,
     traces: Sequence[Trace],

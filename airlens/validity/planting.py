@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from airlens.arguments import checked
 from airlens.errors import ConfigError, DataError
 from airlens.files import sentences
 from airlens.trace import Step, Trace
@@ -80,6 +81,7 @@ class _Planter:
         return sorted(pool, key=lambda text: abs(self.n_tokens(text) - target))[:n]
 
 
+@checked
 def plant(
     traces: Sequence[Trace],
     tokenizer: PreTrainedTokenizerBase,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from airlens.arguments import checked
 from airlens.errors import ConfigError, DataError
 from airlens.figures.labels import escape_html
 from airlens.figures.style import need
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from airlens.step_sources import Sources
 
 
+@checked
 def page(
     result: Influence,
     sources: Sources | None,

@@ -175,5 +175,5 @@ def test_ifd_over_one_is_said_and_can_be_left_out() -> None:
 def test_d15_a_missing_group_column_is_named() -> None:
     with pytest.raises(DataError, match="'topic': no such column to select within"):
         al.select(frame(), within="topic")
-    with pytest.raises(ConfigError, match="name one column"):
+    with pytest.raises(ConfigError, match="give one text"):
         al.select(frame(), within=["domain"])  # type: ignore[arg-type]

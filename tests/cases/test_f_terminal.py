@@ -113,11 +113,12 @@ def test_f9_every_text_that_a_command_takes_is_checked() -> None:
     [
         ["-o", "traces.jsonl/below.jsonl"],
         ["-o", "folder", "--format", "parquet"],
-        ["-o", "traces.jsonl", "--format", "datasets"],
+        ["-o", "file", "--format", "datasets"],
         ["-o", "folder/", "--format", "jsonl"],
     ],
 )
 def test_f2_export_checks_its_place(place: Path, words: list[str]) -> None:
+    (place / "file").write_text("x")
     result = CliRunner().invoke(cli.app, ["export", "traces.jsonl", *words])
     assert isinstance(result.exception, ConfigError)
     assert str(result.exception).startswith(f"--out {words[1].rstrip('/')}")
@@ -314,12 +315,12 @@ def test_f6_score_keeps_its_parts_and_goes_on(
     words += ["--part-rows", "2", "-q"]
     scored, calls = PartScorer.__call__, []
 
-    def stop(self: Any, rows: Any) -> Any:
+    def stop(self: Any, *rows: Any) -> Any:
         calls.append(1)
         if len(calls) == 3:
             os.kill(os.getpid(), getattr(signal, name))
             time.sleep(5)
-        return scored(self, rows)
+        return scored(self, *rows)
 
     monkeypatch.setattr(PartScorer, "__call__", stop)
     assert typed(monkeypatch, *words) == {"SIGINT": 130, "SIGTERM": 143}[name]
