@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
+
+from .chat_template import KNOWN_TAGS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -19,53 +22,79 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TokenRules:
-    """How a tokenizer treats control tokens and blanks.
+    """How a tokenizer treats the tokens added to it, and blanks.
 
     Attributes:
-        control: ids of control tokens, which a template writes and no author of a text.
-        greedy: id to text, of those added tokens that take blanks beside them.
+        added: id to text, of tokens that were added to the vocabulary.
+        control: ids of those which a template writes and no author of a text; the tags of a thought
+            are an author's.
+        greedy: ids of those that take blanks beside them.
         trims: blanks are in tokens, but not in the spans that the tokenizer gives of them.
-        tokenizer: knows the texts of tokens.
     """
 
+    added: dict[int, str]
     control: frozenset[int]
-    greedy: dict[int, str]
+    greedy: frozenset[int]
     trims: bool
-    tokenizer: PreTrainedTokenizerBase
 
-    def fixed(self, token: int) -> bool:
-        """Whether a token stands for its own text and nothing beside it."""
-        return token in self.control or token in self.greedy
+
+_RULES: WeakKeyDictionary[Any, tuple[Any, TokenRules]] = WeakKeyDictionary()
 
 
 def token_rules(tokenizer: PreTrainedTokenizerBase) -> TokenRules:
     """The rules of a fast tokenizer."""
-    added = tokenizer.added_tokens_decoder
-    greedy = {i: token.content for i, token in added.items() if token.lstrip or token.rstrip}
-    special = {i for i, token in added.items() if token.special} | set(tokenizer.all_special_ids)
     last = tokenizer.backend_tokenizer.post_processor
     # It tells its settings to nobody but `pickle`, as JSON.
-    trims = last is not None and b'"trim_offsets":true' in last.__getstate__()
-    return TokenRules(frozenset(special), greedy, trims, tokenizer)
+    settings = last.__getstate__() if last is not None else b""
+    state = (len(tokenizer), tokenizer.all_special_ids, settings)
+    known = _RULES.get(tokenizer)
+    if known is None or known[0] != state:
+        rules = _rules(tokenizer, b'"trim_offsets":true' in settings)
+        known = _RULES[tokenizer] = (state, rules)
+    return known[1]
 
 
-def without_taken_blanks(
+def _rules(tokenizer: PreTrainedTokenizerBase, trims: bool) -> TokenRules:
+    added = tokenizer.added_tokens_decoder
+    named = zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True)
+    texts = {int(i): str(text) for i, text in named}
+    special = set(texts) | {i for i, token in added.items() if token.special}
+    greedy = (i for i, token in added.items() if token.lstrip or token.rstrip)
+    texts |= {i: token.content for i, token in added.items()}
+    tags = {tag for both in KNOWN_TAGS for tag in both}
+    control = frozenset(i for i in special if texts[i] not in tags)
+    return TokenRules(texts, control, frozenset(greedy), trims)
+
+
+def added_tokens(
     spans: np.ndarray, ids: Sequence[int], text: str, rules: TokenRules
-) -> np.ndarray:
-    """``spans`` [n, 2] in ``text``, with those of control tokens cut to their own text."""
-    if not rules.greedy:
-        return spans
+) -> tuple[np.ndarray, np.ndarray]:
+    """Spans [n, 2] in ``text``, those of added tokens cut to their own text; and which these are.
+
+    Returns:
+        the spans, and bool [n]: tokens that stand in the text as they are called. An unknown word
+        may have the id of a control token and is none.
+    """
+    found = np.isin(ids, list(rules.added))
     spans = spans.copy()
-    for i in np.flatnonzero(np.isin(ids, list(rules.greedy))).tolist():
-        content = rules.greedy[ids[i]]
-        at = text.find(content, *spans[i].tolist())
-        if at >= 0:
-            spans[i] = (at, at + len(content))
-    return spans
+    for i in np.flatnonzero(found).tolist():
+        own = rules.added[ids[i]]
+        at = text.find(own, *spans[i].tolist()) if own else -1
+        found[i] = at >= 0
+        if found[i]:
+            spans[i] = (at, at + len(own))
+    return spans, found
 
 
 def covering(
-    spans: np.ndarray, ids: Sequence[int], text: str, n: int, real: np.ndarray, rules: TokenRules
+    spans: np.ndarray,
+    ids: Sequence[int],
+    text: str,
+    n: int,
+    skip: np.ndarray,
+    added: np.ndarray,
+    rules: TokenRules,
+    tokenizer: PreTrainedTokenizerBase,
 ) -> np.ndarray:
     """``spans`` grown over the characters that no token stands for.
 
@@ -78,10 +107,12 @@ def covering(
         ids: of the n tokens.
         text: what the spans count in: a prompt and a response.
         n: characters of the prompt, whose tokens do not grow into the response.
-        real: bool [n], tokens of the text; the others were put before or after it.
-        rules: of the tokenizer. Control tokens are not grown.
+        skip: bool [n], tokens that were put before or after the text.
+        added: bool [n], tokens that stand for their own text alone.
+        rules: of the tokenizer.
+        tokenizer: knows how long a token is.
     """
-    places = np.flatnonzero(real)
+    places = np.flatnonzero(~skip)
     if not len(places):
         return spans
     starts, ends = spans[places].T
@@ -89,22 +120,23 @@ def covering(
     if not gaps.any() and ends.max() >= len(text):
         return spans
     spans = spans.copy()
+    fixed = added & np.isin(ids, list(rules.control | rules.greedy))
     at, bare, last = 0, list[int](), -1
     for i in [*places.tolist(), -1]:  # -1: the end of the text
         start, end = spans[i].tolist() if i >= 0 else (len(text), len(text))
         if i >= 0 and start == end:
             bare.append(i)
             continue
-        taken = last >= 0 and ids[last] in rules.greedy
+        taken = last >= 0 and added[last] and ids[last] in rules.greedy
         if at < start and (rules.trims or taken or text[at:start].strip()):
             for j in bare:
-                size = len(rules.tokenizer.convert_ids_to_tokens(int(ids[j])))
+                size = len(tokenizer.convert_ids_to_tokens(int(ids[j])))
                 spans[j] = (at, at := min(at + size, start))
-            if i >= 0 and not rules.fixed(ids[i]):
+            if i >= 0 and not fixed[i]:
                 spans[i, 0] = at
             elif bare:
                 spans[bare[-1], 1] = start
-            elif last >= 0 and not rules.fixed(ids[last]) and (start <= n or spans[last, 1] > n):
+            elif last >= 0 and not fixed[last] and (start <= n or spans[last, 1] > n):
                 spans[last, 1] = start
         at, bare, last = max(at, end), [], i
     return spans

@@ -23,10 +23,10 @@ from .steps import Step as Step
 from .steps import split_steps
 from .token_spans import (
     TokenRules,
+    added_tokens,
     covering,
     first_characters,
     token_rules,
-    without_taken_blanks,
 )
 
 if TYPE_CHECKING:
@@ -383,7 +383,7 @@ def encode_traces(
             )
             names = ("input_ids", "offset_mapping", "special_tokens_mask")
             for i, *row in zip(some, *(encoded[name] for name in names), strict=True):
-                found[i] = _encoded(rules, traces[i], written[i], *row)
+                found[i] = _encoded(tokenizer, rules, traces[i], written[i], *row)
     return [found[i] for i in range(len(traces))]
 
 
@@ -397,6 +397,7 @@ def _written(
 
 
 def _encoded(
+    tokenizer: PreTrainedTokenizerBase,
     rules: TokenRules,
     trace: Trace,
     written: Written,
@@ -410,38 +411,28 @@ def _encoded(
     before or after it.
     """
     text, n = written.prefix + trace.response, len(written.prefix)
-    real = ~np.asarray(put, dtype=bool)
+    skip = np.asarray(put, dtype=bool)
     spans = np.asarray(where, dtype=np.int64).reshape(-1, 2)
-    spans = written.places(without_taken_blanks(spans, ids, written.text, rules))
-    spans = covering(spans, ids, text, n, real, rules)
+    spans, added = added_tokens(spans, ids, written.text, rules)
+    spans = covering(written.places(spans), ids, text, n, skip, added, rules, tokenizer)
     # The first token of the response; without any, what stands behind the last one of the prompt.
-    places = np.flatnonzero(real)
+    places = np.flatnonzero(~skip)
     inside = places[spans[places, 1] > n]
     start = int(inside[0]) if len(inside) else int(places.max(initial=-1)) + 1
-    stop = _end(start, ids, spans, real, text, rules)
+    control = skip | (added & np.isin(ids, list(rules.control)))
+    stop = start + _end(control[start:], [text[a:b] for a, b in spans[start:].tolist()])
     offsets = np.maximum(spans[start:stop] - n, 0)
     step = _steps_of(offsets, trace)
     return EncodedTrace(trace, list(ids[:stop]), start, offsets, step, written.prefix, spans[:stop])
 
 
-def _end(
-    start: int,
-    ids: Sequence[int],
-    spans: np.ndarray,
-    real: np.ndarray,
-    text: str,
-    rules: TokenRules,
-) -> int:
-    """Where the author's tokens end, which begin at ``start``.
-
-    An EOS of the tokenizer's or of the text's own is none of them, nor are blanks behind it.
-    """
-    end = len(ids)
-    for i in reversed(range(start, len(ids))):
-        a, b = spans[i].tolist()
-        if not real[i] or ids[i] in rules.control:
+def _end(control: np.ndarray, texts: Sequence[str]) -> int:
+    """How many of the tokens are the author's: an EOS, and blanks behind it, are not."""
+    end = len(texts)
+    for i in reversed(range(len(texts))):
+        if control[i]:
             end = i
-        elif text[a:b].strip():
+        elif texts[i].strip():
             break
     return end
 
