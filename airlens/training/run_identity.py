@@ -12,6 +12,7 @@ import numpy as np
 from airlens.chat_template import Template, Think, template_identity
 from airlens.model_state import weights_of
 from airlens.provenance import fingerprint
+from airlens.storage.identity import tokenizer_key
 from airlens.trace import Trace
 
 from .examples import TrainingSet
@@ -52,6 +53,7 @@ def training_identity(
         "texts": _texts_key(data),
         "step_weights": _weights_key(data),
         "template": template_identity(tokenizer, template, think),
+        "tokenizer": tokenizer_key(tokenizer),
         "settings": {k: v for k, v in asdict(settings).items() if k not in _APART},
         "run": {"devices": devices},
     }

@@ -30,6 +30,7 @@ _NAMES = {
     "texts": "other texts",
     "step_weights": "other step weights",
     "template": "another chat template or tokenizer, or another think",
+    "tokenizer": "another tokenizer",
 }
 
 
