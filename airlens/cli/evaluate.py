@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from json import dumps, loads
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +22,8 @@ from .options import (
     echo_json,
     out_folder,
 )
+
+TABLES = ("nll", "answers")
 
 
 @reads_data(limit_names=("--limit", "-n"))
@@ -55,41 +58,61 @@ def evaluate(
 
     Intervals are 95 % bootstraps over problems.
     """
-    import torch
-
-    from airlens.provenance import provenance
+    from airlens.chat_template import template_note
+    from airlens.model import as_device
+    from airlens.provenance import fingerprint, provenance
     from airlens.reading.model_files import load_hf
+    from airlens.reading.skipped import note_of, note_of_rows, said
     from airlens.training import evaluate as library
     from airlens.training.lm_tasks import check_lm_eval, run_lm_eval
+    from airlens.training.run_identity import evaluation_identity
 
+    place = as_device(device)
     if lm_eval:
         check_lm_eval()
-    if generate or samples:
+    answers = generate or samples > 0
+    if answers:
         library.check_math_verify()
     traces = data_options.traces(data)
     student, tokenizer = load_hf(model, dtype=dtype)
-    student = student.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
-    options: dict[str, Any] = {"template": template, "progress": not quiet}
-    nll = library.held_out_nll(student, tokenizer, traces, **options, think=think)  # type: ignore[arg-type]
-    tables = {"nll": nll}
-    record: dict[str, Any] = {"problems": len(traces), "nll": library.per_token(tables["nll"])}
-    if generate or samples:
-        options |= {"samples": samples, "temperature": temperature, "seed": seed}
-        options |= {"max_new_tokens": max_new_tokens, "batch_size": batch_size}
-        written = library.generate_answers(student, tokenizer, traces, **options)
-        tables["answers"] = library.score_answers(written, traces)
+    student = student.to(place).eval()
+    how: dict[str, Any] = {"template": template, "think": think}
+    on_error: Any = data_options.on_error
+    problems, skipped = library.usable_problems(
+        student, tokenizer, traces, answers=answers, on_error=on_error, **how
+    )
+    if skipped:
+        typer.echo(f"airlens: {said(skipped)}", err=True)
+    shown: dict[str, Any] = {"progress": not quiet}
+    tables = {"nll": library.held_out_nll(student, tokenizer, problems, **how, **shown)}
+    record: dict[str, Any] = {"problems": len(problems), "nll": library.per_token(tables["nll"])}
+    settings: dict[str, Any] = {}
+    if answers:
+        settings = {"samples": samples, "temperature": temperature if samples else None}
+        settings |= {"max_new_tokens": max_new_tokens, "batch_size": batch_size, "seed": seed}
+        given = {name: value for name, value in settings.items() if value is not None}
+        written = library.generate_answers(student, tokenizer, problems, **given, **how, **shown)
+        tables["answers"] = library.score_answers(written, problems)
         record["accuracy"] = library.accuracy(tables["answers"])
+        cut = tables["answers"]["truncated"]
+        record["truncated"] = {"solutions": int(cut.sum()), "of": len(cut)}
     if lm_eval:
         record["lm_eval"] = run_lm_eval(student, tokenizer, lm_eval.split(","))
+    identity = evaluation_identity(student, tokenizer, problems, **how)
     record["provenance"] = provenance(
         evaluated=model,
         data=data,
         limit=data_options.limit,
         reading=traces.reading,
-        template=template,
-        think=think,
-        samples=samples,
-        seed=seed,
+        dtype=dtype,
+        device=str(place),
+        settings=settings,
+        few_shot=0,  # a problem is asked as it is trained on: its prompt and nothing before it
+        identity=identity,
+        fingerprint=fingerprint({**identity, **settings, "dtype": dtype}),
+        **template_note(tokenizer, **how),
+        **note_of(skipped),
+        **note_of_rows(traces.skipped),
     )
     if out is not None:
         _save(out, tables, record)
@@ -97,27 +120,32 @@ def evaluate(
         echo_json(record)
         return
     found = record["nll"]
-    typer.echo(f"{len(traces)} problems")
+    typer.echo(f"{len(problems)} problems")
     typer.echo(
         f"  NLL      {found['nll']:.4f} nats a token  [{found['lo']:.4f}, {found['hi']:.4f}]"
     )
     if "accuracy" in record:
         share = record["accuracy"]
-        how = f"mean of {samples} draws" if samples else "greedy"
+        drawn = f"mean of {samples} draws" if samples else "greedy"
         typer.echo(
-            f"  accuracy {share['accuracy']:.3f} ({how})  [{share['lo']:.3f}, {share['hi']:.3f}]"
+            f"  accuracy {share['accuracy']:.3f} ({drawn})  [{share['lo']:.3f}, {share['hi']:.3f}]"
         )
+        if cut := record["truncated"]["solutions"]:
+            typer.echo(
+                f"  {cut} of {record['truncated']['of']} solutions had not ended after "
+                f"{max_new_tokens} tokens; they are right only where the answer is marked"
+            )
     for task, metrics in record.get("lm_eval", {}).items():
         typer.echo(f"  {task}: {metrics}")
 
 
 def _save(folder: Path, tables: dict[str, Any], record: dict[str, Any]) -> None:
-    import json
+    """The tables, and last the record; nothing of an earlier evaluation stays beside them."""
+    from airlens.files import atomic_file, write_json
 
-    from airlens.files import atomic_file, atomic_write_text
-
+    for name in ("evaluation.json", *(f"{each}.parquet" for each in TABLES)):
+        (folder / name).unlink(missing_ok=True)
     for name, table in tables.items():
         with atomic_file(folder / f"{name}.parquet") as temporary:
             table.to_parquet(temporary, index=False)
-    text = json.dumps(record, ensure_ascii=False, indent=1, default=str)
-    atomic_write_text(folder / "evaluation.json", text)
+    write_json(folder / "evaluation.json", loads(dumps(record, default=str)), indent=1)

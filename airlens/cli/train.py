@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from json import loads
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,11 +18,16 @@ from .options import (
     Quiet,
     Seed,
     Template,
+    Think,
     data_argument,
     echo_json,
     name_option,
     out_folder,
 )
+
+if TYPE_CHECKING:
+    from airlens.trace import Trace
+    from airlens.training.step_weights import StepWeights
 
 
 @reads_data()
@@ -45,13 +50,21 @@ def train(
         typer.Option(
             parser=checks.in_folder,
             metavar="FOLDER",
-            help="Scores of the steps, for --scheme.",
+            help="Scores of the steps, for --scheme; prefix and uniform need none.",
             rich_help_panel="Step weights",
         ),
     ] = None,
     by: Annotated[
         str, typer.Option(help="Score a step is weighed by.", rich_help_panel="Step weights")
     ] = "ais",
+    prefix: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="--scheme prefix: tokens that count (default: 32).",
+            rich_help_panel="Step weights",
+        ),
+    ] = None,
     weights: Annotated[
         Path | None,
         typer.Option(
@@ -73,6 +86,7 @@ def train(
     bf16: Annotated[bool, typer.Option(help="bf16 mixed precision.")] = False,
     save_steps: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None,
     template: Template = "auto",
+    think: Think = "auto",
     cpu: Annotated[bool, typer.Option(help="Use the CPU even where there is a GPU.")] = False,
     seed: Seed = 0,
     json: AsJson = False,
@@ -83,6 +97,7 @@ def train(
     An interrupted run continues from its last checkpoint. For several devices:
     `accelerate launch -m airlens.cli train DATA --out DIR`.
     """
+    from airlens.reading.skipped import note_of_rows
     from airlens.training.train import TrainSettings, fine_tune
 
     when_interrupted(lambda: _checkpoint(out))
@@ -100,15 +115,22 @@ def train(
         seed=seed,
         cpu=cpu,
     )
+    _check_weights(scheme, scores, prefix, weights)
+    traces = data_options.traces(data)
     result = fine_tune(
         model,
-        data_options.traces(data),
+        traces,
         out,
-        weights=_weights(scheme, scores, by, weights),
+        weights=_weights(traces, scheme, scores, by, prefix, weights),
         settings=settings,
         template=template,  # type: ignore[arg-type]
+        think=think,  # type: ignore[arg-type]
         on_error=data_options.on_error,  # type: ignore[arg-type]
-        selection=_selection(data),
+        selection={
+            **_selection(data, traces),
+            "reading": traces.reading,
+            **note_of_rows(traces.skipped),
+        },
         progress=not quiet,
     )
     if os.environ.get("RANK", "0") != "0":
@@ -118,7 +140,8 @@ def train(
         "steps": len(losses),
         "loss_first": float(losses.iloc[0]),
         "loss_last": float(losses.iloc[-1]),
-        "n_examples": result.provenance["n_examples"],
+        **{name: result.provenance[name] for name in ("n_examples", "n_cut", "n_skipped")},
+        "n_rows_skipped": len(traces.skipped),
         "out": str(out),
     }
     if json:
@@ -128,15 +151,24 @@ def train(
         f"{summary['n_examples']} traces, {summary['steps']} steps: loss "
         f"{summary['loss_first']:.3f} at first, {summary['loss_last']:.3f} at last; {out}/model"
     )
+    if summary["n_cut"]:
+        lost, limit = result.provenance["n_labels_cut"], result.provenance["max_length"]
+        typer.echo(
+            f"  {summary['n_cut']} traces cut at {limit} tokens, {lost} response tokens lost"
+        )
+    for reason, n in result.provenance["reasons"].items():
+        typer.echo(f"  {n} skipped × {reason}")
 
 
 def _checkpoint(out: Path) -> str:
     """The last checkpoint of an interrupted run."""
-    steps = [int(path.name.split("-")[1]) for path in out.glob("checkpoint-*")]
+    from airlens.training.training_folder import MARK
+
+    steps = [int(path.parent.name.split("-")[1]) for path in out.glob(f"checkpoint-*/{MARK}")]
     return f"The training up to step {max(steps)} is kept in {out}." if steps else ""
 
 
-def _selection(data: str) -> dict[str, Any]:
+def _selection(data: str, traces: list[Trace]) -> dict[str, Any]:
     """The data, and how they were chosen where `airlens select` wrote it beside them."""
     from airlens.corpus.export import manifest_path
     from airlens.errors import DataError
@@ -148,23 +180,46 @@ def _selection(data: str) -> dict[str, Any]:
         manifest = loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DataError(f"not the manifest of a selection ({error})", file=str(path)) from error
+    if not {trace.id for trace in traces} <= set(map(str, manifest.get("ids", []))):
+        typer.echo(f"airlens: {path} is of other rows, and is not kept with the run", err=True)
+        return {"data": data, "manifest": None}
     return {"data": data, "manifest": {k: v for k, v in manifest.items() if k != "ids"}}
 
 
-def _weights(scheme: str | None, scores: Path | None, by: str, file: Path | None) -> Any:
+def _check_weights(
+    scheme: str | None, scores: Path | None, prefix: int | None, file: Path | None
+) -> None:
+    """Refuse options of weights that make no sense together, before anything is read."""
     from airlens.errors import ConfigError
-    from airlens.training.step_weights import StepWeights, step_weights
+    from airlens.training.step_weights import UNSCORED
+
+    if file is not None and (scheme or scores):
+        raise ConfigError("give --weights, or --scheme with --scores, not both")
+    if file is None and (scores is not None) != (scheme is not None) and scheme not in UNSCORED:
+        free = " and ".join(UNSCORED)
+        raise ConfigError(f"step weights need both --scheme and --scores (but for {free})")
+    if prefix is not None and scheme != "prefix":
+        raise ConfigError(f"--prefix {prefix} is for --scheme prefix")
+
+
+def _weights(
+    traces: list[Trace],
+    scheme: str | None,
+    scores: Path | None,
+    by: str,
+    prefix: int | None,
+    file: Path | None,
+) -> StepWeights | None:
+    from airlens.training.step_weights import PREFIX, StepWeights, step_weights, unscored_weights
 
     if file is not None:
-        if scheme or scores:
-            raise ConfigError("give --weights, or --scheme with --scores, not both")
         return StepWeights.load(file)
-    if scheme is None and scores is None:
+    if scheme is None:
         return None
-    if scheme is None or scores is None:
-        raise ConfigError("step weights need both --scheme and --scores")
+    if scores is None:
+        return unscored_weights(traces, scheme, prefix=prefix or PREFIX)
     steps, tokens, note = _scored(scores)
-    return step_weights(steps, scheme, by=by, tokens=tokens, source=note)
+    return step_weights(steps, scheme, by=by, tokens=tokens, prefix=prefix or PREFIX, source=note)
 
 
 def _scored(folder: Path) -> tuple[Any, Any, dict[str, Any]]:

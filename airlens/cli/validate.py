@@ -30,6 +30,9 @@ WHAT = ("planted", "labelled", "confounds", "heads", "sources")
 if TYPE_CHECKING:
     import pandas as pd
 
+    from airlens.reading.load import Traces
+    from airlens.trace import Trace
+
 
 @reads_data()
 def validate(
@@ -103,9 +106,10 @@ def validate(
     from airlens.model import load_model
 
     own: Any = [] if what == "sources" else data_path("traces.jsonl")
-    loaded = data_options.traces(traces or own)
+    given = data_options.traces(traces or own)
     when_interrupted(kept_in(out, "What was measured"))
     bridge = load_model(model, device=device, dtype=dtype)
+    loaded, left_out = _usable(bridge, given, what, data_options.on_error)
     _, critical = find_heads(bridge, heads, progress=not quiet)
     shared: dict[str, Any] = {"modes": _names(modes), "seed": seed, "folder": out}
     options: dict[str, Any] = {"place": place, "progress": not quiet}
@@ -150,6 +154,10 @@ def validate(
             result = report(
                 bridge, loaded, critical, n=n, controls=draws, progress=not quiet, **shared
             )
+    if left_out:
+        result.provenance.update(left_out)
+        if out is not None:
+            result.save(out)
     if json:
         tables = {name: _records(table) for name, table in result.tables.items()}
         claims = _records(result.claims)
@@ -164,6 +172,32 @@ def validate(
         typer.echo(line)
     if out is not None:
         typer.echo(f"written to {out}")
+
+
+def _usable(
+    bridge: Any, traces: Traces, what: str, on_error: Any
+) -> tuple[list[Trace], dict[str, Any]]:
+    """The traces that can be measured, and for the provenance what was left out.
+
+    Raises:
+        DataError: a trace that the template cannot write, or whose labels are none, where
+            ``on_error`` is ``raise``; or none is left.
+    """
+    from airlens.reading.skipped import Skipped, note_of, note_of_rows, said, usable
+    from airlens.trace import encode_trace
+    from airlens.validity.true_sources.true_pairs import dependencies
+
+    def check(trace: Trace) -> None:
+        encode_trace(bridge.tokenizer, trace)
+        if what == "sources":
+            dependencies(trace)
+
+    silent = [Skipped(trace.id, "no response") for trace in traces if not trace.response]
+    kept, refused = usable([trace for trace in traces if trace.response], check, on_error)
+    if skipped := [*silent, *refused]:
+        typer.echo(f"airlens: {said(skipped)}", err=True)
+    note = {**note_of(skipped), **note_of_rows(traces.skipped)}
+    return kept, note if skipped or traces.skipped else {}
 
 
 def _records(table: pd.DataFrame) -> list[Any]:

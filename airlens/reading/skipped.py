@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 from airlens.errors import ConfigError, DataError
+from airlens.trace import Trace
+
+from .items import Rejected
 
 OnError: TypeAlias = Literal["raise", "skip"]
 NAMED = 3  # traces named in a sentence
@@ -37,6 +40,31 @@ def check_on_error(on_error: str) -> None:
         raise ConfigError("use 'skip' or 'raise'", argument="on_error", value=on_error)
 
 
+def usable(
+    traces: Iterable[Trace], check: Callable[[Trace], None], on_error: OnError
+) -> tuple[list[Trace], list[Skipped]]:
+    """The traces for which ``check`` raises no :class:`DataError`, and the others.
+
+    Raises:
+        DataError: that of the first other trace, where ``on_error`` is ``raise``; or no trace is
+            left.
+    """
+    check_on_error(on_error)
+    kept, skipped = [], []
+    for trace in traces:
+        try:
+            check(trace)
+        except DataError as error:
+            if on_error == "raise":
+                raise
+            skipped.append(Skipped.of(trace.id, error))
+            continue
+        kept.append(trace)
+    if skipped and not kept:
+        raise DataError(f"nothing is left: {said(skipped)}")
+    return kept, skipped
+
+
 def said(skipped: Sequence[Skipped]) -> str:
     """How many traces were skipped, and a few of them with the reason; empty for none.
 
@@ -55,3 +83,8 @@ def note_of(skipped: Sequence[Skipped], most: int = 1000) -> dict[str, Any]:
     common = Counter(each.reason for each in skipped).most_common(5)
     names = {each.id: each.reason for each in skipped[:most]}
     return {"n_skipped": len(skipped), "reasons": dict(common), "skipped": names}
+
+
+def note_of_rows(rows: Sequence[Rejected], most: int = 1000) -> dict[str, Any]:
+    """For a provenance: the rows that made no trace, with their place and the reason."""
+    return {"n_rows_skipped": len(rows), "rows_skipped": [str(row.error) for row in rows[:most]]}

@@ -18,7 +18,7 @@ from airlens.analysis.statistics import bootstrap_counts, interval
 from airlens.arguments import checked
 from airlens.errors import DataError, NumbersError
 from airlens.model_state import moving_rotary
-from airlens.reading.skipped import OnError, Skipped, check_on_error, said
+from airlens.reading.skipped import OnError, Skipped, usable
 from airlens.trace import EncodedTrace, Template, Think, Trace, encode_trace, encode_traces
 
 from .answers import check_math_verify as check_math_verify
@@ -59,25 +59,16 @@ def usable_problems(
     Raises:
         DataError: a problem that cannot be evaluated (unless skipped), or none that can be.
     """
-    check_on_error(on_error)
     limit = positions_limit(model)
-    usable, skipped = [], []
-    for trace in traces:
-        try:
-            _check_problem(encode_trace(tokenizer, trace, template, think), limit)
-            if answers:
-                reference_answer(trace)
-                if not prompt_ids(tokenizer, trace, template, think):
-                    raise DataError(f"trace {trace.id!r} has no prompt to answer", field="prompt")
-        except DataError as error:
-            if on_error == "raise":
-                raise
-            skipped.append(Skipped.of(trace.id, error))
-            continue
-        usable.append(trace)
-    if not usable:
-        raise DataError(f"nothing to evaluate: {said(skipped) or 'no problems'}")
-    return usable, skipped
+
+    def check(trace: Trace) -> None:
+        _check_problem(encode_trace(tokenizer, trace, template, think), limit)
+        if answers:
+            reference_answer(trace)
+            if not prompt_ids(tokenizer, trace, template, think):
+                raise DataError(f"trace {trace.id!r} has no prompt to answer", field="prompt")
+
+    return usable(traces, check, on_error)
 
 
 def _check_problem(encoded: EncodedTrace, limit: int | None) -> None:

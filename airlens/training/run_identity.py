@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
+from collections.abc import Iterable
 from dataclasses import asdict
+from json import dumps, loads
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,16 +60,35 @@ def training_identity(
     }
 
 
+def evaluation_identity(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    problems: Iterable[Trace],
+    template: Template = "auto",
+    think: Think = "auto",
+) -> dict[str, Any]:
+    """What was evaluated on what; the same for the same numbers, but for how answers are made."""
+    digest = hashlib.sha256()
+    for trace in problems:
+        digest.update(dumps([trace.id, text_of(trace), trace.answer]).encode() + b"\0")
+    return {
+        "model": {"weights": weights_of(model), "config": config_key(model)},
+        "problems": digest.hexdigest()[:16],
+        "template": template_identity(tokenizer, template, think),
+        "tokenizer": tokenizer_key(tokenizer),
+    }
+
+
 def config_key(model: Any) -> str:
     """A hash of a model's class and configuration, without where it lies."""
-    record = _without(json.loads(json.dumps(model.config.to_dict(), default=str)))
+    record = _without(loads(dumps(model.config.to_dict(), default=str)))
     return fingerprint({"class": type(model).__name__, "config": record})
 
 
 def text_of(trace: Trace) -> str:
     """What a trace says to a model, as JSON: not its id, its steps or its columns."""
     parts = [trace.prompt, trace.turns, trace.tools, trace.response, trace.thinking]
-    return json.dumps(parts, ensure_ascii=False, default=str)
+    return dumps(parts, ensure_ascii=False, default=str)
 
 
 def _texts_key(data: TrainingSet) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from airlens.errors import ConfigError
+
+SCHEDULES = ("linear", "cosine", "constant", "constant_with_warmup")
 
 
 @dataclass(frozen=True)
@@ -14,7 +17,8 @@ class TrainSettings:
     Attributes:
         epochs: passes over the data.
         lr: peak learning rate (AdamW).
-        schedule: ``linear``, ``cosine`` or ``constant``: the learning rate after the warm-up.
+        schedule: of the learning rate after the warm-up: ``linear``, ``cosine``,
+            ``constant_with_warmup``, or ``constant``, which has no warm-up.
         warmup_steps: steps (or, below 1, share of them) until the peak.
         batch_size: sequences per device and forward pass.
         accumulation: forward passes per step.
@@ -48,8 +52,18 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "lr", "batch_size", "accumulation", "max_length"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name}={getattr(self, name)}: must be above 0")
+            value = getattr(self, name)
+            if not (value > 0 and math.isfinite(value)):
+                raise ConfigError("must be a number above 0", argument=name, value=value)
         for name in ("n_batches", "lora", "save_steps"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)}: must be at least 1")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError("must be at least 1", argument=name, value=value)
+        if self.schedule not in SCHEDULES:
+            raise ConfigError(
+                f"use one of {', '.join(SCHEDULES)}", argument="schedule", value=self.schedule
+            )
+        if not (self.warmup_steps >= 0 and math.isfinite(self.warmup_steps)):
+            raise ConfigError(
+                "must be a number from 0", argument="warmup_steps", value=self.warmup_steps
+            )

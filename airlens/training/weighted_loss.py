@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airlens.errors import AirlensError, RunError
+from airlens.errors import AirlensError, ConfigError, RunError
 
 from .examples import IGNORE
 
@@ -88,7 +88,7 @@ def trainer_arguments(folder: Path | None, settings: TrainSettings, progress: bo
     saving = folder is not None and settings.save_steps is not None
     # Passed only if wanted: newer versions warn about the argument's name.
     more = {"gradient_checkpointing": True} if settings.gradient_checkpointing else {}
-    return TrainingArguments(
+    options: dict[str, Any] = dict(
         **more,
         # Nothing is written without a folder of ours; of None the Trainer makes "trainer_output".
         output_dir=str(folder) if folder is not None else tempfile.gettempdir(),
@@ -111,6 +111,10 @@ def trainer_arguments(folder: Path | None, settings: TrainSettings, progress: bo
         disable_tqdm=not progress,
         dataloader_pin_memory=not settings.cpu,
     )
+    try:
+        return TrainingArguments(**options)
+    except (ValueError, ImportError) as error:  # such as bf16 on a device that has none
+        raise ConfigError(f"these settings cannot be used here: {error}") from error
 
 
 def quieten(runner: Any, progress: bool) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+import json
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 import torch
+from typer.testing import CliRunner
 
-from airlens.errors import DataError, NumbersError
+from airlens import cli
+from airlens.errors import ConfigError, DataError, NumbersError
 from airlens.trace import Trace
 from airlens.training.evaluate import (
     final_answer,
@@ -249,3 +253,132 @@ def test_d13_a_power_that_never_ends_is_wrong(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("airlens.training.answers.SECONDS", 1)
     assert not is_correct("#### 9^{9^{9^{9}}}", "5")
     assert final_answer("#### Step 1\n#### Solution") is None
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> Path:
+    """A student, whose template refuses a word, and six problems: three of them cannot be asked."""
+    home = tmp_path_factory.mktemp("evaluate")
+    strict = copy.deepcopy(tokenizer)
+    strict.chat_template = (
+        "{% for m in messages %}{% if 'bad' in m['content'] %}"
+        "{{ raise_exception('not this one') }}{% endif %}{{ m['content'] }}: {% endfor %}"
+    )
+    student("llama").save_pretrained(home / "model")
+    strict.save_pretrained(home / "model")
+    rows = [
+        {"Frage": f"what is {i}?", "Antwort": f"It is {i}.\n#### {i}", "id": f"t{i}"}
+        for i in range(4)
+    ]
+    rows += [{"Frage": "a bad one", "Antwort": "#### 1", "id": "refused"}]
+    rows += [{"Frage": 7, "Antwort": "#### 7", "id": "broken"}]
+    text = "\n".join(json.dumps(row) for row in rows)
+    (home / "odd.jsonl").write_text(text, encoding="utf-8")
+    return home
+
+
+def called(*words: Any) -> Any:
+    return CliRunner().invoke(cli.app, [str(w) for w in words], catch_exceptions=False)
+
+
+COLUMNS = ("--prompt-column", "Frage", "--response-column", "Antwort")
+
+
+def test_d13_evaluate_on_an_odd_layout_with_two_bad_rows(folder: Path, tmp_path: Path) -> None:
+    common = ("evaluate", folder / "odd.jsonl", "--model", folder / "model", "--device", "cpu")
+    with pytest.raises(DataError, match=r"--prompt-column|prompt_column|prompt="):
+        called(*common, "--quiet")
+    with pytest.raises(DataError, match=r"odd\.jsonl, line 6"):
+        called(*common, *COLUMNS, "--quiet")
+    answers = ("--generate", "--max-new-tokens", 3)
+    options = (*common, *COLUMNS, "--quiet", "--on-error", "skip", "--out", tmp_path)
+    found = called(*options, *answers, "--json")
+    record = json.loads(found.stdout.splitlines()[-1])
+    assert record["problems"] == 4
+    kept = record["provenance"]
+    assert list(kept["skipped"]) == ["refused"]
+    assert "not this one" in kept["skipped"]["refused"]
+    assert kept["n_rows_skipped"] == 1
+    assert "line 6" in kept["rows_skipped"][0]
+    assert "'refused'" in found.stderr
+    assert record["truncated"] == {"solutions": 4, "of": 4}
+    assert (kept["settings"]["max_new_tokens"], kept["dtype"], kept["few_shot"]) == (
+        3,
+        "float32",
+        0,
+    )
+    assert len(pd.read_parquet(tmp_path / "answers.parquet")) == 4
+    # The next one leaves no answers of this one beside its record.
+    again = json.loads(called(*options, "--json").stdout.splitlines()[-1])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["evaluation.json", "nll.parquet"]
+    assert again["provenance"]["identity"] == kept["identity"]
+    assert again["nll"] == record["nll"]
+
+
+def test_d13_another_model_or_text_is_another_evaluation(tokenizer: Any) -> None:
+    from airlens.training.run_identity import evaluation_identity
+
+    first = evaluation_identity(student("llama"), tokenizer, problems())
+    assert evaluation_identity(student("llama"), tokenizer, problems()) == first
+    assert evaluation_identity(student("llama", 1), tokenizer, problems()) != first
+    assert evaluation_identity(student("llama"), tokenizer, problems(3)) != first
+    renamed = [Trace(t.id, t.prompt, t.response, answer="9") for t in problems()]
+    assert evaluation_identity(student("llama"), tokenizer, renamed) != first
+
+
+def test_d13_train_on_an_odd_layout_with_two_bad_rows(folder: Path, tmp_path: Path) -> None:
+    options = ("train", folder / "odd.jsonl", "--model", folder / "model", "--cpu", "--quiet")
+    options += ("--out", tmp_path / "run", "--scheme", "prefix", "--prefix", 4, "--max-length", 22)
+    with pytest.raises(DataError, match=r"odd\.jsonl, line 6"):
+        called(*options, *COLUMNS)
+    found = called(*options, *COLUMNS, "--on-error", "skip")
+    assert "4 traces, 1 steps" in found.stdout
+    assert "4 traces cut at 22 tokens" in found.stdout
+    assert "1 skipped ×" in found.stdout
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert list(record["skipped"]) == ["refused"]
+    assert record["selection"]["n_rows_skipped"] == 1
+    assert record["weights"]["scheme"] == "prefix"
+    assert record["weights"]["prefix"] == 4
+
+
+def test_d13_what_makes_no_sense_is_said_before_the_data_are_read(folder: Path) -> None:
+    options = ("train", folder / "odd.jsonl", "--model", folder / "model", "--out", folder / "x")
+    for words, reason in [
+        (("--scheme", "linear"), "both --scheme and --scores"),
+        (("--scheme", "uniform", "--prefix", 3), "--prefix 3 is for"),
+        (("--prefix", 3), "--prefix 3 is for"),
+        (("--lr", 0), "lr"),
+        (("--lr", "nan"), "lr"),
+        (("--epochs", "inf"), "epochs"),
+    ]:
+        with pytest.raises(ConfigError, match=reason):
+            called(*options, *words)
+
+
+def test_d13_a_manifest_of_other_rows_is_not_kept(folder: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data.jsonl"
+    data.write_text((folder / "odd.jsonl").read_text(encoding="utf-8").split("\n{", 4)[0])
+    manifest = Path(f"{data}.manifest.json")
+    options = ("train", data, "--model", folder / "model", "--cpu", "--quiet", *COLUMNS)
+    for ids, kept in ((["t0", "t1", "t2", "t3"], True), (["other"], False)):
+        manifest.write_text(json.dumps({"by": "ais", "ids": ids}))
+        found = called(*options, "--out", tmp_path / f"run{kept}")
+        record = json.loads((tmp_path / f"run{kept}" / "run.json").read_text())
+        assert record["selection"]["manifest"] == ({"by": "ais"} if kept else None)
+        assert ("is of other rows" in found.stderr) is not kept
+
+
+def test_d13_validate_leaves_the_bad_rows_out(folder: Path, tmp_path: Path) -> None:
+    options = ("validate", "--traces", folder / "odd.jsonl", "--model", folder / "model", *COLUMNS)
+    options += ("--what", "heads", "--heads", "L0H1", "--modes", "uniform", "--device", "cpu")
+    options += ("--quiet", "--out", tmp_path / "report")
+    with pytest.raises(DataError, match=r"odd\.jsonl, line 6"):
+        called(*options)
+    found = called(*options, "--on-error", "skip")
+    assert "'refused'" in found.stderr
+    assert "idle:" in found.stdout
+    [path] = (tmp_path / "report").glob("*.json")
+    note = json.loads(path.read_text())
+    assert list(note["skipped"]) == ["refused"]
+    assert note["n_rows_skipped"] == 1
