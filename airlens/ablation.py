@@ -82,7 +82,8 @@ def ablated(
     state = state_of(model)
     runs: list[int] = []
     with state.turn():  # another thread's calls would run without these heads too
-        state.follow()
+        if not state.busy:
+            state.follow()
         outer = state.ablations
         hooks, fired = hooks_and_fired(model, heads, mode, means=means, block=len(outer))
         state.ablations = (*outer, (heads, mode, means))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.modules import module as torch_module
 
-from .model_state import forward, fused, plain, splitters
+from .model_state import every_module, forward, fused, plain, splitters
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -34,9 +34,9 @@ def attached(
     """
     if any(getattr(torch_module, f"_global_{kind}", None) for kind in _GLOBAL):
         return "a hook on every module of torch"
-    for name, module in modules(model):
-        if _changed(module) or any(not passed_over(hook) for hook in hooks_of(module)):
-            return f"{attachment(module)} {name}"
+    for module in every_module(model):
+        if _changed(module) or any(not passed_over(hook) for *_, hook in hooks_of(module)):
+            return f"{attachment(module)} {name_of(model, module)}"
     return ""
 
 
@@ -61,24 +61,20 @@ def unheard(model: TransformerBridge) -> str:
     """
     from transformer_lens.hook_points import HookPoint
 
-    named = list(modules(model))
-    wrapper = {
-        id(inner): module
-        for _, module in named
-        if (inner := module._modules.get("_original_component")) is not None
-    }
     suspects = [
-        (name, module)
-        for name, module in named
-        if not isinstance(module, HookPoint)
+        module
+        for module in every_module(model)
+        if (_changed(module) or any(hooks_of(module)))
+        and not isinstance(module, HookPoint)
         and not type(module).__module__.startswith("transformer_lens.")
-        and (any(hooks_of(module)) or _changed(module))
     ]
     if not suspects:
         return ""
+    every = every_module(model)
+    wrapper = {id(module._modules.get("_original_component")): module for module in every}
     called: set[int] = set()
-    watched = [m for _, module in suspects for m in (module, wrapper.get(id(module))) if m]
-    with _silent(module for _, module in named):
+    with _silent(every):
+        watched = [m for s in suspects for m in (s, wrapper.get(id(s))) if m is not None]
         handles = [m.register_forward_pre_hook(lambda m, args: called.add(id(m))) for m in watched]
         try:
             forward(model, torch.zeros(1, 2, dtype=torch.long, device=model.cfg.device))
@@ -86,62 +82,70 @@ def unheard(model: TransformerBridge) -> str:
             for handle in handles:
                 handle.remove()
     parts = {id(fused(module)) for module in splitters(model.original_model)}
-    for name, module in suspects:
+    for module in suspects:
         outer = wrapper.get(id(module))
         replaced = outer is not None and (id(outer) in called or id(outer) in parts)
         if id(module) not in called and replaced:
-            return f"{attachment(module)} {name}"
+            return f"{attachment(module)} {name_of(model, module)}"
     return ""
 
 
 @contextmanager
 def _silent(every: Iterable[torch.nn.Module]) -> Iterator[None]:
     """Inside the block no hook of the user's runs."""
-    kept: list[tuple[Any, dict[Any, Any]]] = []
-    for module in every:
-        if any(hooks_of(module)):
-            for kind in _KINDS:
-                table = getattr(module, kind)
-                kept.append((table, dict(table)))
-                table.clear()
+    kept = []
+    for table, key, _ in [entry for module in every for entry in hooks_of(module)]:
+        kept.append((table, dict(table)))
+        del table[key]
     try:
         yield
     finally:
-        for table, entries in kept:
+        for table, entries in reversed(kept):
             table.clear()
             table.update(entries)
 
 
-def modules(model: TransformerBridge) -> Iterator[tuple[str, torch.nn.Module]]:
-    """Every module of the bridge and of the model inside, once, with a name."""
+def name_of(model: TransformerBridge, module: torch.nn.Module) -> str:
+    """The name of a hook point, or of a module in the Hugging Face model or the bridge."""
     from transformer_lens.hook_points import HookPoint
 
-    seen: set[int] = set()
+    if isinstance(module, HookPoint) and module.name:
+        return str(module.name)
     for tree in (model.original_model, model):
-        for name, module in tree.named_modules():
-            if id(module) not in seen:
-                seen.add(id(module))
-                point = module.name if isinstance(module, HookPoint) else None
-                yield point or plain(name) or "the model", module
+        for name, other in tree.named_modules():
+            if other is module:
+                return plain(name) or "the model"
+    return type(module).__name__
 
 
-def hooks_of(module: torch.nn.Module) -> Iterator[Any]:
-    """The hook functions that a user has put on a module; at a hook point, as they gave them."""
-    handles = [*getattr(module, "fwd_hooks", ()), *getattr(module, "bwd_hooks", ())]
+def hooks_of(module: torch.nn.Module) -> Iterator[tuple[dict[int, Any], int, Any]]:
+    """The hooks that a user has put on a module: torch's table, key there, and the function.
+
+    At a hook point the function is the one that they gave.
+    """
+    tables = [table for kind in _KINDS if (table := module.__dict__.get(kind))]
+    if not tables:
+        return
+    handles = [*module.__dict__.get("fwd_hooks", ()), *module.__dict__.get("bwd_hooks", ())]
     given = {handle.hook.id: handle for handle in handles}
-    for kind in _KINDS:
-        for key, function in (getattr(module, kind, None) or {}).items():
+    for table in tables:
+        for key, function in table.items():
             handle = given.get(key)
             if handle is None:
                 if not _own(function):
-                    yield function
+                    yield table, key, function
             elif not (_own(handle.user_hook) and handle.is_permanent):
-                yield handle.user_hook
+                yield table, key, handle.user_hook
 
 
 def _own(function: Any) -> bool:
-    """Whether a function is of the libraries that make the model."""
+    """Whether a function is of the libraries that make the model, by where its code stands.
+
+    Its ``__module__`` would not do: ``functools.wraps`` gives a user's function that of a library.
+    """
     while hasattr(function, "func"):  # functools.partial
         function = function.func
-    home = getattr(function, "__module__", None) or type(function).__module__
+    function = getattr(function, "__func__", function)
+    places = getattr(function, "__globals__", None)
+    home = places.get("__name__") if places is not None else type(function).__module__
     return str(home).startswith(_OWN)

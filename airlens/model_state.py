@@ -104,6 +104,11 @@ class ModelState:
             self._said.add(sentence)
             log.warning(sentence)
 
+    @property
+    def busy(self) -> bool:
+        """Whether the caller is inside of :func:`running`."""
+        return self._running > 0
+
     def follow(self) -> None:
         """Copy a fused weight that has changed to the parts that TransformerLens made of it.
 
@@ -171,8 +176,7 @@ def running(model: TransformerBridge, *, gradients: bool = False) -> Iterator[Mo
         )
     with state.turn(), state._counted() as outermost, ExitStack() as stack:
         if outermost:
-            both = [*model.modules(), *state.source.modules()]
-            own = list({id(module): module for module in both}.values())
+            own = every_module(model)
             state.follow()
             stack.enter_context(_evaluating(own))
             state.rotary = [module for module in own if moving_rotary(module)]
@@ -188,6 +192,18 @@ def running(model: TransformerBridge, *, gradients: bool = False) -> Iterator[Mo
         stack.enter_context(torch.inference_mode(not gradients))
         stack.enter_context(torch.set_grad_enabled(gradients))
         yield state
+
+
+def every_module(model: TransformerBridge) -> list[torch.nn.Module]:
+    """Every module of the bridge and of the model inside, once; much faster than ``modules()``."""
+    found: dict[int, torch.nn.Module] = {}
+    waiting: list[Any] = [model, model.original_model]
+    while waiting:
+        module = waiting.pop()
+        if module is not None and id(module) not in found:
+            found[id(module)] = module
+            waiting.extend(module._modules.values())
+    return list(found.values())
 
 
 def forward(
@@ -372,10 +388,13 @@ def modules_of(source: torch.nn.Module) -> str:
     """
     digest = hashlib.sha256()
     for name, module in source.named_modules():
-        digest.update(f"{name} {type(module).__qualname__} {id(type(module))}".encode())
-        if not type(module).__module__.startswith("transformer_lens."):
+        kind = type(module)
+        digest.update(f"{name} {kind.__qualname__} {id(kind)} {id(kind.forward)}".encode())
+        if moving_rotary(module):
+            continue
+        if not kind.__module__.startswith("transformer_lens."):
             digest.update(repr(plain_settings(module)).encode())
-        for key, buffer in [] if moving_rotary(module) else sorted(module._buffers.items()):
+        for key, buffer in sorted(module._buffers.items()):
             if buffer is not None:
                 digest.update(f"{key} {buffer.dtype} {buffer.device}".encode() + checksum(buffer))
     for tensor in source.parameters():

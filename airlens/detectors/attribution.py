@@ -13,9 +13,9 @@ import torch
 from tqdm.auto import tqdm
 
 from airlens.ablation import DEFAULT_MODE, MeanZ, Mode, attention_of, mean_z
-from airlens.errors import AblationError, ConfigError
+from airlens.errors import AblationError, ConfigError, NumbersError
 from airlens.heads import HeadScores
-from airlens.model_state import forward, running
+from airlens.model_state import forward, not_finite, running
 from airlens.probes import Probe, ProbeSet
 from airlens.provenance import provenance
 
@@ -88,6 +88,8 @@ def _attribute(
             raise AblationError(f"no gradient reached the heads of layer {i}")
         rows.append((gradient[0].float() * kept["change"][i].float()).sum(dim=(0, 2)).cpu())
     found: np.ndarray = torch.stack(rows).numpy()
+    if not np.isfinite(found).all():
+        raise NumbersError(not_finite(model, "a gradient that is NaN or infinite"))
     return found
 
 

@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from airlens.ablation import DEFAULT_MODE, MeanZ, Mode, ablated, as_head_set, mean_z
 from airlens.heads import Head, Heads, HeadScores, HeadSet
+from airlens.model_state import running
 from airlens.probes import ProbeSet
 from airlens.provenance import provenance
 from airlens.retrieval import all_predictions
@@ -46,17 +47,18 @@ def causal(
     else:
         asked = as_head_set(heads)
     asked.check(*shape)
-    means = mean_z(model) if mode == "mean" and means is None else means
     samples = np.full((len(probes), *shape), np.nan, dtype=np.float32)
-    base = all_predictions(model, probes.probes)
+    with running(model):
+        means = mean_z(model) if mode == "mean" and means is None else means
+        base = all_predictions(model, probes.probes)
+        for head in tqdm(asked, desc="causal", disable=not progress):
+            with ablated(model, [head], mode, means=means):
+                without = all_predictions(model, probes.probes)
+            pairs = zip(base, without, strict=True)
+            rise = [float((after - before).mean()) for (_, before), (_, after) in pairs]
+            samples[:, head.layer, head.head] = rise
     hits = sum(float(correct.sum()) for correct, _ in base)
     total = sum(correct.numel() for correct, _ in base)
-    for head in tqdm(asked, desc="causal", disable=not progress):
-        with ablated(model, [head], mode, means=means):
-            without = all_predictions(model, probes.probes)
-        pairs = zip(base, without, strict=True)
-        rise = [float((after - before).mean()) for (_, before), (_, after) in pairs]
-        samples[:, head.layer, head.head] = rise
     note = provenance(model, probes=probes.info(), method="ablation of one head", mode=mode)
     if heads is not None:
         note["asked"] = asked.names()

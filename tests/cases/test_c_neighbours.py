@@ -96,6 +96,7 @@ def test_c2_a_loss_is_that_of_the_text_alone(kind: str) -> None:
         for loss, alone in zip(found, expected(kind), strict=True):
             np.testing.assert_allclose(loss.base, alone, atol=2e-5)
     assert choose_engine(model, "auto", mode="uniform") == "hooks"
+    assert al.mean_z(model, max_tokens=40) is al.mean_z(model, max_tokens=40)
     with pytest.raises(ModelError, match="rotary table"):
         choose_engine(model, "fast", mode="uniform")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -191,7 +192,12 @@ class Doubled(nn.Module):
 
 def own_forward(layer: nn.Module) -> None:
     kept = layer.forward
-    layer.forward = lambda x: kept(x) * 1.5  # type: ignore[method-assign]
+
+    @functools.wraps(kept)  # looks like transformers' own
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        return kept(x) * 1.5
+
+    layer.forward = forward  # type: ignore[method-assign]
 
 
 ATTACH: dict[str, Callable[[Any], Any]] = {
