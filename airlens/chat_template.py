@@ -131,6 +131,8 @@ class Manner:
         tags: those of a thought, ("<think>", "</think>"); None where the template knows none.
         shown: the template itself writes a thought that it is given. Others leave it out of the
             turns before, or only open it.
+        parts: the template reads contents as lists of parts only.
+        deaf: the template writes nothing of what the user says, in whichever form.
     """
 
     start: str = ""
@@ -139,6 +141,8 @@ class Manner:
     close: str = ""
     tags: tuple[str, str] | None = None
     shown: bool = False
+    parts: bool = False
+    deaf: bool = False
 
     def without_thought(self, text: str) -> str:
         """``text``, the start of a turn, without a thought that it opens or leaves empty."""
@@ -167,9 +171,16 @@ def manner_of(tokenizer: PreTrainedTokenizerBase) -> Manner:
 
 
 def _probe(tokenizer: PreTrainedTokenizerBase) -> Manner:
-    asked = {"role": "user", "content": ASKED}
-    answered = {"role": "assistant", "content": ANSWERED}
-    opened, bare = (_tried(tokenizer, asked, opening=wish) for wish in (True, False))
+    asked: Mapping[str, Any] = {"role": "user", "content": ASKED}
+    answered: Mapping[str, Any] = {"role": "assistant", "content": ANSWERED}
+    opened = _tried(tokenizer, asked, opening=True)
+    parts = ASKED not in opened and ASKED in _tried(tokenizer, *with_contents([asked], True))
+    if parts:
+        asked, answered = with_contents([asked, answered], True)
+        opened = _tried(tokenizer, asked, opening=True)
+    if opened and ASKED not in opened:
+        return Manner(deaf=True)
+    bare = _tried(tokenizer, asked)
     head = _tried(tokenizer, asked, answered).partition(ANSWERED)[0]
     mentioned = _mentioned(opened or head, str(tokenizer.chat_template))
     start = ""
@@ -178,11 +189,26 @@ def _probe(tokenizer: PreTrainedTokenizerBase) -> Manner:
         start = Manner(tags=mentioned).without_thought(head)[len(opened) :]
         start = start if start.strip() else ""
     opened += start
-    manner = _of_shown(tokenizer, opened) or _of_mentioned(mentioned, opened)
+    manner = _of_shown(tokenizer, asked, opened) or _of_mentioned(mentioned, opened)
     plain = head[len(opened) :] if head.startswith(opened) else ""
     if not plain.strip() or (manner.tags and plain.lstrip().startswith(manner.tags)):
         plain = ""  # blanks of the answer's own, or the template's word that nothing was thought
-    return replace(manner, start=start, plain=plain)
+    return replace(manner, start=start, plain=plain, parts=parts)
+
+
+def with_contents(turns: Turns, parts: bool) -> list[Mapping[str, Any]]:
+    """The turns, their contents as lists of parts or as one text; other parts stay as they are."""
+    made = []
+    for turn in turns:
+        content = turn.get("content")
+        if parts and isinstance(content, str):
+            turn = {**turn, "content": [{"type": "text", "text": content}]}
+        elif not parts and isinstance(content, list | tuple):
+            texts = [part.get("text") if isinstance(part, Mapping) else part for part in content]
+            if all(isinstance(text, str) for text in texts):
+                turn = {**turn, "content": "".join(map(str, texts))}
+        made.append(turn)
+    return made
 
 
 def _tried(
@@ -195,9 +221,10 @@ def _tried(
         return ""
 
 
-def _of_shown(tokenizer: PreTrainedTokenizerBase, opened: str) -> Manner | None:
+def _of_shown(
+    tokenizer: PreTrainedTokenizerBase, asked: Mapping[str, Any], opened: str
+) -> Manner | None:
     """How the template writes a thought that it is given; None where it leaves it out."""
-    asked = {"role": "user", "content": ASKED}
     fields = dict.fromkeys(("reasoning_content", "reasoning", "thinking"), THOUGHT)
     ways: tuple[dict[str, Any], ...] = (
         {"role": "assistant", "content": ANSWERED, **fields},
@@ -315,7 +342,7 @@ def write(
     if not trace.prompt and not trace.turns:
         return Written("", whole)
     if resolve_template(tokenizer, template) == "plain":
-        return Written(trace.prompt + "\n", whole)
+        return Written(prompt_text(tokenizer, trace, "plain"), whole)
     manner = manner_of(tokenizer)
     parts = None if think == "text" else _thought(trace, manner)
     opened = prompt_text(tokenizer, trace, "chat", thinking=parts is not None)
@@ -348,9 +375,13 @@ def prompt_text(
     if not trace.prompt and not trace.turns:
         return ""
     if resolve_template(tokenizer, template) == "plain":
-        return trace.prompt + "\n"
-    opened = render(tokenizer, trace.chat(), trace.tools, thinking=thinking)
-    return opened + manner_of(tokenizer).start
+        return trace.prompt + "\n" if trace.prompt else ""
+    manner = manner_of(tokenizer)
+    if manner.deaf:
+        reason = "the chat template writes nothing of what the user says: use template='plain'"
+        raise DataError(reason, field="turns")
+    turns = with_contents(trace.chat(), manner.parts)
+    return render(tokenizer, turns, trace.tools, thinking=thinking) + manner.start
 
 
 class _Thought(NamedTuple):

@@ -12,6 +12,7 @@ from chat_templates import TEMPLATES, byte_tokenizer
 import airlens as al
 from airlens.chat_template import template_identity, write
 from airlens.errors import ConfigError, DataError
+from airlens.figures.coloured_text import pieces
 from airlens.step_sources.units import units_of
 from airlens.trace import encode_trace
 
@@ -70,7 +71,7 @@ def read(tok: Any, trace: al.Trace, **options: Any) -> str:
         covered[start:end] = True
     assert covered.all()
     assert (np.diff(encoded.step) >= 0).all()
-    assert set(encoded.step) == set(range(len(trace.steps)))
+    assert set(encoded.step) == set(range(len(trace.whole_steps())))
     return text
 
 
@@ -201,6 +202,11 @@ def test_a4_steps_cover_the_response_that_was_given(tok: Any) -> None:
     control = set(tok.all_special_ids) | {
         i for i, token in tok.added_tokens_decoder.items() if token.special
     }
+    rows = [
+        {"step": int(k), "start": a, "end": b, "token": trace.response[a:b]}
+        for k, (a, b) in zip(encoded.step, encoded.offsets.tolist(), strict=True)
+    ]
+    assert "".join(piece.text for piece in pieces(rows, trace.response)) == trace.response
     # What the template writes between thought and answer stands for the blank line there.
     place = len(THOUGHT)
     between = [
@@ -212,6 +218,25 @@ def test_a4_steps_cover_the_response_that_was_given(tok: Any) -> None:
     ]
     assert set(between) == {(place, place + 2)}
     assert encoded.step[encoded.offsets[:, 0] == place].tolist().count(1) >= len(between)
+
+
+def test_a_contents_in_the_form_that_the_template_reads(tok: Any) -> None:
+    asked = [{"type": "text", "text": "3 + "}, {"type": "text", "text": "4?"}]
+    listed = al.Trace("1", ASK, ANSWER, turns=({"role": "user", "content": asked},))
+    for name in ("chatml", "qwen 3", "gemma", "magistral"):
+        tok.chat_template = TEMPLATES[name]
+        assert read(tok, listed) == read(tok, al.Trace("1", ASK, ANSWER))
+    # One that reads nothing but parts, and writes nothing of a text.
+    tok.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+        "{% for part in m.content if part.type == 'text' %}{{ part.text }}{% endfor %}"
+        "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    want = f"<|im_start|>user\n{ASK}<|im_end|>\n<|im_start|>assistant\n{ANSWER}"
+    assert read(tok, listed) == read(tok, al.Trace("1", ASK, ANSWER)) == want
+    tok.chat_template = "<|im_start|>assistant\n"
+    with pytest.raises(DataError, match="nothing of what the user says: use template='plain'"):
+        encode_trace(tok, listed)
 
 
 def test_a4_a_refusal_is_that_traces_error(tok: Any) -> None:
