@@ -39,7 +39,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _POSITIVE = frozenset(
     {"n", "n_boot", "max_tokens", "max_tokens_per_batch", "max_new_tokens", "new_tokens", "most"}
     | {"batch_size", "part_rows", "shots", "key_length", "screen", "rows", "measured", "k"}
-    | {"limit", "tokens"}
+    | {"tokens"}
 )
 _READERS: dict[str, Reader] = {}
 

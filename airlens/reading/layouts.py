@@ -125,8 +125,9 @@ def _continued(data: Fields, columns: Columns, context: Context, name: str) -> D
 def _holds_many(value: object, name: str) -> bool:
     if isinstance(value, str) and name.lower() in MANY and value.lstrip().startswith("["):
         value = parsed(value)
-    texts = isinstance(value, list) and all(isinstance(item, str) for item in value)
-    return isinstance(value, list) and (name.lower() in MANY or texts)
+    if not isinstance(value, list):
+        return False
+    return name.lower() in MANY or (bool(value) and all(isinstance(item, str) for item in value))
 
 
 def _many(data: Fields, context: Context, name: str, used: tuple[str, ...], thought: str) -> Draft:
