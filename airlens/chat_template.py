@@ -342,8 +342,7 @@ def write(
     if not trace.prompt and not trace.turns:
         return Written("", whole)
     if resolve_template(tokenizer, template) == "plain":
-        asked = prompt_text(tokenizer, trace, "plain")
-        return Written(_opened_once(asked, trace.response) if think == "auto" else asked, whole)
+        return Written(prompt_text(tokenizer, trace, "plain"), whole)
     manner = manner_of(tokenizer)
     parts = None if think == "text" else _thought(trace, manner)
     opened = prompt_text(tokenizer, trace, "chat", thinking=parts is not None)
@@ -383,14 +382,6 @@ def prompt_text(
         raise DataError(reason, field="turns")
     turns = with_contents(trace.chat(), manner.parts)
     return render(tokenizer, turns, trace.tools, thinking=thinking) + manner.start
-
-
-def _opened_once(asked: str, response: str) -> str:
-    """A prompt that opens a thought, which the response opens too, without its opening."""
-    for opened, _ in KNOWN_TAGS:
-        if response.lstrip().startswith(opened) and asked.rstrip().endswith(opened):
-            return asked.rstrip().removesuffix(opened)
-    return asked
 
 
 class _Thought(NamedTuple):

@@ -109,8 +109,7 @@ def _options(limit: int | None, limit_names: tuple[str, ...], on_error: str) -> 
             typer.Option(
                 parser=checks.splitter,
                 metavar="NAME",
-                help="Steps where none are given: auto, paragraph, line or sentence; "
-                "with raw- before it, cuts code and formulas too.",
+                help="Steps where none are given: auto, paragraph, line, sentence.",
                 rich_help_panel=PANEL,
             ),
         ),

@@ -73,6 +73,12 @@ def score(
     part_rows: Annotated[int, typer.Option(min=1, help="Rows per part.")] = 256,
     max_tokens_per_batch: Annotated[int | None, typer.Option(min=1)] = None,
     actors: Annotated[int | None, typer.Option(min=1, help="Ray actors (default: all).")] = None,
+    actor_cpus: Annotated[
+        float | None, typer.Option(help="CPUs that Ray's scheduler counts for an actor.")
+    ] = None,
+    actor_threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of an actor (default: an equal share).")
+    ] = None,
     ray_address: Annotated[str | None, typer.Option(help="A Ray cluster to join.")] = None,
     model: Model = "smollm2-135m",
     device: Device = None,
@@ -101,6 +107,8 @@ def score(
         long=long,  # type: ignore[arg-type]
         ifd=ifd,
     )
+    ray = {"address": ray_address, "actors": actors, "actor_cpus": actor_cpus}
+    ray["actor_threads"] = actor_threads
     when_interrupted(lambda: _kept(out))
     wanted = {"rows": texts, "steps": steps, "tokens": tokens}
     result = _run(
@@ -109,7 +117,7 @@ def score(
         read_heads(heads),
         out,
         model={"name": model, "device": device, "dtype": dtype},
-        ray={"address": ray_address, "actors": actors} if engine == "ray" else None,
+        ray=ray if engine == "ray" else None,
         on_error=on_error,
         max_rejects=max_rejects,
         tables=[name for name, keep in wanted.items() if keep],
@@ -169,6 +177,8 @@ def noted(manifest: dict[str, Any]) -> Iterator[str]:
     for name, what in told.items():
         if manifest.get(name):
             yield f"{manifest[name]:,} {what}"
+    if manifest.get("engine", "this process") != "this process":
+        yield f"Ray: {manifest['engine']}"
     if manifest.get("damaged_tables"):
         yield f"damaged and made again: {', '.join(manifest['damaged_tables'])}"
 

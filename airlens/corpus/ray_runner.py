@@ -24,7 +24,8 @@ from airlens.reading.model_files import absolute_name
 from .rows import Chunk
 from .score_part import PartScorer, run_identity
 
-# Whole CPUs for actors leave none for the task that reads, and the run hangs.
+# What the scheduler counts for an actor without a GPU. Whole CPUs for actors leave
+# none for the task that reads, and the run hangs.
 ACTOR_CPUS = 0.5
 READER_CPUS = 0.25
 
@@ -39,9 +40,16 @@ class RayEngine:
         address: of a cluster; default: one started here and stopped afterwards.
         actors: how many; default: one a GPU, else one a CPU.
         cpus: of a cluster started here; default: all.
+        actor_cpus: what the scheduler counts for an actor; default: nothing beside its GPU, else
+            `ACTOR_CPUS`.
+        actor_threads: threads that an actor computes with; default: the CPUs of the cluster, shared
+            among the actors (Ray itself would allow one).
+
+    Attributes:
+        told: how the actors were set up, once they are.
 
     Raises:
-        ConfigError: Ray is not installed.
+        ConfigError: Ray is not installed, or a number that makes no sense.
     """
 
     def __init__(
@@ -51,20 +59,28 @@ class RayEngine:
         address: str | None = None,
         actors: int | None = None,
         cpus: int | None = None,
+        actor_cpus: float | None = None,
+        actor_threads: int | None = None,
     ) -> None:
+        for name, value in (("actor_cpus", actor_cpus), ("actor_threads", actor_threads)):
+            if value is not None and not value > 0:
+                raise ConfigError("give a number above 0", argument=name, value=value)
         try:
             import ray.data  # noqa: F401
         except ImportError as error:
             raise ConfigError("--engine ray needs Ray: pip install 'airlens[ray]'") from error
         self.model = {**model, "name": absolute_name(model["name"])}
         self.address, self.actors, self.cpus = address, actors, cpus
+        self.actor_cpus, self.actor_threads = actor_cpus, actor_threads
+        self.told = ""
 
     def __call__(
         self, scorer: PartScorer, chunks: Callable[[], Iterator[Chunk]]
     ) -> Iterator[tuple[Chunk, Any]]:
         """Each chunk with the tables of its rows, in the order of completion."""
-        with self._cluster() as ray:
-            scored = self._pipeline(ray, scorer, chunks)
+        with self._cluster() as ray, _quiet("ray.data"):
+            with _one_chunk_a_block():
+                scored = self._pipeline(ray, scorer, chunks)
             for batch in scored.iter_batches(batch_size=None, prefetch_batches=0):
                 for blob in batch["blob"]:
                     chunk, part, halved = pickle.loads(blob)
@@ -90,34 +106,65 @@ class RayEngine:
             ray.shutdown()
 
     def _pipeline(self, ray: Any, scorer: PartScorer, chunks: Callable[[], Iterator[Chunk]]) -> Any:
-        from ray.data import ActorPoolStrategy, DataContext
+        from ray.data import ActorPoolStrategy
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
-        context = DataContext.get_current()
-        context.enable_progress_bars = False
-        # One chunk per block: a block is the unit given to an actor, and repeated if the actor is
-        # lost.
-        context.target_max_block_size = 1
-        context.execution_options.preserve_order = False
         have = ray.cluster_resources()
-        gpus = int(have.get("GPU", 0))
-        size = self.actors or gpus or max(1, int(have.get("CPU", 1)))
+        gpus, cpus = int(have.get("GPU", 0)), max(1, int(have.get("CPU", 1)))
+        size = self.actors or gpus or cpus
+        threads = self.actor_threads or max(1, cpus // size)
+        needs: dict[str, Any] = {"num_gpus": 1} if gpus else {"num_cpus": ACTOR_CPUS}
+        if self.actor_cpus is not None:
+            needs["num_cpus"] = self.actor_cpus
+        self.told = (
+            f"{size} actors of {threads} threads each; for each the scheduler counts "
+            + " and ".join(f"{n:g} {name[4:-1].upper()}" for name, n in needs.items())
+        )
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         read = ray.data.read_datasource(
             _source(chunks),
             override_num_blocks=1,
             ray_remote_args={"num_cpus": READER_CPUS, "scheduling_strategy": here},
         )
-        needs = {"num_gpus": 1} if gpus else {"num_cpus": ACTOR_CPUS}
         return read.map_batches(
             _Actor,
-            fn_constructor_args=(self.model, _without_model(scorer)),
+            fn_constructor_args=(self.model, _without_model(scorer), threads),
             batch_size=1,
             compute=ActorPoolStrategy(size=size),
             zero_copy_batch=True,
             **needs,
         )
+
+
+@contextmanager
+def _one_chunk_a_block() -> Iterator[None]:
+    """Ray Data's settings for pipelines that are made inside; the caller's come back afterwards.
+
+    A block is the unit given to an actor, and repeated if the actor is lost.
+    """
+    from ray.data import DataContext
+
+    context = DataContext.get_current()
+    options = context.execution_options
+    kept = (context.enable_progress_bars, context.target_max_block_size, options.preserve_order)
+    context.enable_progress_bars, context.target_max_block_size = False, 1
+    options.preserve_order = False
+    try:
+        yield
+    finally:
+        context.enable_progress_bars, context.target_max_block_size, options.preserve_order = kept
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Only errors of a logger inside the block."""
+    logger = logging.getLogger(name)
+    kept = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(kept)
 
 
 def _start(ray: Any, options: dict[str, Any], attempts: int = 3) -> None:
@@ -152,9 +199,12 @@ def _without_model(scorer: PartScorer) -> dict[str, Any]:
 class _Actor:
     """One copy of the model; scores the chunks it is given."""
 
-    def __init__(self, model: dict[str, Any], options: dict[str, Any]) -> None:
+    def __init__(self, model: dict[str, Any], options: dict[str, Any], threads: int) -> None:
+        import torch
+
         from airlens.model import load_model
 
+        torch.set_num_threads(threads)
         bridge = load_model(**model)
         identity = options["identity"]
         how = {name: identity[name] for name in ("columns", "splitter")}

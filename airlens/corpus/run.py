@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 # Given the scorer and what starts the reading, yields each chunk with what is written of it.
-Engine: TypeAlias = Callable[
+CorpusEngine: TypeAlias = Callable[
     [PartScorer, Callable[[], Iterator[Chunk]]], Iterator[tuple[Chunk, "Part | None"]]
 ]
 PART_ROWS = 256  # ours: the most that a killed run has to do again
@@ -79,7 +79,7 @@ def score_corpus(
     tables: Sequence[str] = ("rows", "steps"),
     part_rows: int = PART_ROWS,
     max_tokens_per_batch: int | None = None,
-    engine: Engine | None = None,
+    engine: CorpusEngine | None = None,
     model_source: str | None = None,
     progress: bool = True,
 ) -> RunResult:
@@ -222,7 +222,7 @@ class _Run:
     part_rows: int
     progress: bool
 
-    def go(self, engine: Engine) -> RunResult:
+    def go(self, engine: CorpusEngine) -> RunResult:
         """Score the remaining rows; success or failure is recorded in ``run.json``."""
         record = self.record
         record.damaged = self.folder.clean()
@@ -233,6 +233,7 @@ class _Run:
                 total=record.expected, unit="row", desc="score", disable=not self.progress
             ) as bar:
                 self._score(engine, bar)
+            record.facts["engine"] = getattr(engine, "told", "this process")
             self._check_rejects()
         except BaseException as error:
             record.state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
@@ -244,7 +245,7 @@ class _Run:
         record.write()
         return RunResult(self.folder, self.scorer.key, record.counts, self.folder.manifest())
 
-    def _score(self, engine: Engine, bar: Any) -> None:
+    def _score(self, engine: CorpusEngine, bar: Any) -> None:
         number = self.folder.next_part()
         book = Book.of(self.folder.markers(), (PARTS, *self.scorer.keep))
         seen, changed, moved = np.zeros((3, len(book)), dtype=bool)

@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from airlens.analysis.statistics import bootstrap_counts, interval
 from airlens.arguments import checked
 from airlens.errors import DataError, NumbersError
+from airlens.model_state import moving_rotary
 from airlens.reading.skipped import OnError, Skipped, usable
 from airlens.trace import EncodedTrace, Template, Think, Trace, encode_trace, encode_traces
 
@@ -27,7 +28,6 @@ from .answers import reference_answer as reference_answer
 from .generation import generate_answers as generate_answers
 from .generation import prompt_ids
 from .packing_check import positions_limit
-from .rotary_tables import may_share, settle_tables
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -118,20 +118,18 @@ def held_out_nll(
     encoded = encode_traces(tokenizer, list(traces), template, think)
     if not any(e.n_response for e in encoded):
         raise DataError("nothing to evaluate: no trace with a response")
-    limit = positions_limit(model)
     for e in encoded:
-        _check_length(e, limit)
+        _check_length(e, positions_limit(model))
     lengths = [len(e.tokens) for e in encoded]
     order = sorted(range(len(encoded)), key=lambda i: lengths[i])
     sums: dict[int, tuple[int, float]] = {}
-    together = may_share(model, lengths)
+    together = not _follows_longest(model)
     with (
         evaluating(model),
         tqdm(total=len(order), desc="held-out NLL", disable=not progress) as bar,
     ):
         for batch in _batches(order, lengths, max_tokens_per_batch, together):
             rows = [(encoded[i].tokens, encoded[i].response_start) for i in batch]
-            settle_tables(model)
             sums.update(zip(batch, _nll(model, rows), strict=True))
             bar.update(len(batch))
     rows_out = [(e.trace.id, *sums[i]) for i, e in enumerate(encoded)]
@@ -156,6 +154,11 @@ def evaluating(model: PreTrainedModel) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+
+
+def _follows_longest(model: PreTrainedModel) -> bool:
+    """Whether a sequence's numbers depend on the longest one of its batch."""
+    return any(moving_rotary(module) for module in model.modules())
 
 
 def per_token(problems: pd.DataFrame, seed: int = 0) -> dict[str, float]:

@@ -11,7 +11,7 @@ import numpy as np
 from airlens.errors import ConfigError, DataError
 from airlens.reading.skipped import OnError, Skipped, check_on_error, note_of, said
 from airlens.readings import how_read
-from airlens.trace import EncodedTrace, Template, Think, Trace, check_ids, encode_trace
+from airlens.trace import EncodedTrace, Template, Think, Trace, encode_trace
 
 from .step_weights import StepWeights, normalised
 
@@ -117,9 +117,6 @@ def training_set(
         DataError: nothing to train on, or a trace that makes no example.
     """
     check_on_error(on_error)
-    traces = list(traces)
-    if weights is not None:
-        check_ids(traces)
     examples, used, skipped, cut, lost = [], [], [], [], 0
     for trace in traces:
         try:

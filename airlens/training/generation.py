@@ -14,10 +14,10 @@ from tqdm.auto import tqdm
 from airlens.arguments import checked
 from airlens.chat_template import resolve_template, write
 from airlens.errors import ConfigError, DataError
-from airlens.trace import Template, Think, Trace, check_ids
+from airlens.model_state import moving_rotary
+from airlens.trace import Template, Think, Trace
 
 from .packing_check import positions_limit
-from .rotary_tables import may_share, settle_tables
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -75,8 +75,7 @@ def generate_answers(
 
     Raises:
         ConfigError: a number out of range.
-        DataError: a trace without a prompt, or with one that is too long for the model; two traces
-            of one id.
+        DataError: a trace without a prompt, or with one that is too long for the model.
     """
     from transformers import set_seed
 
@@ -86,7 +85,6 @@ def generate_answers(
     pad = tokenizer.pad_token_id
     pad = int(pad if pad is not None else next(iter(sorted(ends)), 0))
     limit = positions_limit(model)
-    check_ids(traces)
     jobs = []
     for trace in traces:
         ids = prompt_ids(tokenizer, trace, template, think)
@@ -101,7 +99,7 @@ def generate_answers(
     options = {"do_sample": True, "temperature": temperature} if samples else {}
     found = []
     with _as_it_is(model, ends, pad), torch.inference_mode():
-        together = batch_size == 1 or _padding_is_harmless(model, jobs, max_new_tokens, pad)
+        together = _padding_is_harmless(model, jobs, batch_size, pad)
         set_seed(seed)
         batches = list(_batches(jobs, batch_size, together))
         for batch in tqdm(batches, desc="generate", disable=not progress):
@@ -171,7 +169,6 @@ def _generate(model: Any, batch: Sequence[_Job], pad: int, **options: Any) -> An
 
     more = {k: options.pop(k) for k in ("output_logits", "return_dict_in_generate") if k in options}
     options |= {"top_k": 0, "top_p": 1.0} if "do_sample" in options else {"do_sample": False}
-    settle_tables(model)
     width = max(len(job.ids) for job in batch)
     ids = torch.tensor([[pad] * (width - len(job.ids)) + job.ids for job in batch])
     mask = torch.tensor([[0] * (width - len(job.ids)) + [1] * len(job.ids) for job in batch])
@@ -185,12 +182,12 @@ def _generate(model: Any, batch: Sequence[_Job], pad: int, **options: Any) -> An
     )
 
 
-def _padding_is_harmless(model: Any, jobs: Sequence[_Job], room: int, pad: int) -> bool:
+def _padding_is_harmless(model: Any, jobs: Sequence[_Job], batch_size: int, pad: int) -> bool:
     """Whether the shortest prompt gets the same logits padded to the longest one as alone."""
     shortest, longest = jobs[0], jobs[-1]
-    if len(shortest.ids) == len(longest.ids):
+    if batch_size == 1 or len(shortest.ids) == len(longest.ids):
         return True
-    trouble = not may_share(model, [len(shortest.ids), len(longest.ids) + room])
+    trouble = any(moving_rotary(module) for module in model.modules())
     if not trouble:
         wanted: dict[str, Any] = {"output_logits": True, "return_dict_in_generate": True}
         wanted |= {"max_new_tokens": TRIED, "min_new_tokens": TRIED}

@@ -13,8 +13,6 @@ from typing import Any
 
 import torch
 
-from .rotary_tables import may_share
-
 LENGTHS = (11, 17, 14)  # tokens of the sequences tried; those of the second and third are compared
 LEAK = 1e-5  # of the largest logit: what a change in another sequence may change; 0 where masked
 ROUNDING = 1e-4  # of the largest logit, between a sequence in a row and alone
@@ -36,8 +34,6 @@ def packing_trouble(
     """
     if len(examples) < 2:
         return None
-    if not may_share(model, [len(e["input_ids"]) for e in examples]):
-        return "the rotary table of a packed row is that of its longest sequence"
     known = sorted({token for example in examples[:64] for token in example["input_ids"]})
     rng = torch.Generator().manual_seed(0)
     lengths = _lengths(model, max(len(e["input_ids"]) for e in examples), longest_row)

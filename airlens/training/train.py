@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -31,7 +31,6 @@ from .examples import Example, TrainingSet, WeightedCollator, equal_token_batche
 from .interrupts import checkpoints_of, stopped_later
 from .packed_rows import each_sequence_alone
 from .packing_check import packing_trouble, positions_limit
-from .rotary_tables import may_share, table_limit
 from .run_identity import training_identity
 from .settings import TrainSettings as TrainSettings
 from .step_weights import StepWeights
@@ -126,9 +125,7 @@ def fine_tune(
     )
     if data.skipped or data.cut:
         log.warning(data.said())
-    arguments = trainer_arguments(
-        Path(out) if out is not None else None, _batches_of(student, data, settings), progress
-    )
+    arguments = trainer_arguments(Path(out) if out is not None else None, settings, progress)
     devices = int(arguments.world_size) * max(1, int(arguments.n_gpu))
     identity = training_identity(student, tokenizer, data, settings, template, think, devices)
     note = _provenance(label, data, weights, settings, identity, selection)
@@ -208,23 +205,6 @@ def _save(
 
 def _losses(runner: Any) -> pd.DataFrame:
     return pd.DataFrame([row for row in runner.state.log_history if "loss" in row])
-
-
-def _batches_of(student: Any, data: TrainingSet, settings: TrainSettings) -> TrainSettings:
-    """The settings, with batches of one where sequences may not share one; the steps are the same.
-
-    A step's loss is a mean over all of its labels, however they are divided into batches.
-    """
-    if may_share(student, [len(e["input_ids"]) for e in data.examples]):
-        return settings
-    log.warning(
-        "traces are passed through the student one at a time: its rotary table beyond %d tokens "
-        "would be that of the longest in a batch",
-        table_limit(student),
-    )
-    if settings.n_batches is not None:
-        raise ConfigError("a student of such rotary tables takes no n_batches: give batch_size")
-    return replace(settings, batch_size=1, accumulation=settings.batch_size * settings.accumulation)
 
 
 def _most_tokens(student: Any, settings: TrainSettings) -> int:

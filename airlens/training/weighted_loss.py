@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from airlens.errors import AirlensError, ConfigError, RunError
 
 from .examples import IGNORE
-from .rotary_tables import settle_tables
 
 if TYPE_CHECKING:
     from transformers import Trainer
@@ -43,7 +42,6 @@ def trainer_type() -> type[Trainer]:
 
         def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **more: Any) -> Any:
             self._weights = inputs.pop("loss_weights")
-            settle_tables(model)
             # The Trainer's own compute_loss then scales the loss over processes and accumulation.
             return super().compute_loss(model, inputs, *args, **more)
 

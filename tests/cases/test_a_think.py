@@ -194,15 +194,6 @@ def test_a4_the_policy_is_an_option(tok: Any) -> None:
         encode_trace(tok, inline(text), think="none")  # type: ignore[arg-type]
 
 
-def test_a4_a_prompt_that_opens_the_thought_itself(tok: Any) -> None:
-    asked = f"User: {ASK}\nAssistant: <think>\n"
-    trace = al.Trace("1", asked, f"<think>\n{THOUGHT}\n</think>\n\n{ANSWER}")
-    assert read(tok, trace) == f"User: {ASK}\nAssistant: {trace.response}"
-    assert read(tok, trace, think="text") == f"{asked}\n{trace.response}"
-    bare = al.Trace("1", asked, THOUGHT)
-    assert read(tok, bare) == f"{asked}\n{THOUGHT}"
-
-
 def test_a4_steps_cover_the_response_that_was_given(tok: Any) -> None:
     tok.chat_template = TEMPLATES["gpt-oss"]
     trace = apart()

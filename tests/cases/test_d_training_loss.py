@@ -9,9 +9,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from airlens.training.examples import WeightedCollator, training_examples
-from airlens.training.rotary_tables import settle_tables
 from airlens.training.step_weights import StepWeights
-from airlens.training.train import TrainSettings, _with_lora, fine_tune
+from airlens.training.train import TrainSettings, _with_lora
 from airlens.training.weighted_loss import trainer_arguments, trainer_type
 from tests.cases.training_kit import student, two_step_traces, weights_of
 
@@ -33,7 +32,6 @@ def by_hand(model: Any, examples: list[Any], order: list[list[list[int]]]) -> tu
         total = 0.0
         for e in items:
             ids = torch.tensor([e["input_ids"]])
-            settle_tables(model)  # of a text that came before
             logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0].float()
             labels, weights = torch.tensor(e["labels"]), torch.tensor(e["loss_weights"])
             for t in (labels != -100).nonzero()[:, 0].tolist():
@@ -128,17 +126,3 @@ def test_d11_with_lora_and_several_devices(tokenizer: Any, name: str, kind: str)
     changes = {"_n_gpu": 2, "per_device_train_batch_size": 1} if kind == "two devices" else {}
     losses, gradients, order = by_trainer(made(), examples, False, **changes)
     compare((losses, gradients), by_hand(made(), examples, order))
-
-
-@pytest.mark.parametrize("name", ["longrope", "dynamic"])
-@pytest.mark.parametrize("packing", [False, True], ids=["padded", "packed"])
-def test_d11_a_trace_is_learnt_as_it_is_alone(tokenizer: Any, name: str, packing: bool) -> None:
-    """Beyond 32 tokens the rotary table is that of the longest sequence: of a batch, or before."""
-    items = two_step_traces(6)
-    examples = training_examples(tokenizer, items)
-    sizes = [len(e["input_ids"]) for e in examples]
-    assert min(sizes) < 32 < max(sizes)
-    settings = TrainSettings(lr=1e-30, batch_size=6, packing=packing, cpu=True)
-    found = fine_tune(student(name), items, tokenizer=tokenizer, settings=settings, progress=False)
-    losses, _ = by_hand(student(name), examples, [[list(range(6))]])
-    assert list(found.losses["loss"]) == pytest.approx(losses, rel=1e-4)

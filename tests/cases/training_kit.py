@@ -149,10 +149,6 @@ def configuration(name: str) -> Any:
                 "long_factor": [8.0] * 4,
             },
         ),
-        "dynamic": lambda: tf.LlamaConfig(
-            **{**shape, "max_position_embeddings": 32},
-            rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 4.0},
-        ),
         "mixtral": lambda: tf.MixtralConfig(**shape, num_local_experts=4),
         "xglm": lambda: tf.XGLMConfig(
             vocab_size=VOCAB, d_model=32, num_layers=2, attention_heads=4, ffn_dim=48
