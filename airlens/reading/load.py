@@ -340,7 +340,7 @@ class _Builder:
         reading = {
             "layout": made.reading["layout"],
             "columns": columns,
-            "ignored": ignored(data, made),
+            "ignored": [name for name in ignored(data, made) if name != answer_column],
             "left_out": unread,
             **made.reading,
         }

@@ -177,7 +177,7 @@ def _from_folder(folder: Path, split: str | None, config: str | None) -> Iterato
 
         try:
             saved = datasets.load_from_disk(str(folder))
-        except (OSError, ValueError, KeyError) as error:
+        except Exception as error:  # damaged files end in many kinds
             raise DataError(f"cannot open the saved data set: {error}", file=str(folder)) from error
         if isinstance(saved, Mapping):
             name = split or DEFAULT
