@@ -29,11 +29,11 @@ def test_a_missing_package_is_named_before_anything_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "lm_eval", None)
-    absent = str(tmp_path / "absent")
+    (tmp_path / "empty.jsonl").touch()
     with pytest.raises(AirlensError, match="pip install lm-eval"):
         CliRunner().invoke(
             cli.app,
-            ["evaluate", absent, "--model", absent, "--lm-eval", "gsm8k"],
+            ["evaluate", str(tmp_path / "empty.jsonl"), "--lm-eval", "gsm8k"],
             catch_exceptions=False,
         )
 
