@@ -82,6 +82,7 @@ def load_model(
     import torch
 
     from .given_model import given_model, given_tokenizer, stays_as_it_is
+    from .model_state import undisturbed
 
     split = any(option is not None for option in (n_devices, device_map, max_memory))
     place = None if split and device is None else as_device(device)
@@ -91,7 +92,7 @@ def load_model(
     elif tokenizer is not None:
         tokenizer = given_tokenizer(tokenizer)
     # Tensors made under inference mode could never take part in a gradient.
-    with torch.inference_mode(False):
+    with torch.inference_mode(False), undisturbed():
         if isinstance(name, (str, Path)):
             options = {"trust_remote_code": trust_remote_code, "revision": revision}
             options |= _split(n_devices, device_map, device, max_memory) if split else {}

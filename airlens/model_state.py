@@ -157,9 +157,8 @@ class ModelState:
 def running(model: TransformerBridge, *, gradients: bool = False) -> Iterator[ModelState]:
     """A block in which airlens runs the model, so that a number depends on nothing around it.
 
-    One thread at a time; dropout and whatever else belongs to training is off, module by module as
-    it was afterwards; autocast, a default type other than float32 and a default device that are in
-    effect around the block are not inside it. Blocks may be nested.
+    One thread at a time, :func:`undisturbed`; dropout and whatever else belongs to training is off,
+    module by module as it was afterwards. Blocks may be nested.
 
     Args:
         model: the bridge.
@@ -180,18 +179,29 @@ def running(model: TransformerBridge, *, gradients: bool = False) -> Iterator[Mo
             state.follow()
             stack.enter_context(_evaluating(own))
             state.rotary = [module for module in own if moving_rotary(module)]
-            for kind in {"cpu", *(p.device.type for p in state.source.parameters())} - {"meta"}:
-                if torch.is_autocast_enabled(kind):
-                    stack.enter_context(torch.autocast(kind, enabled=False))
-            if torch.get_default_dtype() != torch.float32:
-                stack.enter_context(_default_dtype(torch.float32))
-            if torch.get_default_device().type != "cpu":
-                stack.enter_context(torch.device("cpu"))
-            if torch.get_float32_matmul_precision() != "highest":
-                stack.enter_context(_matmul_precision("highest"))
+            stack.enter_context(undisturbed())
         stack.enter_context(torch.inference_mode(not gradients))
         stack.enter_context(torch.set_grad_enabled(gradients))
         yield state
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """A block without what may be in effect around it and would change numbers.
+
+    That is autocast, a default type other than float32, a default device, and rounded factors of
+    float32 products (``torch.set_float32_matmul_precision``).
+    """
+    with ExitStack() as stack:
+        for kind in ("cpu", "cuda", "mps", "xpu"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        if torch.get_default_dtype() != torch.float32:
+            stack.enter_context(_default_dtype(torch.float32))
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        stack.enter_context(_exact_products())
+        yield
 
 
 def every_module(model: TransformerBridge) -> list[torch.nn.Module]:
@@ -274,13 +284,25 @@ def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
 
 
 @contextmanager
-def _matmul_precision(precision: str) -> Iterator[None]:
-    kept = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(precision)
+def _exact_products() -> Iterator[None]:
+    """Products of float32 are those of float32, whatever the process has asked for otherwise."""
+    try:
+        kept = torch.get_float32_matmul_precision()
+    except RuntimeError:  # it was set by the settings that torch 2.9 brought
+        kept = ""
+    if kept == "highest":
+        yield
+        return
+    backends = [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul] if not kept else []
+    precisions = [backend.fp32_precision for backend in backends]
+    torch.set_float32_matmul_precision("highest")
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(kept)
+        if kept:
+            torch.set_float32_matmul_precision(kept)
+        for backend, precision in zip(backends, precisions, strict=True):
+            backend.fp32_precision = precision
 
 
 _STATES: weakref.WeakKeyDictionary[Any, ModelState] = weakref.WeakKeyDictionary()

@@ -121,6 +121,17 @@ def rounded_products() -> Iterator[None]:
     torch.set_float32_matmul_precision("medium")
     try:
         yield
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+@contextmanager
+def rounded_by_the_newer_setting() -> Iterator[None]:
+    torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+    try:
+        yield
+        assert torch.backends.mkldnn.matmul.fp32_precision == "bf16"  # as the user left it
     finally:
         torch.set_float32_matmul_precision("highest")
 
@@ -134,6 +145,7 @@ AROUND: dict[str, Callable[[], Any]] = {
     "float64": lambda: default_dtype(torch.float64),
     "meta": lambda: torch.device("meta"),
     "medium": rounded_products,
+    "mkldnn": rounded_by_the_newer_setting,
 }
 
 
@@ -142,9 +154,8 @@ AROUND: dict[str, Callable[[], Any]] = {
 def test_c9_what_is_around_a_call_changes_no_number(around: str, engine: Any) -> None:
     plain, ready = bridge(hf_model("llama")), hf_model("llama")
     expected = {mode: score(plain, mode=mode, engine=engine) for mode in ("uniform", "mean")}
-    model = bridge(ready) if around == "meta" else None
     with AROUND[around]():
-        model = model or bridge(ready)  # also loaded inside, and first scored there
+        model = bridge(ready)  # also loaded inside, and first scored there
         for mode, frame in expected.items():
             found = score(model, mode=mode, engine=engine)
             pd.testing.assert_frame_equal(found, frame, rtol=1e-6)
