@@ -54,13 +54,15 @@ ASKED, THOUGHT, ANSWERED = "qmarkq", "tmarkt", "amarka"
 _TAG = r"(<[^<>\s]{1,40}>|\[[^\[\]\s]{1,40}\]|◁[^◁▷\s]{1,40}▷)"
 _FIRST_TAG, _LAST_TAG = re.compile(rf"\s*{_TAG}"), re.compile(rf"{_TAG}\s*\Z")
 
-
 reader("Template")(named(get_args(Template)))
+reader("Think")(named(get_args(Think)))
 
 
 def resolve_template(tokenizer: PreTrainedTokenizerBase, template: Template) -> str:
     """``auto`` is ``chat`` where there is a chat template, else ``plain``; or `ConfigError`."""
     has_chat = bool(getattr(tokenizer, "chat_template", None))
+    if template != "plain":
+        _check_one(getattr(tokenizer, "chat_template", None))
     if template == "auto":
         return "chat" if has_chat else "plain"
     if template not in ("chat", "plain"):
@@ -68,6 +70,16 @@ def resolve_template(tokenizer: PreTrainedTokenizerBase, template: Template) -> 
     if template == "chat" and not has_chat:
         raise ConfigError("template='chat', but the tokenizer has no chat template; use 'plain'")
     return template
+
+
+def _check_one(templates: object) -> None:
+    """:class:`ConfigError` where a tokenizer has several chat templates and none by default."""
+    if isinstance(templates, Mapping) and "default" not in templates:
+        names = ", ".join(map(str, templates))
+        raise ConfigError(
+            f"the tokenizer has the chat templates {names} and no default: set "
+            "tokenizer.chat_template to one of them, or use template='plain'"
+        )
 
 
 def check_think(think: str) -> None:
@@ -173,15 +185,16 @@ def manner_of(tokenizer: PreTrainedTokenizerBase) -> Manner:
 def _probe(tokenizer: PreTrainedTokenizerBase) -> Manner:
     asked: Mapping[str, Any] = {"role": "user", "content": ASKED}
     answered: Mapping[str, Any] = {"role": "assistant", "content": ANSWERED}
-    opened = _tried(tokenizer, asked, opening=True)
-    parts = ASKED not in opened and ASKED in _tried(tokenizer, *with_contents([asked], True))
+    first = _tried(tokenizer, asked, opening=True)
+    listed = _tried(tokenizer, *with_contents([asked], True), opening=True)
+    parts = ASKED not in (first or "") and ASKED in (listed or "")
     if parts:
         asked, answered = with_contents([asked, answered], True)
-        opened = _tried(tokenizer, asked, opening=True)
-    if opened and ASKED not in opened:
+    elif first is not None and ASKED not in first:
         return Manner(deaf=True)
+    opened = (listed if parts else first) or ""
     bare = _tried(tokenizer, asked)
-    head = _tried(tokenizer, asked, answered).partition(ANSWERED)[0]
+    head = (_tried(tokenizer, asked, answered) or "").partition(ANSWERED)[0]
     mentioned = _mentioned(opened or head, str(tokenizer.chat_template))
     start = ""
     if opened == bare and head.startswith(opened):
@@ -213,12 +226,12 @@ def with_contents(turns: Turns, parts: bool) -> list[Mapping[str, Any]]:
 
 def _tried(
     tokenizer: PreTrainedTokenizerBase, *turns: Mapping[str, Any], opening: bool = False
-) -> str:
-    """The turns as the template writes them, or nothing where it refuses them."""
+) -> str | None:
+    """The turns as the template writes them; None where it refuses them."""
     try:
         return render(tokenizer, turns, opening=opening, thinking=True)
     except DataError:
-        return ""
+        return None
 
 
 def _of_shown(
@@ -240,7 +253,7 @@ def _of_shown(
         ),
     )
     for turn in ways:
-        text = _tried(tokenizer, asked, turn)
+        text = _tried(tokenizer, asked, turn) or ""
         found = re.search(rf"(?<!['\"]){THOUGHT}(?!['\"])(.*?){ANSWERED}", text, re.DOTALL)
         # In quotes: the template wrote the fields out as they are.
         if found is None or not found[1].strip():

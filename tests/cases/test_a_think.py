@@ -234,9 +234,22 @@ def test_a_contents_in_the_form_that_the_template_reads(tok: Any) -> None:
     )
     want = f"<|im_start|>user\n{ASK}<|im_end|>\n<|im_start|>assistant\n{ANSWER}"
     assert read(tok, listed) == read(tok, al.Trace("1", ASK, ANSWER)) == want
-    tok.chat_template = "<|im_start|>assistant\n"
-    with pytest.raises(DataError, match="nothing of what the user says: use template='plain'"):
-        encode_trace(tok, listed)
+    for text in ("<|im_start|>assistant\n", "{# nothing #}"):
+        tok.chat_template = text
+        with pytest.raises(DataError, match="nothing of what the user says: use template='plain'"):
+            encode_trace(tok, listed)
+
+
+def test_a_several_templates_need_a_default(tok: Any) -> None:
+    tok.chat_template = {"rag": TEMPLATES["chatml"], "tool_use": TEMPLATES["chatml"]}
+    with pytest.raises(ConfigError, match="rag, tool_use and no default"):
+        encode_trace(tok, inline(ANSWER))
+    with pytest.raises(ConfigError, match="rag, tool_use and no default"):
+        template_identity(tok)
+    assert read(tok, inline(ANSWER), template="plain") == f"{ASK}\n{ANSWER}"
+    tok.chat_template = {"default": TEMPLATES["chatml"], "tool_use": TEMPLATES["trims"]}
+    assert "<|im_start|>user" in read(tok, inline(ANSWER))
+    assert template_identity(tok)["template"] == "chat"
 
 
 def test_a4_a_refusal_is_that_traces_error(tok: Any) -> None:
