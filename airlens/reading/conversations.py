@@ -19,7 +19,7 @@ from .columns import parsed
 from .plain_values import Unreadable
 
 _ROLE_KEYS = ("role", "from", "speaker", "author")
-_TEXT_KEYS = ("content", "value", "text", "message")
+_TEXT_KEYS = ("content", "value", "text", "message", "parts")
 THOUGHT_KEYS: tuple[str, ...] = (
     "thinking",
     "reasoning_content",
@@ -29,7 +29,7 @@ THOUGHT_KEYS: tuple[str, ...] = (
     "think",
 )
 # What else a chat template may read from a turn.
-_OTHER_KEYS = ("name", "tool_calls", "tool_call_id", "function_call", "tool_responses")
+_OTHER_KEYS = ("name", "tool_call_id", "tool_responses")
 _ROLES = {
     **dict.fromkeys(("human", "user", "prompter", "usr", "instruction"), "user"),
     **dict.fromkeys(("gpt", "assistant", "chatgpt", "bot", "chatbot", "model", "ai"), "assistant"),
@@ -76,7 +76,9 @@ class Chat:
 
 
 def are_turns(value: object) -> bool:
-    """Whether a value looks like a chat, or is text that says one in JSON."""
+    """Whether a value looks like a chat, is one turn, or is text that says a chat in JSON."""
+    if isinstance(value, Mapping):
+        return _first(value, _ROLE_KEYS) is not None and _first(value, _TEXT_KEYS) is not None
     if isinstance(value, str):
         # Few texts begin so, and parsing is not free.
         value = parsed(value) if re.match(r"\s*\[\s*[\[{]", value) else None
@@ -99,6 +101,7 @@ def turns_of(value: object, name: str) -> list[Turn]:
             raise DataError("not a JSON list", field=name)
     if isinstance(value, Unreadable):
         raise DataError(f"expected a list, found {value.what}", field=name)
+    value = [value] if isinstance(value, Mapping) and are_turns(value) else value
     if not isinstance(value, list):
         raise DataError(f"expected a list, found {found(value)}", field=name)
     if len(value) > 1 and all(isinstance(item, str) for item in value):
@@ -140,11 +143,12 @@ def _first(item: Mapping[str, Any], keys: Iterable[str]) -> Any:
 def _turn(item: Mapping[str, Any], number: int, name: str) -> Turn:
     """One message as a chat template takes it; nulls, with which tables fill up, are left out."""
     role, content = _first(item, _ROLE_KEYS), _first(item, _TEXT_KEYS)
-    calls = item.get("tool_calls")
+    # OpenAI's older form has one call of its own kind.
+    calls = item.get("tool_calls") or [c for c in [item.get("function_call")] if c]
     thought = _first(item, THOUGHT_KEYS)
     if isinstance(content, list):
         content, thought = _joined(content, thought, number, name)
-    empty = content is None and (calls or thought or item.get("function_call"))
+    empty = content is None and (calls or thought)
     if not isinstance(role, str) or not (isinstance(content, str) or empty):
         what = f"role {found(role)}, content {found(content)}"
         raise DataError(f"message {number}: expected two texts, found {what}", field=name)
@@ -162,8 +166,8 @@ def _turn(item: Mapping[str, Any], number: int, name: str) -> Turn:
     for key in _OTHER_KEYS:
         if item.get(key) not in (None, [], ""):
             turn[key] = item[key]
-    if "tool_calls" in turn:
-        turn["tool_calls"] = _calls(turn["tool_calls"], number, name)
+    if calls:
+        turn["tool_calls"] = _calls(calls, number, name)
     return turn
 
 

@@ -30,6 +30,7 @@ PROMPTS: tuple[str, ...] = (
     "input",
     "inputs",
     "message_1",
+    "question_stem",
 )
 # Columns with several responses to one problem, and those with one.
 MANY: tuple[str, ...] = (
@@ -79,6 +80,7 @@ CHATS: tuple[str, ...] = (
     "dialogue",
     "turns",
     "trajectory",
+    "contents",
     "data",
 )
 SYSTEMS: tuple[str, ...] = (
@@ -100,6 +102,7 @@ COMPANIONS: tuple[str, ...] = (
 _RIVALS = frozenset({*PROMPTS, *RESPONSES, *WEAK, *CHATS, *TEXTS, *COMPANIONS, "rejected"})
 # Values of a column `reasoning` that switch a thought on or off, and are none.
 _SWITCHES = frozenset({"", "on", "off", "yes", "no", "true", "false", "low", "medium", "high"})
+_SWITCHES |= {"enabled", "disabled", "auto", "none"}
 CALL_NOTE = "tool calls of the scored turn are written as <tool_call> and JSON"
 
 
@@ -197,7 +200,7 @@ def column_of(data: Fields, names: tuple[str, ...]) -> str | None:
 def _may_be_text(value: object, name: str) -> bool:
     if name.lower() in MANY and isinstance(value, str):
         return value.lstrip().startswith("[")
-    return value is None or isinstance(value, str | list)
+    return value is None or isinstance(value, str | list) or are_turns(value)
 
 
 def prompt_column(data: Fields, columns: Columns) -> str | None:
@@ -224,7 +227,8 @@ def context_of(data: Fields, columns: Columns, name: str | None) -> Context:
             continue
         after = name.lower() == "instruction" or known == "input"
         used = (*used, other) if after else (other, *used)
-        if more.strip() and more.strip() not in text:
+        # A column "prompt" may be the whole prompt, made of the other.
+        if more.strip() and not (name.lower() == "prompt" and more.strip() in text):
             text = "\n\n".join((text, more) if after else (more, text))
     return with_system(data, columns, _after_history(data, Context(text, (), used)))
 
@@ -289,7 +293,7 @@ def thought_in(data: Fields, name: str | None) -> str:
 
 def tools_in(data: Fields) -> tuple[list[Any], tuple[str, ...]]:
     """Definitions of tools, where a column ``tools`` has them as objects or as JSON."""
-    name = data.find("tools")
+    name = data.find("tools", "functions")
     value = data[name] if name is not None else None
     value = parsed(value) if isinstance(value, str) else value
     if name is None or not isinstance(value, list):

@@ -98,7 +98,7 @@ def _pair(data: Fields, columns: Columns, prompt: str | None, response: str) -> 
 
 
 def _of_answer(made: Draft, text: str) -> Draft:
-    """A response from a column ``answer``: GSM8K's notes are left out, one line is the answer too.
+    """A response from a column ``answer``: GSM8K's notes are left out, one word is the answer too.
 
     GSM8K (2110.14168) marks the answer by "####" and sums by "<<48/2=24>>".
     """
@@ -106,7 +106,7 @@ def _of_answer(made: Draft, text: str) -> Draft:
         made.natural = "line"
         if not any(isinstance(r, Scored) and r.thinking for r in made.responses):
             made.responses = [Scored(_CALCULATOR.sub("", text))]
-    elif "\n" not in text.strip():
+    elif len(text.split()) == 1:
         made.answer = text.strip()
     return made
 
@@ -194,6 +194,8 @@ def _beside_chat(data: Fields, columns: Columns, turns: list[Turn], name: str) -
     if response is None and (answered or (thought is None and not _only_answer(data))):
         return None
     context = with_system(data, columns, Context.of_turns(turns, name))
+    if response is not None and are_turns(data[response]):
+        return _continued(data, columns, context, response)
     used = tuple(filter(None, (thought, response)))
     text = "" if response is None else label(data[response], response)
     responses = [joined(thought_in(data, thought), text)] if used else []
@@ -231,8 +233,14 @@ def _is_pair(data: Fields) -> bool:
     if data.find(*PROMPTS) is not None:
         return data.find(*RESPONSES) is not None
     name = data.find("chosen")
-    value = data[name] if name is not None else None
-    return are_turns(value) or (isinstance(value, str) and marked_turns(value) is not None)
+    return name is not None and _is_whole_chat(data[name], name)
+
+
+def _is_whole_chat(value: object, name: str) -> bool:
+    """Whether a value is a chat that begins with what was asked, not only with the answer."""
+    if isinstance(value, str) and (marked := marked_turns(value)):
+        return marked[0]["role"] != "assistant"
+    return are_turns(value) and bool(turns_of(value, name)[0]["role"] != "assistant")
 
 
 def _general_pair(data: Fields, columns: Columns) -> Draft:

@@ -164,6 +164,7 @@ def _read_csv(stream: IO[bytes], file: str, delimiter: str = ",") -> Iterator[It
 FORMATS: dict[str, Reader] = {
     ".jsonl": _read_jsonl,
     ".ndjson": _read_jsonl,
+    ".jsonlines": _read_jsonl,
     ".json": _read_json,
     ".csv": _read_csv,
     ".tsv": partial(_read_csv, delimiter="\t"),

@@ -143,8 +143,8 @@ def _from_mapping(source: Mapping[Any, Any], split: str | None) -> Iterator[Item
     records = source.get(name)
     if records is None or isinstance(records, str):
         names = ", ".join(map(str, source)) or "none"
-        reason = f"no split {name!r} in a mapping with {names}; give a list of records"
-        raise DataError(reason)
+        what = "give a list of records, or a dictionary of columns"
+        raise DataError(f"no split {name!r} in a mapping with {names}; {what}")
     return iter_records(records)
 
 

@@ -118,6 +118,39 @@ def test_b6_a_call_as_the_scored_turn() -> None:
     )
 
 
+def test_b6_a_preference_beside_its_chat() -> None:
+    asked = {"conversations": [{"from": "human", "value": Q}]}
+    answers = {"chosen": {"from": "gpt", "value": A}, "rejected": {"from": "gpt", "value": "No."}}
+    (trace,) = load_traces([{**asked, **answers}])
+    assert (trace.turns, trace.response) == ((USER,), A)
+
+
+def test_b6_the_older_form_of_calls() -> None:
+    call = {"name": "add", "arguments": '{"a": 1}'}
+    turns = [USER, {"role": "assistant", "content": None, "function_call": call}]
+    turns += [{"role": "function", "name": "add", "content": "12"}, ASSISTANT]
+    (trace,) = load_traces([{"messages": turns, "functions": [{"name": "add"}]}])
+    function = {"name": "add", "arguments": {"a": 1}}
+    assert trace.turns[1]["tool_calls"] == [{"type": "function", "function": function}]
+    assert trace.turns[2] == {"role": "tool", "name": "add", "content": "12"}
+    assert trace.tools == ({"name": "add"},)
+
+
+def test_b6_parts_as_gemini_writes_them() -> None:
+    turns = [
+        {"role": role, "parts": [{"text": text}]} for role, text in (("user", Q), ("model", A))
+    ]
+    assert pairs([{"contents": turns}]) == [(Q, A)]
+
+
+def test_b4_an_input_that_the_instruction_names_is_not_lost() -> None:
+    record = {"instruction": "Add 3 to the number.", "input": "3", "output": "6"}
+    assert pairs([record]) == [("Add 3 to the number.\n\n3", "6")]
+    whole = {"prompt": "Hens lay. How many?", "context": "Hens lay.", "response": A}
+    assert pairs([whole]) == [("Hens lay. How many?", A)]
+    assert pairs([{"question": Q, "context": ["a", "b"], "answer": A}]) == [(f"a\n\nb\n\n{Q}", A)]
+
+
 def test_b6_a_part_that_is_no_text_is_refused_by_name() -> None:
     parts = [{"type": "image_url", "image_url": "x"}, {"type": "text", "text": Q}]
     with pytest.raises(DataError, match=r"message 0: a part of type 'image_url'") as caught:
