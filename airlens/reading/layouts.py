@@ -239,8 +239,8 @@ def _is_pair(data: Fields) -> bool:
 def _is_whole_chat(value: object, name: str) -> bool:
     """Whether a value is a chat that begins with what was asked, not only with the answer."""
     if isinstance(value, str) and (marked := marked_turns(value)):
-        return marked[0]["role"] != "assistant"
-    return are_turns(value) and bool(turns_of(value, name)[0]["role"] != "assistant")
+        return str(marked[0]["role"]) != "assistant"
+    return are_turns(value) and str(turns_of(value, name)[0]["role"]) != "assistant"
 
 
 def _general_pair(data: Fields, columns: Columns) -> Draft:
