@@ -202,7 +202,7 @@ def _probe(tokenizer: PreTrainedTokenizerBase) -> Manner:
         start = Manner(tags=mentioned).without_thought(head)[len(opened) :]
         start = start if start.strip() else ""
     opened += start
-    manner = _of_shown(tokenizer, asked, opened) or _of_mentioned(mentioned, opened)
+    manner = _of_shown(tokenizer, asked, opened) or _of_mentioned(mentioned, opened, head)
     plain = head[len(opened) :] if head.startswith(opened) else ""
     if not plain.strip() or (manner.tags and plain.lstrip().startswith(manner.tags)):
         plain = ""  # blanks of the answer's own, or the template's word that nothing was thought
@@ -278,10 +278,18 @@ def _mentioned(opened: str, template: str) -> tuple[str, str] | None:
     return None
 
 
-def _of_mentioned(tags: tuple[str, str] | None, opened: str) -> Manner:
-    """How a template that writes no thought means it to be written."""
+def _of_mentioned(tags: tuple[str, str] | None, opened: str, head: str) -> Manner:
+    """How a template that writes no thought means it to be written.
+
+    ``opened``: the opening of a turn, ``head``: what stands before an answer without a thought.
+    """
     if tags is None:
         return Manner()
+    empty = re.search(rf"({re.escape(tags[0])}\s*?)(\s*{re.escape(tags[1])}\s*)\Z", head)
+    if empty:  # "<think></think>", "<think>\n\n</think>\n\n"
+        blanks = len(empty[2]) - len(empty[2].lstrip())
+        opening = tags[0] + empty[2][: blanks // 2]
+        return Manner(tags=tags, open=opening, close=empty[2][blanks // 2 :])
     manner = Manner(tags=tags)
     opening = opened[len(manner.without_thought(opened)) :]
     if opening.strip() != tags[0]:

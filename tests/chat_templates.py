@@ -210,6 +210,17 @@ GLM = """
 {%- endfor %}
 {%- if add_generation_prompt %}{{- '<|assistant|>' }}{%- endif %}
 """
+# Counts the last turn to the history, where every thought is empty.
+KIMI = """
+{%- for m in messages %}
+{%- if m.role == 'assistant' %}
+{{- '<|im_start|>assistant<|im_sep|><think></think>' + m.content + '<|im_end|>' }}
+{%- else %}
+{{- '<|im_start|>' + m.role + '<|im_sep|>' + m.content + '<|im_end|>' }}
+{%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant<|im_sep|>' }}{%- endif %}
+"""
 # Ignores the wish for an opening, which is needed.
 ZEPHYR = """
 {%- for m in messages %}
@@ -240,6 +251,7 @@ TEMPLATES = {
     "magistral": MAGISTRAL,
     "deepseek 3.1": DEEPSEEK_V31,
     "glm": GLM,
+    "kimi": KIMI,
     "zephyr": ZEPHYR,
     "trims": TRIMS,
 }

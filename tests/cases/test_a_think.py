@@ -19,7 +19,8 @@ from airlens.trace import encode_trace
 ASK, THOUGHT, ANSWER = "3 + 4?", "Three and four.\nSo seven.", "It is 7."
 # Templates that write a thought they are given, and those that only know its tags.
 SHOWN = ["qwen 3", "qwen 3 thinking", "gpt-oss", "glm", "magistral"]
-KNOWN = ["r1 distill", "r1 first", "qwq", "phi 4 reasoning", "smollm 3", "granite", "deepseek 3.1"]
+KNOWN = ["r1 distill", "r1 first", "qwq", "phi 4 reasoning", "smollm 3", "granite"]
+KNOWN += ["deepseek 3.1", "kimi"]
 NONE = ["chatml", "chatml system", "llama 3", "mistral", "gemma", "zephyr", "trims"]
 # What each writes around thought and answer, by hand.
 FORM = {
@@ -29,6 +30,7 @@ FORM = {
     "glm": "\n<think>{}</think>\n{}",
     "magistral": "[THINK]{}[/THINK]{}",
     "deepseek 3.1": "<think>{}</think>{}",
+    "kimi": "<think>{}</think>{}",
 }
 OPENING = {
     "r1 distill": "<|Assistant|>",
@@ -43,6 +45,7 @@ OPENING = {
     "magistral": "[/INST]",
     "deepseek 3.1": "<|Assistant|>",
     "glm": "<|assistant|>",
+    "kimi": "<|im_start|>assistant<|im_sep|>",
 }
 
 
@@ -110,7 +113,7 @@ def test_a4_a_thought_between_tags_is_opened_once(tok: Any, name: str) -> None:
 def test_a4_a_thought_of_which_only_the_end_is_told(tok: Any, name: str) -> None:
     tok.chat_template = TEMPLATES[name]
     form = FORM[name] if name in SHOWN else "<think>{}\n</think>\n\n{}"
-    if name != "deepseek 3.1" and name not in SHOWN:
+    if name not in ("deepseek 3.1", "kimi", *SHOWN):
         form = "<think>\n{}\n</think>\n\n{}"
     text = read(tok, inline(f"{THOUGHT}\n</think>\n\n{ANSWER}"))
     assert text.endswith(OPENING[name] + form.format(THOUGHT, ANSWER))
