@@ -35,9 +35,10 @@ from .arguments import checked, each, reader
 from .attached import attached
 from .errors import AblationError
 from .files import sentences
-from .heads import Heads, HeadSet
+from .heads import HeadGrid, Heads, HeadSet
 from .heads import as_head_set as as_head_set
 from .model import model_type, need_bridge
+from .model_heads import heads_of
 from .model_state import ModelState, forward, running, state_of
 from .registry import Registry
 
@@ -199,7 +200,9 @@ def z_edit(
 def _set(indices: list[int], value: torch.Tensor | int, old: torch.Tensor) -> torch.Tensor:
     """The query or z [B, T, H, D] with these heads at ``value``."""
     new = old.clone()
-    new[:, :, indices] = value.to(old) if isinstance(value, torch.Tensor) else value
+    if isinstance(value, torch.Tensor):
+        value = value.to(old)[..., : old.shape[-1]]  # of a model whose layers differ in D
+    new[:, :, indices] = value
     return new
 
 
@@ -303,34 +306,40 @@ def mean_z(
         max_tokens: of each text; longer ones are cut.
 
     Returns:
-        fp32 tensor [L, H, D] on the model's device.
+        fp32 tensor [L, H, D] on the model's device; NaN where a layer has no such head, and beyond
+        the dimensions of its heads where layers differ in them.
+
+    Raises:
+        AblationError: the model has no heads that can be reached.
     """
+    grid = heads_of(model)
     default = (" ".join(sentences()[i : i + 20]) for i in range(0, 160, 20))
     length = min(max_tokens, int(model.cfg.n_ctx))
     rows = [model.tokenizer(text)["input_ids"][:length] for text in texts or default]
     with running(model) as state, state.at_rest():
         if texts is not None or attached(model, of_a_block):
-            return _mean_z(model, rows)
+            return _mean_z(model, grid, rows)
         name = hashlib.sha256(repr(rows).encode()).hexdigest()
-        return state.kept(f"mean_z {name}", lambda: _mean_z(model, rows))
+        return state.kept(f"mean_z {name}", lambda: _mean_z(model, grid, rows))
 
 
-def _mean_z(model: TransformerBridge, rows: Sequence[Sequence[int]]) -> MeanZ:
+def _mean_z(model: TransformerBridge, grid: HeadGrid, rows: Sequence[Sequence[int]]) -> MeanZ:
     """Mean z over all positions of the token rows; layers may be on several devices."""
     total: dict[int, torch.Tensor] = {}
 
     def add(z: torch.Tensor, hook: Any, layer: int) -> None:
         total[layer] = total.get(layer, 0) + z.float().sum(dim=(0, 1))
 
-    n_layers = int(model.cfg.n_layers)
-    hooks = [(f"blocks.{i}.attn.hook_z", partial(add, layer=i)) for i in range(n_layers)]
+    layers = [i for i, n_heads in enumerate(grid.per_layer) if n_heads]
+    hooks = [(f"blocks.{i}.attn.hook_z", partial(add, layer=i)) for i in layers]
     with model.hooks(fwd_hooks=hooks):
         for row in rows:
             forward(model, torch.tensor([row], device=model.cfg.device))
     count = sum(len(row) for row in rows)
-    sample = next(iter(total.values()))
+    shape = (grid.n_layers, grid.n_heads, max(value.shape[-1] for value in total.values()))
+    device = next(iter(total.values())).device
     with torch.inference_mode(False):  # they may take part in a gradient
-        means = torch.zeros(n_layers, *sample.shape, device=sample.device, dtype=torch.float32)
+        means = torch.full(shape, torch.nan, device=device, dtype=torch.float32)
     for layer, value in total.items():
-        means[layer] = value / count
+        means[layer, : value.shape[0], : value.shape[1]] = value / count
     return means

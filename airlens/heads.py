@@ -14,6 +14,7 @@ AttentionInfluence app. C). The control is as many heads drawn at random from th
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import index
@@ -27,7 +28,7 @@ from jaxtyping import Float
 from .arguments import checked, expected, reader
 from .errors import ConfigError, DataError, HeadError, need_count, short
 from .files import read_json, write_json
-from .shares import Share, how_many
+from .shares import Share, how_many, share_or_count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -139,13 +140,94 @@ class HeadSet:
 
     def check(self, n_layers: int, n_heads: int) -> None:
         """Raise :class:`HeadError` if a head lies outside a model of that shape."""
-        bad = [str(h) for h in self if not (0 <= h[0] < n_layers and 0 <= h[1] < n_heads)]
-        if bad:
-            raise HeadError(
-                f"{', '.join(bad)}: no such head; the model has {n_layers} layers (L0 to "
-                f"L{n_layers - 1}) of {n_heads} query heads (H0 to H{n_heads - 1})"
-            )
+        HeadGrid.of((n_layers, n_heads)).check(self)
 
+
+@dataclass(frozen=True)
+class HeadGrid:
+    """Which heads a model has: as many in every layer, or fewer or none in some (hybrid models).
+
+    Attributes:
+        per_layer: number of query heads of each layer.
+    """
+
+    per_layer: tuple[int, ...]
+
+    @classmethod
+    def of(cls, shape: Shape) -> HeadGrid:
+        """The grid of a model with (n_layers, n_heads), or ``shape`` where it is a grid.
+
+        >>> len(HeadGrid.of((2, 3))), HeadGrid((0, 2)).heads()
+        (6, [Head(layer=1, head=0), Head(layer=1, head=1)])
+        """
+        return shape if isinstance(shape, HeadGrid) else cls((int(shape[1]),) * int(shape[0]))
+
+    @classmethod
+    def of_model(cls, about: Mapping[str, Any]) -> HeadGrid:
+        """The grid of the model that a provenance tells of; an empty one where it does not say."""
+        each = about.get("heads_per_layer")
+        shape = (about.get("n_layers") or 0, about.get("n_heads") or 0)
+        return cls(tuple(map(index, each))) if each is not None else cls.of(shape)
+
+    @property
+    def n_layers(self) -> int:
+        """Number of layers, those without heads too."""
+        return len(self.per_layer)
+
+    @property
+    def n_heads(self) -> int:
+        """Query heads of a layer; the most, where layers differ."""
+        return max(self.per_layer, default=0)
+
+    def __len__(self) -> int:
+        return sum(self.per_layer)
+
+    def __contains__(self, head: Head) -> bool:
+        layer, own = head
+        return 0 <= layer < self.n_layers and 0 <= own < self.per_layer[layer]
+
+    @property
+    def layers(self) -> list[int]:
+        """The layers that have heads."""
+        return [i for i, count in enumerate(self.per_layer) if count]
+
+    def heads(self) -> list[Head]:
+        """All heads, by layer and index."""
+        return [Head(i, j) for i, n in enumerate(self.per_layer) for j in range(n)]
+
+    def zeros(self, *first: int) -> np.ndarray:
+        """fp32 [*first, L, H]: 0 for every head, NaN where there is none."""
+        grid = np.zeros((*first, self.n_layers, self.n_heads), np.float32)
+        for layer, count in enumerate(self.per_layer):
+            grid[..., layer, count:] = np.nan
+        return grid
+
+    def check(self, heads: Iterable[Head]) -> None:
+        """Raise :class:`HeadError` if one of the heads is none of the grid's."""
+        bad = [str(head) for head in heads if head not in self]
+        if bad:
+            raise HeadError(f"{', '.join(bad)}: no such head; the model has {self}")
+
+    def words(self) -> str:
+        """In a few words: "30 layers of 9 heads"."""
+        if len(self) == self.n_layers * self.n_heads:
+            return f"{self.n_layers} layers of {self.n_heads} heads"
+        return f"{len(self)} heads in {len(self.layers)} of {self.n_layers} layers"
+
+    def __str__(self) -> str:
+        n, heads = self.n_layers, self.n_heads
+        query = f"{heads} query heads (H0 to H{heads - 1})"
+        if set(self.per_layer) == {heads}:
+            return f"{n} layers (L0 to L{n - 1}) of {query}"
+        having = [f"L{i}" for i in self.layers]
+        if len({count for count in self.per_layer if count}) == 1:
+            return f"{query} in {len(having)} of its {n} layers ({', '.join(having)})"
+        each = ", ".join(f"L{i} {count}" for i, count in enumerate(self.per_layer))
+        return f"{n} layers with different numbers of query heads ({each})"
+
+
+Shape: TypeAlias = "HeadGrid | tuple[int, int]"
+"""Which heads a model has: a grid, or (n_layers, n_heads) where all layers are alike."""
 
 Heads: TypeAlias = "HeadSet | Iterable[Any] | str"
 """What names heads: a head set, ``"L18H6, L17H3"``, or an iterable of names or pairs."""
@@ -191,17 +273,34 @@ class HeadScores:
         """Query heads per layer."""
         return int(self.scores.shape[1])
 
+    @property
+    def grid(self) -> HeadGrid:
+        """The heads that the model has: those of its attention layers."""
+        about = self.provenance.get("model") or {}
+        uneven = "heads_per_layer" in about
+        return HeadGrid.of_model(about) if uneven else HeadGrid.of(self.scores.shape)
+
     def ranked(self) -> list[Head]:
-        """All heads, best first; ties by (layer, head). NaN (not measured) comes last."""
-        flat = np.nan_to_num(self.scores.reshape(-1), nan=-np.inf)
-        order = np.argsort(-flat, kind="stable")
-        return [Head(int(i) // self.n_heads, int(i) % self.n_heads) for i in order]
+        """All heads of the model, best first; ties by (layer, head); NaN (not measured) last."""
+        return sorted(
+            self.grid.heads(), key=lambda head: -np.nan_to_num(self.scores[head], nan=-np.inf)
+        )
 
     def top(self, k: Share = TOP_SHARE) -> HeadSet:
-        """The best heads: a share (0.05, "5%") or a count (5), else :class:`HeadError`."""
-        count = count_heads(k, self.scores.size)
+        """The best heads: a share of the model's (0.05, "5%") or a count (5).
+
+        Of heads that were not measured (NaN) none is taken: a share is at most those that were.
+
+        Raises:
+            HeadError: no such share or count, or no score to choose by.
+        """
+        scored = [head for head in self.ranked() if not np.isnan(self.scores[head])]
+        count = count_heads(k, len(self.grid))
+        if not scored or (count > len(scored) and isinstance(share_or_count(k), int)):
+            raise HeadError(f"only {len(scored)} heads have a score", argument="top", value=k)
+        chosen = tuple(scored[:count])
         note = {**self.provenance, "detector": self.detector, "top": k}
-        return HeadSet(tuple(self.ranked()[:count]), f"top {count}", note)
+        return HeadSet(chosen, f"top {len(chosen)}", note)
 
     def interval(self, n_boot: int = 1000, seed: int = 0) -> tuple[HeadArray, HeadArray]:
         """95 % bootstrap interval of each mean over probes: two arrays [L, H]."""
@@ -211,11 +310,17 @@ class HeadScores:
         # Resampling as weights: one [n_boot, P] @ [P, L*H] product instead of a loop.
         weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_boot) / n
         means = weights @ self.samples.reshape(n, -1)
-        lo, hi = np.nanquantile(means, [0.025, 0.975], axis=0).reshape(2, *self.scores.shape)
-        return lo.astype(np.float32), hi.astype(np.float32)
+        lo, hi = np.full((2, self.scores.size), np.nan)
+        known = ~np.isnan(means).all(axis=0)  # not: heads without a score
+        lo[known], hi[known] = np.nanquantile(means[:, known], [0.025, 0.975], axis=0)
+        shape = self.scores.shape
+        return lo.reshape(shape).astype(np.float32), hi.reshape(shape).astype(np.float32)
 
     def to_frame(self, top: Share = TOP_SHARE) -> pd.DataFrame:
-        """One row a head, best first: layer, head, name, score, lo, hi, rank, top."""
+        """One row a head, best first: layer, head, name, score, lo, hi, rank, top.
+
+        Its ``attrs["shape"]`` is (n_layers, n_heads): more than the rows where layers have no head.
+        """
         import pandas as pd
 
         (lo, hi), chosen = self.interval(), self.top(top)
@@ -224,7 +329,9 @@ class HeadScores:
             for rank, h in enumerate(self.ranked(), start=1)
         ]
         columns = ["layer", "head", "name", "score", "lo", "hi", "rank", "top"]
-        return pd.DataFrame(rows, columns=columns)
+        frame = pd.DataFrame(rows, columns=columns)
+        frame.attrs["shape"] = (self.n_layers, self.n_heads)
+        return frame
 
     def save(self, path: str | Path, top: Share = TOP_SHARE) -> Path:
         """Write JSON: "heads" (all, best first), "top", "copy_accuracy", samples, provenance."""
@@ -244,15 +351,20 @@ class HeadScores:
         """Read what :meth:`save` wrote; :class:`DataError` where it is no such file."""
         record = read_json(path, MISSING)
         try:
-            scores = np.full(record["shape"], np.nan, dtype=np.float32)
-            for row in record["heads"]:
-                scores[row["layer"], row["head"]] = np.nan if row["score"] is None else row["score"]
+            grid = _grid_of(record)
+            if grid is None:
+                raise KeyError("shape")
+            scores = np.full((grid.n_layers, grid.n_heads), np.nan, dtype=np.float32)
+            for head, row in zip(_heads_of(record, "heads", grid), record["heads"], strict=True):
+                scores[head] = np.nan if row["score"] is None else row["score"]
             samples = np.asarray(record.get("samples") or scores[None], dtype=np.float32)
+            if samples.shape[1:] != scores.shape:
+                raise ValueError(f"samples of shape {samples.shape[1:]}, not {scores.shape}")
             detector = str(record.get("detector", "retrieval"))
+            accuracy = record.get("copy_accuracy")
+            return cls(scores, samples, detector, accuracy, dict(record.get("provenance") or {}))
         except (KeyError, TypeError, IndexError, ValueError) as error:
             raise DataError(f"not a file of head scores ({error})", file=str(path)) from error
-        accuracy = record.get("copy_accuracy")
-        return cls(scores, samples, detector, accuracy, record.get("provenance", {}))
 
 
 @reader("HeadScores")
@@ -281,12 +393,14 @@ def _scores_or_sets(value: Any, name: str) -> Any:
     return value if isinstance(value, HeadScores) else as_score_sets(value, name)
 
 
-@reader("tuple[int, int]")
-def _shape(value: Any, name: str) -> tuple[int, int]:
-    """The layers of a model, and its heads in each."""
+@reader("Shape")
+def _shape(value: Any, name: str) -> HeadGrid:
+    """The heads of a model: a grid, or its layers and the heads of each."""
+    if isinstance(value, HeadGrid):
+        return value
     try:
         n_layers, n_heads = value
-        return need_count(n_layers, name), need_count(n_heads, name)
+        return HeadGrid.of((need_count(n_layers, name), need_count(n_heads, name)))
     except (TypeError, ValueError):  # ConfigError is a ValueError too
         raise expected("(n_layers, n_heads)", value, name) from None
 
@@ -312,15 +426,46 @@ def load_heads(path: str | Path) -> HeadSet:
     """The critical heads ("top") of a file of :meth:`HeadScores.save`, else :class:`DataError`."""
     record = read_json(path, MISSING)
     try:
-        heads = tuple(Head(int(row["layer"]), int(row["head"])) for row in record["top"])
+        heads = _heads_of(record, "top", _grid_of(record))
+        note = dict(record.get("provenance") or {})
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f'no list of heads under "top" ({error})', file=str(path)) from error
-    return HeadSet(heads, f"top {len(heads)}", dict(record.get("provenance", {})))
+    return HeadSet(heads, f"top {len(heads)}", note)
+
+
+def _grid_of(record: Mapping[str, Any]) -> HeadGrid | None:
+    """The heads of the model that a file of scores is about; None where it does not say."""
+    note = record.get("provenance") or {}
+    about = (note.get("model") if isinstance(note, Mapping) else note) or {}
+    if not isinstance(about, Mapping):
+        raise ValueError(f"provenance {about!r}")
+    if "heads_per_layer" in about:
+        return HeadGrid.of_model(about)
+    shape = record.get("shape")
+    if shape is None:
+        return None
+    n_layers, n_heads = map(index, shape)
+    if n_layers < 1 or n_heads < 1:
+        raise ValueError(f"shape {shape}")
+    return HeadGrid.of((n_layers, n_heads))
+
+
+def _heads_of(record: Mapping[str, Any], key: str, grid: HeadGrid | None) -> tuple[Head, ...]:
+    """The heads of a list of rows, each once and inside the grid; else an error of Python's own."""
+    heads = tuple(as_head((row["layer"], row["head"])) for row in record[key])
+    twice = [str(head) for head, count in Counter(heads).items() if count > 1]
+    if twice:
+        raise ValueError(f"{', '.join(twice)} more than once")
+    if grid is not None:
+        grid.check(heads)
+    elif any(min(head) < 0 for head in heads):
+        raise ValueError("a negative number")
+    return heads
 
 
 @checked
 def random_heads(
-    shape: tuple[int, int],
+    shape: Shape,
     heads: HeadSet,
     *,
     draws: int = 5,
@@ -330,7 +475,7 @@ def random_heads(
     """Control sets: as many heads as ``heads``, disjoint from it.
 
     Args:
-        shape: (n_layers, n_heads) of the model.
+        shape: the model's heads: (n_layers, n_heads), or a grid where layers differ.
         heads: the critical heads that the controls must avoid.
         draws: number of control sets.
         seed: of the generator; the same seed gives the same sets.
@@ -340,9 +485,9 @@ def random_heads(
     Raises:
         HeadError: the model has too few other heads.
     """
-    heads.check(*shape)
-    everything = (Head(layer, head) for layer in range(shape[0]) for head in range(shape[1]))
-    others = [h for h in everything if h not in heads]
+    grid = HeadGrid.of(shape)
+    grid.check(heads)
+    others = [h for h in grid.heads() if h not in heads]
     if len(others) < len(heads):
         few = f"the model has only {len(others)} others"
         raise HeadError(f"no disjoint control of {len(heads)} heads: {few}")

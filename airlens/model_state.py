@@ -54,6 +54,7 @@ class ModelState:
         self._running = 0  # blocks of `running` around the caller
         self._seen: tuple[Any, tuple[str, str]] | None = None  # in these
         self._said: set[str] = set()
+        self._heads: tuple[int, ...] | None = None
         self._kept: dict[str, tuple[Any, Any]] = {}
         self._offloaded: dict[tuple[int, str], bytes] = {}
         self._fused = {id(module): _sums(fused(module)) for module in splitters(self.source)}
@@ -120,6 +121,22 @@ class ModelState:
             if self._fused.get(id(module)) != sums:
                 split_again(module)
                 self._fused[id(module)] = sums
+
+    @property
+    def heads_per_layer(self) -> tuple[int, ...]:
+        """How many attention heads each layer has; 0 where TransformerLens reaches none."""
+        if self._heads is None:
+            model: Any = self._model()
+            config = self.source.config
+            each = getattr(config, "num_query_heads", getattr(config, "num_attention_heads", None))
+            names, count = model.hook_dict, int(model.cfg.n_heads)
+            self._heads = tuple(
+                (int(each[i]) if isinstance(each, (list, tuple)) else count)
+                if f"blocks.{i}.attn.hook_z" in names
+                else 0
+                for i in range(int(model.cfg.n_layers))
+            )
+        return self._heads
 
     def weights(self) -> str:
         """A hash of all weights as they are now: 16 hex digits, the same on every device."""

@@ -47,12 +47,16 @@ def weights_hash(model: TransformerBridge) -> str:
 
 def model_info(model: TransformerBridge) -> dict[str, Any]:
     """Name, architecture, shape, dtype and weights hash of a model."""
+    from .model_state import state_of
+
     cfg = model.cfg
+    heads = state_of(model).heads_per_layer
     return {
         "name": str(getattr(cfg, "model_name", "")),
         "architecture": str(getattr(cfg, "architecture", "")),
         "n_layers": int(cfg.n_layers),
         "n_heads": int(cfg.n_heads),
+        **({} if set(heads) == {int(cfg.n_heads)} else {"heads_per_layer": list(heads)}),
         "dtype": str(next(model.original_model.parameters()).dtype).removeprefix("torch."),
         "weights": weights_hash(model),
     }

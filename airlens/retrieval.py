@@ -21,6 +21,7 @@ from .arguments import checked
 from .errors import ConfigError, NumbersError
 from .heads import HeadScores
 from .model import learnt_positions
+from .model_heads import heads_of, need_all_read
 from .model_state import forward, not_finite, running
 from .probes import Probe, ProbeSet, Span
 from .provenance import provenance
@@ -61,13 +62,14 @@ def retrieval_scores(
         progress: show a progress bar.
 
     Returns:
-        Scores in [0, 1], and the copy accuracy of the same passes.
+        Scores in [0, 1], NaN in layers without attention, and the copy accuracy of the same passes.
 
     Raises:
+        AblationError: the model has no heads, or their attention cannot be read.
         NumbersError: the model gave NaN or infinity for an answer.
     """
     need_readable(model, probes)
-    samples = np.zeros((len(probes), model.cfg.n_layers, model.cfg.n_heads), dtype=np.float32)
+    samples = heads_of(model).zeros(len(probes))
     bar = tqdm(total=len(probes), desc="retrieval scores", disable=not progress)
     with bar, running(model):
         chosen = choose_engine(model, engine, longest=longest_of(probes))
@@ -115,14 +117,18 @@ def _score_probe(
 
     def read(pattern: torch.Tensor, hook: Any, layer: int) -> None:
         rows = pattern[0, :, start - 1 : stop - 1]
-        seen = tokens[0].to(rows.device)  # where layers lie on several devices
-        found = copied(rows, seen, seen[start:stop], probe.needle)
-        out[layer] = found.float().mean(-1).cpu().numpy()
+        here = tokens[0].to(rows.device)  # where layers lie on several devices
+        hits = copied(rows, here, here[start:stop], probe.needle).float().mean(-1).cpu().numpy()
+        out[layer, : len(hits)] = hits
+        seen.add(layer)
 
-    layers = range(model.cfg.n_layers)
+    seen: set[int] = set()
+    layers = heads_of(model).layers
     hooks = [(f"blocks.{i}.attn.hook_pattern", partial(read, layer=i)) for i in layers]
     with model.hooks(fwd_hooks=hooks):
-        return answer_predictions(model, probe)
+        predicted = answer_predictions(model, probe)
+    need_all_read(model, seen)
+    return predicted
 
 
 def copied(

@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from .ablation import DEFAULT_MODE, MeanZ, Mode, as_head_set, mean_z
+from .ablation import DEFAULT_MODE, MeanZ, Mode, mean_z
 from .arguments import checked
 from .chat_template import Template, Think, resolve_template, template_note
 from .errors import ConfigError
-from .heads import Heads, HeadSet, random_heads
+from .heads import HeadGrid, Heads, HeadSet, Shape, random_heads
+from .model import need_bridge
+from .model_heads import heads_in
 from .model_state import running
 from .provenance import provenance
 from .readings import how_read
@@ -157,14 +159,13 @@ def influence(
     check_ids(items)
     if scope == "document":
         items = [trace.as_document() for trace in items]
-    heads = as_head_set(heads)
-    shape = (int(model.cfg.n_layers), int(model.cfg.n_heads))
-    heads.check(*shape)
-    template = "plain" if scope == "document" else resolve_template(model.tokenizer, template)  # type: ignore[assignment]
-    draws = control_sets(shape, heads, controls, control, seed)
-    encoded = encode_traces(model.tokenizer, items, template, think)
-    longest = min(max((len(e.tokens) for e in encoded), default=0), int(model.cfg.n_ctx))
-    with running(model):
+    need_bridge(model)
+    with running(model) as state:
+        heads = heads_in(model, heads)
+        draws = control_sets(HeadGrid(state.heads_per_layer), heads, controls, control, seed)
+        template = "plain" if scope == "document" else resolve_template(model.tokenizer, template)  # type: ignore[assignment]
+        encoded = encode_traces(model.tokenizer, items, template, think)
+        longest = min(max((len(e.tokens) for e in encoded), default=0), int(model.cfg.n_ctx))
         if mode == "mean" and means is None and len(heads):
             means = mean_z(model)
         chosen = choose_engine(model, engine, mode=mode, longest=longest)
@@ -193,7 +194,7 @@ def influence(
 
 
 def control_sets(
-    shape: tuple[int, int], heads: HeadSet, draws: int, control: str, seed: int
+    shape: Shape, heads: HeadSet, draws: int, control: str, seed: int
 ) -> list[HeadSet]:
     """The random-heads controls, none for no heads; :class:`ConfigError` for no such control."""
     if control not in ("same_layers", "random"):

@@ -20,6 +20,7 @@ from .ablation import MeanZ, Mode, ablated, mean_z, of_a_block
 from .attached import attached
 from .errors import ConfigError, NumbersError
 from .heads import HeadSet
+from .model_heads import heads_in
 from .model_state import forward, not_finite, running
 from .registry import named
 from .trace import EncodedTrace
@@ -131,7 +132,7 @@ def trace_losses(
         NumbersError: the model gave NaN or infinity; the message names trace and token.
     """
     for heads in head_sets:
-        heads.check(int(model.cfg.n_layers), int(model.cfg.n_heads))
+        heads_in(model, heads)
     parts = [windows(e, int(model.cfg.n_ctx), long) for e in encoded]
     flat = [window for part in parts for window in part]
     total = sum(len(w.tokens) for w in flat)

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from airlens.ablation import Mode, ablated, mean_z
 from airlens.arguments import checked, each, named
 from airlens.errors import HeadError
-from airlens.heads import HeadScores, HeadSet, count_heads, random_heads
+from airlens.heads import HeadScores, HeadSet, random_heads
 from airlens.probes import ProbeSet
 from airlens.retrieval import copy_accuracy
 from airlens.step_influence import influence
@@ -38,13 +38,13 @@ def curve_sets(
 
     A group is left out where the model has too few heads for it.
     """
-    shape = (scores.n_layers, scores.n_heads)
     top = scores.top(share)
-    bottom = HeadSet(tuple(scores.ranked()[::-1][: len(top)]), f"bottom {len(top)}")
+    scored = [head for head in scores.ranked() if not np.isnan(scores.scores[head])]
+    bottom = HeadSet(tuple(scored[::-1][: len(top)]), f"bottom {len(top)}")
     found = [("top", 0, top), ("bottom", 0, bottom)]
     for group, same in (("random", False), ("same-layer random", True)):
         try:
-            drawn = random_heads(shape, top, draws=draws, seed=seed, same_layers=same)
+            drawn = random_heads(scores.grid, top, draws=draws, seed=seed, same_layers=same)
         except HeadError:
             continue
         found += [(group, i, replace(heads, name=group)) for i, heads in enumerate(drawn)]
@@ -88,10 +88,10 @@ def ablation_curves(
         for each domain where the traces have several.
     """
     groups = each(named(GROUPS))(groups, "groups")
-    total = scores.scores.size
+    total = len(scores.grid)
     others = shares if control_shares is None else control_shares
     jobs = [
-        (mode, share, *one)
+        (mode, *one)
         for mode in modes
         for share in dict.fromkeys([*shares, *others])
         for one in curve_sets(scores, share, draws=draws, seed=seed)
@@ -107,11 +107,11 @@ def ablation_curves(
         rows.append(_row("needle removed", mode, 0, total, 0, removed.accuracy, removed.nll, lost))
         # Every curve starts at the same point: nothing ablated.
         rows += [_row(g, mode, 0, total, 0, base.accuracy, base.nll, plain) for g in groups]
-    for mode, share, group, draw, heads in tqdm(jobs, desc="ablation", disable=not progress):
+    for mode, group, draw, heads in tqdm(jobs, desc="ablation", disable=not progress):
         with ablated(model, heads, mode, means=means):
             found = copy_accuracy(model, probes)
             losses = _trace_losses(model, traces)
-        k = count_heads(share, total)
+        k = len(heads)
         rows.append(_row(group, mode, k, total, draw, found.accuracy, found.nll, losses))
     return pd.DataFrame(rows)
 

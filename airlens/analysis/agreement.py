@@ -16,7 +16,7 @@ from scipy.stats import spearmanr
 
 from airlens.arguments import checked
 from airlens.errors import ConfigError, DataError
-from airlens.heads import TOP_SHARE, HeadScores, count_heads
+from airlens.heads import TOP_SHARE, HeadScores
 
 from .statistics import bootstrap_counts, interval, jaccard
 
@@ -116,7 +116,7 @@ def _compare(
 
 def _mean(scores: HeadScores, probes: NDArray[np.int_]) -> HeadScores:
     samples = scores.samples[probes]
-    return HeadScores(samples.mean(axis=0), samples, scores.detector)
+    return HeadScores(samples.mean(axis=0), samples, scores.detector, provenance=scores.provenance)
 
 
 def _summary(found: list[tuple[float, float]]) -> dict[str, float]:
@@ -175,7 +175,7 @@ def rank_table(
     rows = []
     for detector, one in scores.items():
         flat = one.samples.reshape(len(one.samples), -1).astype(np.float64)
-        n, count = len(flat), count_heads(top, one.scores.size)
+        n, count = len(flat), len(one.top(top))
         weights = bootstrap_counts(n, n_boot, seed) / n
         # NaN (a head that was not scored) ranks last, as in `HeadScores.ranked`.
         drawn = _places(np.nan_to_num(weights @ flat, nan=-np.inf)) + 1
@@ -229,7 +229,7 @@ def agreement(
                 "spearman": rank_correlation(scores[a].scores, scores[b].scores, floor),
                 "jaccard": jaccard(first, second),
                 "shared": len(set(first) & set(second)),
-                "top": count_heads(top, scores[a].scores.size),
+                "top": len(first),
             }
         )
     return pd.DataFrame(rows, columns=["a", "b", "spearman", "jaccard", "shared", "top"])

@@ -29,6 +29,7 @@ from airlens.engine.single_head_passes import attribution_row, exact_row
 from airlens.errors import ConfigError, DataError, NumbersError
 from airlens.files import atomic_file
 from airlens.heads import Head, HeadSet
+from airlens.model_heads import heads_of
 from airlens.model_state import not_finite, running
 from airlens.provenance import fingerprint, provenance
 from airlens.readings import how_read
@@ -72,7 +73,9 @@ class HeadInfluence:
 
     def ranked(self, *, exact_only: bool = True) -> list[Head]:
         """Heads, largest rise first, ties by (layer, head); by default the measured ones."""
-        cells = np.argwhere(self.exact if exact_only and self.exact.any() else self.exact | True)
+        measured = exact_only and self.exact.any()
+        # NaN: the layer has no such head
+        cells = np.argwhere(self.exact if measured else ~np.isnan(self.scores))
         order = sorted(map(tuple, cells.tolist()), key=lambda c: (-self.scores[c], c))
         return [Head(*c) for c in order]
 
@@ -171,7 +174,7 @@ def head_influence(
         if chosen == "hooks" and method != "exact":
             raise ConfigError(f"method={method!r} needs the fast engine, which cannot run here")
         estimate = np.full(job.shape, np.nan, np.float32)
-        heads = job.all_heads()
+        heads = job.grid.heads()
         if method != "exact":
             estimate, squares = job.attribution(by_step=method == "attribution")
             order = np.argsort(-squares, axis=None, kind="stable")
@@ -206,7 +209,8 @@ class _Job:
         progress: bool,
     ) -> None:
         self.model, self.mode, self.means, self.progress = model, mode, means, progress
-        self.shape = (int(model.cfg.n_layers), int(model.cfg.n_heads))
+        self.grid = heads_of(model)
+        self.shape = (self.grid.n_layers, self.grid.n_heads)
         self.on_cpu = str(model.cfg.device) == "cpu"
         self.budget = row_budget(budget, model.cfg.device)
         self.items: list[Window] = []
@@ -218,7 +222,7 @@ class _Job:
         n = len(self.rows)
         self.count = np.zeros(n)
         self.base = np.zeros(n)
-        self.rise = np.zeros((n, *self.shape))
+        self.rise = self.grid.zeros(n).astype(np.float64)
         self.estimated = np.full((n, *self.shape), np.nan)
 
     def _add(self, encoded: EncodedTrace, parts: Sequence[Window]) -> None:
@@ -229,9 +233,6 @@ class _Job:
             self.items.append(part)
             scored = slice(part.position, part.position + part.n_scored)
             self.step_of.append(first + encoded.step[scored])
-
-    def all_heads(self) -> list[Head]:
-        return [Head(*cell) for cell in np.ndindex(*self.shape)]
 
     def attribution(self, *, by_step: bool) -> tuple[np.ndarray, np.ndarray]:
         """[L, H] estimate of the rise, and sum of its squares over positions.

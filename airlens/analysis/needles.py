@@ -14,6 +14,7 @@ from airlens.ablation import Mode, ablated, mean_z
 from airlens.detectors.greedy_decoding import MIN_RECALL, Answered, greedy_batch
 from airlens.files import atomic_write_text
 from airlens.heads import HeadSet, random_heads
+from airlens.model_heads import heads_of
 from airlens.probes import Probe, ProbeSet
 from airlens.provenance import fingerprint, model_info
 
@@ -105,13 +106,12 @@ def conditions(
     """
     if not len(heads):
         return [("base", 0, heads)]
-    shape = (int(model.cfg.n_layers), int(model.cfg.n_heads))
     found = [("base", 0, HeadSet(())), ("top", 0, heads)]
     for name, count, same in (
         ("random", draws, False),
         ("layer-matched", layer_matched, True),
     ):
-        drawn = random_heads(shape, heads, draws=count, seed=seed, same_layers=same)
+        drawn = random_heads(heads_of(model), heads, draws=count, seed=seed, same_layers=same)
         found += [(name, i, control) for i, control in enumerate(drawn)]
     return found
 

@@ -25,7 +25,9 @@ from airlens.errors import (
     RunError,
     need_count,
 )
-from airlens.heads import HeadSet
+from airlens.heads import HeadGrid, HeadSet
+from airlens.model_heads import heads_in
+from airlens.model_state import state_of
 from airlens.provenance import fingerprint, model_info
 from airlens.step_influence import FLOOR, Influence, control_sets, influence
 from airlens.storage.identity import tokenizer_key
@@ -94,12 +96,12 @@ def run_identity(
         how: how rows are read (columns, splitter), which decides prompts, responses and steps.
     """
     info = model_info(model)
-    shape = (info["n_layers"], info["n_heads"])
-    heads.check(*shape)
+    heads_in(model, heads)
+    grid = HeadGrid(state_of(model).heads_per_layer)
     template = settings.template
     if settings.scope == "document":
         template = "plain"
-    draws = control_sets(shape, heads, settings.controls, settings.control, settings.seed)
+    draws = control_sets(grid, heads, settings.controls, settings.control, settings.seed)
     return {
         "weights": info["weights"],
         "dtype": info["dtype"],

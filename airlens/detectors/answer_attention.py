@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 from airlens.heads import Head
+from airlens.model_heads import heads_of, need_all_read
 from airlens.model_state import forward, running
 from airlens.probes import Probe
 
@@ -31,7 +32,7 @@ class AnswerAttention:
     Attributes:
         probe: the probe.
         texts: text of each of its T tokens.
-        pattern: fp16 [L, H, n, T], n answer tokens.
+        pattern: fp16 [L, H, n, T], n answer tokens; NaN where a layer has no such head.
     """
 
     probe: Probe
@@ -79,16 +80,21 @@ def answer_attention(model: TransformerBridge, probe: Probe) -> AnswerAttention:
     Memory: L * H * n * T half-precision numbers, 15 MB for 270 heads, 30 answer and 900 tokens.
     """
     start, stop = probe.answer
-    shape = (int(model.cfg.n_layers), int(model.cfg.n_heads), stop - start, len(probe.tokens))
-    pattern = np.zeros(shape, dtype=np.float16)
+    grid = heads_of(model)
+    shape = (grid.n_layers, grid.n_heads, stop - start, len(probe.tokens))
+    pattern = np.full(shape, np.nan, dtype=np.float16)
 
     def keep(value: torch.Tensor, hook: Any, layer: int) -> None:
-        pattern[layer] = value[0, :, start - 1 : stop - 1].to(torch.float16).cpu().numpy()
+        rows = value[0, :, start - 1 : stop - 1].to(torch.float16).cpu().numpy()
+        pattern[layer, : len(rows)] = rows
+        seen.add(layer)
 
-    names = [(f"blocks.{i}.attn.hook_pattern", partial(keep, layer=i)) for i in range(shape[0])]
+    seen: set[int] = set()
+    names = [(f"blocks.{i}.attn.hook_pattern", partial(keep, layer=i)) for i in grid.layers]
     tokens = torch.tensor([probe.tokens], device=model.cfg.device)
     with running(model), model.hooks(fwd_hooks=names):
         forward(model, tokens)
+    need_all_read(model, seen)
     return AnswerAttention(probe, token_texts(model.tokenizer, probe.tokens), pattern)
 
 

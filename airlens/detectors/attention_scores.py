@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from tqdm.auto import tqdm
 
 from airlens.heads import HeadScores
+from airlens.model_heads import heads_of, need_all_read
 from airlens.model_state import forward, running
 from airlens.probes import Probe, ProbeSet
 from airlens.provenance import provenance
@@ -69,26 +69,38 @@ def stream(
         model: the bridge.
         probe: its tokens are the input.
         rows: the query positions whose attention is read, half-open.
-        read: called once a layer, in the order of the layers.
+        read: called once a layer that has heads, in the order of the layers.
+
+    Raises:
+        AblationError: the model has no heads, or the attention of a layer cannot be read.
     """
     tokens = torch.tensor([probe.tokens], device=model.cfg.device)
     values: dict[int, torch.Tensor] = {}
+    seen: set[int] = set()
 
     def keep(v: torch.Tensor, hook: Any, layer: int) -> None:
-        values[layer] = v[0].transpose(0, 1)  # [Hkv, T, D]
+        values[layer] = by_position(v, hook).transpose(0, 1)  # [Hkv, T, D]
 
     def show(pattern: torch.Tensor, hook: Any, layer: int) -> None:
         v = values.pop(layer)
         v = v.repeat_interleave(pattern.shape[1] // v.shape[0], dim=0)
         own = pattern[0, :, rows[0] : rows[1]].float()
+        seen.add(layer)
         read(LayerView(layer, own, v.float(), tokens[0].to(own.device), probe, model))
 
     hooks: list[tuple[str, Any]] = []
-    for i in range(model.cfg.n_layers):
+    for i in heads_of(model).layers:
         hooks.append((f"blocks.{i}.attn.hook_v", lambda v, hook, i=i: keep(v, hook, i)))
         hooks.append((f"blocks.{i}.attn.hook_pattern", lambda p, hook, i=i: show(p, hook, i)))
     with running(model), model.hooks(fwd_hooks=hooks):
-        return forward(model, tokens)[0]
+        logits = forward(model, tokens)[0]
+    need_all_read(model, seen)
+    return logits
+
+
+def by_position(v: torch.Tensor, hook: Any) -> torch.Tensor:
+    """V [T, Hkv, D] of the one text of a batch; latent attention (DeepSeek) keeps [Hkv, T, D]."""
+    return v[0].transpose(0, 1) if getattr(hook, "pos_dim", None) == 2 else v[0]
 
 
 def attention_scores(
@@ -109,14 +121,15 @@ def attention_scores(
     Returns:
         By name, scores; their copy accuracy is that of these passes.
     """
-    shape = (len(probes), int(model.cfg.n_layers), int(model.cfg.n_heads))
-    samples = {name: np.zeros(shape, dtype=np.float32) for name in readers}
+    grid = heads_of(model)
+    samples = {name: grid.zeros(len(probes)) for name in readers}
     hits, total = 0, 0
     for i, probe in enumerate(tqdm(probes, desc="head scores", disable=not progress)):
 
         def read(view: LayerView, i: int = i) -> None:
             for name, reader in readers.items():
-                samples[name][i, view.layer] = reader(view).cpu().numpy()
+                found = reader(view).cpu().numpy()
+                samples[name][i, view.layer, : len(found)] = found
 
         start, stop = probe.answer
         logits = stream(model, probe, (start - 1, stop - 1), read)

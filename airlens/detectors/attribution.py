@@ -15,9 +15,12 @@ from tqdm.auto import tqdm
 from airlens.ablation import DEFAULT_MODE, MeanZ, Mode, attention_of, mean_z
 from airlens.errors import AblationError, ConfigError, NumbersError
 from airlens.heads import HeadScores
+from airlens.model_heads import heads_of
 from airlens.model_state import forward, not_finite, running
 from airlens.probes import Probe, ProbeSet
 from airlens.provenance import provenance
+
+from .attention_scores import by_position
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -47,17 +50,17 @@ def attribution(
     if mode not in ("uniform", "zero", "mean"):
         raise ConfigError(f"mode={mode!r}: use one of uniform, zero, mean")
     means = mean_z(model) if mode == "mean" and means is None else means
-    shape = (len(probes), int(model.cfg.n_layers), int(model.cfg.n_heads))
-    samples = np.zeros(shape, dtype=np.float32)
+    samples = heads_of(model).zeros(len(probes))
     for i, probe in enumerate(tqdm(probes, desc="attribution", disable=not progress)):
-        samples[i] = _attribute(model, probe, mode, means)
+        _attribute(model, probe, mode, means, samples[i])
     note = provenance(model, probes=probes.info(), method="gradient times change of z", mode=mode)
     return HeadScores(samples.mean(axis=0), samples, "attribution", None, note)
 
 
 def _attribute(
-    model: TransformerBridge, probe: Probe, mode: Mode, means: MeanZ | None
-) -> np.ndarray:
+    model: TransformerBridge, probe: Probe, mode: Mode, means: MeanZ | None, out: np.ndarray
+) -> None:
+    """Fill ``out`` [L, H] with the estimate of each head."""
     kept: dict[str, dict[int, torch.Tensor]] = {"z": {}, "change": {}, "v": {}, "scores": {}}
 
     def start(value: torch.Tensor, hook: Any) -> torch.Tensor:
@@ -73,24 +76,24 @@ def _attribute(
         return z
 
     hooks: list[tuple[str, Any]] = [("blocks.0.hook_in", start)]
-    for i in range(int(model.cfg.n_layers)):
-        attention_of(model, i)
+    layers = heads_of(model).layers
+    for i in layers:
         at = f"blocks.{i}.attn.hook_"
         hooks.append((at + "z", lambda z, hook, i=i: read(z, hook, i)))
         if mode == "uniform":
-            hooks.append((at + "v", lambda x, hook, i=i: keep(x, hook, "v", i)))
+            hooks.append(
+                (at + "v", lambda v, hook, i=i: keep(by_position(v, hook)[None], hook, "v", i))
+            )
             hooks.append((at + "attn_scores", lambda x, hook, i=i: keep(x, hook, "scores", i)))
     _answer_loss(model, probe, hooks)
-    rows = []
-    for i in range(int(model.cfg.n_layers)):
-        gradient = kept["z"][i].grad
+    for i in layers:
+        gradient = kept["z"][i].grad if i in kept["z"] else None
         if gradient is None:
             raise AblationError(f"no gradient reached the heads of layer {i}")
-        rows.append((gradient[0].float() * kept["change"][i].float()).sum(dim=(0, 2)).cpu())
-    found: np.ndarray = torch.stack(rows).numpy()
-    if not np.isfinite(found).all():
-        raise NumbersError(not_finite(model, "a gradient that is NaN or infinite"))
-    return found
+        found = (gradient[0].float() * kept["change"][i].float()).sum(dim=(0, 2)).cpu().numpy()
+        if not np.isfinite(found).all():
+            raise NumbersError(not_finite(model, "a gradient that is NaN or infinite"))
+        out[i, : len(found)] = found
 
 
 def _answer_loss(model: TransformerBridge, probe: Probe, hooks: list[tuple[str, Any]]) -> None:
@@ -117,7 +120,7 @@ def _ablated_z(
     if mode == "mean":
         if means is None:
             raise ConfigError("mode='mean' needs means")
-        return means[layer].to(z).expand_as(z[0])
+        return means[layer, : z.shape[2], : z.shape[3]].to(z).expand_as(z[0])
     weights = uniform_pattern(model, layer, kept["scores"].pop(layer, None), z)
     v = kept["v"].pop(layer)  # [T, Hkv, D]
     v = v.repeat_interleave(weights.shape[0] // v.shape[1], dim=1)

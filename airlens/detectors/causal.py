@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm.auto import tqdm
 
-from airlens.ablation import DEFAULT_MODE, MeanZ, Mode, ablated, as_head_set, mean_z
-from airlens.heads import Head, Heads, HeadScores, HeadSet
+from airlens.ablation import DEFAULT_MODE, MeanZ, Mode, ablated, mean_z
+from airlens.heads import Heads, HeadScores, HeadSet
+from airlens.model_heads import heads_in, heads_of
 from airlens.model_state import running
 from airlens.probes import ProbeSet
 from airlens.provenance import provenance
@@ -41,13 +42,9 @@ def causal(
         means: for ``mode="mean"``.
         progress: show a progress bar.
     """
-    shape = (int(model.cfg.n_layers), int(model.cfg.n_heads))
-    if heads is None:
-        asked = HeadSet(tuple(Head(i, j) for i in range(shape[0]) for j in range(shape[1])))
-    else:
-        asked = as_head_set(heads)
-    asked.check(*shape)
-    samples = np.full((len(probes), *shape), np.nan, dtype=np.float32)
+    grid = heads_of(model)
+    asked = HeadSet(tuple(grid.heads())) if heads is None else heads_in(model, heads)
+    samples = np.full_like(grid.zeros(len(probes)), np.nan)
     with running(model):
         means = mean_z(model) if mode == "mean" and means is None else means
         base = all_predictions(model, probes.probes)

@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from airlens.errors import DataError
 from airlens.heads import HeadScores
+from airlens.model_heads import heads_of
 from airlens.probes import Probe, ProbeSet
 from airlens.provenance import provenance
 from airlens.retrieval import copied
@@ -73,11 +74,11 @@ def _copied_share(model: TransformerBridge, probe: Probe, said: tuple[int, ...])
     """Steps at which each head copied the generated token, over the answer's length: [L, H]."""
     start, stop = probe.answer
     full = replace(probe, tokens=(*probe.tokens[:start], *said), answer=(start, start + len(said)))
-    rows: list[np.ndarray] = []
+    shares = heads_of(model).zeros()
 
     def read(view: LayerView) -> None:
         hits = copied(view.pattern, view.tokens, view.target, probe.needle)
-        rows.append(hits.sum(dim=-1).cpu().numpy() / (stop - start))
+        shares[view.layer, : len(hits)] = hits.sum(dim=-1).cpu().numpy() / (stop - start)
 
     stream(model, full, (start - 1, start + len(said) - 1), read)
-    return np.stack(rows).astype(np.float32)
+    return shares

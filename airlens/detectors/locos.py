@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 import torch
 from jaxtyping import Float
 
+from airlens.errors import AblationError
+from airlens.model_heads import heads_of
+
 from .attention_scores import LayerView, PerHead
 
 if TYPE_CHECKING:
@@ -41,7 +44,12 @@ def contributions(view: LayerView) -> Float[torch.Tensor, "H n T"]:
 def output_weights(model: TransformerBridge, layer: int) -> Float[torch.Tensor, "H D M"]:
     """W_O of each query head, fp32, whichever way the architecture stores it."""
     module = model.blocks[layer].attn.o.original_component
+    if not module.weight.is_floating_point() or module.weight.is_meta:
+        raise AblationError(
+            f"locos reads the output weights of layer {layer}, which are quantised or offloaded: "
+            "use another detector"
+        )
     weight = module.weight.float()
     if type(module).__name__ != "Conv1D":  # GPT-2 stores [in, out], every nn.Linear [out, in]
         weight = weight.T
-    return weight.reshape(int(model.cfg.n_heads), -1, weight.shape[-1])
+    return weight.reshape(heads_of(model).per_layer[layer], -1, weight.shape[-1])

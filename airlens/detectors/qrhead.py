@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from tqdm.auto import tqdm
 
 from airlens.errors import ConfigError
 from airlens.heads import HeadScores
+from airlens.model_heads import heads_of
 from airlens.probes import Probe, ProbeSet
 from airlens.provenance import provenance
 
@@ -41,12 +41,13 @@ def qrhead(model: TransformerBridge, probes: ProbeSet, *, progress: bool = True)
     Raises:
         ConfigError: a probe without a question.
     """
-    shape = (len(probes), int(model.cfg.n_layers), int(model.cfg.n_heads))
-    samples = np.zeros(shape, dtype=np.float32)
+    samples = heads_of(model).zeros(len(probes))
     for i, probe in enumerate(tqdm(probes, desc="qrhead", disable=not progress)):
         asked, null = questions(probe)
-        gain = query_attention(model, *asked) - query_attention(model, *null)
-        samples[i] = document_score(gain).cpu().numpy()
+        null_attention = query_attention(model, *null)
+        for layer, attention in query_attention(model, *asked).items():
+            found = document_score(attention - null_attention[layer]).cpu().numpy()
+            samples[i, layer, : len(found)] = found
     note = provenance(
         model, probes=probes.info(), method="question rows", null_query=NULL_QUERY, outlier=OUTLIER
     )
@@ -69,16 +70,16 @@ def questions(probe: Probe) -> tuple[tuple[Probe, int], tuple[Probe, int]]:
     return ask(probe.tokens[start:stop]), ask(tuple(probe.meta["null_query"]))
 
 
-def query_attention(model: TransformerBridge, probe: Probe, start: int) -> torch.Tensor:
-    """[L, H, |d|]: mean attention from the tokens from ``start`` on to each token of the needle."""
-    found: list[torch.Tensor] = []
+def query_attention(model: TransformerBridge, probe: Probe, start: int) -> dict[int, torch.Tensor]:
+    """[H, |d|] by layer: mean attention of the tokens from ``start`` on to each of the needle's."""
+    found: dict[int, torch.Tensor] = {}
     first, last = probe.needle
 
     def read(view: LayerView) -> None:
-        found.append(view.pattern[:, :, first:last].mean(dim=1))
+        found[view.layer] = view.pattern[:, :, first:last].mean(dim=1)
 
     stream(model, probe, (start, len(probe.tokens)), read)
-    return torch.stack(found)
+    return found
 
 
 def document_score(gain: torch.Tensor) -> torch.Tensor:

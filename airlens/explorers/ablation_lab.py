@@ -12,6 +12,7 @@ from airlens.arguments import checked
 from airlens.errors import ConfigError
 from airlens.figures.next_tokens import next_token_bars
 from airlens.heads import Heads, HeadSet
+from airlens.model_heads import heads_in
 from airlens.trace import Template
 
 from .continuation import Comparison, compare, encode_prompt, next_tokens
@@ -52,7 +53,7 @@ class AblationLab(w.VBox):  # type: ignore[misc]
     ) -> None:
         self.model, self._template = model, template
         heads = as_head_set(heads)
-        heads.check(int(model.cfg.n_layers), int(model.cfg.n_heads))
+        heads_in(model, heads)
         self.result: Comparison | None = None
         self._next = pd.DataFrame()
         self.worker = Worker(model)
@@ -90,7 +91,7 @@ class AblationLab(w.VBox):  # type: ignore[misc]
     def _on_run(self, _: Any) -> None:
         heads = HeadSet.parse(self.set_text.value, "chosen") if self.set_text.value.strip() else ()
         chosen = as_head_set(heads)
-        chosen.check(int(self.model.cfg.n_layers), int(self.model.cfg.n_heads))
+        heads_in(self.model, chosen)
         tokens = encode_prompt(self.model, self.prompt.value, self._template)
         mode, length = self.mode.value, self.length.value
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from airlens.ablation import MODES, Mode, ablated
 from airlens.heads import HeadScores, HeadSet, random_heads
+from airlens.model_heads import heads_of
 from airlens.probes import ProbeSet
 from airlens.retrieval import CopyResult, copy_accuracy
 
@@ -64,7 +65,7 @@ class HeadEffects:
 
     def keep(self, measured: Measured) -> None:
         """Store the results of the planned work."""
-        total = int(self.model.cfg.n_layers) * int(self.model.cfg.n_heads)
+        total = len(heads_of(self.model))
         self.rows += [row | {"share": row["k"] / total} for row in measured[0]]
         self.comparison = measured[1]
 
@@ -97,9 +98,8 @@ class HeadEffects:
     def _sets(self, heads: HeadSet, scores: HeadScores) -> dict[str, HeadSet]:
         best = scores.top(max(1, len(heads))).heads
         sets = {"top" if heads.heads == best else "chosen": heads}
-        if len(heads) and 2 * len(heads) <= scores.scores.size:
-            shape = (scores.n_layers, scores.n_heads)
-            sets["random"] = random_heads(shape, heads, draws=1, same_layers=False)[0]
+        if len(heads) and 2 * len(heads) <= len(scores.grid):
+            sets["random"] = random_heads(scores.grid, heads, draws=1, same_layers=False)[0]
         return sets
 
     def _levels(self) -> list[dict[str, Any]]:

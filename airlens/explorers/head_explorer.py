@@ -84,7 +84,7 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
         self.heads = first.top() if heads is None else as_head_set(heads)
         if not len(self.heads):
             raise ConfigError("HeadExplorer needs at least one head to begin with")
-        self.heads.check(first.n_layers, first.n_heads)
+        first.grid.check(self.heads)
         self.head = self.heads.heads[0]
         self.worker, self.looker, self.detecting = (Worker(model) for _ in range(3))
         self._make_controls(mode)
@@ -115,7 +115,7 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
         )
         self.slider = w.IntSlider(
             description="top k", value=len(self.heads), min=0, continuous_update=False,
-            max=max(1, round(MOST * self.scores_now().scores.size)),
+            max=max(1, round(MOST * len(self.scores_now().grid))),
             layout={"width": "min(97%, 560px)"},
         )  # fmt: skip
         self.map = GridMap()
@@ -186,7 +186,7 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
     @guarded("looker")
     def _on_typed(self, _: Any) -> None:
         head = parse_head(self.typed.value)
-        HeadSet((head,)).check(self.scores_now().n_layers, self.scores_now().n_heads)
+        self.scores_now().grid.check([head])
         self.head = head
         self._look()
 
@@ -211,7 +211,7 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
         self._measure()
 
     def _choose(self, heads: HeadSet) -> None:
-        heads.check(self.scores_now().n_layers, self.scores_now().n_heads)
+        self.scores_now().grid.check(heads)
         if heads.heads == self.heads.heads:
             return
         self.heads = heads

@@ -17,6 +17,7 @@ from airlens.figures.labels import shorten
 from airlens.figures.single_trace import step_bars, token_strip
 from airlens.figures.step_maps import head_step_heatmap
 from airlens.heads import Heads, HeadSet
+from airlens.model_heads import heads_in
 from airlens.step_influence import Influence, influence
 from airlens.step_sources import sources
 from airlens.trace import Trace, as_traces
@@ -76,7 +77,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         if not self.traces:
             raise ConfigError("TraceExplorer needs at least one trace")
         self.model, self.heads, self._controls = model, as_head_set(heads), controls
-        self.heads.check(int(model.cfg.n_layers), int(model.cfg.n_heads))
+        heads_in(model, self.heads)
         check_think(think)
         # A function of a user's own needs to know only what was asked for.
         other = {} if think == "auto" else {"think": think}
@@ -140,7 +141,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
     @guarded("worker")
     def _on_heads(self, _: Any) -> None:
         heads = HeadSet.parse(self.set_text.value, "chosen")
-        heads.check(int(self.model.cfg.n_layers), int(self.model.cfg.n_heads))
+        heads_in(self.model, heads)
         self.heads = heads
         self._score()
 

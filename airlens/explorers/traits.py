@@ -55,12 +55,14 @@ def grid_traits(
 
 def head_traits(scores: HeadScores) -> Traits:
     """The map of a score of all heads, layers upward."""
-    frame = scores.to_frame().sort_values(["layer", "head"])
-    notes = [
-        f"{r.name}   {scores.detector} score {number(r.score)}   95 % interval "
+    frame = scores.to_frame()
+    said = {
+        (r.layer, r.head): f"{r.name}   {scores.detector} score {number(r.score)}   95 % interval "
         f"{number(r.lo)} to {number(r.hi)}   rank {r.rank} of {len(frame)}"
         for r in frame.set_index("name", drop=False).itertuples(index=False)
-    ]
+    }
+    cells = np.ndindex(scores.scores.shape)
+    notes = [said.get(cell, f"layer {cell[0]} has no head {cell[1]}") for cell in cells]
     rows, cols = ([str(i) for i in range(n)] for n in scores.scores.shape)
     look = {
         "title": f"{scores.detector} score",

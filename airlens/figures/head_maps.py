@@ -54,7 +54,9 @@ def _head_hover(frame: pd.DataFrame, value: str) -> list[str]:
 def _grid(frame: pd.DataFrame, cells: Any, fill: Any) -> Any:
     """Put one value per row into a layers × heads array."""
     layers, heads = frame["layer"].to_numpy(dtype=int), frame["head"].to_numpy(dtype=int)
-    grid = np.full((layers.max() + 1, heads.max() + 1), fill, dtype=object if fill == "" else float)
+    least = (layers.max() + 1, heads.max() + 1)
+    shape = np.maximum(least, frame.attrs.get("shape", least))  # layers without heads are blank
+    grid = np.full(shape, fill, dtype=object if fill == "" else float)
     grid[layers, heads] = cells
     return grid
 

@@ -257,8 +257,8 @@ class _Job:
         """
         samples, k = self.scores.samples.astype(np.float64), len(self.top)
         n, depth = len(samples), np.arange(self.scores.n_layers) / max(self.scores.n_layers - 1, 1)
-        where = np.repeat(depth, self.scores.n_heads)
-        flat = samples.reshape(n, -1)
+        layer, head = np.array(self.scores.grid.heads()).T
+        where, flat = depth[layer], samples[:, layer, head]
         drawn = bootstrap_counts(n, N_BOOT, self.seed) / n
 
         def best(scores: np.ndarray) -> np.ndarray:

@@ -189,11 +189,17 @@ def _tokenizer(source: str, options: dict[str, Any]) -> Any:
 
 
 def _model(source: str, dtype: torch.dtype, options: dict[str, Any]) -> Any:
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+    from transformers.models.auto import modeling_auto as known
 
     with without_bars() if options["local_files_only"] else nullcontext():
         try:
-            model, found = AutoModelForCausalLM.from_pretrained(
+            where = {k: v for k, v in options.items() if k not in ("device_map", "max_memory")}
+            kind = AutoConfig.from_pretrained(source, **where).model_type
+            images = kind in known.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+            text = kind in known.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+            auto = AutoModelForImageTextToText if images and not text else AutoModelForCausalLM
+            model, found = auto.from_pretrained(
                 source, dtype=dtype, output_loading_info=True, **options
             )
         except Exception as error:  # transformers raises OSError, ValueError, KeyError, … here

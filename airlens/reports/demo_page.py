@@ -10,7 +10,7 @@ from airlens.figures.head_maps import head_map, score_ranking
 from airlens.figures.selected_samples import selection_scatter, selector_overlap
 from airlens.figures.single_trace import step_bars
 from airlens.figures.step_maps import ais_by_label
-from airlens.heads import TOP_SHARE
+from airlens.heads import TOP_SHARE, HeadGrid
 
 from .demo_results import DemoResult
 from .html_page import Report
@@ -21,7 +21,7 @@ def demo_report(result: DemoResult) -> Report:
     model = result.provenance["model"]
     report = Report(
         "Retrieval heads and what they carry",
-        f"{model['name']}: {model['n_layers']} layers of {model['n_heads']} heads, "
+        f"{model['name']}: {HeadGrid.of_model(model).words()}, "
         f"ablation mode “{result.provenance['mode']}”",
         result.provenance,
     )

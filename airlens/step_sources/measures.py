@@ -27,12 +27,12 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from airlens.ablation import as_head_set
 from airlens.arguments import checked, each, named, reader
 from airlens.chat_template import Template, Think, resolve_template, template_note
 from airlens.engine import Engine, choose_engine
 from airlens.errors import ConfigError, NumbersError
-from airlens.heads import Head, Heads, HeadSet
+from airlens.heads import Heads, HeadSet
+from airlens.model_heads import heads_in, heads_of
 from airlens.model_state import not_finite, running
 from airlens.provenance import provenance
 from airlens.readings import how_read
@@ -170,19 +170,17 @@ def sources(
         NumbersError: the model gave NaN or infinity for a trace.
         AblationError: knockout is not possible for this kind of attention with ``engine="hooks"``.
     """
-    heads = as_head_set(heads)
-    shape = (int(model.cfg.n_layers), int(model.cfg.n_heads))
-    heads.check(*shape)
+    heads = heads_in(model, heads)
+    grid = heads_of(model)
     if not len(heads):
         raise ConfigError("sources needs at least one head: use e.g. scores.top(0.05)")
     items = as_traces(traces)
     check_ids(items)
-    draws = control_sets(shape, heads, controls, control, seed)
+    draws = control_sets(grid, heads, controls, control, seed)
     sets = [heads, *draws]
     blocked = sets
     if all_heads:
-        everything = [Head(i, j) for i in range(shape[0]) for j in range(shape[1])]
-        blocked = [HeadSet(tuple(everything), "all heads")]
+        blocked = [HeadSet(tuple(grid.heads()), "all heads")]
     template = resolve_template(model.tokenizer, template)  # type: ignore[assignment]
     units = [units_of(e) for e in encode_traces(model.tokenizer, items, template, think)]
     knockout = "knockout" in measures

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from airlens.engine.packing import Pack, pack
+from airlens.model_heads import heads_of
 from airlens.model_state import forward, running
 from airlens.token_losses import Window
 
@@ -41,7 +42,7 @@ def attention_received(
     values = np.full(len(windows), np.nan)
     for row in pack(texts, ROW if masks_suffice(model) else 0):
         totals = _row_totals(model, row, [windows[i] for i in row.items])
-        values[list(row.items)] = totals / int(model.cfg.n_layers)
+        values[list(row.items)] = totals / len(heads_of(model).layers)
     return [float(value) for value in values]
 
 
@@ -70,7 +71,7 @@ def _row_totals(model: TransformerBridge, row: Pack, windows: Sequence[Window]) 
             block = mean[later][:, step]
             totals[k] += float(block.mean()) if block.numel() else np.nan
 
-    hooks = [(f"blocks.{i}.attn.hook_pattern", read) for i in range(int(model.cfg.n_layers))]
+    hooks = [(f"blocks.{i}.attn.hook_pattern", read) for i in heads_of(model).layers]
     with running(model), model.hooks(fwd_hooks=hooks):
         if len(row.segments) == 1:
             forward(model, _to(model, row.tokens))

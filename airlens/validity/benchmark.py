@@ -27,6 +27,7 @@ from airlens.errors import ConfigError, DataError
 from airlens.files import atomic_file
 from airlens.heads import HeadSet, random_heads
 from airlens.json_lines import json_line, read_json_lines
+from airlens.model_heads import heads_in, heads_of
 from airlens.provenance import fingerprint, provenance
 from airlens.readings import how_read
 from airlens.trace import Trace
@@ -142,15 +143,14 @@ def head_groups(
     Raises:
         ConfigError: an unknown kind of control.
     """
-    shape = (int(model.cfg.n_layers), int(model.cfg.n_heads))
-    heads.check(*shape)
+    heads_in(model, heads)
     wanted = dict.fromkeys(CONTROLS, draws) if isinstance(draws, int) else dict(draws)
     groups: list[Group] = [("top", heads, 0)]
     for name, count in wanted.items():
         if name not in CONTROLS:
             raise ConfigError(f"control {name!r}: use one of {', '.join(CONTROLS)}")
         same = name == "layer-matched"
-        found = random_heads(shape, heads, draws=count, seed=seed, same_layers=same)
+        found = random_heads(heads_of(model), heads, draws=count, seed=seed, same_layers=same)
         groups += [(name, chosen, draw) for draw, chosen in enumerate(found)]
     return groups
 

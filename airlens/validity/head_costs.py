@@ -18,6 +18,7 @@ import torch
 from airlens.ablation import DEFAULT_MODE, Mode, as_head_set, mean_z
 from airlens.arguments import checked
 from airlens.heads import Head, Heads, HeadSet, parse_head
+from airlens.model_heads import heads_in, heads_of
 from airlens.model_state import forward, running
 from airlens.token_losses import WindowLoss, windows
 from airlens.trace import EncodedTrace, Template, Trace, encode_trace
@@ -46,8 +47,7 @@ def leave_one_out(
         (rise in nats per response token with the whole set ablated), delta_without (with all but
         this head), drop (their difference), alone (with this head only).
     """
-    heads = as_head_set(heads)
-    heads.check(int(model.cfg.n_layers), int(model.cfg.n_heads))
+    heads = heads_in(model, heads)
     return leave_one_out_table(
         head_rises(model, traces, with_and_without(heads), mode, template=template)
     )
@@ -103,12 +103,12 @@ def idle_heads(
         nats), entropy_max (that of uniform attention), first (attention to the first token).
     """
     heads = as_head_set(heads)
-    heads.check(int(model.cfg.n_layers), int(model.cfg.n_heads))
+    grid = heads_of(model)
+    grid.check(heads)
     items = list(traces)
-    n_heads = int(model.cfg.n_heads)
-    layers = sorted(heads.by_layer()) or range(int(model.cfg.n_layers))
+    layers = sorted(heads.by_layer()) or grid.layers
     given = None if candidates is None else list(as_head_set(candidates))
-    pool = given or [Head(layer, head) for layer in layers for head in range(n_heads)]
+    pool = given or [head for head in grid.heads() if head.layer in layers]
     pool = [head for head in pool if head not in heads]
     singles = {str(head): HeadSet((head,)) for head in pool}
 

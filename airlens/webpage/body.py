@@ -14,6 +14,7 @@ from airlens.figures.coloured_text import margin_number
 from airlens.figures.labels import DASH, known, number, percent, shorten
 from airlens.figures.labels import escape_html as escape
 from airlens.figures.step_maps import row_dicts
+from airlens.heads import HeadGrid
 
 from .data import copied_shares
 
@@ -72,7 +73,7 @@ def body(
 def _header(title: str, result: Influence, sources: Sources | None, traces: Sequence[Trace]) -> str:
     note = result.provenance
     model, heads = note.get("model", {}), note.get("heads", [])
-    total = int(model.get("n_layers", 0)) * int(model.get("n_heads", 0))
+    total = len(HeadGrid.of_model(model))
     names = ", ".join(heads[:HEADS_SHOWN]) + (", …" if len(heads) > HEADS_SHOWN else "")
     lede = (
         f"{_count(len(traces), 'trace')} read through {_count(len(heads), 'attention head')}"
@@ -290,9 +291,8 @@ _CAVEAT_SOURCES = (
 def _made_by(result: Influence) -> Iterable[tuple[str, str]]:
     note = result.provenance
     model = note.get("model", {})
-    shape = f"{model.get('n_layers', '?')} layers of {model.get('n_heads', '?')} heads"
     kind = f"{model.get('architecture', '?')}, {model.get('dtype', '?')}"
-    yield "model", f"{model_name(result)} ({kind}), {shape}"
+    yield "model", f"{model_name(result)} ({kind}), {HeadGrid.of_model(model).words()}"
     yield "weights", str(model.get("weights", DASH))
     yield "heads", ", ".join(note.get("heads", [])) or DASH
     yield "ablation", str(note.get("mode", DASH))
