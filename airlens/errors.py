@@ -64,6 +64,22 @@ class RunError(AirlensError, RuntimeError):
     """A scoring run that cannot go on: its folder is taken, full, or of another run."""
 
 
+class WriteError(RunError):
+    """A file or folder that could not be written: a full disk, no permission.
+
+    Args:
+        place: what was written.
+        cause: what the system said.
+    """
+
+    def __init__(self, place: object, cause: OSError) -> None:
+        self.cause = cause
+        super().__init__(
+            f"{place} could not be written ({cause.strerror or cause}): make room, or name another "
+            "place; what was there before is unchanged"
+        )
+
+
 class DataError(AirlensError, ValueError):
     """Bad input data.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .arguments import checked
-from .errors import ConfigError, DataError
+from .errors import ConfigError, DataError, WriteError
 
 
 def need_out_file(path: str | Path, argument: str = "out") -> Path:
@@ -96,23 +97,54 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
     Raises:
         ConfigError: no file can have that name.
+        WriteError: the disk is full or cannot be written to.
     """
     target = _file_name(path, "path")
+    with writing_to(target), _beside(target) as temporary:
+        yield temporary
+        # mkstemp makes files only the owner can read; results are meant to be shared.
+        temporary.chmod(0o644)
+        temporary.replace(target)
+
+
+@contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """A temporary file in the same folder."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise _no_place(f"{error.filename} is a file, no folder", "path", path) from error
+        raise _no_place(f"{error.filename} is a file, no folder", "path", target) from error
     # The name is cut, as the temporary one is longer and must not be too long.
     handle, name = tempfile.mkstemp(target.suffix[-20:], f".{target.name[:100]}.", target.parent)
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
-        # mkstemp makes files only the owner can read; results are meant to be shared.
-        temporary.chmod(0o644)
-        temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+# Of a write that failed: no room, no permission, a broken disk. Other errors are not about it.
+_UNWRITABLE = frozenset(
+    getattr(errno, name, 0)
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO", "EACCES", "EPERM", "ENXIO")
+) - {0}
+
+
+@contextmanager
+def writing_to(place: Path) -> Iterator[None]:
+    """Let a write that fails inside the block name ``place``.
+
+    Raises:
+        WriteError: in place of an `OSError` that is about writing.
+    """
+    try:
+        yield
+    except OSError as error:
+        elsewhere = error.filename is not None and place.name[:100] not in str(error.filename)
+        if error.errno not in _UNWRITABLE or elsewhere:
+            raise
+        raise WriteError(place, error) from error
 
 
 def atomic_write_text(path: str | Path, text: str) -> None:

@@ -29,7 +29,7 @@ from filelock import FileLock, Timeout
 from pyarrow import parquet as pq
 
 from airlens.arguments import checked
-from airlens.errors import DataError, RunError
+from airlens.errors import DataError, RunError, WriteError
 from airlens.files import atomic_file, atomic_write_text
 
 from .markers import (
@@ -380,9 +380,10 @@ def writing(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
+    except (OSError, WriteError) as error:
+        cause = error.cause if isinstance(error, WriteError) else error
         raise RunError(
-            f"{what} could not be written ({error.strerror or error}). What was written before is "
+            f"{what} could not be written ({cause.strerror or cause}). What was written before is "
             "whole: make room, then the same command goes on from there"
         ) from error
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import platformdirs
 
 from airlens.errors import ConfigError, DataError
-from airlens.files import atomic_file, write_json
+from airlens.files import atomic_file, write_json, writing_to
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,11 +46,12 @@ def atomic_dir(path: str | Path) -> Iterator[Path]:
     """Yield a temporary folder beside ``path``; it becomes ``path`` only if the block succeeds.
 
     Where another process finished the same folder first, that one is kept.
+
+    Raises:
+        WriteError: the disk is full or cannot be written to.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    try:
+    with writing_to(target), _folder_beside(target) as temporary:
         yield temporary
         temporary.chmod(0o755)
         try:
@@ -58,6 +59,15 @@ def atomic_dir(path: str | Path) -> Iterator[Path]:
         except OSError:
             if not target.is_dir():
                 raise
+
+
+@contextmanager
+def _folder_beside(target: Path) -> Iterator[Path]:
+    """A temporary folder in the same folder."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
