@@ -89,7 +89,11 @@ class Fields(Mapping[str, Any]):
 
     def find(self, *names: str) -> str | None:
         """The column that is called by the first of ``names`` (lower case) that there is."""
-        return next((self.own[name] for name in names if name in self.own), None)
+        own = self.own
+        for name in names:  # no generator: a record is asked a hundred times
+            if name in own:
+                return own[name]
+        return None
 
     def named(self, name: str) -> str:
         """The column that the caller names.

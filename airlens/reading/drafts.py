@@ -193,8 +193,13 @@ def column_of(data: Fields, names: tuple[str, ...]) -> str | None:
 
     A number under one of these names is no response, but something counted.
     """
-    there = [name for name in map(data.find, names) if name is not None]
-    return next((name for name in there if _may_be_text(data[name], name)), next(iter(there), None))
+    first = None
+    for known in names:
+        name = data.find(known)
+        if name is not None and _may_be_text(data[name], name):
+            return name
+        first = first or name
+    return first
 
 
 def _may_be_text(value: object, name: str) -> bool:
@@ -273,7 +278,9 @@ def thought_column(data: Fields, columns: Columns) -> str | None:
         return data.named(named)
     for known in THOUGHTS:
         name = data.find(known)
-        value = data[name] if name is not None else None
+        if name is None:
+            continue
+        value = data[name]
         if isinstance(value, str) and value.strip().lower() not in _SWITCHES:
             return name
         if isinstance(value, list) and value and all(isinstance(text, str) for text in value):

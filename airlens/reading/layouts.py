@@ -387,7 +387,8 @@ def _layout(data: Fields, columns: Columns) -> tuple[Layout | None, Fields]:
     if columns.names("prompt") or columns.names("response"):
         return _NAMED, data
     layout = next((layout for layout in LAYOUTS if layout.fits(data)), None)
-    main = list(layout.main(data)) if layout is not None else []
+    empty = any(value is None for value in data.data.values())
+    main = list(layout.main(data)) if layout is not None and empty else []
     if main and not any(data.given(name) for name in main):
         rest = data.without_nulls()
         other = next((other for other in LAYOUTS if other.fits(rest)), None)
