@@ -155,7 +155,7 @@ def one_of(value: object, names: Iterable[str]) -> str:
 
 def short(value: object) -> str:
     """``repr`` of a value, cut to a length that fits a message."""
-    text = repr(value)
+    text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 

@@ -33,11 +33,14 @@ def choice(*names: str) -> Callable[[str], str]:
     return _named(lambda: names)
 
 
-def several(read: Callable[[str], str]) -> Callable[[str], str]:
-    """A parser of names by comma, each read by ``read``; an empty text is left as it is."""
+def several(read: Callable[[str], str], *, some: bool = True) -> Callable[[str], str]:
+    """A parser of names by comma, each read by ``read``; ``some``: at least one."""
 
     def each(text: str) -> str:
-        return ",".join(read(name.strip()) for name in text.split(",") if name.strip())
+        names = [name.strip() for name in text.split(",") if name.strip()]
+        if some and not names:
+            raise typer.BadParameter("name at least one")
+        return ",".join(map(read, names))
 
     return each
 
@@ -75,6 +78,17 @@ def _named(known: Callable[[], Iterable[str]]) -> Callable[[str], str]:
         return text
 
     return read
+
+
+def positive(text: str) -> float:
+    """A number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 < number < float("inf"):
+        raise typer.BadParameter(f"{text}: give a number above 0")
+    return number
 
 
 def share_or_count(text: str) -> Any:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from . import checks
 from .data_options import DataOptions, reads_data
 from .options import (
     AsJson,
@@ -38,13 +39,15 @@ def evaluate(
     samples: Annotated[
         int, typer.Option("-k", min=0, help="Solutions sampled per problem; 0: one greedy one.")
     ] = 0,
-    temperature: Annotated[float, typer.Option(help="Of the sampling.")] = 0.7,
-    max_new_tokens: Annotated[int, typer.Option(help="Most tokens of a solution.")] = 320,
+    temperature: Annotated[
+        float, typer.Option(parser=checks.positive, metavar="NUMBER", help="Of the sampling.")
+    ] = 0.7,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of a solution.")] = 320,
     lm_eval: Annotated[
         str | None,
         typer.Option("--lm-eval", help="Also these lm-eval tasks (needs lm-eval and a hub)."),
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Solutions generated at once.")] = 16,
+    batch_size: Annotated[int, typer.Option(min=1, help="Solutions generated at once.")] = 16,
     template: Template = "auto",
     think: Think = "auto",
     out: Annotated[Path | None, out_folder("Folder for the tables, problem by problem.")] = None,
@@ -83,7 +86,7 @@ def evaluate(
     )
     if skipped:
         typer.echo(f"airlens: {said(skipped)}", err=True)
-    shown: dict[str, Any] = {"progress": not quiet}
+    shown: dict[str, Any] = {"progress": not (quiet or json)}
     tables = {"nll": library.held_out_nll(student, tokenizer, problems, **how, **shown)}
     record: dict[str, Any] = {"problems": len(problems), "nll": library.per_token(tables["nll"])}
     settings: dict[str, Any] = {}

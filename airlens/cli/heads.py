@@ -63,7 +63,7 @@ def heads(
             raise
         few = f"{model} reads no more than {longest} tokens, {error.reason}"
         raise ConfigError(few) from error
-    scores = detect(bridge, probe_set, detector, progress=not quiet)
+    scores = detect(bridge, probe_set, detector, progress=not (quiet or json))
     critical = scores.top(top)
     if out is not None:
         scores.save(out, top)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -161,5 +163,17 @@ def group_column(within: str) -> str | None:
 
 
 def echo_json(record: dict[str, Any]) -> None:
-    """Print ``record`` as one line of JSON on stdout."""
-    typer.echo(json.dumps(record, ensure_ascii=False, default=str))
+    """Print ``record`` as one line of JSON on stdout; what JSON lacks (NaN, infinity) is null."""
+    utf8 = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
+    typer.echo(json.dumps(_plain(record), ensure_ascii=not utf8, allow_nan=False, default=str))
+
+
+def _plain(value: Any) -> Any:
+    """A value of lists, mappings and scalars, also numpy's, as JSON can express it."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -9,6 +9,7 @@ import typer
 
 from .data_options import DataOptions, reads_data
 from .options import (
+    AsJson,
     Controls,
     Device,
     Dtype,
@@ -19,6 +20,7 @@ from .options import (
     Seed,
     Template,
     Think,
+    echo_json,
     find_heads,
     out_file,
     traces_option,
@@ -64,6 +66,7 @@ def page(
     seed: Seed = 0,
     device: Device = None,
     dtype: Dtype = "float32",
+    json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Write one interactive page to share: click a step to see which text the heads fetch it from.
@@ -81,23 +84,28 @@ def page(
     from airlens.webpage import page as write_page
 
     chosen = data_options.traces(traces or data_path("traces.jsonl"))
+    kept = HeadScores.load(heads) if heads and Path(heads).is_file() else None
     bridge = load_model(model, device=device, dtype=dtype)
-    scores, critical = find_heads(bridge, heads, seed=seed, progress=not quiet)
-    if scores is None and Path(heads).is_file():
-        scores = HeadScores.load(heads)
+    progress = not (quiet or json)
+    scores, critical = find_heads(bridge, heads, seed=seed, progress=progress)
     shared: dict[str, Any] = {
         "controls": controls,
         "seed": seed,
         "template": template,
         "think": think,
-        "progress": not quiet,
+        "progress": progress,
     }
     result = influence(bridge, chosen, critical, mode=mode, **shared)
     measures: list[Measure] = ["copies", "attention", *(["knockout"] if knockout else [])]  # type: ignore[list-item]
     found = sources(bridge, chosen, critical, measures=measures, **shared)
     how = {"mode": mode, "template": template, "think": think}
-    alone = _alone(bridge, chosen, critical, how, not quiet) if single_heads else None
-    written = write_page(result, found, chosen, scores, out, step_heads=alone, title=title or None)
+    alone = _alone(bridge, chosen, critical, how, progress) if single_heads else None
+    known = scores or kept
+    written = write_page(result, found, chosen, known, out, step_heads=alone, title=title or None)
+    if json:
+        note = result.provenance
+        echo_json({"page": str(written), "traces": len(chosen), "provenance": note})
+        return
     typer.echo(f"page: {written.resolve()} ({written.stat().st_size / 1e6:.1f} MB)")
 
 

@@ -50,9 +50,12 @@ def report(
 ) -> None:
     """Write one HTML page: scores by domain, AIS against length, overlap of selectors, samples."""
     from airlens.corpus.run_folder import RunFolder
+    from airlens.files import need_out_file
     from airlens.reports.corpus_page import corpus_report
 
     run = RunFolder(folder)
+    out = need_out_file(out or folder / "report.html")
+    _check(run, by, group_column(within))
     page = corpus_report(
         run,
         by=by,
@@ -62,11 +65,20 @@ def report(
         model=_model(run, model, device) if embed and run.has("rows") else None,
         progress=not (quiet or json),
     )
-    written = page.write(out or folder / "report.html")
+    written = page.write(out)
     if json:
         echo_json({"report": str(written)})
         return
     typer.echo(f"report: {written.resolve()}")
+
+
+def _check(run: RunFolder, by: str, within: str | None) -> None:
+    """Raise where the first part shows that the samples cannot be ranked so."""
+    from airlens.selection import select
+
+    first = next(run.iter_table("parts"), None)
+    if first is not None:
+        select(first, by, within=within)
 
 
 def _model(run: RunFolder, name: str | None, device: str | None) -> Any:

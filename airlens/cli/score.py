@@ -79,7 +79,10 @@ def score(
     actor_threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of an actor (default: an equal share).")
     ] = None,
-    ray_address: Annotated[str | None, typer.Option(help="A Ray cluster to join.")] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(help="A Ray cluster to join: HOST:PORT; auto: whichever runs here."),
+    ] = None,
     model: Model = "smollm2-135m",
     device: Device = None,
     dtype: Dtype = "float32",

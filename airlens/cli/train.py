@@ -131,7 +131,7 @@ def train(
             "reading": traces.reading,
             **note_of_rows(traces.skipped),
         },
-        progress=not quiet,
+        progress=not (quiet or json),
     )
     if os.environ.get("RANK", "0") != "0":
         return  # only the first of several processes prints

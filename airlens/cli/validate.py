@@ -28,6 +28,8 @@ from .options import (
 WHAT = ("planted", "labelled", "confounds", "heads", "sources")
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import pandas as pd
 
     from airlens.reading.load import Traces
@@ -55,7 +57,7 @@ def validate(
     kinds: Annotated[
         str,
         typer.Option(
-            parser=checks.several(checks.distractor),
+            parser=checks.several(checks.distractor, some=False),
             metavar="NAMES",
             help="Kinds of distractor, by comma (default: all).",
         ),
@@ -107,12 +109,15 @@ def validate(
 
     own: Any = [] if what == "sources" else data_path("traces.jsonl")
     given = data_options.traces(traces or own)
+    if what == "labelled":
+        _need_labels(given)
     when_interrupted(kept_in(out, "What was measured"))
     bridge = load_model(model, device=device, dtype=dtype)
     loaded, left_out = _usable(bridge, given, what, data_options.on_error)
-    _, critical = find_heads(bridge, heads, progress=not quiet)
+    progress = not (quiet or json)
+    _, critical = find_heads(bridge, heads, progress=progress)
     shared: dict[str, Any] = {"modes": _names(modes), "seed": seed, "folder": out}
-    options: dict[str, Any] = {"place": place, "progress": not quiet}
+    options: dict[str, Any] = {"place": place, "progress": progress}
     both = {"layer-matched": draws, "random": draws_anywhere}
     result: Any
     if what == "planted":
@@ -142,7 +147,7 @@ def validate(
             draws=both,
             seed=seed,
             folder=out,
-            progress=not quiet,
+            progress=progress,
         )
     else:
         from airlens.validity import claim_reports as more
@@ -152,7 +157,7 @@ def validate(
         else:
             report = more.labelled_report if what == "labelled" else more.confound_report
             result = report(
-                bridge, loaded, critical, n=n, controls=draws, progress=not quiet, **shared
+                bridge, loaded, critical, n=n, controls=draws, progress=progress, **shared
             )
     if left_out:
         result.provenance.update(left_out)
@@ -207,6 +212,13 @@ def _records(table: pd.DataFrame) -> list[Any]:
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _need_labels(traces: Iterable[Trace]) -> None:
+    from airlens.errors import DataError
+
+    if not any(step.label is not None for trace in traces for step in trace.steps):
+        raise DataError("no step of these traces has a label; name labelled ones with --traces")
 
 
 def planted_lines(result: Any) -> list[str]:

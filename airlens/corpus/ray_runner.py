@@ -24,6 +24,8 @@ from airlens.reading.model_files import absolute_name
 from .rows import Chunk
 from .score_part import PartScorer, run_identity
 
+log = logging.getLogger(__name__)
+
 # What the scheduler counts for an actor without a GPU. Whole CPUs for actors leave
 # none for the task that reads, and the run hangs.
 ACTOR_CPUS = 0.5
@@ -95,11 +97,13 @@ class RayEngine:
             yield ray
             return
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-        if self.address:
-            options["address"] = self.address
-        else:
+        joined = self.address or os.environ.get("RAY_ADDRESS", "local")
+        options["address"] = joined
+        if joined == "local":  # asked for no address, Ray would join a cluster that runs here
             options |= {"include_dashboard": False, "num_cpus": self.cpus}
         _start(ray, options)
+        if joined != "local":
+            _say_joined(ray)
         try:
             yield ray
         finally:
@@ -183,6 +187,18 @@ def _start(ray: Any, options: dict[str, Any], attempts: int = 3) -> None:
                 raise RunError(f"no Ray cluster at {where}: {error}") from error
         else:
             return
+
+
+def _say_joined(ray: Any) -> None:
+    """Say which cluster was joined: "auto" takes whatever runs on this machine."""
+    have = ray.cluster_resources()
+    log.warning(
+        "joined the Ray cluster at %s: %d machines, %d CPUs, %d GPUs",
+        ray.get_runtime_context().gcs_address,
+        len(ray.nodes()),
+        have.get("CPU", 0),
+        have.get("GPU", 0),
+    )
 
 
 def _without_model(scorer: PartScorer) -> dict[str, Any]:

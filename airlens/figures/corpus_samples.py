@@ -33,6 +33,8 @@ def correlation_forest(
         return no_data(title or "Correlations", "nothing to compare with")
     need(table, ("column", "scope", "rho", "lo", "hi"), "correlation_forest")
     overall = table[table["scope"] == "overall"].reset_index(drop=True)
+    if not np.isfinite(floats(overall, "rho")).any():  # few samples, or all alike
+        return no_data(title or "Correlations", "too few different samples for a correlation")
     most = overall.loc[int(np.nanargmax(floats(overall, "rho") ** 2))]
     head = f"{SHORT.get(by, by)} goes most with {_name(most['column'])}: ρ = {number(most['rho'])}"
     aid = "Spearman's ρ; bars: 95 % bootstrap over samples"

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 import pytest
@@ -56,6 +57,7 @@ NEEDED = {
 BAD = {
     "NAME": ["no-such-name", ""],
     "NAMES": ["no-such-name"],
+    "NUMBER": ["0", "-1", "nan", "x"],
     "SHARE|COUNT": ["0", "-1", "1.5", "150%", "some"],
     "FILE|NAMES": ["no.json", "folder", "L1", "traces.jsonl"],
     "FILE|FOLDER|NAME": ["no.jsonl", "/no/such", "./no", "*.csv"],
@@ -445,6 +447,55 @@ def test_f11_the_smallest_max_tokens_is_named(
     assert "too few" in str(run.invoke(cli.app, [*words, str(least - 1)]).exception)
 
 
+# -- JSON -----------------------------------------------------------------------------------------
+
+
+def test_json_is_one_object_on_stdout(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of each command that a script reads; demo, train and figures, which take long, elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    rows = [{**ROW, "id": str(i), "response": f"It is {i}.\n\nSo {i}."} for i in range(4)]
+    text = "".join(json.dumps(row) + "\n" for row in [*rows, {"prompt": "p", "response": ""}])
+    (tmp_path / "t.jsonl").write_text(text, encoding="utf-8")
+    of = ["-m", str(model)]
+    lines = [
+        ["heads", *of, "-n", "2", "--max-tokens", "800", "--top", "3", "--out", "h.json"],
+        ["doctor", *of],
+        [*("score", "t.jsonl", *of, "--heads", "h.json", "--out", "run", "--max-rejects", "1")],
+        ["status", "run"],
+        ["select", "run", "--top", "2", "--out", "s.jsonl"],
+        ["export", "s.jsonl", "--out", "e.jsonl"],
+        ["report", "run", "--no-map"],
+        ["page", *of, "--traces", "t.jsonl", "--heads", "h.json", "-n", "2", "--on-error", "skip"],
+        ["evaluate", "t.jsonl", *of, "--on-error", "skip"],
+        ["validate", "-t", "s.jsonl", *of, "--what", "heads", "--heads", "h.json", "--n", "1"],
+    ]
+    tested = {line[0] for line in lines} | {"demo", "train", "figures", "app"}
+    assert tested == set(COMMANDS)
+    for line in lines:
+        result = CliRunner().invoke(cli.app, [*line, "--json"])
+        assert result.exit_code == 0, (line, result.exception, result.stderr)
+        assert result.stdout.count("\n") == 1 and result.stdout.startswith("{"), line
+        json.loads(result.stdout, parse_constant=_no_json)
+    for name, command in COMMANDS.items():
+        assert name == "app" or "--json" in {word for p in command.params for word in p.opts}
+
+
+def _no_json(name: str) -> Any:
+    raise AssertionError(f"{name} is no JSON")
+
+
+def test_json_of_what_json_lacks(capsys: pytest.CaptureFixture[str]) -> None:
+    import numpy as np
+
+    from airlens.cli.options import echo_json
+
+    half = np.float32(0.5)
+    echo_json({"a": float("nan"), "b": [half, np.int64(2), Path("x")], "c": {"d": float("inf")}})
+    assert json.loads(capsys.readouterr().out) == {"a": None, "b": [0.5, 2, "x"], "c": {"d": None}}
+
+
 # -- terminals -------------------------------------------------------------------------------------
 
 
@@ -501,3 +552,62 @@ def test_a_full_disk_is_one_sentence(
     monkeypatch.setattr("airlens.model.load_model", full)
     assert typed(monkeypatch, "heads") == 2
     assert capsys.readouterr().err == "airlens: heads.json: No space left on device\n"
+
+
+# -- Ray -------------------------------------------------------------------------------------------
+
+
+class FakeRay(SimpleNamespace):
+    """What `RayEngine` asks of Ray to join or start a cluster."""
+
+    def __init__(self) -> None:
+        super().__init__(options={}, data=SimpleNamespace())
+
+    def is_initialized(self) -> bool:
+        return False
+
+    def init(self, **options: Any) -> None:
+        self.options = options
+
+    def shutdown(self) -> None: ...
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": 64.0, "GPU": 8.0}
+
+    def nodes(self) -> list[int]:
+        return [1, 2]
+
+    def get_runtime_context(self) -> Any:
+        return SimpleNamespace(gcs_address="10.0.0.7:6379")
+
+
+@pytest.mark.parametrize(
+    ("typed_address", "variable", "asked", "said"),
+    [
+        (None, None, "local", False),
+        ("auto", None, "auto", True),
+        (None, "10.0.0.7:6379", "10.0.0.7:6379", True),
+        ("10.0.0.8:6379", "10.0.0.7:6379", "10.0.0.8:6379", True),
+    ],
+)
+def test_f11_the_ray_cluster_that_is_joined_is_said(
+    typed_address: str | None,
+    variable: str | None,
+    asked: str,
+    said: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    from airlens.corpus.ray_runner import RayEngine
+
+    fake = FakeRay()
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    monkeypatch.setitem(sys.modules, "ray.data", fake.data)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if variable:
+        monkeypatch.setenv("RAY_ADDRESS", variable)
+    with RayEngine({"name": "smollm2-135m"}, address=typed_address)._cluster():
+        pass
+    assert fake.options["address"] == asked
+    line = "joined the Ray cluster at 10.0.0.7:6379: 2 machines, 64 CPUs, 8 GPUs"
+    assert caplog.messages == ([line] if said else [])
