@@ -29,6 +29,7 @@ from .arguments import checked, expected, reader
 from .errors import ConfigError, DataError, HeadError, need_count, short
 from .files import read_json, write_json
 from .shares import Share, how_many, share_or_count
+from .statistics.estimates import mean_limits
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -302,31 +303,29 @@ class HeadScores:
         note = {**self.provenance, "detector": self.detector, "top": k}
         return HeadSet(chosen, f"top {len(chosen)}", note)
 
-    def interval(self, n_boot: int = 1000, seed: int = 0) -> tuple[HeadArray, HeadArray]:
-        """95 % bootstrap interval of each mean over probes: two arrays [L, H]."""
-        n = len(self.samples)
-        if n < 2:
-            return self.scores, self.scores
-        # Resampling as weights: one [n_boot, P] @ [P, L*H] product instead of a loop.
-        weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_boot) / n
-        means = weights @ self.samples.reshape(n, -1)
-        lo, hi = np.full((2, self.scores.size), np.nan)
-        known = ~np.isnan(means).all(axis=0)  # not: heads without a score
-        lo[known], hi[known] = np.nanquantile(means[:, known], [0.025, 0.975], axis=0)
-        shape = self.scores.shape
-        return lo.reshape(shape).astype(np.float32), hi.reshape(shape).astype(np.float32)
+    def interval(self) -> tuple[HeadArray, HeadArray]:
+        """95 % interval of each mean over probes, Student's: two arrays [L, H].
+
+        NaN with one probe, and where a head has the same score on every probe.
+        """
+        lo, hi = mean_limits(self.samples)
+        return lo.astype(np.float32), hi.astype(np.float32)
 
     def to_frame(self, top: Share = TOP_SHARE) -> pd.DataFrame:
         """One row a head, best first: layer, head, name, score, lo, hi, rank, top.
 
+        Heads with the same score share the best rank of them.
         Its ``attrs["shape"]`` is (n_layers, n_heads): more than the rows where layers have no head.
         """
         import pandas as pd
 
         (lo, hi), chosen = self.interval(), self.top(top)
+        ranked = self.ranked()
+        values = np.nan_to_num([self.scores[h] for h in ranked], nan=-np.inf)
+        ranks = np.searchsorted(-values, -values) + 1
         rows = [
-            (*h, str(h), self.scores[h], lo[h], hi[h], rank, h in chosen)
-            for rank, h in enumerate(self.ranked(), start=1)
+            (*h, str(h), self.scores[h], lo[h], hi[h], int(rank), h in chosen)
+            for rank, h in zip(ranks, ranked, strict=True)
         ]
         columns = ["layer", "head", "name", "score", "lo", "hi", "rank", "top"]
         frame = pd.DataFrame(rows, columns=columns)

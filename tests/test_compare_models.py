@@ -20,7 +20,7 @@ from airlens.paper.compare_models import (
     Comparison,
     first_of_each_domain,
 )
-from airlens.paper.comparison_rows import group_rows, loss_rows
+from airlens.paper.comparison_rows import group_rows, loss_values, unit_values
 from airlens.paper.model_claims import comparison_claims
 from airlens.retrieval import copy_accuracy
 
@@ -32,6 +32,7 @@ SMALL = CompareSize(
     copy_probes=2,
     copy_tokens=1100,
     draws=2,
+    needle_draws=1,
     needles=1,
     needle_lengths=(128,),
     needle_depths=(0.0, 1.0),
@@ -130,6 +131,11 @@ def test_saved_and_read_again(compared: Comparison, tmp_path: Path) -> None:
     read = Comparison.load(tmp_path)
     pd.testing.assert_frame_equal(read.table, compared.table, rtol=1e-5)
     pd.testing.assert_frame_equal(read.claims, compared.claims)
+    assert set(read.measured) == {"units", "samples", "planted"}
+    rows = pd.DataFrame(group_rows(read.measured["units"].query("model == 'tiny-llama'")))
+    again = rows.set_index(["measure", "heads"])["value"]
+    table = compared.table.query("model == 'tiny-llama'").set_index(["measure", "heads"])["value"]
+    assert again.to_numpy() == pytest.approx(table[again.index].to_numpy())
     assert read.provenance["runs"] == compared.provenance["runs"]
     with pytest.raises(DataError, match="not a saved comparison"):
         Comparison.load(tmp_path / "nothing")
@@ -140,6 +146,12 @@ def test_no_model_is_an_error() -> None:
         al.compare_models([])
 
 
+def rows_of(values: dict[str, np.ndarray], weights: Any = None) -> dict[str, dict[str, Any]]:
+    names = [f"unit {i:03}" for i in range(next(iter(values.values())).shape[1])]
+    units = unit_values("m", values, "probes", names, weights)
+    return {row["heads"]: row for row in group_rows(units)}
+
+
 def test_rows_of_groups_are_means_and_differences_unit_by_unit() -> None:
     rng = np.random.default_rng(0)
     values = {
@@ -148,7 +160,7 @@ def test_rows_of_groups_are_means_and_differences_unit_by_unit() -> None:
         "random": rng.random((3, 40)),
     }
     weights = rng.integers(1, 9, 40).astype(float)
-    rows = {r["heads"]: r for r in group_rows("m", values, "probes", weights=weights)}
+    rows = rows_of(values, weights)
     assert set(rows) == {"base", "top", "random", "top - random"}
     each = [np.average(draw, weights=weights) for draw in values["random"]]
     assert rows["random"]["value"] == pytest.approx(np.mean(each))
@@ -156,21 +168,32 @@ def test_rows_of_groups_are_means_and_differences_unit_by_unit() -> None:
         rows["top"]["value"] - rows["random"]["value"]
     )
     assert all(r["lo"] < r["value"] < r["hi"] for r in rows.values())
+    assert {h: r["draws"] for h, r in rows.items()} == {
+        "base": 0, "top": 0, "random": 3, "top - random": 3,
+    }  # fmt: skip
     # What every unit shares is no spread: a paired difference knows the sign, its sides do not.
     shared = rng.normal(0, 10, (1, 40))
     noise = rng.normal(0, 0.1, (1, 40))
-    rows = {
-        r["heads"]: r
-        for r in group_rows("m", {"top": shared - 1, "random": shared + noise}, "probes")
-    }
+    rows = rows_of({"top": shared - 1, "random": np.repeat(shared + noise, 3, axis=0)})
     assert rows["top"]["hi"] > rows["random"]["lo"]
     assert rows["top - random"]["hi"] < -0.9
+
+
+def test_only_other_needles_are_independent() -> None:
+    rng = np.random.default_rng(0)
+    values = {"base": np.repeat(rng.random((1, 10)), 4, axis=1)}
+    clusters = [f"needle {i}" for i in np.repeat(range(10), 4)]
+    row = group_rows(unit_values("needle recall", values, "needles", clusters))[0]
+    assert row["n"] == 10
+    assert row["value"] == pytest.approx(values["base"].mean())
+    apart = group_rows(unit_values("r", values, "probes", [str(i) for i in range(40)]))[0]
+    assert row["hi"] - row["lo"] > 1.7 * (apart["hi"] - apart["lo"])
 
 
 def test_losses_of_a_domain_are_means_over_tokens(models: list[Any]) -> None:
     traces = first_of_each_domain(al.load_traces(al.data_path("traces.jsonl")), 3)
     result = al.influence(models[0], traces, "L1H0, L2H3", controls=2, progress=False)
-    rows = {(r["measure"], r["heads"]): r for r in loss_rows(result)}
+    rows = {(r["measure"], r["heads"]): r for r in group_rows(loss_values(result))}
     tokens = result.tokens
     code = tokens[tokens["id"].str.startswith("code")]
     assert rows["NLL, code", "base"]["value"] == pytest.approx(code["nll_base"].mean(), rel=1e-5)
@@ -179,9 +202,11 @@ def test_losses_of_a_domain_are_means_over_tokens(models: list[Any]) -> None:
 
 
 def row(model: str, measure: str, heads: str, lo: float, hi: float) -> dict[str, Any]:
+    null = 0.5 if measure.startswith("AUROC") else 0.0
     return {
         "model": model, "measure": measure, "heads": heads, "value": (lo + hi) / 2,
-        "lo": lo, "hi": hi, "n": 9, "unit": "probes",
+        "lo": lo, "hi": hi, "p": 0.3 if lo <= null <= hi else 1e-4, "n": 40, "unit": "probes",
+        "draws": 3 if " - " in heads else 0,
     }  # fmt: skip
 
 
@@ -197,8 +222,8 @@ def test_a_claim_holds_fails_differs_or_is_undecided() -> None:
             row("b", "NLL, code", cost, -0.7, -0.5),
             row("a", "AUROC of real over restated steps by AIS", "top", 0.2, 0.4),
             row("b", "AUROC of real over restated steps by AIS", "top", 0.1, 0.3),
-            row("a", "ρ of AIS and n_tokens, within domain", "top", -0.1, 0.2),
-            row("b", "ρ of AIS and n_tokens, within domain", "top", 0.4, 0.6),
+            row("a", "ρ of AIS and n_tokens, within domain", "top", -0.04, 0.05),
+            row("b", "ρ of AIS and n_tokens, within domain", "top", 0.5, 0.6),
             row("a", "copy accuracy", "base", 0.9, 1.0),
         ]
     )
@@ -207,8 +232,12 @@ def test_a_claim_holds_fails_differs_or_is_undecided() -> None:
         "holds on all", "undecided", "differs", "fails on all", "differs",
     ]  # fmt: skip
     assert "AIS ranks real steps above restated steps" in claims.index
-    assert "b -0.15 [-0.2, -0.1], n = 9: holds" in claims["evidence"].iloc[0]
+    assert "b -0.15 [-0.2, -0.1], n = 40: holds" in claims["evidence"].iloc[0]
     assert "rises further" in claims.index[2]
+    few = comparison_claims(table.assign(draws=2)).set_index("claim")
+    assert few["verdict"].tolist()[:3] == ["no verdict"] * 3
+    assert "2 draws of random heads, at least 3 are needed" in few["evidence"].iloc[0]
+    assert set(comparison_claims(table.assign(n=7))["verdict"]) == {"no verdict"}
 
 
 def test_figures(compared: Comparison) -> None:

@@ -11,9 +11,9 @@ from scipy.stats import spearmanr
 
 from airlens.analysis.confounds import confound_table
 from airlens.analysis.residuals import residualise
-from airlens.analysis.statistics import mean_interval, partial_spearman, spearman, spearman_interval
 from airlens.errors import ConfigError, DataError
 from airlens.selection import select
+from airlens.statistics.correlations import correlation_of, partial_spearman, spearman
 from airlens.steps import split_steps
 from airlens.trace import Trace
 from airlens.validity.heuristics import add_heuristics
@@ -55,8 +55,9 @@ def test_spearman_is_scipys(pairs: list[tuple[int, int]]) -> None:
 
 def test_an_interval_holds_its_value() -> None:
     frame = samples()
-    rho, lo, hi = spearman_interval(frame["ais"].to_numpy(), frame["loss_base"].to_numpy())
-    assert lo < rho < hi < -0.8
+    found = correlation_of(frame["ais"].to_numpy(), frame["loss_base"].to_numpy())
+    lo, hi = found.interval()
+    assert lo < found.value < hi < -0.8
 
 
 def test_partial_correlation_takes_the_common_cause_out() -> None:
@@ -67,15 +68,6 @@ def test_partial_correlation_takes_the_common_cause_out() -> None:
     assert abs(partial_spearman(x, y, [cause])) < 0.15
     assert partial_spearman(x, y, []) == pytest.approx(spearman(x, y))
     assert np.isnan(partial_spearman(x, y, [x]))
-
-
-def test_means_are_resampled_by_trace() -> None:
-    groups = pd.Series(np.repeat(["a", "b", "c"], 50))
-    values = pd.Series(np.repeat([0.0, 0.5, 1.0], 50))
-    assert mean_interval(values, groups) == (0.5, 0.0, 1.0)
-    mean, lo, hi = mean_interval(values[:100], groups[:100])
-    assert mean == 0.25
-    assert np.isnan([lo, hi]).all()
 
 
 def test_a_residual_has_no_rank_correlation_left() -> None:
@@ -119,7 +111,7 @@ def test_confounds_over_all_and_within_domains() -> None:
     rng = np.random.default_rng(1)
     frame["ais"] = (frame["domain"] == "a") * 10 + rng.normal(size=len(frame))
     frame["n_tokens"] = (frame["domain"] == "a") * 1000 + rng.integers(1, 50, len(frame))
-    table = confound_table(frame, n_boot=100).set_index(["score", "against", "group"])
+    table = confound_table(frame).set_index(["score", "against", "group"])
     assert table.loc[("ais", "n_tokens", "all"), "lo"] > 0.6
     inside = table.loc[("ais", "n_tokens", "within domain")]
     assert inside["lo"] < 0 < inside["hi"]
@@ -158,13 +150,13 @@ def test_importance_is_found_by_the_score_that_is_it() -> None:
     assert own.loc["delta", "rho"] == pytest.approx(-1)
     assert abs(own.loc["ais_control", "rho"]) < 0.4
     assert set(found.loc[found["importance"] == IMPORTANCES[0], "n"]) == {29, 0} - {0}
-    summary = correlation_summary(found, n_boot=50).set_index(["score", "importance"])
+    summary = correlation_summary(found).set_index(["score", "importance"])
     assert summary.loc[("ais", IMPORTANCES[0]), "n_traces"] == 4
 
 
 def test_means_by_function() -> None:
     steps, _ = labelled()
-    table = by_function(steps, n_boot=50).set_index(["label", "value"])
+    table = by_function(steps).set_index(["label", "value"])
     expected = steps[steps["label"] == "a"]["ais"].mean()
     row = table.loc[("a", "ais")]
     assert row["mean"] == pytest.approx(expected)

@@ -237,7 +237,7 @@ def test_tables_by_hand() -> None:
     assert taken.loc[("pool", "clean"), "share"] == 0.25
 
 
-def test_only_common_seeds_are_paired() -> None:
+def test_runs_of_other_seeds_count_too() -> None:
     runs = some_runs()
     runs = runs[~((runs["arm"] == "AIR") & (runs["seed"] == 0))]
     assert differences_table(runs)["n_seeds"].tolist() == [3]
@@ -253,14 +253,18 @@ def test_other_problems_are_refused() -> None:
 def test_verdicts_say_what_is_missing() -> None:
     assert "too few seeds" in verdict(differences_table(some_runs(1)), "AIR")
     assert "not run" in verdict(differences_table(some_runs()), "IFD")
+    rng = np.random.default_rng(0)
+    many = {"problem_id": [f"same-{i}" for i in range(40)]}
     decided = pd.DataFrame(
         [
-            run(arm, seed, [arm == "AIR"] * 3, [1.0] * 3)
+            run(arm, seed, list(rng.random(40) < chance), [1.0]) | many
             for seed in range(5)
-            for arm in ("random", "AIR")
+            for arm, chance in (("random", 0.2), ("AIR", 0.8))
         ]
     )
-    assert "decided (Holm" in verdict(differences_table(decided), "AIR")
+    assert "; decided (Holm" in verdict(differences_table(decided), "AIR")
+    few = decided.assign(problem_id=[["same-0", *(f"other-{i}" for i in range(39))]] * 10)
+    assert not differences_table(few)["decided"].any()
     rows = differences_table(some_runs()).assign(decided=False, p=0.5, p_holm=0.5)
     assert "from 0.400 on would be seen" in verdict(rows.assign(smallest_seen=0.4), "AIR")
     # An accuracy cannot differ by more than 1.

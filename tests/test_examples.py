@@ -10,7 +10,8 @@ import pytest
 MODULES = [
     *("heads", "provenance", "registry", "retrieval", "selection"),
     *("step_influence", "steps", "token_losses", "trace"),
-    *("analysis.statistics", "plugins.registration", "reading.load", "validity.heuristics"),
+    *("statistics.auroc", "statistics.correlations", "statistics.estimates", "statistics.grids"),
+    *("plugins.registration", "reading.load", "validity.heuristics"),
 ]
 
 

@@ -9,7 +9,6 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from airlens.analysis.statistics import spearman
 from airlens.errors import DataError
 from airlens.figures import labels as figtext
 from airlens.figures import style as figstyle
@@ -23,6 +22,7 @@ from airlens.figures.selected_samples import (
 )
 from airlens.figures.single_trace import step_bars, token_strip
 from airlens.figures.step_maps import ais_by_label, head_step_heatmap, step_heatmap
+from airlens.statistics.correlations import spearman
 
 HOSTILE = "<img src=x onerror=alert(1)></s> & `$x$` </script>"
 

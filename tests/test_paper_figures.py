@@ -56,40 +56,56 @@ def test_the_masking_table_is_what_was_measured(data: PaperData) -> None:
 
 
 def test_a_verdict_turns_with_its_table(data: PaperData) -> None:
-    found = {"base": 1.0, "top": 0.1, "random": 0.9}
-    frame = data.needles.assign(recall=data.needles["condition"].map(found))
-    assert paper_text.needle_text(replace(data, needles=frame)).startswith("**Agrees")
-    level = frame.assign(recall=0.3)
-    said = paper_text.needle_text(replace(data, needles=level))
-    assert said.startswith("**Does not agree")
-    assert "less than half" in said
-
-
-def run(arm: str, nll: list[float], budget: str = "tokens") -> dict[str, Any]:
-    row: dict[str, Any] = {"setting": "s", "arm": arm, "budget": budget, "seed": 0}
-    row |= {"n_samples": 4, "n_labels": 100, "steps": 2, "nll": sum(nll) / 30, "accuracy": np.nan}
-    return {**row, "problem_id": list("abc"), "problem_tokens": [10] * 3, "problem_nll": nll}
-
-
-@pytest.mark.parametrize(("nll", "agrees"), [(9.0, True), (10.0, False), (11.0, False)])
-def test_the_study_agrees_only_if_air_is_better(nll: float, agrees: bool) -> None:
-    rows = [run("random", [10.0] * 3), run("AIR", [nll] * 3), run("longest", [12.0] * 3)]
-    said = paper_text.study_text(pd.DataFrame(rows))
-    assert said.startswith("**Agrees" if agrees else "**Does not agree")
-    assert "Worse: " + ("AIR; longest." if nll > 10 else "longest.") in said
-    assert "better than random: " + ("AIR." if agrees else "none.") in said
-
-
-def test_the_study_is_tested_over_seeds_where_there_are_three() -> None:
-    near, far = (0.0, 0.1, -0.1), (5.0, 5.1, 5.2)
+    rng = np.random.default_rng(0)
     rows = [
-        {**run(arm, [10.0 + by, 11.0 + by, 12.0 + by]), "seed": seed}
-        for arm, shifts in (("random", near), ("AIR", near[::-1]), ("longest", far))
-        for seed, by in enumerate(shifts)
+        {"condition": name, "draw": draw, "expected": f"answer {i}", "length": 64, "depth": 0.5}
+        | {"recall": recall + 0.1 * rng.random()}
+        for name, draws, recall in (("base", 1, 0.9), ("top", 1, 0.1), ("random", 4, 0.8))
+        for draw in range(draws)
+        for i in range(12)
     ]
-    said = paper_text.study_text(pd.DataFrame(rows))
-    assert "of 2 tested told apart from random: longest." in said
-    assert "over seeds" not in paper_text.study_text(pd.DataFrame(rows[::3]))
+    frame = pd.DataFrame(rows)
+
+    def said(needles: pd.DataFrame) -> str:
+        return paper_text.needle_text(replace(data, needles=needles))
+
+    assert said(frame).startswith("**Agrees")
+    turned = frame.replace({"condition": {"top": "random", "random": "top"}})
+    assert said(turned.query("draw == 0")).startswith("**Not decided** (1 of at least 3 draws")
+    few = frame[frame["expected"].isin([f"answer {i}" for i in range(5)])]
+    assert said(few).startswith("**Not decided** (5 of at least 8")
+    level = said(frame.assign(recall=0.1 * rng.random(len(frame))))
+    assert level.startswith("**Not decided** (the interval holds 0)")
+    assert "less than half" in level
+
+
+def runs_of(means: dict[str, float], seeds: int = 3, problems: int = 60) -> pd.DataFrame:
+    """Runs of arms whose NLL a problem differs from 10 by so much."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for arm, mean in means.items():
+        for seed in range(seeds):
+            nll = 10 + mean + 0.05 * rng.normal() + 0.3 * rng.normal(size=problems)
+            row = {"setting": "s", "arm": arm, "budget": "tokens", "seed": seed}
+            row |= {"n_samples": 4, "n_labels": 100, "steps": 2, "nll": nll.mean() / 10}
+            row |= {"problem_id": [f"p{i}" for i in range(problems)]}
+            rows.append(row | {"problem_tokens": [10] * problems, "problem_nll": nll})
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("by", "verdict"), [(-1.0, "**Agrees"), (0.0, "**Not decided"), (1.0, "**Does not agree")]
+)
+def test_the_study_says_what_is_decided(by: float, verdict: str) -> None:
+    said = paper_text.study_text(runs_of({"random": 0.0, "AIR": by, "longest": 2.0}))
+    assert said.startswith(verdict)
+    assert "Worse: " + ("AIR; longest." if by > 0 else "longest.") in said
+    assert "better than random (Holm): " + ("AIR." if by < 0 else "none.") in said
+
+
+def test_one_seed_decides_nothing() -> None:
+    said = paper_text.study_text(runs_of({"random": 0.0, "AIR": 1.0}, seeds=1))
+    assert said.startswith("**Not decided** (1 seeds)")
 
 
 def test_emergence_in_a_still() -> None:

@@ -22,7 +22,12 @@ from airlens.trace import Trace
 from airlens.validity.benchmark import head_groups
 from airlens.validity.heuristics import overlap
 from airlens.validity.true_sources.head_contrasts import contrast_table
-from airlens.validity.true_sources.labelled_tables import gain_table, labelled_table, trace_scores
+from airlens.validity.true_sources.labelled_tables import (
+    gain_table,
+    labelled_table,
+    trace_gains,
+    trace_scores,
+)
 from airlens.validity.true_sources.measured_pairs import column, measured_pairs
 from airlens.validity.true_sources.planted_tables import (
     distractor_table,
@@ -58,13 +63,13 @@ def pairs_of(traces: list[Trace]) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def pairs() -> pd.DataFrame:
-    """Scores: the truth, noise, nothing, and two draws of noise as random heads."""
+    """Scores: the truth, noise, nothing, and three draws of noise as random heads."""
     frame = add_truth(pairs_of(TRACES), TRACES)
     rng = np.random.default_rng(0)
     frame[column("oracle", "top", 0)] = frame["true"].astype(float)
     frame[column("noise", "top", 0)] = rng.normal(size=len(frame))
     frame[column("flat", "top", 0)] = 0.0
-    for draw in range(2):
+    for draw in range(3):
         frame[column("oracle", "random", draw)] = rng.normal(size=len(frame))
     return add_controls(frame, TRACES)
 
@@ -75,10 +80,11 @@ def uses(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def test_the_truth_is_found_and_noise_is_not(uses: pd.DataFrame) -> None:
-    table = planted_table(uses, n_boot=200).set_index(["wording", "distance", "score", "heads"])
+    table = planted_table(uses).set_index(["wording", "distance", "score", "heads"])
     for distance in ("all", *DISTANCES, "prompt"):
         oracle = table.loc["all", distance, "oracle", "top"]
-        assert (oracle[["auroc", "lo", "hi", "p1", "p1_lo", "p1_hi"]] == 1).all()
+        assert (oracle[["auroc", "hi", "p1", "p1_hi"]] == 1).all()
+        assert (oracle[["lo", "p1_lo"]].astype(float) > 0.85).all()  # 36 traces are no certainty
         assert oracle["n"] == (144 if distance == "all" else 36)
         flat = table.loc["all", distance, "flat", "top"]
         assert flat["auroc"] == 0.5
@@ -86,12 +92,12 @@ def test_the_truth_is_found_and_noise_is_not(uses: pd.DataFrame) -> None:
     noise = table.loc["all", "all", "noise", "top"]
     assert noise["lo"] < 0.5 < noise["hi"]
     assert noise["p1_lo"] < noise["chance"] < noise["p1_hi"]
-    assert table.loc["all", "all", "oracle", "random"]["draws"] == 2
+    assert table.loc["all", "all", "oracle", "random"]["draws"] == 3
     assert table.loc["own", "all", "flat", "top"]["n"] == 72
 
 
 def test_free_signals_are_fooled(uses: pd.DataFrame) -> None:
-    table = planted_table(uses, n_boot=20)
+    table = planted_table(uses)
     table = table[table["heads"] == ""].set_index(["wording", "distance", "score"])
     near = table.loc["all", "1", "proximity"]
     assert tuple(near[["auroc", "p1"]]) == (1, 1)
@@ -100,7 +106,7 @@ def test_free_signals_are_fooled(uses: pd.DataFrame) -> None:
     assert table.loc["all", "7–12", "proximity"]["auroc"] < 0.5
     assert table.loc["all", "all", "number_overlap"]["p1"] == pytest.approx(0.5)
     assert table.loc["repeated", "all", "word_overlap"]["p1"] < 0.2
-    kinds = distractor_table(uses, n_boot=20).set_index(["kind", "score", "heads"])["above"]
+    kinds = distractor_table(uses).set_index(["kind", "score", "heads"])["above"]
     assert kinds["numbers", "number_overlap", ""] == 0.5
     assert kinds["phrasing", "bigram_overlap", ""] < 0.1
     assert kinds["template", "oracle", "top"] == 1
@@ -120,13 +126,13 @@ def test_auroc_of_a_use_is_the_usual_one(pairs: pd.DataFrame, uses: pd.DataFrame
 def test_a_score_not_measured_is_left_out(pairs: pd.DataFrame) -> None:
     some = pairs["id"].isin([trace.id for trace in TRACES[:3]])
     frame = pairs.assign(**{"knockout/top/0": pairs["oracle/top/0"].where(some)})
-    table = planted_table(use_scores(frame, TRACES), n_boot=20)
+    table = planted_table(use_scores(frame, TRACES))
     row = table[(table["score"] == "knockout") & (table["distance"] == "all")].iloc[0]
     assert (row["auroc"], row["n"], row["n_traces"]) == (1, 12, 3)
 
 
 def test_contrasts_pair_the_same_steps(uses: pd.DataFrame) -> None:
-    found = contrast_table(uses, ["distance"], ["id", "step"], n_boot=200)
+    found = contrast_table(uses, ["distance"], ["id", "step"])
     key = ["distance", "score", "against", "against_heads"]
     found = found.set_index(key)
     row = found.loc[("7–12", "oracle", "oracle", "random")]
@@ -153,7 +159,7 @@ def test_labelled_pairs_of_a_trace(pairs: pd.DataFrame) -> None:
     ]
     row = one[(one["beyond"] == 3) & (one["compared"] == "same step")].iloc[0]
     assert row["auroc"] == pytest.approx(np.mean(steps))
-    table = labelled_table(scores, n_boot=50).set_index(["beyond", "compared", "score", "heads"])
+    table = labelled_table(scores).set_index(["beyond", "compared", "score", "heads"])
     for beyond in (0, 3):
         assert table.loc[(beyond, "all pairs", "oracle", "top"), "auroc"] == 1
         assert table.loc[(beyond, "same step", "flat", "top"), "auroc"] == 0.5
@@ -163,7 +169,7 @@ def test_labelled_pairs_of_a_trace(pairs: pd.DataFrame) -> None:
 def test_only_what_helps_has_a_gain() -> None:
     """True pairs drawn by chance: nothing free knows them, the oracle does."""
     found = chance_pairs()
-    gain = gain_table(found, (0, 3), n_boot=100).set_index(["beyond", "score", "heads"])
+    gain = gain_table(trace_gains(found, (0, 3))).set_index(["beyond", "score", "heads"])
     for beyond in (0, 3):
         oracle = gain.loc[(beyond, "copies", "top")]
         assert oracle["lo"] > 0.2
@@ -171,7 +177,7 @@ def test_only_what_helps_has_a_gain() -> None:
         assert abs(gain.loc[(beyond, "attention", "top"), "gain"]) < 0.1
         assert oracle["n_traces"] == 12
     few = found[found["id"].isin([trace.id for trace in TRACES[:5]])]
-    assert gain_table(few, (0,)).empty
+    assert gain_table(trace_gains(few, (0,))).empty
 
 
 def chance_pairs() -> pd.DataFrame:
@@ -296,7 +302,7 @@ def test_nothing_is_measured_twice(
 
 
 def test_the_report_of_planted_and_labelled_traces(llama: Any, tmp_path: Path) -> None:
-    options: dict[str, Any] = {"draws": 1, "n_boot": 20, "progress": False, "folder": tmp_path}
+    options: dict[str, Any] = {"draws": 1, "progress": False, "folder": tmp_path}
     options |= {"n": 2, "knockout_labelled": 1}
     report = source_report(llama, HEADS, short_traces(), **options)
     planted, labelled = report.tables["planted"], report.tables["labelled"]
@@ -312,18 +318,21 @@ def test_the_report_of_planted_and_labelled_traces(llama: Any, tmp_path: Path) -
 
 
 def test_claims_follow_the_tables(uses: pd.DataFrame) -> None:
-    options: dict[str, Any] = {"n_boot": 100}
     known = uses.replace({"score": {"oracle": "copies", "noise": "attention", "flat": "knockout"}})
+    # What is the same in every trace does not vary, and has no interval.
+    found = known["score"] == "copies"
+    jitter = 1 - 0.02 * np.random.default_rng(0).random((int(found.sum()), 1))
+    known.loc[found, ["auroc", "p1"]] *= jitter
     by_chance = chance_pairs()
     scores = trace_scores(by_chance, (0, 3))
     claims = source_claims(
         {
-            "planted": planted_table(known, **options),
-            "distractors": distractor_table(known, **options),
+            "planted": planted_table(known),
+            "distractors": distractor_table(known),
             "planted_contrasts": planted_contrasts(known),
-            "labelled": labelled_table(scores, **options),
-            "labelled_contrasts": contrast_table(scores, ["beyond", "compared"], ["id"], **options),
-            "gain": gain_table(by_chance, (0, 3), **options),
+            "labelled": labelled_table(scores),
+            "labelled_contrasts": contrast_table(scores, ["beyond", "compared"], ["id"]),
+            "gain": gain_table(trace_gains(by_chance, (0, 3))),
         }
     ).set_index("claim")["holds"]
     assert claims.index.is_unique
@@ -350,16 +359,15 @@ def test_claims_follow_the_tables(uses: pd.DataFrame) -> None:
 def planted_contrasts(uses: pd.DataFrame) -> pd.DataFrame:
     where, unit = ["distance"], ["id", "step"]
     values = ("auroc", "p1")
-    return pd.concat([contrast_table(uses, where, unit, v, n_boot=100) for v in values])
+    return pd.concat([contrast_table(uses, where, unit, v) for v in values])
 
 
 def test_proximity_may_win(uses: pd.DataFrame) -> None:
-    worse = uses[uses["score"] != "oracle"].replace(
-        {"score": {"noise": "copies", "flat": "attention"}}
-    )
-    planted = planted_table(worse, n_boot=100)
+    # Without "flat": what is .5 below in every trace does not vary, and has no verdict.
+    worse = uses[~uses["score"].isin(["oracle", "flat"])].replace({"score": {"noise": "copies"}})
+    planted = planted_table(worse)
     contrasts = planted_contrasts(worse)
-    distractors = distractor_table(worse, n_boot=100)
+    distractors = distractor_table(worse)
     tables = {"planted": planted, "planted_contrasts": contrasts, "distractors": distractors}
     claims = source_claims(tables).set_index("claim")["holds"]
     said = "planted sources 1 step before are found by proximity alone better than by every measure"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import spearmanr, ttest_rel
 
 import airlens as al
 from airlens.ablation import ablated
@@ -21,7 +22,13 @@ from airlens.analysis.agreement import (
     stability,
 )
 from airlens.analysis.mirror import mirror_summary, mirror_table, say
-from airlens.analysis.needles import conditions, needle_grid, needle_recall, needle_summary
+from airlens.analysis.needles import (
+    conditions,
+    needle_costs,
+    needle_grid,
+    needle_recall,
+    needle_summary,
+)
 from airlens.detectors.greedy_decoding import before_line_break, greedy, greedy_tokens
 from airlens.detectors.probe_values import CORPORA, value_corpus
 from airlens.errors import ConfigError, DataError
@@ -39,15 +46,30 @@ def test_jaccard_by_hand() -> None:
     assert jaccard(a, b) == 0.5 and jaccard(a, a) == 1 and jaccard(HeadSet(()), HeadSet(())) == 1
 
 
-def test_rank_correlation_leaves_out_heads_that_are_noise_in_both() -> None:
+def test_rank_correlation_is_over_all_heads() -> None:
     a = np.array([1.0, 0.8, 0.6, 0.01, 0.02, 0.03])
     b = np.array([0.9, 0.7, 0.5, 0.03, 0.02, 0.01])
-    assert rank_correlation(a, b) == 1.0  # the three that matter are in the same order
-    assert rank_correlation(a, b, floor=-1) < 1.0
+    assert rank_correlation(a, b) == pytest.approx(spearmanr(a, b).statistic)
     assert np.isnan(rank_correlation(a[:2], b[:2]))
     with_nan = np.where(np.arange(6) == 1, np.nan, a)
-    assert np.isnan(rank_correlation(with_nan, b))  # two are left
-    assert rank_correlation(-a, -a, floor=-1) == 1.0
+    assert rank_correlation(with_nan, b) == pytest.approx(
+        spearmanr(np.delete(a, 1), np.delete(b, 1)).statistic
+    )
+
+
+def test_independent_scores_do_not_look_opposed() -> None:
+    """Few heads stand out: those that do in one of two independent rankings are low in the other.
+
+    Over the heads above a floor in either, their correlation is far under 0 by construction.
+    """
+    rng = np.random.default_rng(0)
+    pairs = [agreement({n: scores(rng.random((1, 15, 12)) ** 12) for n in "ab"}) for _ in range(40)]
+    found = pd.concat(pairs)
+    assert abs(found["spearman"].mean()) < 0.05
+    inside = found["spearman"].between(found["null_lo"], found["null_hi"])
+    assert inside.mean() > 0.85
+    assert found["null_hi"].between(0.1, 0.2).all()
+    assert found["chance"].iloc[0] == pytest.approx(9**2 / 180)
 
 
 def test_probes_that_agree_are_stable_and_noise_is_not() -> None:
@@ -76,7 +98,7 @@ def test_stability_is_the_same_for_the_same_seed() -> None:
 
 def test_agreement_of_pairs() -> None:
     a = scores(np.arange(20.0).reshape(1, 5, 4))
-    frame = agreement({"a": a, "b": a, "c": scores(-a.samples)}, top=4, floor=-1)
+    frame = agreement({"a": a, "b": a, "c": scores(-a.samples)}, top=4)
     assert list(zip(frame["a"], frame["b"], strict=True)) == [("a", "b"), ("a", "c"), ("b", "c")]
     assert frame["jaccard"].tolist() == [1, 0, 0] and frame["shared"].tolist() == [4, 0, 0]
     assert frame["spearman"].tolist() == pytest.approx([1, -1, -1])
@@ -176,24 +198,33 @@ def test_curves_give_the_loss_of_each_domain(small: dict[str, Any]) -> None:
     assert lost[["trace_nll", "trace_nll_a", "trace_nll_b"]].isna().all(axis=None)
 
 
-def test_ranks_are_those_of_resampled_probes() -> None:
-    """Against resampling written out; a head that leads on every probe keeps its rank."""
+def test_rank_intervals_are_of_paired_t_tests() -> None:
+    """Against scipy's, head by head; one that always leads keeps its rank, ties share one."""
     rng = np.random.default_rng(0)
-    samples = rng.random((6, 2, 3)).astype(np.float32)
-    samples[:, 1, 2] = 2.0
+    samples = rng.random((6, 2, 4)).astype(np.float32)
+    samples[:, 1, 2] = 2.0 + 0.1 * rng.random(6)
+    samples[:, 0, :2] = 0
     one = scores(samples)
     table = rank_table({"a": one}, top=2, n_boot=400).set_index("name")
-    assert table["rank"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert table["rank"].tolist() == [1, 2, 3, 4, 5, 6, 7, 7]
     assert table.index.tolist() == [str(head) for head in one.ranked()]
     assert tuple(table.loc["L1H2", ["lo", "hi", "in_top"]]) == (1, 1, 1)
+    assert tuple(table.loc["L0H0", ["lo", "hi"]]) == tuple(table.loc["L0H1", ["lo", "hi"]])
+    assert table.loc["L0H0", "hi"] == 8
+    values = {str(head): samples[:, head.layer, head.head].astype(float) for head in one.ranked()}
+    for name, own in values.items():
+        better = worse = 0
+        for other in (v for n, v in values.items() if n != name and not (v == own).all()):
+            test = ttest_rel(own, other)
+            better += bool(test.pvalue < 0.05 and test.statistic < 0)
+            worse += bool(test.pvalue < 0.05 and test.statistic > 0)
+        assert tuple(table.loc[name, ["lo", "hi"]]) == (1 + better, 8 - worse)
     drawn = np.random.default_rng(0).multinomial(6, np.full(6, 1 / 6), size=400)
-    places = []
+    often = []
     for counts in drawn:
         again = scores(np.repeat(samples, counts, axis=0))
-        places.append([again.ranked().index(h) + 1 for h in one.ranked()])
-    slow = np.quantile(places, [0.025, 0.975], axis=0)
-    np.testing.assert_array_equal(table[["lo", "hi"]].to_numpy().T, slow)
-    assert table["in_top"].tolist() == pytest.approx((np.asarray(places) <= 2).mean(axis=0))
+        often.append([h in again.top(2) for h in one.ranked()])
+    assert table["in_top"].tolist() == pytest.approx(np.mean(often, axis=0))
 
 
 def test_heads_that_were_not_asked_about_have_no_rank() -> None:
@@ -264,21 +295,51 @@ def test_a_needle_grid_goes_on_where_it_stopped(
         needle_grid(model, small["scores"].top(3), small["needles"], **options)
 
 
-def test_cells_and_all_depths_are_counted_with_wilson_intervals() -> None:
+def needle_answers(found: np.ndarray, condition: str = "base", draw: int = 0) -> pd.DataFrame:
+    """Answers [needles, depths] as rows of a needle grid."""
     rows = [
-        {"condition": "base", "length": 64, "depth": depth, "found": i < hits}
-        for depth, hits in ((0.0, 6), (1.0, 3))
-        for i in range(6)
+        {"condition": condition, "draw": draw, "length": 64, "depth": depth / 4}
+        | {"expected": f"answer {needle}", "found": bool(found[needle, depth])}
+        for needle in range(found.shape[0])
+        for depth in range(found.shape[1])
     ]
-    summary = needle_summary(pd.DataFrame(rows))
-    assert summary["found"].tolist() == [1.0, 0.5, 0.75]
-    assert summary["n"].tolist() == [6, 6, 12] and np.isnan(summary["depth"].iloc[-1])
-    # Wilson's score interval written out, Wilson (1927): 6 of 6 does not reach down to 0.5.
-    z, n, p = 1.959964, 12, 0.75
-    middle, half = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    assert summary["lo"].iloc[-1] == pytest.approx((middle - half) / (1 + z * z / n), abs=1e-4)
-    assert summary["hi"].iloc[-1] == pytest.approx((middle + half) / (1 + z * z / n), abs=1e-4)
-    assert 0.5 < summary["lo"].iloc[0] < 1 and summary["hi"].iloc[0] == pytest.approx(1)
+    return pd.DataFrame(rows)
+
+
+def test_shares_of_needles_are_over_needles() -> None:
+    """Wilson's interval: of independent answers as usual, of alike ones as of one each."""
+    rng = np.random.default_rng(0)
+    from statsmodels.stats.proportion import proportion_confint
+
+    alike = np.repeat(rng.random((40, 1)) < 0.6, 5, axis=1)
+    whole = needle_summary(needle_answers(alike)).iloc[-1]
+    assert np.isnan(whole["depth"])
+    assert (whole["n"], whole["needles"], whole["draws"]) == (200, 40, 0)
+    low, high = proportion_confint(int(alike[:, 0].sum()), 40, method="wilson")
+    # Student's t instead of the normal quantile, and n - 1 in the variance.
+    assert whole["lo"] == pytest.approx(low, abs=0.01)
+    assert whole["hi"] == pytest.approx(high, abs=0.01)
+    apart = rng.random((200, 1)) < 0.6
+    cell = needle_summary(needle_answers(apart)).iloc[0]
+    low, high = proportion_confint(int(apart.sum()), 200, method="wilson")
+    assert (cell["lo"], cell["hi"]) == pytest.approx((low, high), abs=0.004)
+    sure = needle_summary(needle_answers(np.ones((6, 5), bool))).iloc[-1]
+    assert 0.4 < sure["lo"] < 0.6  # six needles, not thirty answers
+    assert sure["hi"] == 1
+
+
+def test_what_the_heads_cost_is_found_needle_by_needle() -> None:
+    rng = np.random.default_rng(0)
+    hard = rng.random((20, 1)) < 0.5
+    base = np.repeat(hard, 5, axis=1)
+    parts = [needle_answers(base), needle_answers(base & (rng.random((20, 5)) < 0.2), "top")]
+    parts += [
+        needle_answers(base & (rng.random((20, 5)) < 0.8), "random", draw) for draw in range(4)
+    ]
+    costs = needle_costs(pd.concat(parts)).set_index(["length", "against"])
+    assert costs.loc[(64, "random"), "hi"] < 0
+    assert costs.loc[(64, "random"), ["needles", "draws"]].tolist() == [20, 4]
+    assert costs["draws"].tolist() == [0, 4, 0, 4]
 
 
 def test_say_gives_tokens_of_three_models(small: dict[str, Any]) -> None:

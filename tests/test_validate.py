@@ -36,7 +36,6 @@ def run(model: Any, folder: Any = None, n: int = 3, seed: int = 0) -> Any:
         draws={"random": 1, "layer-matched": 1},
         seed=seed,
         folder=folder,
-        n_boot=50,
         progress=False,
     )
 

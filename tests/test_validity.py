@@ -39,10 +39,13 @@ def tables() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def test_known_answers(tables: tuple[pd.DataFrame, pd.DataFrame]) -> None:
-    table = auroc_table(*tables, n_boot=300).set_index(["kind", "score"])
+    table = auroc_table(*tables).set_index(["kind", "score"])
     for kind in KINDS:
-        assert tuple(table.loc[(kind, "label"), ["auroc", "lo", "hi"]]) == (1, 1, 1)
-        assert tuple(table.loc[(kind, "negative"), ["auroc", "lo", "hi"]]) == (0, 0, 0)
+        # No failure in 40 traces is no certainty: each counts as one observation.
+        assert tuple(table.loc[(kind, "label"), ["auroc", "hi"]]) == (1, 1)
+        assert 0.85 < table.loc[(kind, "label"), "lo"] < 0.95
+        assert tuple(table.loc[(kind, "negative"), ["auroc", "lo"]]) == (0, 0)
+        assert 0.05 < table.loc[(kind, "negative"), "hi"] < 0.15
         for score in ("noise", "drawn", "length"):
             row = table.loc[(kind, score)]
             assert row["lo"] < 0.5 < row["hi"]
@@ -52,7 +55,7 @@ def test_known_answers(tables: tuple[pd.DataFrame, pd.DataFrame]) -> None:
 
 def test_it_is_the_usual_auroc(tables: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     values, losses = tables
-    table = auroc_table(values, losses, n_boot=20).set_index(["kind", "score"])
+    table = auroc_table(values, losses).set_index(["kind", "score"])
     part = values[(values["score"] == "noise") & values["kind"].isin(["real", "other"])]
     expected = roc_auc_score(part["kind"] == "real", part["value"])
     assert table.loc[("other", "noise"), "auroc"] == pytest.approx(expected)
@@ -63,7 +66,7 @@ def test_it_is_the_usual_auroc(tables: tuple[pd.DataFrame, pd.DataFrame]) -> Non
 def test_intervals_are_those_of_a_bootstrap_over_traces() -> None:
     """Against a slow bootstrap that draws the traces themselves."""
     values, losses = planted_set(n=15)
-    row = auroc_table(values, losses, n_boot=4000).set_index(["kind", "score"])
+    row = auroc_table(values, losses).set_index(["kind", "score"])
     row = row.loc[("other", "echo")]
     grid = values[values["score"] == "echo"].pivot(index="source", columns="kind", values="value")
     rng = np.random.default_rng(1)
@@ -72,29 +75,31 @@ def test_intervals_are_those_of_a_bootstrap_over_traces() -> None:
         drawn = grid.iloc[rng.integers(len(grid), size=len(grid))]
         found.append(auroc(drawn["real"].to_numpy(), drawn["other"].to_numpy()))
     lo, hi = np.quantile(found, [0.025, 0.975])
-    assert row["lo"] == pytest.approx(lo, abs=0.03)
-    assert row["hi"] == pytest.approx(hi, abs=0.03)
+    # Of 15 traces the bootstrap covers too seldom: Wilson's with Student's t is somewhat wider.
+    assert lo - 0.06 < row["lo"] < lo + 0.03
+    assert hi - 0.03 < row["hi"] < hi + 0.06
 
 
 def test_at_equal_loss_the_loss_itself_says_little(
     tables: tuple[pd.DataFrame, pd.DataFrame],
 ) -> None:
-    free = auroc_table(*tables, n_boot=50).set_index(["kind", "score"])
-    equal = auroc_table(*tables, caliper=0.1, n_boot=50).set_index(["kind", "score"])
+    free = auroc_table(*tables).set_index(["kind", "score"])
+    equal = auroc_table(*tables, equal_loss=True).set_index(["kind", "score"])
     assert free.loc[("other", "echo"), "auroc"] > 0.65
-    assert abs(equal.loc[("other", "echo"), "auroc"] - 0.5) < 0.08
+    alone = equal.loc[("other", "echo")]
+    assert alone["lo"] <= 0.5 <= alone["hi"]
     assert equal.loc[("other", "label"), "auroc"] == 1
     assert (equal["pairs"] < free["pairs"]).all()
 
 
 def test_same_seed_same_table(tables: tuple[pd.DataFrame, pd.DataFrame]) -> None:
-    first, again = (auroc_table(*tables, n_boot=100, seed=5) for _ in range(2))
+    first, again = (auroc_table(*tables) for _ in range(2))
     pd.testing.assert_frame_equal(first, again)
 
 
 def test_gain_is_for_what_the_heuristics_lack() -> None:
     values, losses = planted_set()
-    gain = gain_table(values, losses, n_boot=200).set_index(["kind", "score"])
+    gain = gain_table(values, losses).set_index(["kind", "score"])
     for kind in KINDS:
         assert gain.loc[(kind, "label"), "auroc_with"] == 1
         assert gain.loc[(kind, "label"), "lo"] > 0
@@ -109,20 +114,23 @@ def test_a_value_that_is_missing_takes_its_trace_out(
     values = values.copy()
     gone = (values["score"] == "label") & (values["source"] == "s0") & (values["kind"] == "other")
     values.loc[gone, "value"] = np.nan
-    table = auroc_table(values, losses, n_boot=20).set_index(["kind", "score"])
+    table = auroc_table(values, losses).set_index(["kind", "score"])
     assert table.loc[("other", "label"), "n"] == 39
     assert table.loc[("irrelevant", "label"), "n"] == 40
 
 
 def test_claims_follow_the_tables() -> None:
     row = {"kind": "other", "score": "ais", "mode": "mean", "n": 40, "pairs": 1600}
-    top = {**row, "heads": "top", "auroc": 0.9, "lo": 0.8, "hi": 0.95}
-    control = {**row, "heads": "layer-matched", "auroc": 0.85, "lo": 0.75, "hi": 0.92}
-    equal = {**top, "auroc": 0.5, "lo": 0.4, "hi": 0.6}
+    top = {**row, "heads": "top", "auroc": 0.9, "lo": 0.8, "hi": 0.95, "p": 1e-9}
+    equal = {**top, "auroc": 0.5, "lo": 0.4, "hi": 0.6, "p": 1.0, "caliper": 0.1}
     gain = {**row, "heads": "top", "auroc_free": 0.9, "gain": 0.05, "lo": 0.01, "hi": 0.1}
-    claims = planted_claims(*(pd.DataFrame(t) for t in ([top, control], [equal], [gain])))
+    against = {**row, "against": "layer-matched", "auroc": 0.9, "auroc_control": 0.85, "draws": 3}
+    against |= {"difference": 0.05, "lo": -0.05, "hi": 0.15, "p": 0.4}
+    tables = ([top], [equal], [gain | {"p": 0.001}], [against])
+    claims = planted_claims(*(pd.DataFrame(t) for t in tables))
     assert list(claims["holds"]) == [True, False, False, True]
-    assert "0.85 [0.75, 0.92]" in claims["evidence"][2]
+    assert list(claims["verdict"]) == ["holds", "undecided", "undecided", "holds"]
+    assert "0.85, difference +0.05 [-0.05, +0.15], 3 draws" in claims["evidence"][2]
 
 
 def test_overlap_counts_distinct_word_pairs() -> None:

@@ -12,39 +12,31 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 
 from airlens.arguments import checked
 from airlens.errors import ConfigError, DataError
 from airlens.heads import TOP_SHARE, HeadScores
+from airlens.statistics.correlations import jaccard, pearson, ranks, spearman
+from airlens.statistics.estimates import ALPHA, student
+from airlens.statistics.resampling import bootstrap_counts, middle_range
 
-from .statistics import bootstrap_counts, interval, jaccard
-
-FLOOR = 0.05
-"""Heads under this share of the best score, in both rankings compared, are left out of rank
-correlations (ours): most heads score near 0, and their order is noise."""
+N_PERMUTED = 2000
+BLOCK = 256  # heads compared with all others at once
 
 
-def rank_correlation(
-    a: NDArray[np.floating], b: NDArray[np.floating], floor: float = FLOOR
-) -> float:
-    """Spearman's ρ over the heads above the floor in a or in b; NaN with fewer than three.
+def rank_correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+    """Spearman's ρ over all heads that both have; NaN with fewer than three.
+
+    No head is left out for a low score: choosing heads by the very scores that are compared makes
+    independent scores look opposed, since a head that is in for one of them is mostly low in the
+    other.
 
     Args:
         a: scores, any shape; NaN where not measured.
         b: scores of the same heads.
-        floor: share of each one's best score under which, in both, a head is left out; a negative
-            floor keeps all.
     """
-    x, y = np.asarray(a, float).ravel(), np.asarray(b, float).ravel()
-    known = np.isfinite(x) & np.isfinite(y)
-    x, y = x[known], y[known]
-    if floor >= 0 and len(x):
-        kept = (x > floor * max(x.max(), 0)) | (y > floor * max(y.max(), 0))
-        x, y = x[kept], y[kept]
-    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return float("nan")
-    return float(spearmanr(x, y).statistic)
+    return spearman(np.asarray(a, float).ravel(), np.asarray(b, float).ravel())
 
 
 @checked
@@ -123,7 +115,7 @@ def _summary(found: list[tuple[float, float]]) -> dict[str, float]:
     record: dict[str, float] = {}
     for name, column in zip(("jaccard", "spearman"), np.array(found).T, strict=True):
         real = column[np.isfinite(column)]
-        low, high = interval(column)
+        low, high = middle_range(column)
         middle = float(real.mean()) if len(real) else float("nan")
         record |= {name: middle, f"{name}_lo": low, f"{name}_hi": high}
     return record
@@ -158,19 +150,22 @@ def rank_table(
     n_boot: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Each detector's rank of each head, with bootstrap intervals over its probes.
+    """Each detector's rank of each head, with intervals over its probes.
+
+    A rank interval goes from the heads that are surely better to those that are surely worse: by
+    the t test of the difference to that head over probes, at 5 %. Heads with equal scores share
+    a rank and an interval.
 
     Args:
         scores: by detector, with a score per probe.
         top: share or number of heads that count as top.
-        n_boot: bootstrap samples of the probes.
+        n_boot: bootstrap samples of the probes, for ``in_top``.
         seed: of the bootstrap.
 
     Returns:
         One row per detector and head, best first: detector, layer, head, name, score, rank (1 is
-        best), lo, hi (95 % of the bootstrap samples), in_top (share of the samples in which the
-        head is a top one), n_probes. Heads without a score are left out; with one probe lo, hi
-        and in_top are NaN.
+        best), lo, hi, in_top (share of the bootstrap samples in which the head is a top one),
+        n_probes. Heads without a score are left out; with one probe lo, hi and in_top are NaN.
     """
     rows = []
     for detector, one in scores.items():
@@ -179,16 +174,46 @@ def rank_table(
         weights = bootstrap_counts(n, n_boot, seed) / n
         # NaN (a head that was not scored) ranks last, as in `HeadScores.ranked`.
         drawn = _places(np.nan_to_num(weights @ flat, nan=-np.inf)) + 1
-        lo, hi = np.quantile(drawn, [0.025, 0.975], axis=0)
         often = (drawn <= count).mean(axis=0)
-        for rank, head in enumerate(one.ranked(), start=1):
+        order = np.asarray(rankdata(-one.scores.ravel(), method="min", nan_policy="omit"))
+        lo, hi = rank_limits(flat)
+        for head in one.ranked():
             at = head.layer * one.n_heads + head.head
             if np.isfinite(one.scores[head]):
                 sure = (lo[at], hi[at], often[at]) if n > 1 else (np.nan,) * 3
                 place = (detector, head.layer, head.head, str(head), float(one.scores[head]))
-                rows.append((*place, rank, *sure, n))
+                rows.append((*place, int(order[at]), *sure, n))
     columns = ["detector", "layer", "head", "name", "score", "rank", "lo", "hi", "in_top"]
     return pd.DataFrame(rows, columns=[*columns, "n_probes"])
+
+
+def rank_limits(samples: NDArray[np.float64]) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+    """95 % limits of each head's rank among the heads with scores.
+
+    Args:
+        samples: [P, H], the score of each head on each probe; NaN for a head without.
+
+    Returns:
+        [H] and [H]: one more than the heads that are surely better, and all but those surely worse.
+    """
+    n = len(samples)
+    known = np.isfinite(samples).all(axis=0)
+    better = np.zeros(samples.shape[1], dtype=int)
+    worse = np.zeros(samples.shape[1], dtype=int)
+    values = samples[:, known]
+    if n > 1 and values.size:
+        mean, away = values.mean(axis=0), values - values.mean(axis=0)
+        var, limit = (away**2).sum(axis=0) / (n - 1), student(ALPHA, n - 1)
+        above, below = np.zeros(len(mean), dtype=int), np.zeros(len(mean), dtype=int)
+        for start in range(0, len(mean), BLOCK):
+            own = slice(start, start + BLOCK)
+            shared = away[:, own].T @ away / (n - 1)
+            spread = np.sqrt(np.maximum(var[own, None] + var - 2 * shared, 0) / n)
+            gap = mean[own, None] - mean
+            sure = (np.abs(gap) > limit * spread) & (spread > 1e-9)
+            above[own], below[own] = (sure & (gap > 0)).sum(axis=1), (sure & (gap < 0)).sum(axis=1)
+        worse[known], better[known] = above, below
+    return 1 + better, int(known.sum()) - worse
 
 
 def _places(values: NDArray[np.float64]) -> NDArray[np.int_]:
@@ -201,17 +226,19 @@ def _places(values: NDArray[np.float64]) -> NDArray[np.int_]:
 
 @checked
 def agreement(
-    scores: Mapping[str, HeadScores], *, top: float | int = TOP_SHARE, floor: float = FLOOR
+    scores: Mapping[str, HeadScores], *, top: float | int = TOP_SHARE, seed: int = 0
 ) -> pd.DataFrame:
     """Agreement of every pair of rankings: several detectors, or one detector on several corpora.
 
     Args:
         scores: by name; all of one model.
         top: share or number of heads in the sets compared.
-        floor: see :func:`rank_correlation`.
+        seed: of the permutations.
 
     Returns:
-        a, b, spearman, jaccard, shared (heads in both sets), top (heads in each).
+        a, b, spearman (over all heads), null_lo and null_hi (between which 95 % of the correlations
+        lie when the heads of one are permuted), jaccard, shared (heads in both sets), top (heads in
+        each), chance (heads that two sets drawn at random would share on average).
 
     Raises:
         ConfigError: scores of models of different shape.
@@ -222,14 +249,30 @@ def agreement(
     rows = []
     for a, b in combinations(scores, 2):
         first, second = scores[a].top(top), scores[b].top(top)
+        null = permuted(scores[a].scores, scores[b].scores, seed=seed)
         rows.append(
             {
                 "a": a,
                 "b": b,
-                "spearman": rank_correlation(scores[a].scores, scores[b].scores, floor),
+                "spearman": rank_correlation(scores[a].scores, scores[b].scores),
+                **dict(zip(("null_lo", "null_hi"), middle_range(null), strict=True)),
                 "jaccard": jaccard(first, second),
                 "shared": len(set(first) & set(second)),
                 "top": len(first),
+                "chance": len(first) * len(second) / len(scores[a].grid),
             }
         )
-    return pd.DataFrame(rows, columns=["a", "b", "spearman", "jaccard", "shared", "top"])
+    columns = ["a", "b", "spearman", "null_lo", "null_hi", "jaccard", "shared", "top", "chance"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def permuted(
+    a: NDArray[np.floating], b: NDArray[np.floating], *, n: int = N_PERMUTED, seed: int = 0
+) -> NDArray[np.float64]:
+    """Spearman's ρ of ``a`` with ``n`` permutations of ``b`` over the heads that both have."""
+    x, y = np.asarray(a, float).ravel(), np.asarray(b, float).ravel()
+    known = np.isfinite(x) & np.isfinite(y)
+    if known.sum() < 3:
+        return np.full(0, np.nan)
+    x, y = ranks(x[known]), ranks(y[known])
+    return pearson(x, np.random.default_rng(seed).permuted(np.tile(y, (n, 1)), axis=1))

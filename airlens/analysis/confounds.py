@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from airlens.arguments import checked
 from airlens.errors import DataError, need_columns
-
-from .statistics import N_BOOT, ranks, spearman_interval
+from airlens.statistics.correlations import Array, correlation_of, ranks, spearman
 
 AGAINST = ("loss_base", "n_tokens", "entropy", "overlap")
 SCORES = ("ais", "delta", "ais_control", "delta_control")
@@ -24,8 +24,6 @@ def confound_table(
     against: Sequence[str] = AGAINST,
     within: str | None = "domain",
     each: bool = True,
-    n_boot: int = N_BOOT,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """Spearman's ρ of every score with every confound, over all samples and within domains.
 
@@ -36,12 +34,10 @@ def confound_table(
         against: columns.
         within: column of the domains; None: only over all.
         each: add a row for each single domain.
-        n_boot: bootstrap samples, over rows.
-        seed: of the bootstrap.
 
     Returns:
         score, against, group ("all", "within <column>": ranks taken inside each domain and put
-        together, then each domain's name), rho, lo, hi, n.
+        together, then each domain's name), rho, lo, hi (jackknife over rows), p (of 0), n.
 
     Raises:
         DataError: none of the scores or none of the confounds is a column.
@@ -59,21 +55,23 @@ def confound_table(
     for score in own:
         for other in others:
             x, y = (samples[name].to_numpy(np.float64) for name in (score, other))
-            parts = [("all", x, y)]  # no dict: a domain may be called "all" too
+            parts = [("all", correlation_of(x, y))]  # no dict: a domain may be called "all" too
             if several and domains is not None:
                 names = domains.to_numpy()
-                parts.append((f"within {within}", *_inside(x, y, names)))
+                inside = correlation_of(x, y, partial(_inside, names))
+                parts.append((f"within {within}", inside))
                 for name in sorted(set(names)) if each else ():
-                    parts.append((str(name), x[names == name], y[names == name]))
-            for group, left, right in parts:
-                rho, lo, hi = spearman_interval(left, right, n_boot=n_boot, seed=seed)
-                n = int((np.isfinite(left) & np.isfinite(right)).sum())
-                rows.append((score, other, group, rho, lo, hi, n))
-    return pd.DataFrame(rows, columns=["score", "against", "group", "rho", "lo", "hi", "n"])
+                    alone = correlation_of(x[names == name], y[names == name])
+                    parts.append((str(name), alone))
+            for group, found in parts:
+                numbers = (found.value, *found.interval(), found.p(), found.clusters)
+                rows.append((score, other, group, *numbers))
+    return pd.DataFrame(rows, columns=["score", "against", "group", "rho", "lo", "hi", "p", "n"])
 
 
-def _inside(x: np.ndarray, y: np.ndarray, names: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ranks of both sides within their domain, scaled to [0, 1]: removes differences of domains."""
+def _inside(domains: np.ndarray, x: Array, y: Array, places: np.ndarray) -> float:
+    """ρ of the ranks within domains, scaled to [0, 1]: removes differences of domains."""
+    names = domains[places]
     left, right = np.full(len(x), np.nan), np.full(len(y), np.nan)
     for name in set(names):
         where = (names == name) & np.isfinite(x) & np.isfinite(y)
@@ -81,4 +79,4 @@ def _inside(x: np.ndarray, y: np.ndarray, names: np.ndarray) -> tuple[np.ndarray
             span = where.sum() - 1
             left[where] = (ranks(x[where]) - 1) / span
             right[where] = (ranks(y[where]) - 1) / span
-    return left, right
+    return spearman(left, right)

@@ -46,14 +46,14 @@ def correlations(
     within: str | None = "domain",
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Spearman's ρ of a selector with simple columns such as length, and 95 % bootstrap intervals.
+    """Spearman's ρ of a selector with simple columns such as length, and 95 % intervals.
 
     Args:
         samples: one row per sample.
         by: the selector.
         columns: the simple columns; those that are missing or empty are left out.
         within: with several groups in this column, ρ is also computed of ranks within groups.
-        seed: of the bootstrap.
+        seed: of the selector ``random``.
 
     Columns: column, scope ("overall" or "within <column>"), rho, lo, hi, n.
     """
@@ -64,7 +64,6 @@ def correlations(
         against=others,
         within=within,
         each=False,
-        seed=seed,
     ).rename(columns={"against": "column", "group": "scope"})
     table["scope"] = table["scope"].replace("all", "overall")
     inside = table["scope"] != "overall"

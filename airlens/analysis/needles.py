@@ -17,6 +17,7 @@ from airlens.heads import HeadSet, random_heads
 from airlens.model_heads import heads_of
 from airlens.probes import Probe, ProbeSet
 from airlens.provenance import fingerprint, model_info
+from airlens.statistics.grids import grid_of, mean_of, proportion_of
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -117,29 +118,64 @@ def conditions(
 
 
 def needle_summary(grid: pd.DataFrame) -> pd.DataFrame:
-    """Share of needles found in each cell, and over all depths, with Wilson intervals.
+    """Share of needles found in each cell, and over all depths, with 95 % intervals.
+
+    The answers to one needle, at several depths or under several draws of heads, are alike: only
+    other needles are independent. The interval is over needles and draws.
 
     Args:
         grid: from :func:`needle_grid`; further columns to group by, such as ``template``, must
             stand before ``condition``.
 
     Returns:
-        condition, length, depth (NaN: over all depths), found (share), lo, hi (95 %, Wilson), n
-        (answers: needles times draws). The interval treats answers as independent; those to one
-        needle in several draws or depths are similar, so it is somewhat too narrow for controls.
+        condition, length, depth (NaN: over all depths), found (share), lo, hi, n (answers),
+        needles, draws (of random heads; 0 for the others).
     """
     own = [*grid.columns[: grid.columns.get_loc("condition")], "condition", "length"]
     rows = []
     for keys in ([*own, "depth"], own):
         for cell, part in grid.groupby(keys, sort=False):
-            hits, n = int(part["found"].sum()), len(part)
             place = dict(zip(keys, cell, strict=True))
-            rows.append({**place, "found": hits / n, **_wilson(hits, n), "n": n})
-    return pd.DataFrame(rows, columns=[*own, "depth", "found", "lo", "hi", "n"])
+            drawn = place["condition"] not in ("base", "top")
+            answers = grid_of(part["found"].astype(float), part["expected"], part["draw"])
+            found = proportion_of(answers, most=len(part), random_draws=drawn)
+            lo, hi = found.interval()
+            numbers = {"found": found.value, "lo": lo, "hi": hi, "n": len(part)}
+            rows.append({**place, **numbers, "needles": found.clusters, "draws": found.draws})
+    columns = [*own, "depth", "found", "lo", "hi", "n", "needles", "draws"]
+    return pd.DataFrame(rows, columns=columns)
 
 
-def _wilson(hits: int, n: int) -> dict[str, float]:
-    from scipy.stats import binomtest
+def needle_costs(grid: pd.DataFrame) -> pd.DataFrame:
+    """How much less is found with the top heads ablated than with random heads, needle by needle.
 
-    found = binomtest(hits, n).proportion_ci(method="wilson")
-    return {"lo": float(found.low), "hi": float(found.high)}
+    Args:
+        grid: as for :func:`needle_summary`.
+
+    Returns:
+        The columns before ``condition``, length (NaN: over all lengths), against (the kind of
+        random heads, or base), difference, lo, hi, p, needles, draws.
+    """
+    own = list(grid.columns[: grid.columns.get_loc("condition")])
+    grid = grid.reset_index(drop=True)
+    rows = []
+    tested = grid[grid["length"].isin(grid.loc[grid["condition"] == "top", "length"])]
+    for keys in ([*own, "length"], own):
+        parts = tested.groupby(keys, sort=False) if keys else [((), tested)]
+        for cell, part in parts:
+            found = part["found"].astype(float)
+            grids = {
+                str(name): grid_of(found[of.index], of["expected"], of["draw"])
+                for name, of in part.groupby("condition", sort=False)
+            }
+            top = grids.pop("top", pd.DataFrame())
+            for name, control in grids.items() if len(top) else ():
+                both = control.index.intersection(top.index)
+                gap = top.loc[both].to_numpy() - control.loc[both].to_numpy()
+                cost = mean_of(gap, random_draws=name != "base")
+                lo, hi = cost.interval()
+                row = {**dict(zip(keys, cell, strict=True)), "against": name}
+                row |= {"difference": cost.value, "lo": lo, "hi": hi, "p": cost.p()}
+                rows.append({**row, "needles": cost.clusters, "draws": cost.draws})
+    columns = [*own, "length", "against", "difference", "lo", "hi", "p", "needles", "draws"]
+    return pd.DataFrame(rows, columns=columns)

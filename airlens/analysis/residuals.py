@@ -10,8 +10,7 @@ import pandas as pd
 from airlens.arguments import checked
 from airlens.errors import ConfigError
 from airlens.selection import need_column
-
-from .statistics import rank_residual
+from airlens.statistics.correlations import rank_residual
 
 
 @checked

@@ -11,8 +11,7 @@ import pandas as pd
 from airlens.arguments import checked
 from airlens.selection import TOP, Selection, select
 from airlens.shares import Share
-
-from .statistics import jaccard
+from airlens.statistics.correlations import jaccard
 
 RANDOM_SEEDS = 3  # ours: draws of the random selector that others are compared with
 

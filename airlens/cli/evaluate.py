@@ -59,7 +59,7 @@ def evaluate(
 ) -> None:
     """Measure a model on held-out problems: NLL of the references, and accuracy of its answers.
 
-    Intervals are 95 % bootstraps over problems.
+    Intervals are 95 % over problems; they are about the models given, not other runs.
     """
     from airlens.chat_template import template_note
     from airlens.model import as_device

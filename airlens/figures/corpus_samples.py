@@ -37,7 +37,7 @@ def correlation_forest(
         return no_data(title or "Correlations", "too few different samples for a correlation")
     most = overall.loc[int(np.nanargmax(floats(overall, "rho") ** 2))]
     head = f"{SHORT.get(by, by)} goes most with {_name(most['column'])}: ρ = {number(most['rho'])}"
-    aid = "Spearman's ρ; bars: 95 % bootstrap over samples"
+    aid = "Spearman's ρ; bars: 95 % interval over samples"
     scopes = list(dict.fromkeys(table["scope"]))
     names = list(dict.fromkeys(map(_name, table["column"])))
     fig = figure(title or head, aid, height=170 + 44 * len(names), legend=len(scopes) > 1)

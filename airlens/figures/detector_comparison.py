@@ -97,6 +97,9 @@ def agreement_figure(
             f"{most['a']} and {most['b']} agree most ({number(most['value'])}), "
             f"{least['a']} and {least['b']} least ({number(least['value'])})"
         )
+    if value == "spearman" and {"null_lo", "null_hi"} <= set(frame):
+        chance = max(np.nanmax(np.abs(floats(frame, end))) for end in ("null_lo", "null_hi"))
+        what += f" of all heads; by chance within ± {number(chance)} (95 % of permutations)"
     labels = [plotly_text(name) for name in names]
     fig = figure(title or head, what, height=170 + 38 * len(names))
     fig.add_heatmap(
@@ -198,7 +201,7 @@ def rank_figure(table: pd.DataFrame, *, best: int = 10, title: str | None = None
     head = "Heads in the top in 95 % of the resamples: " + ", ".join(
         f"{int(sure.get(name, 0))} of {best} by {name}" for name in names
     )
-    aid = "Rank by detector; dots: all probes, lines: 95 % over resampled probes"
+    aid = "Lines: from the heads that are surely better to those surely worse (t test over probes)"
     rows = -(-len(names) // PER_ROW)
     layout = figure(title or head, aid, height=60 + rows * (70 + 19 * best)).layout
     grid = make_subplots(

@@ -179,7 +179,7 @@ def models_forest(
         f"{int((sums == len(names)).sum())} of {len(measures)} measures lie clearly on the same "
         f"side of {zero:g} in all models"
     )
-    aid = f"{heads}; dots: value, lines: 95 % interval; dashed: {zero:g}, no effect"
+    aid = f"{heads}; dots: value, lines: 95 % interval, each alone; dashed: {zero:g}, no effect"
     fig = figure(title or head, aid, height=120 + 44 * len(measures), legend=True)
     for i, name in enumerate(names):
         part = rows[rows["model"].astype(str) == name]

@@ -32,6 +32,7 @@ def needle_grid_figure(
         frame: From `airlens.analysis.needles.needle_grid`: condition, length, depth, recall.
         summary: From `airlens.analysis.needles.needle_summary`: condition, length, depth, found,
             lo, hi, n; its rows over all depths are the line under the panels. None: no line.
+            The answers to one needle are alike, so intervals are over needles, not answers.
         title: Replaces the headline.
     """
     need(frame, ("condition", "length", "depth", "recall"), "needle_grid_figure")
@@ -49,7 +50,7 @@ def needle_grid_figure(
         aid += "; headline: lengths with all conditions"
     if summary is not None:
         need(summary, ("condition", "length", "depth", "found", "lo", "hi", "n"), "summary")
-        aid += "; below: share found (recall over 0.5) over all depths, 95 % Wilson interval"
+        aid += "; below: share found (recall over 0.5) over all depths, 95 % interval over needles"
     widths = [frame.loc[frame["condition"] == name, "length"].nunique() for name in names]
     grid = _panels(title or head, aid, names, widths, with_line=summary is not None)
     for i, name in enumerate(names, start=1):

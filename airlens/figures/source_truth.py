@@ -59,7 +59,7 @@ def source_truth(table: pd.DataFrame, value: str = "auroc", *, title: str | None
     across = min(3, len(panels))
     down = -(-len(panels) // across)
     what = "precision at 1" if value == "p1" else "AUROC"
-    aid = f"{what}, bar: 95 % interval over traces"
+    aid = f"{what}, bar: its own 95 % interval, over problems and draws of random heads"
     aid += "; 0.5 is no signal" if value == "auroc" else "; grey line: chance"
     base = figure(
         title or _headline(rows, value, places), aid, height=110 + 235 * down, legend=True

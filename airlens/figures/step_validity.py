@@ -56,7 +56,7 @@ def auroc_forest(table: pd.DataFrame, kind: str | None = None, *, title: str | N
     names = list(dict.fromkeys(rows["name"]))[::-1]
     across = min(5, len(kinds))
     down = -(-len(kinds) // across)
-    aid = "Dot: AUROC, bar: 95 % interval over traces; 0.5 is no signal, under it planted ranks up"
+    aid = "Bar: its own 95 % interval, over traces and draws of random heads; 0.5 is no signal"
     base = figure(title or _forest_title(rows), aid, height=150 + down * (40 + 17 * len(names)))
     fig = make_subplots(
         rows=down,
@@ -197,7 +197,7 @@ def influence_by_function(
     rows = rows.sort_values("mean")
     names = [str(name) for name in rows["label"]]
     head = f"{label(value)}: highest in {names[-1]} steps ({number(rows['mean'].iloc[-1], 2)})"
-    aid = "Dot: mean over steps, bar: 95 % interval over traces; grey: random heads"
+    aid = "Dot: mean over problems, bar: 95 % interval over them; grey: random heads"
     fig = figure(title or head, aid, height=140 + 42 * len(names), legend=True)
     for column, name, colour, shift in (
         (f"{value}_control", "random heads (control)", COLOURS["control"], -0.16),

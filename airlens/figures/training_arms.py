@@ -51,7 +51,7 @@ def study_forest(table: pd.DataFrame, *, title: str | None = None) -> go.Figure:
     order = rows.groupby("arm")["difference"].min().sort_values(ascending=False).index
     aid = (
         "Held-out NLL minus that of random selection, nats a token; left is better. Bars: 95 % "
-        "bootstrap over problems. Grey band: ± 2 standard deviations of random seeds."
+        "over problems and runs, each alone. Grey band: ± 2 standard deviations of random seeds."
     )
     if "all" in set(rows["budget"]):
         aid += " The whole pool trains longer, by as much as it is larger."

@@ -1,7 +1,8 @@
 """Captions: our results beside the papers', in sentences filled from the tables.
 
-Where a paper makes a claim, the caption begins with whether our result agrees, by a rule in the
-code beside it, so that no sentence can contradict its numbers. Elsewhere it only describes our
+Where a paper makes a claim and our measurements can test it, the caption begins with whether our
+result agrees: the rule is a 95 % interval over what was sampled, and where that holds both answers,
+or is of too few units, the caption says that it is not decided. Elsewhere it only describes our
 result.
 """
 
@@ -11,11 +12,13 @@ import numpy as np
 import pandas as pd
 
 from airlens.analysis.mirror import mirror_summary
-from airlens.analysis.statistics import spearman
 from airlens.figures.labels import number, percent
 from airlens.heads import TOP_SHARE
+from airlens.statistics.correlations import spearman
+from airlens.statistics.estimates import LEAST_CLUSTERS, Estimate
+from airlens.statistics.grids import grid_of, mean_of
 from airlens.training.arm_differences import REFERENCE, differences_table
-from airlens.training.study import largest_setting, study_table, weights_table
+from airlens.training.study import largest_setting, weights_table
 
 from .measurements import PaperData, masking_table
 
@@ -26,6 +29,23 @@ def _verdict(agrees: bool, text: str) -> str:
     return f"**{'Agrees' if agrees else 'Does not agree'}.** {text}"
 
 
+def _tested(found: Estimate, text: str, null: float = 0.0) -> str:
+    """With a verdict on whether the number is over ``null``, or why there is none."""
+    lo, hi = found.interval()
+    if found.why_no_verdict:
+        return f"**Not decided** ({found.why_no_verdict}). {text}"
+    if lo <= null <= hi:
+        return f"**Not decided** (the interval holds {null:g}). {text}"
+    return _verdict(found.value > null, text)
+
+
+def _span(found: Estimate) -> str:
+    lo, hi = found.interval()
+    if not np.isfinite([lo, hi]).all():
+        return number(found.value)
+    return f"{number(found.value)} [{number(lo)}, {number(hi)}]"
+
+
 def heads_text(data: PaperData) -> str:
     """How many heads score high, and in which layers the top ones lie."""
     scores = data.demo.scores
@@ -33,13 +53,20 @@ def heads_text(data: PaperData) -> str:
     share = float((frame["score"] >= STANDS_OUT).mean())
     top = frame[frame["top"]]
     best = frame.iloc[int(frame["score"].to_numpy().argmax())]
-    return _verdict(
-        0 < share < 0.1,
-        f"{percent(share)} of {len(frame)} heads score {STANDS_OUT} or more; the top {len(top)} "
-        f"lie in layers {top['layer'].min()} to {top['layer'].max()} of {scores.n_layers}. "
-        f"{best['name']} leads with {number(best['score'])}, and the last of the top has "
-        f"{number(top['score'].min())}.",
+    sure = int((frame["lo"] >= STANDS_OUT).sum())
+    most = int((frame["hi"].fillna(frame["score"]) >= STANDS_OUT).sum())
+    text = (
+        f"{percent(share)} of {len(frame)} heads score {STANDS_OUT} or more ({sure} surely, {most} "
+        f"at most, by intervals over {len(scores.samples)} probes); the top {len(top)} lie in "
+        f"layers {top['layer'].min()} to {top['layer'].max()} of {scores.n_layers}. {best['name']} "
+        f"leads with {number(best['score'])}, and the last of the top has "
+        f"{number(top['score'].min())}."
     )
+    if len(scores.samples) < LEAST_CLUSTERS:
+        return f"**Not decided** ({len(scores.samples)} probes). {text}"
+    if sure == 0 or (most >= 0.1 * len(frame) > sure):
+        return f"**Not decided** (by the intervals of the heads). {text}"
+    return _verdict(most < 0.1 * len(frame), text)
 
 
 def emergence_text(data: PaperData) -> str:
@@ -51,13 +78,13 @@ def emergence_text(data: PaperData) -> str:
     half = int(track.index[(track >= best["score"] / 2).to_numpy()].min())
     first = float(heads.loc[heads["step"] == heads["step"].min(), "score"].max())
     ends = losses["loss_repeated"].iloc[[0, -1]]
-    return _verdict(
-        bool(best["score"] > 2 * max(first, 0.05)),
-        f"In a transformer of {heads['name'].nunique()} heads trained here, no head is above "
+    count = heads["name"].nunique()
+    return (
+        f"**Ours.** In one transformer of {count} heads trained here, no head is above "
         f"{number(first)} at first; {best['name']} ends at {number(best['score'])} and has half of "
         f"that by step {half} of {heads['step'].max()}, while the loss on what can be copied goes "
         f"from {number(ends.iloc[0])} to {number(ends.iloc[1])} nats. This is a toy that can only "
-        "learn to copy: it shows how such heads come about, not that those of a language model do.",
+        "learn to copy: it shows how such heads come about, not that those of a language model do."
     )
 
 
@@ -76,7 +103,12 @@ def masking_text(data: PaperData) -> str:
         few = at["top"]
         half = int(few.index[(base - few >= (base - top) / 2).to_numpy()].min())
         text += f" Half of that loss is there with the first {half}: 5 % is a choice, not a border."
-    return _verdict(base - top > 2 * abs(base - random), text)
+    drawn = curve.loc[(curve["heads"] == "random") & (curve["k"] == k), "copy_accuracy"]
+    by_draw = mean_of((drawn - top).to_numpy())
+    # On the probes that there are: the curve has means over them, so only draws are sampled.
+    gap = Estimate(by_draw.value, by_draw.sources, LEAST_CLUSTERS, len(drawn))
+    text += f" On these probes the top heads cost {_span(gap)} more, over {len(drawn)} draws."
+    return _tested(gap, text)
 
 
 def table_text(data: PaperData) -> str:
@@ -93,40 +125,51 @@ def table_text(data: PaperData) -> str:
         f"random draw (at most {draws})"
     )
     text += f"; not on {', '.join(fails)}. " if fails else ". "
-    return _verdict(
-        len(fails) < len(gap) / 2,
-        f"{text}Accuracy on the paper's tasks is out of reach of so small a model: losses stand "
-        "for it. For these the random heads are of the same layers, in the first two rows of any.",
+    return (
+        f"**Ours.** {text}Accuracy on the paper's tasks is out of reach of so small a model: "
+        "losses stand for it. For these the random heads are of the same layers, in the first two "
+        "rows of any."
     )
 
 
 def needle_text(data: PaperData) -> str:
     """Needle recall of the base model, and with heads masked."""
-    means = data.needles.groupby("condition")["recall"].mean()
-    n = int((data.needles["condition"] == "base").sum())
-    drop, control = means["base"] - means["top"], means["base"] - means["random"]
+    needles = data.needles
+    means = needles.groupby("condition")["recall"].mean()
+    n = int((needles["condition"] == "base").sum())
+    grids = {
+        str(name): grid_of(part["recall"], part["expected"], part["draw"]).to_numpy()
+        for name, part in needles.groupby("condition")
+    }
+    gap = mean_of(grids["random"] - grids["top"], random_draws=True)
     text = (
-        f"Mean recall over {n} probes: {number(means['base'])} as it is, {number(means['top'])} "
-        f"with the top heads masked, {number(means['random'])} with random ones."
+        f"Mean recall over {n} probes of {gap.clusters} needles: {number(means['base'])} as it is, "
+        f"{number(means['top'])} with the top heads masked, {number(means['random'])} with random "
+        f"ones; the top heads cost {_span(gap)} more than random ones, over needles and "
+        f"{gap.draws} draws."
     )
     if means["base"] < 0.5:
         text += " The model finds less than half of the needles even unmasked, so there is little "
         text += "to lose."
-    return _verdict(bool(drop > 2 * abs(control) and drop > 0.1), text)
+    return _tested(gap, text)
 
 
 def steps_text(data: PaperData) -> str:
     """How much the steps of a trace differ, beside random heads."""
     steps = data.demo.influence.steps
     known = steps.dropna(subset=["ais", "ais_control"])
-    wide = known.groupby("id")["ais"].agg(lambda v: float(v.max() - v.min())).median()
-    control = known.groupby("id")["ais_control"].agg(lambda v: float(v.max() - v.min())).median()
+    wide, control = (
+        known.groupby("id")[name].agg(lambda v: float(v.max() - v.min()))
+        for name in ("ais", "ais_control")
+    )
+    gap = mean_of((wide - control).to_numpy())
     rho = spearman(known["ais"].to_numpy(float), known["ais_control"].to_numpy(float))
-    return _verdict(
-        bool(wide > control),
-        f"Within a trace the highest and the lowest step differ by {number(wide)} in AIS (median "
-        f"of {known['id'].nunique()} traces), with random heads of the same layers by "
-        f"{number(control)}. The two rank the steps alike with ρ = {number(rho, 2)}.",
+    return _tested(
+        gap,
+        f"Within a trace the highest and the lowest step differ by {number(wide.median())} in AIS "
+        f"(median of {known['id'].nunique()} traces), with random heads of the same layers (their "
+        f"mean over draws) by {number(control.median())}; mean difference of the two {_span(gap)}, "
+        f"over traces. The two rank the steps alike with ρ = {number(rho, 2)}.",
     )
 
 
@@ -137,10 +180,9 @@ def labels_text(data: PaperData) -> str:
         return "No step of these traces has a label."
     median = steps.groupby("label")["ais"].median().sort_values(ascending=False)
     order = ", ".join(f"{name} {number(value)}" for name, value in median.items())
-    return _verdict(
-        median.index[0] in ("compute", "conclude", "infer"),
-        f"Median AIS by what a step does: {order}. The score measures copying: a step that says "
-        "again what stands in the prompt is high whatever it is worth.",
+    return (
+        f"**Ours.** Median AIS by what a step does: {order}. The score measures copying: a step "
+        "that says again what stands in the prompt is high whatever it is worth."
     )
 
 
@@ -148,10 +190,9 @@ def domains_text(data: PaperData) -> str:
     """How much domains differ."""
     median = data.demo.influence.samples.groupby("domain")["ais"].median().sort_values()
     low, high = float(median.iloc[0]), float(median.iloc[-1])
-    return _verdict(
-        high > 2 * abs(low),
-        f"Median AIS goes from {number(low)} ({median.index[0]}) to {number(high)} "
-        f"({median.index[-1]}); ranked over all, the choice would follow the domain.",
+    return (
+        f"**Ours.** Median AIS goes from {number(low)} ({median.index[0]}) to {number(high)} "
+        f"({median.index[-1]}); ranked over all, the choice would follow the domain."
     )
 
 
@@ -215,47 +256,43 @@ def study_text(runs: pd.DataFrame | None) -> str:
     if runs is None or runs.empty:
         return "The study was not run: `python benchmarks/selection_study.py`."
     runs = largest_setting(runs)
-    table = study_table(runs)
-    equal = table[(table["budget"] == "tokens") & (table["arm"] != "random")]
-    air = equal[equal["arm"] == "AIR"]
-    if air.empty or not np.isfinite(air["difference"].iloc[0]):
+    gaps = differences_table(runs[runs["budget"] == "tokens"], "nll", part=None)
+    gaps = gaps[gaps["against"] == REFERENCE] if len(gaps) else gaps
+    air = gaps[gaps["arm"] == "AIR"] if len(gaps) else gaps
+    if air.empty:
         return "AIR, or a random selection beside it, was not run yet."
     row = air.iloc[0]
-    interval = f"[{number(row['difference_lo'])}, {number(row['difference_hi'])}]"
     text = (
         "Held-out NLL after training on AIR's selection minus that after a random one, at equal "
-        f"tokens: {number(row['difference'])} {interval} nats a token. "
+        f"tokens: {number(row['difference'])}"
     )
-    text += f"Of {len(equal)} selections and weightings, better than random: "
-    text += f"{_names(equal[equal['difference_hi'] < 0])}. Worse: "
-    text += f"{_names(equal[equal['difference_lo'] > 0])}. The others are not told apart. "
-    text += _over_seeds_text(runs)
-    return _verdict(bool(row["difference_hi"] < 0), text + _weights_text(runs))
+    if np.isfinite(row["lo"]):
+        text += f" [{number(row['lo'])}, {number(row['hi'])}]"
+    text += " nats a token, over problems and runs. "
+    if not np.isfinite(row["p"]):
+        return f"**Not decided** ({row['n_seeds']} seeds). {text}" + _weights_text(runs)
+    better, worse = (gaps[gaps["decided"] & (side * gaps["difference"] > 0)] for side in (-1, 1))
+    text += f"Of {len(gaps)} selections and weightings, decided better than random (Holm): "
+    text += f"{_names(better)}. Worse: {_names(worse)}. The others are not told apart. "
+    text += _weights_text(runs)
+    if not row["decided"]:
+        return f"**Not decided.** {text}"
+    return _verdict(bool(row["difference"] < 0), text)
 
 
 def _names(rows: pd.DataFrame) -> str:
     return "; ".join(rows["arm"]) or "none"
 
 
-def _over_seeds_text(runs: pd.DataFrame) -> str:
-    gaps = differences_table(runs[runs["budget"] == "tokens"], "nll", part=None)
-    tested = gaps[(gaps["against"] == REFERENCE) & gaps["p"].notna()] if len(gaps) else gaps
-    if tested.empty:
-        return ""
-    return (
-        "Those intervals are over problems. With the spread over seeds in them too and Holm's "
-        f"correction, of {len(tested)} tested told apart from random: "
-        f"{_names(tested[tested['decided']])}. "
-    )
-
-
 def _weights_text(runs: pd.DataFrame) -> str:
     weights = weights_table(runs)
     if weights.empty:
         return ""
-    better, worse = int((weights["hi"] < 0).sum()), int((weights["lo"] > 0).sum())
+    better, worse = (
+        int((weights["decided"] & (side * weights["difference"] > 0)).sum()) for side in (-1, 1)
+    )
     return (
-        "Step weights, against the same data without them or with the weights shuffled: better in "
-        f"{better} of {len(weights)} comparisons, worse in {worse}. The scale is another by far: "
-        "it neither confirms nor refutes the papers' accuracies."
+        "Step weights, against the same data without them or with the weights shuffled: decided "
+        f"better in {better} of {len(weights)} comparisons, worse in {worse}. The scale is another "
+        "by far: it neither confirms nor refutes the papers' accuracies."
     )

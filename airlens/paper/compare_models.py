@@ -4,14 +4,14 @@ One row a model, measure and set of heads. The sets are ``top`` (the best 5 %, s
 ``random`` (as many from any layer), ``layer-matched`` (as many from the layers of the top ones),
 ``base`` (nothing ablated), ``needle removed`` (the floor of copying), ``all`` (all heads), and the
 differences ``top - random`` and ``top - layer-matched``, taken probe by probe or trace by trace.
-Intervals (95 %) are bootstrapped over units and, for controls, over draws too.
+Intervals (95 %) are over independent units and, for controls, over draws too.
 """
 
 from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,6 @@ import pandas as pd
 from airlens.ablation import DEFAULT_MODE, Mode, ablated
 from airlens.analysis.confounds import confound_table
 from airlens.analysis.needles import needle_recall
-from airlens.analysis.statistics import N_BOOT, bootstrap_counts, interval
 from airlens.arguments import checked
 from airlens.detectors.key_value_probes import key_value_probes
 from airlens.detectors.needle_probes import needle_probes
@@ -34,14 +33,16 @@ from airlens.probes import ProbeSet
 from airlens.provenance import fingerprint, model_info, provenance
 from airlens.reading.load import first_of_each_domain, load_traces
 from airlens.retrieval import copy_accuracy, retrieval_scores
-from airlens.step_influence import influence
-from airlens.storage import write_tables
+from airlens.statistics.estimates import Estimate
+from airlens.step_influence import FLOOR, Influence, influence
+from airlens.storage import save_tables, write_tables
 from airlens.trace import Trace
+from airlens.validity.auroc_tables import auroc_table
 from airlens.validity.benchmark import Group, head_groups
 from airlens.validity.heuristics import add_overlap
 from airlens.validity.planted import validate
 
-from .comparison_rows import group_rows, loss_rows, measure_row
+from .comparison_rows import group_rows, loss_values, measure_row, unit_values
 from .model_claims import comparison_claims
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ if TYPE_CHECKING:
 
 
 STANDS_OUT = 0.1  # Wu et al. §3: a retrieval head has a score of at least 0.1
-COLUMNS = ["model", "measure", "heads", "value", "lo", "hi", "n", "unit", "draws", "weights", "run"]
+COLUMNS = ["model", "measure", "heads", "value", "lo", "hi", "p", "n", "unit", "draws"]
+COLUMNS += ["weights", "run"]
 BASE = HeadSet((), "base")
 
 
@@ -62,7 +64,9 @@ class CompareSize:
         probes, probe_tokens: key-value probes that the heads are found on.
         copy_probes, copy_tokens: other probes, for copy accuracy.
         draws: control sets of each kind, where heads are ablated on probes.
-        needles, needle_lengths, needle_depths: the needle grid; ``needles`` probes per cell.
+        needle_draws: the same for needles, which take longest.
+        needles, needle_lengths, needle_depths: the needle grid; ``needles`` probes per cell. Only
+            other needles are independent of each other, not other lengths or depths.
         traces_per_domain: traces whose loss is measured, of each domain.
         trace_draws: layer-matched control sets on traces.
         planted: traces to plant steps in.
@@ -74,12 +78,13 @@ class CompareSize:
     probe_tokens: int = 840
     copy_probes: int = 12
     copy_tokens: int = 640
-    draws: int = 3
-    needles: int = 2
+    draws: int = 10
+    needle_draws: int = 5
+    needles: int = 10
     needle_lengths: tuple[int, ...] = (256, 512)
-    needle_depths: tuple[float, ...] = (0.0, 0.5, 1.0)
+    needle_depths: tuple[float, ...] = (0.5,)
     traces_per_domain: int = 12
-    trace_draws: int = 2
+    trace_draws: int = 10
     planted: int = 24
     kinds: tuple[str, ...] = ("irrelevant", "other", "wrong_result", "wrong_numbers", "restated")
 
@@ -89,22 +94,28 @@ class Comparison:
     """Several models side by side.
 
     Attributes:
-        table: one row per model, measure and set of heads: model, measure, heads, value, lo, hi, n
-            (units), unit (what was resampled), draws (of the heads), weights (hash of the model's),
-            run (key into ``provenance["runs"]``).
+        table: one row per model, measure and set of heads: model, measure, heads, value, lo, hi, p
+            (of no effect), n (independent units), unit (what they are), draws (of random heads),
+            weights (hash of the model's), run (key into ``provenance["runs"]``).
         heads: one row per model and head: model, layer, head, name, score, lo, hi, rank, top, depth
             (layer over the last layer, 0 to 1).
         claims: from :func:`~airlens.paper.model_claims.comparison_claims`.
         provenance: sizes, versions, and by run the model and its top heads.
+        measured: the measurements behind the rows, of all models: ``units``
+            (:func:`~airlens.paper.comparison_rows.unit_values`), ``samples`` (traces, with their
+            scores) and ``planted`` (planted steps, with their losses).
     """
 
     table: pd.DataFrame
     heads: pd.DataFrame
     claims: pd.DataFrame
     provenance: dict[str, Any] = field(default_factory=dict)
+    measured: dict[str, pd.DataFrame] = field(default_factory=dict)
 
     def save(self, folder: str | Path) -> Path:
-        """Write the tables as CSV, and the provenance as JSON."""
+        """Write tables as CSV, measurements as ``measured_<name>.parquet``, provenance as JSON."""
+        raw = {f"measured_{name}": table for name, table in self.measured.items()}
+        save_tables(folder, raw, self.provenance)
         tables = {name: getattr(self, name) for name in ("table", "heads", "claims")}
         return write_tables(folder, tables, self.provenance)
 
@@ -126,7 +137,9 @@ class Comparison:
             note = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise DataError(f"not a saved comparison ({error})", file=str(folder)) from error
-        return cls(table, heads, claims, provenance=note)
+        found = {path.stem: pd.read_parquet(path) for path in folder.glob("measured_*.parquet")}
+        measured = {name.removeprefix("measured_"): frame for name, frame in found.items()}
+        return cls(table, heads, claims, note, measured)
 
 
 @checked
@@ -148,7 +161,7 @@ def compare_models(
         traces: with steps; default: the bundled ones.
         size: how much to measure.
         mode: ablation mode.
-        seed: of probes, draws, planting and bootstrap.
+        seed: of probes, draws and planting.
         resume: a folder that stores each finished part, so that an interrupted run continues.
         progress: show progress bars.
         say: called with a line of text at each stage.
@@ -163,15 +176,18 @@ def compare_models(
     settings["traces"] = fingerprint({t.id: [t.prompt, t.response] for t in items})
     tables: list[pd.DataFrame] = []
     heads: list[pd.DataFrame] = []
+    measured: dict[str, list[pd.DataFrame]] = {}
     runs: dict[str, Any] = {}
     for given in models:
         model = load_model(given) if isinstance(given, (str, Path)) else given
         job = _Job(model, items, size, mode, seed, settings, resume, progress, say)
         if job.name in {str(frame["model"].iloc[0]) for frame in tables}:
             raise ConfigError(f"two models are called {job.name!r}: nothing could tell them apart")
-        table, found = job.run()
+        table, found, raw = job.run()
         tables.append(table)
         heads.append(found)
+        for name, part in raw.items():
+            measured.setdefault(name, []).append(part.assign(model=job.name))
         runs[job.key] = {"model": model_info(model), "heads": job.top.names()}
         del model, job
         gc.collect()  # free the model before the next one is loaded
@@ -179,9 +195,9 @@ def compare_models(
         raise ConfigError("compare_models needs at least one model")
     whole = pd.concat(tables, ignore_index=True)
     note = provenance(None, **settings, runs=runs)
-    return Comparison(
-        whole, pd.concat(heads, ignore_index=True), comparison_claims(whole), provenance=note
-    )
+    every = pd.concat(heads, ignore_index=True)
+    joined = {name: pd.concat(parts, ignore_index=True) for name, parts in measured.items()}
+    return Comparison(whole, every, comparison_claims(whole), note, joined)
 
 
 class _Job:
@@ -207,36 +223,36 @@ class _Job:
         self.folder = None if resume is None else Path(resume)
         self.scores = self._scores()
         self.top = self.scores.top(size.share)
-        self.draws = {"random": size.draws, "layer-matched": size.draws}
+        self.chosen = first_of_each_domain(traces, size.traces_per_domain)
+        self.scored: Influence | None = None
 
-    def run(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """The rows of the table, and the heads."""
-        parts = {
-            "heads": self._head_rows,
-            "copying": self._copying,
-            "needles": self._needles,
-            "traces": self._on_traces,
-            "planted": self._planted,
-        }
-        rows = pd.concat([self._part(n, make) for n, make in parts.items()], ignore_index=True)
-        rows = rows.assign(model=self.name, weights=self.weights, run=self.key)
+    def run(self) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, pd.DataFrame]]:
+        """The rows of the table, the heads, and the measurements behind the rows."""
+        parts = {"copying": self._copying, "needles": self._needles, "traces": self._losses}
+        units = [self._part(name, make) for name, make in parts.items()]
+        raw = {"units": pd.concat(units, ignore_index=True)}
+        raw["samples"] = self._part("samples", self._samples)
+        raw["planted"] = self._part("planted", self._planted)
+        rows = [*self._head_rows(), *group_rows(raw["units"])]
+        rows += [*self._correlations(raw["samples"]), *planted_rows(raw["planted"])]
+        table = pd.DataFrame(rows).assign(model=self.name, weights=self.weights, run=self.key)
         found = self.scores.to_frame(self.size.share)
         found.insert(0, "model", self.name)
         last = max(self.scores.n_layers - 1, 1)
-        return rows[COLUMNS], found.assign(depth=found["layer"] / last)
+        return table[COLUMNS], found.assign(depth=found["layer"] / last), raw
 
     def _file(self, part: str, suffix: str) -> Path | None:
         return self.folder and self.folder / f"{self.name}-{part}-{self.key}{suffix}"
 
-    def _part(self, name: str, make: Callable[[], list[dict[str, Any]]]) -> pd.DataFrame:
-        path = self._file(name, ".csv")
+    def _part(self, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        path = self._file(name, ".parquet")
         if path is not None and path.is_file():
-            return pd.read_csv(path)
+            return pd.read_parquet(path)
         self.say(f"{self.name}: {name}")
-        frame = pd.DataFrame(make())
+        frame = make()
         if path is not None:
             with atomic_file(path) as temporary:
-                frame.to_csv(temporary, index=False)
+                frame.to_parquet(temporary, index=False)
         return frame
 
     def _scores(self) -> HeadScores:
@@ -252,60 +268,54 @@ class _Job:
         return scores
 
     def _head_rows(self) -> list[dict[str, Any]]:
-        """Share of heads that retrieve; share of the whole score in the top heads, and their
-        depth.
+        """Share of heads that retrieve; share of the whole score in the top heads, and their depth.
+
+        The limits of the first count the heads whose own interval is above the limit, and those
+        whose interval reaches it. The others describe the heads found; they have no interval.
         """
-        samples, k = self.scores.samples.astype(np.float64), len(self.top)
-        n, depth = len(samples), np.arange(self.scores.n_layers) / max(self.scores.n_layers - 1, 1)
         layer, head = np.array(self.scores.grid.heads()).T
-        where, flat = depth[layer], samples[:, layer, head]
-        drawn = bootstrap_counts(n, N_BOOT, self.seed) / n
-
-        def best(scores: np.ndarray) -> np.ndarray:
-            return np.argsort(-scores, axis=-1, kind="stable")[..., :k]
-
-        def held(scores: np.ndarray) -> np.ndarray:
-            top = np.take_along_axis(scores, best(scores), axis=-1).sum(axis=-1)
-            return np.asarray(top / np.maximum(scores.sum(axis=-1), 1e-12))
-
-        measures: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-            f"share of heads scoring {STANDS_OUT} or more": lambda s: (s >= STANDS_OUT).mean(-1),
-            "share of the whole score held by the top heads": held,
-            "mean depth of the top heads": lambda s: where[best(s)].mean(axis=-1),
-        }
+        flat, k = self.scores.scores[layer, head].astype(np.float64), len(self.top)
+        low, high = (side[layer, head] for side in self.scores.interval())
+        sure = np.where(np.isnan(low), flat, low) >= STANDS_OUT
+        maybe = np.where(np.isnan(high), flat, high) >= STANDS_OUT
+        best = np.argsort(-flat, kind="stable")[:k]
+        depth = layer / max(self.scores.n_layers - 1, 1)
+        held = float(flat[best].sum() / max(flat.sum(), 1e-12))
+        n = len(self.scores.samples)
         rows = []
-        for measure, of in measures.items():
-            lo, hi = interval(of(drawn @ flat)) if n > 1 else (np.nan, np.nan)
-            value = float(of(flat.mean(axis=0)))
-            heads = "all" if measure.startswith("share of heads") else "top"
-            rows.append(measure_row(measure, heads, value, lo, hi, n, "probes", 1))
+        for measure, heads, value in (
+            (f"share of heads scoring {STANDS_OUT} or more", "all", (flat >= STANDS_OUT).mean()),
+            ("share of the whole score held by the top heads", "top", held),
+            ("mean depth of the top heads", "top", depth[best].mean()),
+        ):
+            row = measure_row(measure, heads, Estimate(float(value), (), n), "probes")
+            if heads == "all":
+                row |= {"lo": float(sure.mean()), "hi": float(maybe.mean())}
+            rows.append(row)
         return rows
 
-    def _groups(self) -> Iterator[Group]:
-        yield ("base", BASE, 0)
-        yield from head_groups(self.model, self.top, self.draws, self.seed)
-
-    def _by_group(self, measure: Callable[[], np.ndarray]) -> dict[str, np.ndarray]:
+    def _by_group(self, measure: Callable[[], np.ndarray], draws: int) -> dict[str, np.ndarray]:
         """[draws, units] of what ``measure`` gives with each group of heads ablated."""
         found: dict[str, list[np.ndarray]] = {}
-        for group, heads, _ in self._groups():
+        both = {"random": draws, "layer-matched": draws}
+        groups: list[Group] = [("base", BASE, 0)]
+        for group, heads, _ in [*groups, *head_groups(self.model, self.top, both, self.seed)]:
             with ablated(self.model, heads, self.mode):
                 found.setdefault(group, []).append(measure())
         return {group: np.stack(values) for group, values in found.items()}
 
-    def _copying(self) -> list[dict[str, Any]]:
+    def _copying(self) -> pd.DataFrame:
         size = self.size
         probes = key_value_probes(
             self.model.tokenizer, size.copy_probes, size.copy_tokens, self.seed + 1
         )
-        found = self._by_group(lambda: copy_accuracy(self.model, probes).samples)
-        floor = copy_accuracy(self.model, probes, needle_removed=True).samples
-        rows = group_rows("copy accuracy", found, "probes", seed=self.seed)
-        return rows + group_rows(
-            "copy accuracy", {"needle removed": floor[None]}, "probes", seed=self.seed
-        )
+        found = self._by_group(lambda: copy_accuracy(self.model, probes).samples, size.draws)
+        found["needle removed"] = copy_accuracy(self.model, probes, needle_removed=True).samples[
+            None
+        ]
+        return unit_values("copy accuracy", found, "probes", [probe.id for probe in probes])
 
-    def _needles(self) -> list[dict[str, Any]]:
+    def _needles(self) -> pd.DataFrame:
         size = self.size
         probes: ProbeSet = needle_probes(
             self.model.tokenizer,
@@ -314,35 +324,49 @@ class _Job:
             size.needle_depths,
             seed=self.seed,
         )
-        found = self._by_group(lambda: needle_recall(self.model, probes)["recall"].to_numpy(float))
-        return group_rows("needle recall", found, "probes", seed=self.seed)
 
-    def _on_traces(self) -> list[dict[str, Any]]:
-        """Losses of each domain, and correlations of a trace's AIS."""
-        chosen = first_of_each_domain(self.traces, self.size.traces_per_domain)
-        result = influence(
-            self.model,
-            chosen,
-            self.top,
-            mode=self.mode,
-            controls=self.size.trace_draws,
-            seed=self.seed,
-            progress=self.progress,
-        )
-        rows = loss_rows(result, self.seed)
-        samples = add_overlap(result.samples, chosen)
-        table = confound_table(samples, scores=("ais", "ais_control"), each=False, seed=self.seed)
+        def recall() -> np.ndarray:
+            return needle_recall(self.model, probes)["recall"].to_numpy(float)
+
+        needles = [str(probe.meta.get("answer")) for probe in probes]
+        found = self._by_group(recall, size.needle_draws)
+        return unit_values("needle recall", found, "needles", needles)
+
+    def _scored(self) -> Influence:
+        if self.scored is None:
+            self.scored = influence(
+                self.model,
+                self.chosen,
+                self.top,
+                mode=self.mode,
+                controls=self.size.trace_draws,
+                seed=self.seed,
+                progress=self.progress,
+            )
+        return self.scored
+
+    def _losses(self) -> pd.DataFrame:
+        return loss_values(self._scored())
+
+    def _samples(self) -> pd.DataFrame:
+        return add_overlap(self._scored().samples, self.chosen)
+
+    def _correlations(self, samples: pd.DataFrame) -> list[dict[str, Any]]:
+        """Correlations of a trace's AIS with what is known for free."""
+        table = confound_table(samples, scores=("ais", "ais_control"), each=False)
         last = table["group"].iloc[-1]  # within domains where there are several
+        rows = []
         for row in table[table["group"] == last].to_dict("records"):
-            heads = "layer-matched" if row["score"] == "ais_control" else "top"
+            control = row["score"] == "ais_control"
             name = f"ρ of AIS and {row['against']}, {row['group']}".replace(", all", "")
-            draws = self.size.trace_draws if heads == "layer-matched" else 1
-            found = (row["rho"], row["lo"], row["hi"], row["n"])
-            rows.append(measure_row(name, heads, *found, "traces", draws))
+            place = {"measure": name, "heads": "layer-matched" if control else "top"}
+            numbers = {"value": row["rho"], **{key: row[key] for key in ("lo", "hi", "p", "n")}}
+            draws = self.size.trace_draws if control else 0
+            rows.append({**place, **numbers, "unit": "traces", "draws": draws})
         return rows
 
-    def _planted(self) -> list[dict[str, Any]]:
-        """Does AIS rank real steps above planted ones?"""
+    def _planted(self) -> pd.DataFrame:
+        """Losses of planted and real steps: does AIS rank the real ones above?"""
         folder = None if self.folder is None else self.folder / f"{self.name}-planted-{self.key}"
         result = validate(
             self.model,
@@ -356,12 +380,26 @@ class _Job:
             folder=folder,
             progress=self.progress,
         )
-        rows = []
-        for name, table in (("", result.auroc), (", equal loss", result.auroc_equal_loss)):
-            for row in table[table["score"].isin(["ais", "loss"])].to_dict("records"):
-                heads = row["heads"] or "base"
-                score = "AIS" if row["score"] == "ais" else "base loss"
-                measure = f"AUROC of real over {row['kind']} steps by {score}{name}"
-                found = (row["auroc"], row["lo"], row["hi"], row["n"])
-                rows.append(measure_row(measure, heads, *found, "traces", row["draws"]))
-        return rows
+        return result.measured.scores()
+
+
+def planted_rows(scores: pd.DataFrame) -> list[dict[str, Any]]:
+    """AUROC of real over planted steps, by AIS and by the loss alone, also at equal loss.
+
+    Args:
+        scores: from :meth:`airlens.validity.benchmark.Measured.scores`.
+    """
+    columns = ["source", "kind", "mode", "heads", "draw"]
+    air = scores[columns].assign(score="ais", value=scores["ais"].where(scores["loss"] >= FLOOR))
+    items = scores.drop_duplicates(["source", "kind"])[["source", "kind", "loss"]]
+    free = items.assign(score="loss", mode="", heads="", draw=0, value=items["loss"])
+    values = pd.concat([air, free.drop(columns="loss")], ignore_index=True)
+    rows = []
+    for name, equal in (("", False), (", equal loss", True)):
+        for row in auroc_table(values, items, equal_loss=equal).to_dict("records"):
+            score = "AIS" if row["score"] == "ais" else "base loss"
+            measure = f"AUROC of real over {row['kind']} steps by {score}{name}"
+            place = {"measure": measure, "heads": row["heads"] or "base", "unit": "traces"}
+            numbers = {"value": row["auroc"], **{k: row[k] for k in ("lo", "hi", "p", "n")}}
+            rows.append({**place, **numbers, "draws": row["draws"]})
+    return rows

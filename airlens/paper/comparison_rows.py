@@ -1,61 +1,89 @@
-"""Rows of a comparison of models: one a measure and set of heads, with intervals."""
+"""Rows of a comparison of models: one a measure and set of heads, with intervals.
+
+Intervals are over units (probes, needles, traces) and, for random heads, over draws of them.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from airlens.analysis.statistics import N_BOOT, bootstrap_counts, interval
+from airlens.statistics.estimates import Estimate
+from airlens.statistics.grids import grid_of, mean_of, proportion_of, ratio_grid
 from airlens.step_influence import Influence
+from airlens.validity.auroc_tables import is_control
+
+CONTROLS = ("random", "layer-matched")
 
 
-def group_rows(
+def unit_values(
     measure: str,
     values: dict[str, np.ndarray],
     unit: str,
-    *,
-    weights: np.ndarray | None = None,
-    seed: int = 0,
-) -> list[dict[str, Any]]:
-    """A row for every group of heads, and one for the difference of top heads to each control.
+    clusters: list[str],
+    sizes: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """Measurements of units under each set of heads, as rows.
 
     Args:
         measure: its name.
-        values: by group, [draws, units].
-        unit: name of a unit.
-        weights: of the units in the mean, such as tokens; default: equal.
-        seed: of the bootstrap.
+        values: by set of heads, [draws, units].
+        unit: name of an independent unit.
+        clusters: of each column the unit that it belongs to.
+        sizes: of each column its weight in the mean, such as tokens; default: a mean over units.
+
+    Returns:
+        measure, heads, draw, unit, cluster, value, size (NaN where every unit counts the same).
     """
-    found = dict(values)
-    if "top" in values:
-        for control in ("random", "layer-matched"):
-            if control in values:
-                found[f"top - {control}"] = values["top"] - values[control]
+    parts = []
+    for heads, grid in values.items():
+        for draw, row in enumerate(grid):
+            part = {"measure": measure, "heads": heads, "draw": draw, "unit": unit}
+            size = np.full(len(row), np.nan) if sizes is None else sizes
+            parts.append(pd.DataFrame({**part, "cluster": clusters, "value": row, "size": size}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def group_rows(units: pd.DataFrame) -> list[dict[str, Any]]:
+    """A row for every measure and set of heads, and for the top heads minus each control.
+
+    Args:
+        units: from :func:`unit_values`.
+    """
     rows = []
-    for group, grid in found.items():
-        size = np.ones(grid.shape[1]) if weights is None else weights
-        value = float((grid @ size).mean() / size.sum())
-        lo, hi = _interval(grid, size, seed)
-        rows.append(measure_row(measure, group, value, lo, hi, grid.shape[1], unit, len(grid)))
+    for measure, part in units.groupby("measure", sort=False):
+        grids = {str(heads): _grid(own) for heads, own in part.groupby("heads", sort=False)}
+        unit, inside = str(part["unit"].iloc[0]), part["value"].between(0, 1).all()
+        plain = proportion_of if inside and part["size"].isna().all() else mean_of
+        for heads, grid in grids.items():
+            found: Estimate = plain(grid, random_draws=is_control_set(heads))
+            rows.append(measure_row(str(measure), heads, found, unit))
+        for control in (name for name in CONTROLS if name in grids and "top" in grids):
+            found = mean_of(grids["top"] - grids[control], random_draws=True)
+            rows.append(measure_row(str(measure), f"top - {control}", found, unit))
     return rows
 
 
-def _interval(grid: np.ndarray, size: np.ndarray, seed: int) -> tuple[float, float]:
-    """95 % bootstrap interval of the weighted mean of [draws, units], both drawn anew."""
-    draws, units = grid.shape
-    if units < 2:
-        return float("nan"), float("nan")
-    rng = np.random.default_rng(seed)
-    of_units = bootstrap_counts(units, N_BOOT, rng) * size
-    of_draws = bootstrap_counts(draws, N_BOOT, rng) / draws
-    sums = np.einsum("bd,du,bu->b", of_draws, grid, of_units, optimize=True)
-    return interval(sums / of_units.sum(axis=1))
+def is_control_set(heads: str) -> bool:
+    """Whether a set of heads, or one side of a difference, was drawn at random."""
+    return is_control(heads) and any(name in heads for name in CONTROLS)
 
 
-def loss_rows(result: Influence, seed: int = 0) -> list[dict[str, Any]]:
-    """Response NLL of each domain (nats per token): base, top, layer-matched, differences."""
-    rows: list[dict[str, Any]] = []
+def _grid(own: pd.DataFrame) -> np.ndarray:
+    """[clusters, draws], of which the mean is taken."""
+    if own["size"].isna().all():
+        return grid_of(own["value"], own["cluster"], own["draw"]).to_numpy()
+    keys = [own["cluster"], own["draw"]]
+    sums = (own["value"] * own["size"]).groupby(keys).sum().unstack()
+    sizes = own["size"].groupby(keys).sum().unstack()
+    return ratio_grid(sums.to_numpy(), sizes.to_numpy()[:, 0])
+
+
+def loss_values(result: Influence) -> pd.DataFrame:
+    """Response NLL of each trace, by domain (nats per token): base, top, layer-matched."""
+    parts = []
     for domain, part in result.samples.groupby("domain", sort=False):
         ids = part["id"].tolist()
         own = result.controls[result.controls["id"].isin(ids)]
@@ -67,13 +95,14 @@ def loss_rows(result: Influence, seed: int = 0) -> list[dict[str, Any]]:
             grid = own.pivot(index="draw", columns="id", values="loss_control")[ids]
             values["layer-matched"] = grid.to_numpy(np.float64)
         tokens = part["n_tokens"].to_numpy(np.float64)
-        rows += group_rows(f"NLL, {domain}", values, "traces", weights=tokens, seed=seed)
-    return rows
+        parts.append(unit_values(f"NLL, {domain}", values, "traces", ids, tokens))
+    return pd.concat(parts, ignore_index=True)
 
 
 def measure_row(
-    measure: str, heads: str, value: float, lo: float, hi: float, n: int, unit: str, draws: int
+    measure: str, heads: str, found: Estimate, unit: str, null: float = 0.0
 ) -> dict[str, Any]:
-    """One row of the table; ``n`` units of the kind ``unit``."""
-    numbers = {"value": value, "lo": lo, "hi": hi, "n": n}
-    return {"measure": measure, "heads": heads, **numbers, "unit": unit, "draws": draws}
+    """One row of the table; n units of the kind ``unit``, p of a true value of ``null``."""
+    lo, hi = found.interval()
+    numbers = {"value": found.value, "lo": lo, "hi": hi, "p": found.p(null), "n": found.clusters}
+    return {"measure": measure, "heads": heads, **numbers, "unit": unit, "draws": found.draws}

@@ -1,7 +1,9 @@
 """Which findings hold on every model: sentences filled from the table of a comparison.
 
-Each finding has a rule about an interval: it holds where the whole interval is on one side of a
-limit, fails where it is on the other side, and is undecided where it contains the limit.
+Each finding has a rule about a number: it is under or over a limit, or a correlation is near 0. On
+each model it holds, fails or is undecided, with Holm's correction over all findings and models
+(:mod:`airlens.statistics.verdicts`). What only describes a model, such as how deep its top heads
+lie, is no finding.
 """
 
 from __future__ import annotations
@@ -9,56 +11,55 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
-HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
-FEW = 0.1  # of the heads; ours, after Wu et al. §3: "less than 5 %"
-WEAK = 0.3  # of |ρ|; ours, as in `airlens.validity.claims`
+from airlens.statistics.verdicts import (
+    FAILS,
+    HOLDS,
+    UNDECIDED,
+    Claim,
+    claims_table,
+    greater,
+    within,
+)
+from airlens.validity.claims import WEAK, number
+
 Row = Mapping[Any, Any]
 
 
 class Finding(NamedTuple):
-    """A sentence, the rows it is about, and the rule that decides it for one row."""
+    """A sentence, the rows it is about, and the rule that makes a claim of one row."""
 
     sentence: str
     measure: str
     heads: str
-    rule: Callable[[Row], str]
+    rule: Callable[[str, Row, str], Claim]
 
 
-def below(limit: float) -> Callable[[Row], str]:
-    """All of the interval lies under ``limit``."""
-    return lambda row: _side(row["hi"] < limit, row["lo"] > limit)
+def below(sentence: str, row: Row, evidence: str) -> Claim:
+    """The number is under 0."""
+    turned = {**row, "value": -row["value"]}
+    return greater(sentence, turned, evidence, value="value")
 
 
-def above(limit: float) -> Callable[[Row], str]:
-    """All of the interval lies over ``limit``."""
-    return lambda row: _side(row["lo"] > limit, row["hi"] < limit)
+def above(null: float) -> Callable[[str, Row, str], Claim]:
+    """The number is over ``null``, of which the row's p value is."""
+    return lambda said, row, evidence: greater(said, row, evidence, value="value", null=null)
 
 
-def weak(row: Row) -> str:
-    """All of a correlation's interval is near 0."""
-    inside = max(abs(row["lo"]), abs(row["hi"])) < WEAK
-    return _side(inside, row["lo"] > WEAK or row["hi"] < -WEAK)
-
-
-def _side(holds: bool, fails: bool) -> str:
-    return HOLDS if holds else FAILS if fails else UNDECIDED
+def weak(sentence: str, row: Row, evidence: str) -> Claim:
+    """A correlation is near 0."""
+    return within(sentence, {**row, "rho": row["value"]}, evidence, WEAK)
 
 
 def findings(table: pd.DataFrame) -> Iterator[Finding]:
     """All findings that a comparison's table can decide."""
     pairs = table[["measure", "heads"]].drop_duplicates()
     for measure, heads in pairs.itertuples(index=False):
-        if measure.startswith("share of heads"):
-            yield Finding(f"fewer than {FEW:.0%} of the heads retrieve", measure, heads, below(FEW))
-        elif measure == "mean depth of the top heads":
-            yield Finding("the top heads lie in the upper half", measure, heads, above(0.5))
-        elif heads.startswith("top - "):
+        if heads.startswith("top - "):
             control = heads.removeprefix("top - ")
             rest = f"falls further without the top heads than without {control} ones"
-            rule = below(0)
+            rule: Callable[[str, Row, str], Claim] = below
             if measure.startswith("NLL"):
                 rest, rule = rest.replace("falls further", "rises further"), above(0)
             yield Finding(f"{measure} {rest}", measure, heads, rule)
@@ -80,22 +81,29 @@ def comparison_claims(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per finding: claim, verdict ("holds on all", "fails on all", "differs" where it
-        holds on one and fails on another, else "undecided"), and evidence: each model's number
-        with its interval, n, and the rule's verdict.
+        holds on one and fails on another, "no verdict" where it could be tested on none, else
+        "undecided"), and evidence: each model's number with its interval, n, and the verdict on it.
     """
-    rows = []
-    for finding in findings(table):
+    found = list(findings(table))
+    claims: list[Claim] = []
+    place: list[tuple[int, str]] = []
+    for i, finding in enumerate(found):
         same = (table["measure"] == finding.measure) & (table["heads"] == finding.heads)
-        said, evidence = [], []
         for row in table[same].to_dict("records"):
-            said.append(finding.rule(row) if np.isfinite(row["lo"]) else UNDECIDED)
-            numbers = f"{row['value']:.3g} [{row['lo']:.3g}, {row['hi']:.3g}]"
-            evidence.append(f"{row['model']} {numbers}, n = {row['n']}: {said[-1]}")
-        rows.append((finding.sentence, _verdict(said), "; ".join(evidence)))
+            evidence = f"{row['model']} {number(row, 'value', form='.3g')}, n = {row['n']}"
+            claims.append(finding.rule(finding.sentence, row, evidence))
+            place.append((i, str(row["model"])))
+    each = claims_table(claims).assign(finding=[i for i, _ in place])
+    each["said"] = each["evidence"] + ": " + each["verdict"]
+    rows = [
+        (finding.sentence, _verdict(list(own["verdict"])), "; ".join(own["said"]))
+        for i, finding in enumerate(found)
+        for own in [each[each["finding"] == i]]
+    ]
     return pd.DataFrame(rows, columns=["claim", "verdict", "evidence"])
 
 
 def _verdict(said: list[str]) -> str:
-    if len(set(said)) == 1 and said[0] != UNDECIDED:
-        return f"{said[0]} on all"
+    if len(set(said)) == 1:
+        return f"{said[0]} on all" if said[0] in (HOLDS, FAILS) else said[0]
     return "differs" if {HOLDS, FAILS} <= set(said) else UNDECIDED

@@ -13,7 +13,7 @@ import pandas as pd
 
 from airlens.errors import DataError
 
-from .paired_runs import LEAST_SEEDS, difference_rows, paired_runs
+from .paired_runs import LEAST_SEEDS, Difference, difference, difference_rows, run_variances
 
 REFERENCE = "random"
 UNTRAINED = "untrained"
@@ -56,8 +56,8 @@ def differences_table(
 ) -> pd.DataFrame:
     """The :func:`comparisons` of arms, one row each.
 
-    Runs are paired by seed and problem; arms and the arm they are compared with must have answered
-    the same problems. Holm's correction is over the rows of one kind of comparison.
+    All arms must have answered the same problems. Holm's correction is over the rows of one kind
+    of comparison.
 
     Args:
         runs: of one setting and budget.
@@ -72,21 +72,46 @@ def differences_table(
         DataError: the runs answered different problems.
     """
     tables = []
-    for family in comparisons([str(arm) for arm in runs["arm"].unique()]):
-        pairs = []
-        for arm, against in family:
-            both = _paired(runs, arm, against)
-            if both is None:
-                continue
-            column = "correct" if measure == "accuracy" else "nll"
-            ours, theirs = (problem_values(rows, part, column) for rows in both)
-            size = problem_values(both[0], part, "tokens")[0] if measure == "nll" else None
-            gap = paired_runs(ours, theirs, size)
-            names = {"arm": arm, "against": against, "measure": measure, "part": part}
-            pairs.append((names, gap))
-        if pairs:
-            tables.append(difference_rows(pairs))
+    trained = runs[runs["arm"] != UNTRAINED]
+    for family in comparisons([str(arm) for arm in trained["arm"].unique()]):
+        found = arm_differences(trained, family, measure, part)
+        names = [{"arm": a, "against": b, "measure": measure, "part": part} for a, b in found]
+        if found:
+            tables.append(difference_rows(list(zip(names, found.values(), strict=True))))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def arm_differences(
+    runs: pd.DataFrame,
+    pairs: Sequence[tuple[str, str]],
+    measure: str = "nll",
+    part: str | None = None,
+) -> dict[tuple[str, str], Difference]:
+    """The differences of pairs of arms, whose runs vary as those of all arms given do.
+
+    Args:
+        runs: of one setting; with the column ``data`` (what a run trained on) arms that draw their
+            data with every seed are told from those that do not.
+        pairs: (arm, against); those that did not both run are left out.
+        measure: ``accuracy`` or ``nll``.
+        part: of the test; None: all problems.
+    """
+    column = "correct" if measure == "accuracy" else "nll"
+    values, size, drawn = {}, None, []
+    for arm, own in runs.groupby("arm", sort=False):
+        one_each = own.drop_duplicates("seed").sort_values("seed")
+        values[str(arm)] = problem_values(one_each, part, column)
+        size = problem_values(one_each, part, "tokens")[0] if measure == "nll" else None
+        if "data" in own and one_each["data"].nunique() > 1:
+            drawn.append(str(arm))
+    if len({tuple(ids) for ids in runs["problem_id"]}) > 1:
+        raise DataError("the runs answered different problems", field="problem_id")
+    known = run_variances(values, size, drawn)
+    return {
+        (a, b): difference(values[a], values[b], (known[a], known[b]), size)
+        for a, b in pairs
+        if a in values and b in values
+    }
 
 
 def verdict(differences: pd.DataFrame, arm: str) -> str:
@@ -110,16 +135,6 @@ def verdict(differences: pd.DataFrame, arm: str) -> str:
         return f"{beside}; not decided: {seen}, this one needs more problems, not only seeds."
     more = max(1, int(row["seeds_needed"]) - int(row["n_seeds"]))
     return f"{beside}; not decided: {seen}, this one would need about {more} more seeds."
-
-
-def _paired(runs: pd.DataFrame, arm: str, against: str) -> tuple[pd.DataFrame, pd.DataFrame] | None:
-    """The runs of two arms with their common seeds, in the order of the seeds."""
-    ours, theirs = (
-        runs[runs["arm"] == name].drop_duplicates("seed").set_index("seed").sort_index()
-        for name in (arm, against)
-    )
-    seeds = ours.index.intersection(theirs.index)
-    return (ours.loc[seeds], theirs.loc[seeds]) if len(seeds) else None
 
 
 def problem_values(runs: pd.DataFrame, part: str | None, column: str) -> np.ndarray:

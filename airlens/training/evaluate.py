@@ -1,7 +1,7 @@
 """Evaluation on held-out problems: NLL of reference solutions, accuracy of a model's answers.
 
 NLL is the more sensitive measure at small scale: it changes long before an answer does. Intervals
-are percentile bootstraps over problems, because the tokens of one problem are not independent.
+are over problems, because the tokens of one problem are not independent.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from airlens.analysis.statistics import bootstrap_counts, interval
 from airlens.arguments import checked
 from airlens.errors import DataError, NumbersError
 from airlens.model_state import moving_rotary
 from airlens.reading.skipped import OnError, Skipped, usable
+from airlens.statistics.estimates import Estimate
+from airlens.statistics.grids import grid_of, mean_of, proportion_of, ratio_grid
 from airlens.trace import EncodedTrace, Template, Think, Trace, encode_trace, encode_traces
 
 from .answers import check_math_verify as check_math_verify
@@ -31,8 +32,6 @@ from .packing_check import positions_limit
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-DRAWS = 2000  # of a bootstrap
 
 
 def usable_problems(
@@ -161,18 +160,17 @@ def _follows_longest(model: PreTrainedModel) -> bool:
     return any(moving_rotary(module) for module in model.modules())
 
 
-def per_token(problems: pd.DataFrame, seed: int = 0) -> dict[str, float]:
+def per_token(problems: pd.DataFrame) -> dict[str, float]:
     """Mean NLL a token over all problems with its 95 % interval: nll, lo, hi."""
     nll, tokens = problems["nll"].to_numpy(float), problems["n_tokens"].to_numpy(float)
-    drawn = bootstrap_counts(len(problems), DRAWS, seed)
-    means = (drawn @ nll) / np.maximum(drawn @ tokens, 1)
-    return _summary("nll", float(nll.sum() / tokens.sum()), means)
+    return _summary("nll", mean_of(ratio_grid(nll[:, None], tokens)))
 
 
-def paired_difference(ours: pd.DataFrame, theirs: pd.DataFrame, seed: int = 0) -> dict[str, float]:
+def paired_difference(ours: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, float]:
     """NLL a token of ``ours`` minus ``theirs`` on the same problems, with its 95 % interval.
 
-    Pairing removes differences of difficulty between problems. Below 0: ours is better.
+    Pairing removes differences of difficulty between problems. Below 0: ours is better. It is
+    about these two models; other runs of the same training would differ more.
 
     Raises:
         DataError: the problems are not the same.
@@ -180,10 +178,8 @@ def paired_difference(ours: pd.DataFrame, theirs: pd.DataFrame, seed: int = 0) -
     if list(ours["id"]) != list(theirs["id"]):
         raise DataError("a paired difference needs the same problems in the same order")
     gap = ours["nll"].to_numpy(float) - theirs["nll"].to_numpy(float)
-    tokens = ours["n_tokens"].to_numpy(float)
-    drawn = bootstrap_counts(len(gap), DRAWS, seed)
-    means = (drawn @ gap) / np.maximum(drawn @ tokens, 1)
-    return _summary("difference", float(gap.sum() / tokens.sum()), means)
+    grid = ratio_grid(gap[:, None], ours["n_tokens"].to_numpy(float))
+    return _summary("difference", mean_of(grid))
 
 
 def score_answers(solutions: pd.DataFrame, traces: Iterable[Trace]) -> pd.DataFrame:
@@ -201,11 +197,10 @@ def score_answers(solutions: pd.DataFrame, traces: Iterable[Trace]) -> pd.DataFr
     return solutions.assign(answer=answers, correct=correct)
 
 
-def accuracy(scored: pd.DataFrame, seed: int = 0) -> dict[str, float]:
+def accuracy(scored: pd.DataFrame) -> dict[str, float]:
     """Share of correct solutions, mean over problems, with its 95 % interval: accuracy, lo, hi."""
-    shares = scored.groupby("id", sort=False)["correct"].mean().to_numpy(float)
-    means = (bootstrap_counts(len(shares), DRAWS, seed) @ shares) / len(shares)
-    return _summary("accuracy", float(shares.mean()), means)
+    grid = grid_of(scored["correct"].astype(float), scored["id"])
+    return _summary("accuracy", proportion_of(grid, most=len(scored)))
 
 
 def _nll(model: PreTrainedModel, rows: Sequence[tuple[list[int], int]]) -> list[tuple[int, float]]:
@@ -251,6 +246,6 @@ def _batches(
         yield batch
 
 
-def _summary(name: str, value: float, draws: np.ndarray) -> dict[str, float]:
-    lo, hi = interval(draws)
-    return {name: value, "lo": lo, "hi": hi}
+def _summary(name: str, found: Estimate) -> dict[str, float]:
+    lo, hi = found.interval()
+    return {name: found.value, "lo": lo, "hi": hi}

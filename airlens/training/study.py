@@ -22,7 +22,9 @@ from airlens.files import atomic_file
 from airlens.selection import select
 from airlens.step_influence import Influence
 
-from .evaluate import paired_difference, per_token
+from .arm_differences import arm_differences
+from .evaluate import per_token
+from .paired_runs import difference_rows
 from .step_weights import PREFIX, StepWeights, step_weights
 
 Budget = Literal["tokens", "samples", "all"]
@@ -243,8 +245,9 @@ def largest_setting(runs: pd.DataFrame) -> pd.DataFrame:
 def study_table(runs: pd.DataFrame, against: str = "random") -> pd.DataFrame:
     """One row per arm and budget: its held-out NLL, and the difference to another arm's.
 
-    Runs of an arm with several seeds are averaged problem by problem. Intervals are 95 % bootstraps
-    over problems; they do not include the spread over seeds, which is in ``seed_std``.
+    The interval of the NLL is over problems, of the runs that there are. That of the difference is
+    over problems and runs (:mod:`airlens.training.paired_runs`): NaN where nothing tells how much
+    the runs of an arm vary.
 
     Returns:
         setting, budget, arm, n_runs, n_samples, n_labels, steps, nll, lo, hi, seed_std,
@@ -262,28 +265,27 @@ def study_table(runs: pd.DataFrame, against: str = "random") -> pd.DataFrame:
         others = runs[(runs["setting"] == setting) & (runs["arm"] == against)]
         same = others[others["budget"] == budget]
         reference = same if len(same) else others[others["budget"] == "tokens"]
+        compared = pd.concat([group[group["arm"] != against], reference])
+        pairs = [(str(a), against) for a in compared["arm"].unique() if len(reference)]
+        gaps = arm_differences(compared, pairs)
         for arm, of_arm in group.groupby("arm", sort=False):
-            rows.append({"setting": setting, "budget": budget, "arm": arm})
-            rows[-1] |= _summary(of_arm, reference)
+            rows.append({"setting": setting, "budget": budget, "arm": arm, **_summary(of_arm)})
+            gap = gaps.get((str(arm), against))
+            if gap is not None:
+                lo, hi = gap.interval()
+                of_gap = {"difference": gap.value, "difference_lo": lo, "difference_hi": hi}
+                rows[-1] |= of_gap
     frame = pd.DataFrame(rows)
     return frame.sort_values(["setting", "budget", "nll"]).reset_index(drop=True)
 
 
-def _summary(runs: pd.DataFrame, reference: pd.DataFrame) -> dict[str, Any]:
-    problems = mean_problems(runs)
+def _summary(runs: pd.DataFrame) -> dict[str, Any]:
     row: dict[str, Any] = {
         "n_runs": len(runs),
         **{name: float(runs[name].mean()) for name in ("n_samples", "n_labels", "steps")},
-        **per_token(problems),
+        **per_token(mean_problems(runs)),
         "seed_std": float(runs["nll"].std()) if len(runs) > 1 else np.nan,
     }
-    if len(reference):
-        gap = paired_difference(problems, mean_problems(reference))
-        row |= {
-            "difference": gap["difference"],
-            "difference_lo": gap["lo"],
-            "difference_hi": gap["hi"],
-        }
     if "accuracy" in runs and runs["accuracy"].notna().any():
         row["accuracy"] = float(runs["accuracy"].mean())
     return row
@@ -294,19 +296,21 @@ def weights_table(runs: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         setting, budget, arm (with step weights), against (the same data plain, or with its weights
-        on other steps), difference, lo, hi (held-out NLL, nats per token; below 0: the weights
-        help).
+        on other steps), and what :func:`~airlens.training.paired_runs.difference_rows` gives, of
+        held-out NLL (nats per token; below 0: the weights help).
     """
-    rows = []
+    tables = []
     for (setting, budget), group in runs.groupby(["setting", "budget"], sort=False):
         ran = set(group["arm"])
-        for arm in (a for a in ARMS if a.scheme and not a.shuffled and a.name in ran):
-            for other in (a for a in _same_data(arm) if a.name in ran):
-                ours, theirs = (mean_problems(group[group["arm"] == a.name]) for a in (arm, other))
-                place = {"setting": setting, "budget": budget, "arm": arm.name}
-                rows.append({**place, "against": other.name, **paired_difference(ours, theirs)})
-    columns = ["setting", "budget", "arm", "against", "difference", "lo", "hi"]
-    return pd.DataFrame(rows, columns=columns)
+        weighted = [a for a in ARMS if a.scheme and not a.shuffled and a.name in ran]
+        pairs = [(a.name, b.name) for a in weighted for b in _same_data(a) if b.name in ran]
+        gaps = arm_differences(group, pairs)
+        names = [{"setting": setting, "budget": budget, "arm": a, "against": b} for a, b in gaps]
+        if gaps:
+            tables.append(difference_rows(list(zip(names, gaps.values(), strict=True))))
+    if tables:
+        return pd.concat(tables, ignore_index=True)
+    return pd.DataFrame(columns=["setting", "budget", "arm", "against", "difference", "lo", "hi"])
 
 
 def _same_data(arm: Arm) -> list[Arm]:

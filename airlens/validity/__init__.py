@@ -7,11 +7,11 @@ May import: the core, reading, engine, analysis, step_sources.
 Imported by: paper, cli.
 """
 
+from airlens.statistics.auroc import auroc as auroc
+
 from .added_value import MIN_SOURCES as MIN_SOURCES
 from .added_value import gain_table as gain_table
 from .added_value import held_out as held_out
-from .auroc_tables import CALIPER as CALIPER
-from .auroc_tables import auroc as auroc
 from .auroc_tables import auroc_table as auroc_table
 from .auroc_tables import cells as cells
 from .auroc_tables import matching_table as matching_table

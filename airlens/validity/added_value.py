@@ -8,27 +8,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from airlens.analysis.statistics import N_BOOT, interval
+from airlens.statistics.auroc import auroc_difference, wins_of
 
-from .auroc_tables import KEY, Cell, auroc, bootstrap_auroc, cells, wins_of
+from .auroc_tables import KEY, Cell, cells, is_control
 from .heuristics import HEURISTICS
 
 MIN_SOURCES = 10  # ours: fewer traces are too few to cross-validate a model on
 FOLDS = 5
 
 
-def gain_table(
-    values: pd.DataFrame, losses: pd.DataFrame, *, n_boot: int = N_BOOT, seed: int = 0
-) -> pd.DataFrame:
+def gain_table(values: pd.DataFrame, losses: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
     """Gain in AUROC of a logistic model of heuristics and score over one of the heuristics alone.
 
     Both models are fitted by grouped cross-validation (standardised features) and compared by the
     AUROC of their predictions for held-out traces; with several draws of heads, the mean over
-    draws. The interval resamples traces, with fixed models.
+    draws. The interval is over traces and draws, with the models as they were fitted.
 
     Returns:
-        kind, score, mode, heads, auroc_free (heuristics alone), auroc_with, gain, lo, hi, n; for
-        the scores that are no heuristics, and kinds with at least `MIN_SOURCES` traces.
+        kind, score, mode, heads, auroc_free (heuristics alone), auroc_with, gain, lo, hi, p, n,
+        draws; for the scores that are no heuristics, and kinds with at least `MIN_SOURCES` traces.
     """
     rows = []
     everything: dict[str, dict[tuple[str, str, str], Cell]] = {}
@@ -38,33 +36,32 @@ def gain_table(
         free = {key[0]: cell for key, cell in by_key.items() if key[0] in HEURISTICS}
         for key, cell in by_key.items():
             if key[0] not in HEURISTICS and len(cell.sources) >= MIN_SOURCES:
-                found = _gain(cell, list(free.values()), n_boot, seed)
+                found = _gain(cell, list(free.values()), seed, is_control(key[2]))
                 rows.append({"kind": kind, **dict(zip(KEY, key, strict=True)), **found})
-    columns = ["kind", *KEY, "auroc_free", "auroc_with", "gain", "lo", "hi", "n"]
+    columns = ["kind", *KEY, "auroc_free", "auroc_with", "gain", "lo", "hi", "p", "n", "draws"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _gain(cell: Cell, free: Sequence[Cell], n_boot: int, seed: int) -> dict[str, Any]:
+def _gain(cell: Cell, free: Sequence[Cell], seed: int, control: bool) -> dict[str, Any]:
     common = set(cell.sources).intersection(*(other.sources for other in free))
     sources = sorted(common)
     features = [_column(other, sources, 0) for other in free]
-    alone = _held_out(np.stack(features, axis=1), seed)
-    gains, boots, with_it = [], [], []
-    base_boot = bootstrap_auroc(wins_of(*alone), np.ones((len(sources),) * 2), n_boot, seed)
-    for draw in range(len(cell.real)):
-        both = _held_out(np.stack([*features, _column(cell, sources, draw)], axis=1), seed)
-        with_it.append(auroc(*both))
-        gains.append(with_it[-1] - auroc(*alone))
-        boot = bootstrap_auroc(wins_of(*both), np.ones((len(sources),) * 2), n_boot, seed)
-        boots.append(boot - base_boot)
-    lo, hi = interval(np.mean(boots, axis=0))
+    alone = wins_of(*_held_out(np.stack(features, axis=1), seed))
+    with_it = [
+        wins_of(*_held_out(np.stack([*features, _column(cell, sources, i)], axis=1), seed))
+        for i in range(len(cell.real))
+    ]
+    found = auroc_difference(np.stack(with_it), alone[None], random_draws=control)
+    lo, hi = found.interval()
     return {
-        "auroc_free": auroc(*alone),
-        "auroc_with": float(np.mean(with_it)),
-        "gain": float(np.mean(gains)),
+        "auroc_free": found.second.value,
+        "auroc_with": found.first.value,
+        "gain": found.value,
         "lo": lo,
         "hi": hi,
-        "n": len(sources),
+        "p": found.p(),
+        "n": found.clusters,
+        "draws": found.draws,
     }
 
 

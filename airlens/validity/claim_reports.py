@@ -12,7 +12,7 @@ import pandas as pd
 from airlens.ablation import Mode
 from airlens.analysis.confounds import confound_table
 from airlens.heads import HeadSet
-from airlens.provenance import fingerprint, provenance
+from airlens.provenance import provenance
 from airlens.reading.load import first_of_each_domain
 from airlens.readings import how_read
 from airlens.step_influence import Influence
@@ -20,9 +20,25 @@ from airlens.storage import save_tables, write_tables
 from airlens.trace import Trace
 
 from .claims import confound_claims, head_claims, labelled_claims
-from .head_costs import head_rises, idle_heads, leave_one_out_table, with_and_without
+from .head_costs import (
+    COSTLY,
+    head_rises,
+    idle_costs,
+    idle_rises,
+    leave_one_out_table,
+    with_and_without,
+    with_profile,
+)
 from .heuristics import add_heuristics, add_overlap
-from .labelled import add_importance, by_function, correlation_summary, importance_correlations
+from .labelled import (
+    IMPORTANCES,
+    add_importance,
+    by_function,
+    correlation_summary,
+    function_differences,
+    importance_correlations,
+    problems_of,
+)
 from .resumable_influence import resumable_influence
 from .selection_changes import what_changes
 
@@ -77,38 +93,43 @@ def labelled_report(
         n: only the ``n`` shortest; None: all.
         modes: ablation modes.
         controls: draws of layer-matched random heads.
-        seed: of draws and bootstrap.
+        seed: of the draws.
         folder: stores the tables and each trace's losses, so that the call can be resumed.
         progress: show a progress bar.
 
     Returns:
         Tables "functions" (mode and the columns of
-        :func:`airlens.validity.labelled.by_function`), and with importances "correlations" (a row a
-        trace) and "importance" (means over traces).
+        :func:`airlens.validity.labelled.by_function`), "differences" (from random heads,
+        :func:`airlens.validity.labelled.function_differences`), and with importances "correlations"
+        (a row a trace) and "importance" (means over problems).
     """
     chosen = sorted(traces, key=lambda t: (len(t.prompt) + len(t.response), t.id))[:n]
     settings = {"modes": modes, "controls": controls, "seed": seed, "progress": progress}
     found = _influence(model, chosen, heads, folder, settings)
-    functions, correlations, summaries, measured = [], [], [], []
     important = any(trace.step_meta for trace in chosen)
+    measured = []
     for mode, result in found.items():
-        functions.append(by_function(result.steps, seed=seed).assign(mode=mode))
         steps = add_heuristics(result.steps, chosen)
-        if important:
-            steps = add_importance(steps, chosen)
-        measured.append(steps.assign(mode=mode))
-        if important:
-            own = importance_correlations(steps)
-            correlations.append(own.assign(mode=mode))
-            summaries.append(correlation_summary(own, seed=seed).assign(mode=mode))
-    tables = {"functions": pd.concat(functions, ignore_index=True)}
-    if correlations:
-        tables["correlations"] = pd.concat(correlations, ignore_index=True)
-        tables["importance"] = pd.concat(summaries, ignore_index=True)
-    note = _note(model, heads, chosen, modes, seed, n=n, controls=controls)
+        measured.append((add_importance(steps, chosen) if important else steps).assign(mode=mode))
     raw = {"steps": _without_text(measured, chosen)}
     raw["step_controls"] = _by_mode(found, "step_controls")
+    tables = labelled_tables(**raw)
+    note = _note(model, heads, chosen, modes, seed, n=n, controls=controls)
     return _kept(ClaimReport(tables, labelled_claims(tables), note, raw), folder)
+
+
+def labelled_tables(steps: pd.DataFrame, step_controls: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The tables of :func:`labelled_report` from its measurements; no model."""
+    parts: dict[str, list[pd.DataFrame]] = {"functions": [], "differences": []}
+    for mode, own in steps.groupby("mode", sort=False):
+        controls = step_controls[step_controls["mode"] == mode].drop(columns="mode")
+        parts["functions"].append(by_function(own).assign(mode=mode))
+        parts["differences"].append(function_differences(own, controls).assign(mode=mode))
+        if set(IMPORTANCES) & set(own):
+            found = importance_correlations(own)
+            parts.setdefault("correlations", []).append(found.assign(mode=mode))
+            parts.setdefault("importance", []).append(correlation_summary(found).assign(mode=mode))
+    return {name: pd.concat(frames, ignore_index=True) for name, frames in parts.items()}
 
 
 def confound_report(
@@ -135,17 +156,21 @@ def confound_report(
     chosen = first_of_each_domain(traces, n)
     settings = {"modes": modes, "controls": controls, "seed": seed, "progress": progress}
     found = _influence(model, chosen, heads, folder, settings)
-    confounds, changes, measured = [], [], []
-    for mode, result in found.items():
-        samples = add_overlap(result.samples, chosen)
-        measured.append(samples.assign(mode=mode))
-        confounds.append(confound_table(samples, seed=seed).assign(mode=mode))
-        changes += [what_changes(samples, score=s).assign(mode=mode) for s in ("ais", "delta")]
-    tables = {"confounds": pd.concat(confounds, ignore_index=True)}
-    tables["changes"] = pd.concat(changes, ignore_index=True)
-    note = _note(model, heads, chosen, modes, seed, n=n, controls=controls)
+    measured = [add_overlap(r.samples, chosen).assign(mode=mode) for mode, r in found.items()]
     raw = {"samples": _without_text(measured, chosen), "controls": _by_mode(found, "controls")}
+    tables = confound_tables(raw["samples"])
+    note = _note(model, heads, chosen, modes, seed, n=n, controls=controls)
     return _kept(ClaimReport(tables, confound_claims(tables), note, raw), folder)
+
+
+def confound_tables(samples: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The tables of :func:`confound_report` from its measurements; no model."""
+    confounds, changes = [], []
+    for mode, own in samples.groupby("mode", sort=False):
+        confounds.append(confound_table(own).assign(mode=mode))
+        changes += [what_changes(own, score=s).assign(mode=mode) for s in ("ais", "delta")]
+    tables = {"confounds": confounds, "changes": changes}
+    return {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
 
 
 def head_report(
@@ -168,12 +193,15 @@ def head_report(
     """
     chosen = first_of_each_domain(traces, n)
     rises = head_rises(model, chosen, with_and_without(heads), modes[0])
-    tables = {
-        "leave_one_out": leave_one_out_table(rises),
-        "idle": idle_heads(model, chosen, heads, modes=modes),
-    }
+    table = leave_one_out_table(rises)
+    # Ours: a head that costs half of what the whole set does is no fair control.
+    limit = max([COSTLY, *(table["delta_all"] / 2)[:1]])
+    singles = idle_rises(model, chosen, heads, modes=modes)
+    idle = with_profile(model, chosen, idle_costs(singles, limit))
+    tables = {"leave_one_out": table, "idle": idle}
     note = _note(model, heads, chosen, modes, seed, n=n)
-    return _kept(ClaimReport(tables, head_claims(tables), note, {"rises": rises}), folder)
+    raw = {"rises": rises, "idle_rises": singles}
+    return _kept(ClaimReport(tables, head_claims(tables), note, raw), folder)
 
 
 def _influence(
@@ -190,9 +218,9 @@ def _influence(
 
 def _without_text(parts: Sequence[pd.DataFrame], traces: Sequence[Trace]) -> pd.DataFrame:
     """The rows of all modes with the column problem, which traces of one prompt share."""
-    problem = {trace.id: fingerprint({"prompt": trace.prompt})[:12] for trace in traces}
     table = pd.concat(parts, ignore_index=True)
-    return table.assign(problem=table["id"].map(problem)).drop(columns="text", errors="ignore")
+    problem = table["id"].map(problems_of(traces))
+    return table.assign(problem=problem).drop(columns="text", errors="ignore")
 
 
 def _by_mode(found: Mapping[Mode, Influence], name: str) -> pd.DataFrame:

@@ -1,154 +1,167 @@
-"""The claims that a validation supports, as sentences filled from its tables.
+"""The claims that a validation may support, as sentences filled from its tables.
 
-Each claim has a rule. It holds if the interval of its number excludes "no effect", or, where a
-score should be unrelated to something, if the whole interval is near zero; the evidence is the
-number itself. A claim that fails is a result too: its sentence may not be stated.
+Each claim has a rule: a number is above chance, above that of random heads on the same steps, or
+near zero. :mod:`airlens.statistics.verdicts` says which hold, with Holm's correction over each
+table; the evidence is the number with its own 95 % interval. A claim that fails or is undecided is
+a result too: its sentence may not be stated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-COLUMNS = ["claim", "holds", "evidence"]
+from airlens.statistics.verdicts import Claim, claims_table, greater, within
+
 AIR = ("ais", "delta")
 WEAK = 0.3  # of |ρ|; ours
+HALF = 0.5
 NAMES = {"ais": "AIS", "delta": "Δ"}
-Claim = tuple[str, bool, str]
 
 
-def _frame(rows: Iterable[Claim]) -> pd.DataFrame:
-    return pd.DataFrame(list(rows), columns=COLUMNS)
+def number(row: Mapping[Any, Any], value: str = "auroc", ends: str = "", form: str = ".2f") -> str:
+    """A number and its interval: ``0.96 [0.90, 0.99]``."""
+    lo, hi = float(row[f"{ends}lo"]), float(row[f"{ends}hi"])
+    if not np.isfinite([lo, hi]).all():
+        return f"{row[value]:{form}} [undefined]"
+    return f"{row[value]:{form}} [{lo:{form}}, {hi:{form}}]"
 
 
-def _number(row: Mapping[Any, Any], value: str = "auroc") -> str:
-    return f"{row[value]:.2f} [{row['lo']:.2f}, {row['hi']:.2f}]"
-
-
-def planted_claims(table: pd.DataFrame, equal: pd.DataFrame, gain: pd.DataFrame) -> pd.DataFrame:
+def planted_claims(
+    table: pd.DataFrame, equal: pd.DataFrame, gain: pd.DataFrame, differences: pd.DataFrame
+) -> pd.DataFrame:
     """Claims about planted steps, for each mode, score and kind.
 
     Args:
         table: from :func:`airlens.validity.auroc_table`.
         equal: the same among steps of equal base loss.
         gain: from :func:`airlens.validity.gain_table`.
+        differences: from :func:`airlens.validity.auroc_tables.difference_table`.
 
     Returns:
-        claim, holds, evidence.
+        What :func:`airlens.statistics.verdicts.claims_table` gives.
     """
-    rows: list[Claim] = []
+    return claims_table(_planted(table, equal, gain, differences))
+
+
+def _planted(
+    table: pd.DataFrame, equal: pd.DataFrame, gain: pd.DataFrame, differences: pd.DataFrame
+) -> Iterator[Claim]:
     own = table[(table["heads"] == "top") & table["score"].isin(AIR)]
-    for (score, mode), part in own.groupby(["score", "mode"], sort=False):
-        name = f"{NAMES[str(score)]} ({mode})"
-        for row in part.to_dict("records"):
-            kind = row["kind"]
-            said = f"{name} ranks real steps above {kind} ones"
-            rows.append((said, bool(row["lo"] > 0.5), f"AUROC {_number(row)}, n = {row['n']}"))
-            for found, what in (
-                (equal, "also at equal base loss"),
-                (table, "better than layer-matched random heads"),
-            ):
-                rows += _beside(found, row, f"{said}, {what}", found is table)
-            rows += _gained(gain, row, f"{said} beyond the free heuristics")
-    return _frame(rows)
+    for row in own.to_dict("records"):
+        name = f"{NAMES[row['score']]} ({row['mode']})"
+        said = f"{name} ranks real steps above {row['kind']} ones"
+        yield greater(said, row, f"AUROC {number(row)}, n = {row['n']}", value="auroc", null=0.5)
+        for other in _same(equal, row, heads="top"):
+            evidence = f"AUROC {number(other)}, n = {other['n']}, {other['pairs']} pairs"
+            if "caliper" in other:
+                evidence += f" within {other['caliper']:g} nats"
+            also = f"{said}, also at equal base loss"
+            yield greater(also, other, evidence, value="auroc", null=0.5)
+        for other in _same(differences, row, against="layer-matched"):
+            evidence = f"{other['auroc']:.2f} against {other['auroc_control']:.2f}, difference "
+            evidence += f"{number(other, 'difference', form='+.2f')}, {other['draws']} draws"
+            better = f"{said}, better than layer-matched random heads do on average"
+            yield greater(better, other, evidence, value="difference")
+        for other in _same(gain, row, heads="top"):
+            evidence = f"gain {number(other, 'gain', form='+.2f')} over {other['auroc_free']:.2f}"
+            yield greater(f"{said} beyond the free heuristics", other, evidence, value="gain")
 
 
-def _beside(table: pd.DataFrame, row: Mapping[Any, Any], said: str, control: bool) -> list[Claim]:
-    """The claim at equal loss, or against the control: intervals must not overlap."""
-    heads = "layer-matched" if control else "top"
-    same = (table["kind"] == row["kind"]) & (table["score"] == row["score"])
-    same &= (table["mode"] == row["mode"]) & (table["heads"] == heads)
-    if not same.any():
+def _same(table: pd.DataFrame, row: Mapping[Any, Any], **more: str) -> list[dict[Any, Any]]:
+    """The rows of a table of the same kind, score and mode."""
+    if table.empty:
         return []
-    other = table[same].iloc[0].to_dict()
-    if not np.isfinite(other["auroc"]):
-        return [(said, False, "no steps of equal loss")]
-    if control:
-        evidence = f"AUROC {_number(row)} against {_number(other)}"
-        return [(said, bool(row["lo"] > other["hi"]), evidence)]
-    evidence = f"AUROC {_number(other)}, {other['pairs']} pairs"
-    return [(said, bool(other["lo"] > 0.5), evidence)]
-
-
-def _gained(gain: pd.DataFrame, row: Mapping[Any, Any], said: str) -> list[Claim]:
-    if gain.empty:
-        return []
-    same = (gain["kind"] == row["kind"]) & (gain["score"] == row["score"])
-    same &= (gain["mode"] == row["mode"]) & (gain["heads"] == "top")
-    if not same.any():
-        return []
-    found = gain[same].iloc[0].to_dict()
-    value = f"gain {found['gain']:+.2f} [{found['lo']:+.2f}, {found['hi']:+.2f}]"
-    return [(said, bool(found["lo"] > 0), f"{value} over {found['auroc_free']:.2f}")]
+    wanted = {name: row[name] for name in ("kind", "score", "mode")} | more
+    same = np.all([table[name] == value for name, value in wanted.items()], axis=0)
+    return list(table[same].to_dict("records"))
 
 
 def labelled_claims(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Claims about labelled traces, from the tables of `labelled_report`."""
-    rows: list[Claim] = []
-    functions = tables["functions"]
-    for (mode, value), part in functions[functions["value"].isin(AIR)].groupby(["mode", "value"]):
-        for row in part.to_dict("records"):
-            control = functions[
-                (functions["mode"] == mode)
-                & (functions["label"] == row["label"])
-                & (functions["value"] == f"{value}_control")
-            ]
-            if len(control):
-                other = control.iloc[0].to_dict()
-                said = f"{NAMES[str(value)]} ({mode}) of {row['label']} steps is above the control"
-                evidence = f"mean {_number(row, 'mean')} against {_number(other, 'mean')}"
-                rows.append((said, bool(row["lo"] > other["hi"]), evidence))
+    return claims_table(_labelled(tables))
+
+
+def _labelled(tables: Mapping[str, pd.DataFrame]) -> Iterator[Claim]:
+    for row in tables["differences"].to_dict("records"):
+        said = (
+            f"{NAMES[row['value']]} ({row['mode']}) of {row['label']} steps is above random heads"
+        )
+        evidence = f"{row['mean']:.2f} against {row['mean_control']:.2f}, difference "
+        evidence += f"{number(row, 'difference', form='+.2f')}, {row['n_problems']} problems"
+        evidence += f", {row['draws']} draws"
+        yield greater(said, row, evidence, value="difference", n="n_problems")
     for row in tables.get("importance", pd.DataFrame()).to_dict("records"):
         if row["score"] in AIR:
             said = f"{NAMES[row['score']]} ({row['mode']}) goes along with {row['importance']}"
-            evidence = f"mean ρ {_number(row, 'rho')}, {row['n_traces']} traces"
-            rows.append((said, bool(row["lo"] > 0), evidence))
-            given = f"{row['partial']:.2f} [{row['partial_lo']:.2f}, {row['partial_hi']:.2f}]"
+            of = f"{row['n_problems']} problems, {row['n_traces']} traces"
+            evidence = f"mean ρ {number(row, 'rho')}, {of}"
+            yield greater(said, row, evidence, value="rho", n="n_problems")
+            evidence = f"mean partial ρ {number(row, 'partial', 'partial_')}, {of}"
             said += " beyond length, position, loss, entropy and overlap"
-            rows.append((said, bool(row["partial_lo"] > 0), f"mean partial ρ {given}"))
-    return _frame(rows)
+            yield greater(said, row, evidence, value="partial", p="partial_p", n="n_problems")
 
 
 def confound_claims(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Claims about weak correlations of a sample score, from the tables of `confound_report`."""
-    rows: list[Claim] = []
-    table = tables["confounds"]
+    return claims_table(_confounds(tables["confounds"]))
+
+
+def _confounds(table: pd.DataFrame) -> Iterator[Claim]:
     for row in table[table["score"].isin(AIR)].to_dict("records"):
         if row["group"] == "all" or str(row["group"]).startswith("within "):
             where = "over all samples" if row["group"] == "all" else f"{row['group']}"
             name = f"{NAMES[row['score']]} ({row['mode']})"
-            weak = bool(max(abs(row["lo"]), abs(row["hi"])) < WEAK)
             said = f"{name} goes only weakly with {row['against']} {where} (|ρ| under {WEAK})"
-            rows.append((said, weak, f"ρ {_number(row, 'rho')}, n = {row['n']}"))
-    return _frame(rows)
+            yield within(said, row, f"ρ {number(row, 'rho')}, n = {row['n']}", WEAK)
 
 
 def head_claims(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Claims about single heads, from the tables of `head_report`."""
-    rows: list[Claim] = []
+    """Claims about single heads, from the tables of `head_report`.
+
+    A claim about every head holds where it holds for each, so the least favourable head decides.
+    """
+    return claims_table(_heads(tables))
+
+
+def _heads(tables: Mapping[str, pd.DataFrame]) -> Iterator[Claim]:
     found = tables["leave_one_out"]
     if len(found):
-        first = found.iloc[0]
-        rise = float(first["delta_all"])
-        share = float(first["drop"]) / rise if rise > 0 else float("nan")
-        evidence = f"without {first['name']} the rise of {rise:.2f} nats falls by {share:.0%}"
-        evidence += f" ({first['mode']})" if rise > 0 else ": there is no rise"
-        rows.append(
-            ("no single head carries half of the rise in loss", bool(share < 0.5), evidence)
-        )
+        said = "no single head carries half of the rise in loss"
+        text = f"carries {{share}} of it ({found['mode'].iloc[0]})"
+        yield _every(found, said, text, "share", HALF, "half_p", len(found))
     idle = tables["idle"]
-    names = [str(name) for name in idle]
-    modes = [name.removeprefix("delta_") for name in names if name.startswith("delta_")]
-    if len(idle):
-        worst = idle.iloc[0]
-        costs = ", ".join(f"{worst[f'delta_{mode}']:+.2f} {mode}" for mode in modes)
-        limit = float(found["delta_all"].iloc[0]) if len(found) else 0.0
-        for mode in modes:
-            said = f"random heads are a fair control under {mode} ablation"
-            cost = float(idle[f"delta_{mode}"].max())
-            evidence = f"{worst['name']}, outside the set, alone costs {costs} nats a token"
-            rows.append((said, cost < max(0.1, 0.5 * limit), evidence))
-    return _frame(rows)
+    modes = [str(n).removeprefix("delta_") for n in idle if str(n).startswith("delta_")]
+    for mode in modes if len(idle) else ():
+        said = f"random heads are a fair control under {mode} ablation"
+        limit, tried = float(idle["limit"].iloc[0]), int(idle["tried"].iloc[0])
+        text = f"outside the set, alone costs {{share}} nats a token, limit {limit:.2f}"
+        value, p, ends = f"delta_{mode}", f"limit_p_{mode}", f"{mode}_"
+        yield _every(idle, said, text, value, limit, p, tried, ends)
+
+
+def _every(
+    table: pd.DataFrame,
+    said: str,
+    text: str,
+    value: str,
+    limit: float,
+    p: str,
+    tried: int,
+    ends: str = "",
+) -> Claim:
+    """The claim that a number of every head is under a limit: by the one nearest to it.
+
+    That some head is over it was looked for in ``tried`` heads.
+    """
+    rows = table.to_dict("records")
+    each = [greater(said, {**row, "gap": limit - row[value]}, "", value="gap", p=p) for row in rows]
+    worst = max(rows, key=lambda row: float(row[value]))
+    evidence = f"{worst['name']} {text.format(share=number(worst, value, ends))}, n = {worst['n']}"
+    against = max(claim.against for claim in each)
+    favour = min(1.0, tried * min(claim.favour for claim in each))
+    unknown = next((claim.why_not for claim in each if claim.why_not), "")
+    return Claim(said, against, favour, evidence, unknown)

@@ -20,6 +20,8 @@ from airlens.arguments import checked
 from airlens.heads import Head, Heads, HeadSet, parse_head
 from airlens.model_heads import heads_in, heads_of
 from airlens.model_state import forward, running
+from airlens.statistics.estimates import UNKNOWN, Estimate
+from airlens.statistics.grids import mean_of, ratio_grid
 from airlens.token_losses import WindowLoss, windows
 from airlens.trace import EncodedTrace, Template, Trace, encode_trace
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 CHUNK = 16  # head sets scored in one call
+COSTLY = 0.1  # nats a token; ours
 
 
 @checked
@@ -45,7 +48,9 @@ def leave_one_out(
     Returns:
         One row per head, the one with the largest effect first: layer, head, name, mode, delta_all
         (rise in nats per response token with the whole set ablated), delta_without (with all but
-        this head), drop (their difference), alone (with this head only).
+        this head), drop (their difference), alone (with this head only), share (of the rise that
+        depends on it: drop over delta_all) with lo, hi and half_p (of a share of one half), and n
+        (traces).
     """
     heads = heads_in(model, heads)
     return leave_one_out_table(
@@ -61,17 +66,38 @@ def with_and_without(heads: HeadSet) -> dict[str, HeadSet]:
 
 def leave_one_out_table(rises: pd.DataFrame) -> pd.DataFrame:
     """The table of :func:`leave_one_out` from the rises of each trace (:func:`head_rises`)."""
-    sums = rises.groupby("set", sort=False)[["rise", "n_tokens"]].sum()
-    mean = sums["rise"] / sums["n_tokens"]
-    mode, whole = str(rises["mode"].iloc[0]), float(mean["all"])
+    grids = _by_trace(rises)
+    whole, tokens = grids.pop("all"), _tokens(rises)
+    mode, total = str(rises["mode"].iloc[0]), float(whole.sum() / tokens.sum())
     rows = []
-    for name in (n.removeprefix("without ") for n in mean.index if n.startswith("without ")):
-        head, without = parse_head(name), float(mean[f"without {name}"])
-        alone = float(mean[f"alone {name}"])
-        rows.append((*head, name, mode, whole, without, whole - without, alone))
+    for name, without in grids.items():
+        head = name.removeprefix("without ")
+        if head == name:
+            continue
+        drop, alone = whole - without, grids[f"alone {head}"].sum() / tokens.sum()
+        share = _share(drop, whole)
+        place = (*parse_head(head), head, mode, total)
+        means = [float(part.sum() / tokens.sum()) for part in (without, drop)]
+        numbers = (share.value, *share.interval(), share.p(0.5), share.clusters)
+        rows.append((*place, *means, float(alone), *numbers))
     columns = ["layer", "head", "name", "mode", "delta_all", "delta_without", "drop", "alone"]
-    frame = pd.DataFrame(rows, columns=columns)
+    frame = pd.DataFrame(rows, columns=[*columns, "share", "lo", "hi", "half_p", "n"])
     return frame.sort_values("drop", ascending=False, ignore_index=True, kind="stable")
+
+
+def _by_trace(rises: pd.DataFrame) -> dict[str, np.ndarray]:
+    """The rise of every trace under each set, in one order of the traces."""
+    wide = rises.pivot(index="id", columns="set", values="rise")
+    return {name: wide[name].to_numpy(np.float64) for name in rises["set"].unique()}
+
+
+def _tokens(rises: pd.DataFrame) -> np.ndarray:
+    return np.asarray(rises.groupby("id")["n_tokens"].first().to_numpy(np.float64))
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> Estimate:
+    """The share that the sum of a part has of the sum of the whole; unknown without a rise."""
+    return mean_of(ratio_grid(part[:, None], whole)) if whole.sum() > 0 else UNKNOWN
 
 
 @checked
@@ -83,6 +109,7 @@ def idle_heads(
     candidates: Sequence[Head] | None = None,
     top: int = 5,
     modes: Sequence[Mode] = ("uniform", "zero", "mean"),
+    limit: float = COSTLY,
     template: Template = "auto",
 ) -> pd.DataFrame:
     """The heads outside a set whose single ablation costs most, and their cost in every mode.
@@ -95,38 +122,91 @@ def idle_heads(
             layer-matched controls are drawn.
         top: how many are returned.
         modes: the first one finds them.
+        limit: nats a token, from which on a head alone makes random heads an unfair control.
         template: how the prompt is put before the response.
 
     Returns:
-        One row per head: layer, head, name, a column ``delta_<mode>`` for each mode (nats per
-        response token), entropy (of its attention in the base model, mean over response tokens,
-        nats), entropy_max (that of uniform attention), first (attention to the first token).
+        One row per head: layer, head, name, the columns of :func:`idle_costs` (``delta_<mode>`` is
+        in nats per response token), entropy (of its attention in the base model, mean over response
+        tokens, nats), entropy_max (that of uniform attention), first (attention to the first
+        token).
+    """
+    items = list(traces)
+    rises = idle_rises(
+        model, items, heads, candidates=candidates, top=top, modes=modes, template=template
+    )
+    costs = idle_costs(rises, limit, top)
+    return with_profile(model, items, costs, template)
+
+
+def with_profile(
+    model: TransformerBridge,
+    traces: Sequence[Trace],
+    costs: pd.DataFrame,
+    template: Template = "auto",
+) -> pd.DataFrame:
+    """The table of :func:`idle_costs` with layer and head, and the heads' attention."""
+    found = [parse_head(name) for name in costs["name"]]
+    profile = attention_profile(model, traces, found, template=template)
+    return profile[["layer", "head", "name"]].merge(costs, on="name").merge(profile)
+
+
+def idle_rises(
+    model: TransformerBridge,
+    traces: Sequence[Trace],
+    heads: Heads,
+    *,
+    candidates: Sequence[Head] | None = None,
+    top: int = 5,
+    modes: Sequence[Mode] = ("uniform", "zero", "mean"),
+    template: Template = "auto",
+) -> pd.DataFrame:
+    """:func:`head_rises` of all candidates in the first mode, and of the costliest in the others.
+
+    The arguments are those of :func:`idle_heads`.
     """
     heads = as_head_set(heads)
     grid = heads_of(model)
     grid.check(heads)
-    items = list(traces)
     layers = sorted(heads.by_layer()) or grid.layers
     given = None if candidates is None else list(as_head_set(candidates))
     pool = given or [head for head in grid.heads() if head.layer in layers]
-    pool = [head for head in pool if head not in heads]
-    singles = {str(head): HeadSet((head,)) for head in pool}
+    singles = {str(head): HeadSet((head,)) for head in pool if head not in heads}
+    first = head_rises(model, traces, singles, modes[0], template=template)
+    cost = {name: rise.sum() for name, rise in _by_trace(first).items()}
+    some = {name: singles[name] for name in sorted(cost, key=lambda name: -cost[name])[:top]}
+    parts = [first]
+    parts += [head_rises(model, traces, some, mode, template=template) for mode in modes[1:]]
+    return pd.concat(parts, ignore_index=True)
 
-    def costs(names: Sequence[str], mode: Mode) -> pd.Series:
-        some = {name: singles[name] for name in names}
-        sums = head_rises(model, items, some, mode, template=template).groupby("set", sort=False)
-        return sums["rise"].sum() / sums["n_tokens"].sum()
 
-    first = costs(list(singles), modes[0])
-    order = np.argsort(-first.to_numpy(), kind="stable")[:top]
-    found = [pool[i] for i in order]
-    names = [str(head) for head in found]
-    frame = attention_profile(model, items, found, template=template)
-    for mode in modes:
-        cost = first if mode == modes[0] else costs(names, mode)
-        frame[f"delta_{mode}"] = cost[names].to_numpy()
-    columns = ["layer", "head", "name", *(f"delta_{mode}" for mode in modes)]
-    return frame[[*columns, "entropy", "entropy_max", "first"]]
+def idle_costs(rises: pd.DataFrame, limit: float = COSTLY, top: int = 5) -> pd.DataFrame:
+    """What the costliest single heads cost in each mode, and whether that is under a limit.
+
+    Args:
+        rises: from :func:`idle_rises`.
+        limit: nats a token.
+        top: how many heads are returned.
+
+    Returns:
+        One row a head that was ablated in every mode, the costliest first: name, for each
+        mode delta_<mode>, <mode>_lo, <mode>_hi and limit_p_<mode> (of a cost that is the limit),
+        then limit, n (traces) and tried (heads that these cost most of).
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    for mode, part in rises.groupby("mode", sort=False):
+        tokens = _tokens(part)
+        for name, rise in _by_trace(part).items():
+            found = mean_of(ratio_grid(rise[:, None], tokens))
+            lo, hi = found.interval()
+            own = {f"delta_{mode}": found.value, f"{mode}_lo": lo, f"{mode}_hi": hi}
+            row = rows.setdefault(name, {"name": name})
+            row |= own | {f"limit_p_{mode}": found.p(limit), "n": found.clusters}
+    modes = list(rises["mode"].unique())
+    table = pd.DataFrame(rows.values())
+    kept = table.dropna(subset=[f"delta_{mode}" for mode in modes])
+    kept = kept.sort_values(f"delta_{modes[0]}", ascending=False, kind="stable", ignore_index=True)
+    return kept.head(top).assign(limit=limit, tried=len(table))
 
 
 def attention_profile(

@@ -23,7 +23,7 @@ from airlens.trace import Template, Trace
 
 from .added_value import gain_table
 from .alternatives import loss_in_place
-from .auroc_tables import CALIPER, auroc_table, matching_table, score_values
+from .auroc_tables import auroc_table, difference_table, matching_table, score_values
 from .benchmark import Measured, measure_planted
 from .claims import planted_claims
 from .planting import KINDS, Place, plant, planted_info
@@ -31,7 +31,7 @@ from .planting import KINDS, Place, plant, planted_info
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-TABLES = ("auroc", "auroc_equal_loss", "gain", "matching", "claims")
+TABLES = ("auroc", "auroc_equal_loss", "differences", "gain", "matching", "claims")
 
 
 @dataclass(frozen=True)
@@ -39,18 +39,20 @@ class Validation:
     """Results of the benchmark.
 
     Attributes:
-        auroc: kind, score, mode, heads, auroc, lo, hi, n, paired, draws, pairs; see
-            :func:`airlens.validity.auroc_table`.
-        auroc_equal_loss: the same among steps whose base losses differ by at most `CALIPER`.
+        auroc: see :func:`airlens.validity.auroc_table`.
+        auroc_equal_loss: the same among steps of equal base loss.
+        differences: critical heads against random ones, see
+            :func:`airlens.validity.auroc_tables.difference_table`.
         gain: what each score adds to the heuristics.
         matching: how well planted and real steps match in tokens and loss.
-        claims: claim, holds (whether it may be stated), evidence.
+        claims: claim, verdict, holds (whether it may be stated), evidence, p, p_holm.
         measured: the measurements behind the tables.
         provenance: model, heads, settings, versions.
     """
 
     auroc: pd.DataFrame
     auroc_equal_loss: pd.DataFrame
+    differences: pd.DataFrame
     gain: pd.DataFrame
     matching: pd.DataFrame
     claims: pd.DataFrame
@@ -83,7 +85,6 @@ def validate(
     seed: int = 0,
     template: Template = "auto",
     folder: str | Path | None = None,
-    n_boot: int = 1000,
     progress: bool = True,
 ) -> Validation:
     """Plant one distractor of each kind in each of ``n`` traces and compare all scores on them.
@@ -98,10 +99,9 @@ def validate(
         draws: control head sets of each kind, see
             :func:`airlens.validity.benchmark.measure_planted`.
         place: the planted step is put ``instead`` of the real one or ``after`` it.
-        seed: of planting, controls and bootstrap; the same seed gives the same tables.
+        seed: of planting, controls and cross-validation; the same seed gives the same tables.
         template: how the prompt is put before the response.
         folder: stores planted traces, measurements and tables; the same call resumes from it.
-        n_boot: bootstrap samples.
         progress: show progress bars.
 
     Raises:
@@ -123,25 +123,28 @@ def validate(
         path=None if home is None else home / "measured.jsonl",
         progress=progress,
     )
-    tables = _tables(measured, n_boot, seed)
-    note = {**measured.provenance, **settings, "caliper": CALIPER}
+    tables = planted_tables(measured, seed)
+    note = {**measured.provenance, **settings}
     result = Validation(**tables, measured=measured, provenance=note)
     if home is not None:
         result.save(home)
     return result
 
 
-def _tables(measured: Measured, n_boot: int, seed: int) -> dict[str, pd.DataFrame]:
+def planted_tables(measured: Measured, seed: int = 0) -> dict[str, pd.DataFrame]:
+    """The tables and claims of a :class:`Validation`, from its measurements; no model."""
     values, items = score_values(measured), measured.items
-    table = auroc_table(values, items, n_boot=n_boot, seed=seed)
-    equal = auroc_table(values, items, caliper=CALIPER, n_boot=n_boot, seed=seed)
-    gain = gain_table(values, items, n_boot=n_boot, seed=seed)
+    table = auroc_table(values, items)
+    equal = auroc_table(values, items, equal_loss=True)
+    differences = difference_table(values, items)
+    gain = gain_table(values, items, seed=seed)
     return {
         "auroc": table,
         "auroc_equal_loss": equal,
+        "differences": differences,
         "gain": gain,
         "matching": matching_table(measured),
-        "claims": planted_claims(table, equal, gain),
+        "claims": planted_claims(table, equal, gain, differences),
     }
 
 

@@ -1,8 +1,9 @@
 """How well scores find labelled dependencies: AUROC, and gain over the controls.
 
 AUROC is the probability that a true pair has a higher value than another pair, ties half: over all
-pairs of a trace at once, or over the pairs of one step; then the mean over traces. Intervals are
-over traces. A control with several draws of heads is the mean over them.
+pairs of a trace at once, or over the pairs of one step; then the mean over the traces of a problem,
+then over problems: a trace with one true pair counts as much as one with many. Intervals are over
+problems, and over draws of random heads.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from airlens.analysis.statistics import N_BOOT, mean_interval, ranks
+from airlens.statistics.correlations import ranks
+from airlens.statistics.grids import grid_of, mean_of, proportion_of
 from airlens.validity.added_value import MIN_SOURCES, held_out
+from airlens.validity.auroc_tables import is_control
+from airlens.validity.labelled import problem_of
 
 from .measured_pairs import KEY, keys_of, score_columns
 from .true_pairs import TEXT
@@ -71,12 +75,16 @@ def _within(values: np.ndarray, true: np.ndarray, step: np.ndarray) -> np.ndarra
     return np.mean(known, axis=0) if known else np.full(values.shape[1], np.nan)
 
 
-def labelled_table(scores: pd.DataFrame, *, n_boot: int = N_BOOT, seed: int = 0) -> pd.DataFrame:
-    """Means over traces of :func:`trace_scores`.
+def labelled_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """Means over problems of :func:`trace_scores`.
+
+    Args:
+        scores: with the column problem, which traces of one problem share (default: the id).
 
     Returns:
         traces ("all", or "knocked out": those of which knockouts are known), beyond, compared,
-        score, heads, auroc, lo, hi, n_traces, n_true (pairs), draws.
+        score, heads, auroc, lo, hi, p (of 0.5), n (problems), n_traces, n_true (pairs), draws (of
+        random heads).
     """
     rows = []
     knocked = set(scores.loc[scores["score"] == "knockout", "id"])
@@ -85,21 +93,39 @@ def labelled_table(scores: pd.DataFrame, *, n_boot: int = N_BOOT, seed: int = 0)
         chosen["knocked out"] = scores[scores["id"].isin(knocked)]
     for traces, part in chosen.items():
         for key, own in part.groupby(["beyond", "compared", *KEY], sort=False):
-            found = mean_interval(own["auroc"], own["id"], n_boot=n_boot, seed=seed)
+            grid = grid_of(own["auroc"], problem_of(own), own["draw"])
+            found = proportion_of(grid, random_draws=is_control(str(key[-1])))
+            lo, hi = found.interval()
             counted = own[own["draw"] == own["draw"].min()]
             row = {"traces": traces, **dict(zip(["beyond", "compared", *KEY], key, strict=True))}
-            row |= dict(zip(("auroc", "lo", "hi"), found, strict=True))
-            row |= {"n_traces": len(counted), "n_true": int(counted["n_true"].sum())}
-            rows.append({**row, "draws": own["draw"].nunique()})
+            row |= {"auroc": found.value, "lo": lo, "hi": hi, "p": found.p(0.5)}
+            row |= {"n": found.clusters, "n_traces": len(counted)}
+            rows.append({**row, "n_true": int(counted["n_true"].sum()), "draws": found.draws})
     return pd.DataFrame(rows)
 
 
-def gain_table(
-    pairs: pd.DataFrame,
-    beyond: Sequence[int] = BEYOND,
-    *,
-    n_boot: int = N_BOOT,
-    seed: int = 0,
+def gain_table(gains: pd.DataFrame) -> pd.DataFrame:
+    """Means over problems of :func:`trace_gains`.
+
+    Returns:
+        beyond, score, heads, auroc_free, auroc_with, gain (means over problems of AUROC over all
+        pairs), lo, hi, p (of the gain), n (problems), n_traces; empty for no gains.
+    """
+    rows = []
+    for key, own in gains.groupby(["beyond", *KEY], sort=False):
+        found = mean_of(grid_of(own["with"] - own["free"], problem_of(own)))
+        means = {c: mean_of(grid_of(own[c], problem_of(own))).value for c in ("free", "with")}
+        lo, hi = found.interval()
+        row = dict(zip(["beyond", *KEY], key, strict=True))
+        row |= {f"auroc_{name}": value for name, value in means.items()}
+        row |= {"gain": found.value, "lo": lo, "hi": hi, "p": found.p(), "n": found.clusters}
+        rows.append({**row, "n_traces": own["id"].nunique()})
+    names = ["beyond", *KEY, "auroc_free", "auroc_with", "gain", "lo", "hi", "p", "n", "n_traces"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def trace_gains(
+    pairs: pd.DataFrame, beyond: Sequence[int] = BEYOND, *, seed: int = 0
 ) -> pd.DataFrame:
     """What a score adds to a logistic model of the controls that need no model (`TEXT`).
 
@@ -109,15 +135,14 @@ def gain_table(
     Args:
         pairs: with the column true and the columns of `score_columns`; the prompt is left out.
         beyond: evaluate only pairs more than this many steps apart.
-        n_boot: bootstrap samples, over traces.
-        seed: of the bootstrap.
+        seed: of the assignment of traces to folds.
 
     Returns:
-        beyond, score, heads, auroc_free, auroc_with, gain (means over traces of AUROC over all
-        pairs), lo, hi (of the gain), n_traces; empty with fewer than `MIN_SOURCES` traces.
+        id, beyond, score, heads, draw, free and with (AUROC over all pairs of the trace, of the
+        controls alone and with the score); empty with fewer than `MIN_SOURCES` traces.
     """
     columns = score_columns(pairs)
-    rows = []
+    parts = []
     for least in beyond:
         part = pairs[(pairs["source"] >= 0) & (pairs["distance"] > least)]
         true, group = part["true"].to_numpy(), part["id"].to_numpy()
@@ -125,7 +150,6 @@ def gain_table(
             continue
         base = part[[c.name for c in columns if c.score in TEXT]].to_numpy(np.float64)
         alone = _by_trace(held_out(base, true, group, seed), true, group)
-        gains = []
         for c in columns:
             if not c.heads or c.draw:
                 continue
@@ -134,17 +158,10 @@ def gain_table(
                 continue
             both = held_out(np.concatenate([base, value], axis=1), true, group, seed)
             frame = pd.DataFrame({"free": alone, "with": _by_trace(both, true, group)}).dropna()
-            gains.append(frame.rename_axis("id").reset_index().assign(**c._asdict()))
-        if not gains:
-            continue
-        for key, own in pd.concat(gains, ignore_index=True).groupby(KEY, sort=False):
-            found = mean_interval(own["with"] - own["free"], own["id"], n_boot=n_boot, seed=seed)
-            row = {"beyond": least, **dict(zip(KEY, key, strict=True))}
-            row |= {"auroc_free": own["free"].mean(), "auroc_with": own["with"].mean()}
-            row |= dict(zip(("gain", "lo", "hi"), found, strict=True))
-            rows.append({**row, "n_traces": own["id"].nunique()})
-    names = ["beyond", *KEY, "auroc_free", "auroc_with", "gain", "lo", "hi", "n_traces"]
-    return pd.DataFrame(rows, columns=names)
+            named = frame.rename_axis("id").reset_index()
+            parts.append(named.assign(beyond=least, score=c.score, heads=c.heads, draw=c.draw))
+    names = ["id", "free", "with", "beyond", *KEY, "draw"]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=names)
 
 
 def _by_trace(values: np.ndarray, true: np.ndarray, group: np.ndarray) -> pd.Series:

@@ -1,5 +1,7 @@
 """How well scores find planted sources: AUROC and precision at 1, with intervals over traces.
 
+Every trace counts the same; for random heads the draws are in the interval too.
+
 Of one step, AUROC is the probability that its true source has a higher value than another unit
 before it, ties half; precision at 1 is whether the unit with the highest value is the true source
 (units that tie share it). A control with several draws of heads is the mean over them.
@@ -13,8 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from airlens.analysis.statistics import N_BOOT, mean_interval
+from airlens.statistics.grids import grid_of, proportion_of
 from airlens.trace import Trace
+from airlens.validity.auroc_tables import is_control
 
 from .measured_pairs import KEY, keys_of, score_columns
 from .planted_traces import DISTANCES, DISTRACTORS
@@ -96,12 +99,13 @@ def _against(values: np.ndarray, true: np.ndarray) -> dict[str, Any]:
     }
 
 
-def planted_table(uses: pd.DataFrame, *, n_boot: int = N_BOOT, seed: int = 0) -> pd.DataFrame:
-    """Means over uses by distance and wording, from :func:`use_scores`.
+def planted_table(uses: pd.DataFrame) -> pd.DataFrame:
+    """Means over traces, by distance and wording, from :func:`use_scores`.
 
     Returns:
         wording ("all", "repeated", "own"), distance (a range of `DISTANCES`, "all" of them, or
-        "prompt"), score, heads, auroc, lo, hi, p1, p1_lo, p1_hi, chance, n (uses), n_traces, draws.
+        "prompt"), score, heads, auroc, lo, hi, p (of 0.5), p1, p1_lo, p1_hi, p1_p (of chance),
+        chance, n (uses), n_traces, draws (of random heads).
     """
     rows = []
     for where, part in _slices(uses):
@@ -110,14 +114,22 @@ def planted_table(uses: pd.DataFrame, *, n_boot: int = N_BOOT, seed: int = 0) ->
             if own.empty:
                 continue
             row = {**where, **dict(zip(KEY, key, strict=True))}
-            for value, ends in (("auroc", ("lo", "hi")), ("p1", ("p1_lo", "p1_hi"))):
-                found = mean_interval(own[value], own["id"], n_boot=n_boot, seed=seed)
-                row |= dict(zip((value, *ends), found, strict=True))
-            draws = own["draw"].nunique()
-            row |= {"chance": own["chance"].mean(), "n": len(own) // draws}
-            row |= {"n_traces": own["id"].nunique(), "draws": draws}
-            rows.append(row)
+            chance = float(grid_of(own["chance"], own["id"]).to_numpy().mean())
+            for value, ends, null in (("auroc", "", 0.5), ("p1", "p1_", chance)):
+                row |= _mean(own, value, ends, null)
+            n = len(own) // own["draw"].nunique()
+            rows.append({**row, "chance": chance, "n": n, "n_traces": own["id"].nunique()})
     return pd.DataFrame(rows)
+
+
+def _mean(own: pd.DataFrame, value: str, ends: str = "", null: float = 0.5) -> dict[str, Any]:
+    """A mean over traces with its interval, its p value of ``null``, and the draws."""
+    random_draws = is_control(str(own["heads"].iloc[0]))
+    grid = grid_of(own[value], own["id"], own["draw"])
+    found = proportion_of(grid, random_draws=random_draws)
+    lo, hi = found.interval()
+    row = {value: found.value, f"{ends}lo": lo, f"{ends}hi": hi, f"{ends}p": found.p(null)}
+    return {**row, "draws": found.draws}
 
 
 def _slices(uses: pd.DataFrame) -> list[tuple[dict[str, str], pd.DataFrame]]:
@@ -133,21 +145,20 @@ def _slices(uses: pd.DataFrame) -> list[tuple[dict[str, str], pd.DataFrame]]:
     return found
 
 
-def distractor_table(uses: pd.DataFrame, *, n_boot: int = N_BOOT, seed: int = 0) -> pd.DataFrame:
+def distractor_table(uses: pd.DataFrame) -> pd.DataFrame:
     """How often the true source is above each kind of distractor, and above the other steps.
 
     Returns:
-        kind, score, heads, above (share of them that the true source is above of, ties half), lo,
-        hi, n (uses), n_traces, draws; from :func:`use_scores`, without uses of the prompt.
+        kind, score, heads, above (share of them that the true source is above of, ties half; mean
+        over traces), lo, hi, p (of 0.5), n (uses), n_traces, draws; from :func:`use_scores`,
+        without uses of the prompt.
     """
     rows = []
     in_steps = uses[uses["distance"] != "prompt"]
     for kind in KINDS:
         for key, own in in_steps[in_steps[kind].notna()].groupby(KEY, sort=False):
-            found = mean_interval(own[kind], own["id"], n_boot=n_boot, seed=seed)
-            draws = own["draw"].nunique()
             row = {"kind": kind, **dict(zip(KEY, key, strict=True))}
-            row |= dict(zip(("above", "lo", "hi"), found, strict=True))
-            row |= {"n": len(own) // draws, "n_traces": own["id"].nunique(), "draws": draws}
-            rows.append(row)
+            row |= _mean(own.assign(above=own[kind]), "above")
+            n = len(own) // own["draw"].nunique()
+            rows.append({**row, "n": n, "n_traces": own["id"].nunique()})
     return pd.DataFrame(rows)

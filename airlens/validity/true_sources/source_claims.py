@@ -1,17 +1,19 @@
 """Claims about the measures of sources, filled from their tables.
 
-"A score finds sources" holds if its whole interval is above chance; "it is better than another"
-holds if the interval of their difference, on the same steps or traces, is above zero.
+"A score finds sources" holds if it is above chance, "it is better than another" if their difference
+on the same steps or traces is above zero, and "better than every one" if it is so for each of them;
+:mod:`airlens.statistics.verdicts` says which do, together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from airlens.validity.claims import COLUMNS, Claim
+from airlens.statistics.verdicts import Claim, claims_table, greater
+from airlens.validity.claims import number
 
 NAMES = {
     "copies": "copies",
@@ -34,7 +36,7 @@ def source_claims(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Claims from the tables of :func:`airlens.validity.true_sources.source_report.source_report`.
 
     Returns:
-        claim, holds, evidence.
+        What :func:`airlens.statistics.verdicts.claims_table` gives.
     """
     rows: list[Claim] = []
     if "planted" in tables:
@@ -42,17 +44,11 @@ def source_claims(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         rows += _distractors(tables["distractors"])
     if "labelled" in tables:
         rows += _labelled(tables["labelled"], tables["labelled_contrasts"], tables["gain"])
-    return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def _span(row: Mapping[Any, Any], value: str = "auroc", ends: str = "", form: str = ".2f") -> str:
-    lo, hi = (float(row[f"{ends}{end}"]) for end in ("lo", "hi"))
-    interval = f"[{lo:{form}}, {hi:{form}}]" if lo == lo else "(too few traces for an interval)"
-    return f"{row[value]:{form}} {interval}"
+    return claims_table(rows)
 
 
 def _difference(row: Mapping[Any, Any], value: str = "diff") -> str:
-    return _span(row, value, form="+.2f")
+    return number(row, value, form="+.2f")
 
 
 def _planted(table: pd.DataFrame, contrasts: pd.DataFrame) -> Iterable[Claim]:
@@ -67,13 +63,15 @@ def _planted(table: pd.DataFrame, contrasts: pd.DataFrame) -> Iterable[Claim]:
         for row in part[part["heads"] == "top"].to_dict("records"):
             by = f"by {NAMES[row['score']]} of the critical heads"
             said = f"{what} are found {by}"
-            yield said, bool(row["lo"] > 0.5), f"AUROC {_span(row)}, {row['n']} steps"
+            evidence = f"AUROC {number(row)}, {row['n_traces']} traces, {row['n']} steps"
+            yield greater(said, row, evidence, value="auroc", null=0.5, n="n_traces")
             yield from _rivals(over[over["score"] == row["score"]], said, "AUROC")
             said = f"{what} are put first {by} more often than"
-            evidence = f"precision at 1 {_span(row, 'p1', 'p1_')}, chance {row['chance']:.2f}"
-            yield f"{said} by chance", bool(row["p1_lo"] > row["chance"]), evidence
-            first = same[(same["value"] == "p1") & (same["score"] == row["score"])]
-            yield from _rivals(first, said.removesuffix(" more often than"), "precision at 1")
+            evidence = f"precision at 1 {number(row, 'p1', 'p1_')}, chance {row['chance']:.2f}"
+            first = {"value": "p1", "null": row["chance"], "p": "p1_p", "n": "n_traces"}
+            yield greater(f"{said} by chance", row, evidence, **first)
+            rivals = same[(same["value"] == "p1") & (same["score"] == row["score"])]
+            yield from _rivals(rivals, said.removesuffix(" more often than"), "precision at 1")
         yield from _best_control(part, over, what)
 
 
@@ -82,18 +80,33 @@ def _rivals(contrasts: pd.DataFrame, said: str, value: str) -> Iterable[Claim]:
     own = contrasts[contrasts["against"] == contrasts["score"]]
     for row in own.to_dict("records"):
         heads = RANDOM.get(row["against_heads"], row["against_heads"])
-        yield f"{said}, better than by {heads}", bool(row["lo"] > 0), f"{value} {_difference(row)}"
-    known = contrasts[contrasts["lo"].notna()]
+        evidence = f"{value} {_difference(row)}"
+        yield greater(f"{said}, better than by {heads}", row, evidence, value="diff")
     for rivals, what in (
-        (known[known["against_heads"] == ""], "every free control"),
-        (known, "all that needs no critical heads"),
+        (contrasts[contrasts["against_heads"] == ""], "every free control"),
+        (contrasts, "all that needs no critical heads"),
     ):
         if len(rivals):
-            near = min(rivals.to_dict("records"), key=lambda row: float(row["lo"]))
+            near = _nearest(rivals.to_dict("records"))
             by = RANDOM.get(near["against_heads"])
             of = _plain(near["against"]) + (f" of {by}" if by else "")
             evidence = f"{value} {_difference(near)} against {of}"
-            yield f"{said}, better than by {what}", bool(near["lo"] > 0), evidence
+            claims = [greater("", row, "", value="diff") for row in rivals.to_dict("records")]
+            yield _each(f"{said}, better than by {what}", claims, evidence)
+
+
+def _nearest(rivals: Sequence[Mapping[Any, Any]]) -> Mapping[Any, Any]:
+    """The rival that comes nearest: the lower limit of the difference is the lowest."""
+    known = [row for row in rivals if float(row["lo"]) == float(row["lo"])]
+    return min(known or rivals, key=lambda row: float(row["lo" if known else "diff"]))
+
+
+def _each(said: str, claims: Sequence[Claim], evidence: str) -> Claim:
+    """The claim that all of these hold; it fails where one does, which was looked for in all."""
+    unknown = next((claim.why_not for claim in claims if claim.why_not), "")
+    against = max(claim.against for claim in claims)
+    favour = min(1.0, len(claims) * min(claim.favour for claim in claims))
+    return Claim(said, against, favour, evidence, unknown)
 
 
 def _plain(score: str) -> str:
@@ -109,19 +122,22 @@ def _best_control(table: pd.DataFrame, contrasts: pd.DataFrame, what: str) -> It
     against = contrasts[
         (contrasts["against"] == best["score"]) & (contrasts["against_heads"] == "")
     ]
-    if against.empty or against["hi"].isna().all():
+    if against.empty:
         return
-    near = against.loc[against["hi"].idxmax()].to_dict()
+    turned = [{**row, "diff": -row["diff"]} for row in against.to_dict("records")]
+    claims = [greater("", row, "", value="diff") for row in turned]
+    near = max(against.to_dict("records"), key=lambda row: float(row["diff"]))
     said = f"{what} are found by {_plain(best['score'])} alone better than by every measure"
-    evidence = f"AUROC {_span(best)}; {_plain(near['score'])} {_difference(near)} beside it"
-    yield said, bool(near["hi"] < 0), evidence
+    evidence = f"AUROC {number(best)}; {_plain(near['score'])} {_difference(near)} beside it"
+    yield _each(said, claims, evidence)
 
 
 def _distractors(table: pd.DataFrame) -> Iterable[Claim]:
     for row in table[table["heads"] == "top"].to_dict("records"):
         by = f"by {NAMES[row['score']]} of the critical heads"
         said = f"planted sources rank {by} above {DISTRACTORS[row['kind']]}"
-        yield said, bool(row["lo"] > 0.5), f"AUROC {_span(row, 'above')}, {row['n']} steps"
+        evidence = f"AUROC {number(row, 'above')}, {row['n_traces']} traces, {row['n']} steps"
+        yield greater(said, row, evidence, value="above", null=0.5, n="n_traces")
 
 
 def _labelled(table: pd.DataFrame, contrasts: pd.DataFrame, gain: pd.DataFrame) -> Iterable[Claim]:
@@ -133,8 +149,8 @@ def _labelled(table: pd.DataFrame, contrasts: pd.DataFrame, gain: pd.DataFrame) 
         same = contrasts[(contrasts["beyond"] == beyond) & (contrasts["compared"] == compared)]
         for row in part[part["heads"] == "top"].to_dict("records"):
             said = f"{what} are found by {NAMES[row['score']]} of the critical heads"
-            evidence = f"AUROC {_span(row)}, {row['n_traces']} traces, {row['n_true']} pairs"
-            yield said, bool(row["lo"] > 0.5), evidence
+            evidence = f"AUROC {number(row)}, {row['n']} problems, {row['n_true']} pairs"
+            yield greater(said, row, evidence, value="auroc", null=0.5)
             yield from _rivals(same[same["score"] == row["score"]], said, "AUROC")
             if compared == "all pairs":
                 yield from _gained(gain, row, f"{said}, beyond proximity, overlap and length")
@@ -145,4 +161,4 @@ def _gained(gain: pd.DataFrame, row: Mapping[Any, Any], said: str) -> Iterable[C
     same = (gain["beyond"] == row["beyond"]) & (gain["score"] == row["score"])
     for found in gain[same & (gain["heads"] == "top")].to_dict("records"):
         evidence = f"gain {_difference(found, 'gain')} over {found['auroc_free']:.2f}"
-        yield said, bool(found["lo"] > 0), evidence
+        yield greater(said, found, evidence, value="gain")

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from airlens.analysis.statistics import N_BOOT
 from airlens.heads import HeadSet
 from airlens.provenance import provenance
 from airlens.readings import how_read
 from airlens.trace import Template, Trace
 from airlens.validity.benchmark import head_groups
 from airlens.validity.claim_reports import ClaimReport
+from airlens.validity.labelled import problems_of
 
 from .head_contrasts import contrast_table
-from .labelled_tables import gain_table, labelled_table, trace_scores
+from .labelled_tables import gain_table, labelled_table, trace_gains, trace_scores
 from .measured_pairs import measured_pairs
 from .planted_tables import distractor_table, planted_table, use_scores
 from .planted_traces import N, plant_sources
@@ -26,6 +26,8 @@ from .true_pairs import add_controls, add_truth, alignment_table
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
+
+VALUES = ("auroc", "p1")
 
 
 def source_report(
@@ -40,7 +42,6 @@ def source_report(
     seed: int = 0,
     template: Template = "auto",
     folder: str | Path | None = None,
-    n_boot: int = N_BOOT,
     progress: bool = True,
 ) -> ClaimReport:
     """Measure sources in planted traces, and in labelled ones, beside random heads and controls.
@@ -55,10 +56,9 @@ def source_report(
         knockout_labelled: the same for labelled traces, the shortest first.
         draws: sets of random heads of each kind, see
             :func:`airlens.validity.benchmark.head_groups`.
-        seed: of planting, draws and bootstrap.
+        seed: of planting, draws and cross-validation.
         template: how the prompt is put before the response.
         folder: stores the tables and each trace's measurements, so that the call can be resumed.
-        n_boot: bootstrap samples.
         progress: show progress bars.
 
     Returns:
@@ -70,7 +70,6 @@ def source_report(
     Raises:
         DataError: labelled traces without labels.
     """
-    options: dict[str, Any] = {"n_boot": n_boot, "seed": seed}
     groups = head_groups(model, heads, draws, seed)
     tables: dict[str, pd.DataFrame] = {}
     measured: dict[str, pd.DataFrame] = {}
@@ -92,10 +91,15 @@ def source_report(
             pairs = add_controls(add_truth(pairs, traces), traces)
             if kind == "planted":
                 measured["uses"] = use_scores(pairs, traces)
-                tables |= _planted(measured["uses"], options)
-            else:
-                measured["trace_scores"] = trace_scores(pairs)
-                tables |= _labelled(pairs, measured["trace_scores"], traces, options)
+                continue
+            problem = problems_of(traces)
+            for name, table in (
+                ("trace_scores", trace_scores(pairs)),
+                ("trace_gains", trace_gains(pairs, seed=seed)),
+            ):
+                measured[name] = table.assign(problem=table["id"].map(problem))
+            tables["alignment"] = alignment_table(traces)
+    tables = {**source_tables(measured), **tables}
     note = provenance(
         model,
         heads=heads.names(),
@@ -114,31 +118,19 @@ def source_report(
     return report
 
 
-def _planted(uses: pd.DataFrame, options: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
-    in_steps = uses[uses["distance"] != "prompt"]
-    ranges = pd.concat([in_steps.assign(distance="all"), uses])
-    return {
-        "planted": planted_table(uses, **options),
-        "distractors": distractor_table(uses, **options),
-        "planted_contrasts": pd.concat(
-            [
-                contrast_table(ranges, ["distance"], ["id", "step"], value, **options)
-                for value in ("auroc", "p1")
-            ],
-            ignore_index=True,
-        ),
-    }
-
-
-def _labelled(
-    pairs: pd.DataFrame,
-    scores: pd.DataFrame,
-    traces: Sequence[Trace],
-    options: Mapping[str, Any],
-) -> dict[str, pd.DataFrame]:
-    return {
-        "labelled": labelled_table(scores, **options),
-        "labelled_contrasts": contrast_table(scores, ["beyond", "compared"], ["id"], **options),
-        "gain": gain_table(pairs, **options),
-        "alignment": alignment_table(traces),
-    }
+def source_tables(measured: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The tables of :func:`source_report`, but the alignment, from its measurements; no model."""
+    tables: dict[str, pd.DataFrame] = {}
+    if "uses" in measured:
+        uses = measured["uses"]
+        in_steps = uses[uses["distance"] != "prompt"]
+        ranges = pd.concat([in_steps.assign(distance="all"), uses])
+        by_value = [contrast_table(ranges, ["distance"], ["id", "step"], v) for v in VALUES]
+        tables |= {"planted": planted_table(uses), "distractors": distractor_table(uses)}
+        tables["planted_contrasts"] = pd.concat(by_value, ignore_index=True)
+    if "trace_scores" in measured:
+        scores = measured["trace_scores"]
+        tables["labelled"] = labelled_table(scores)
+        tables["labelled_contrasts"] = contrast_table(scores, ["beyond", "compared"], ["id"])
+        tables["gain"] = gain_table(measured["trace_gains"])
+    return tables

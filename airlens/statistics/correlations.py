@@ -1,18 +1,17 @@
-"""Rank correlations and bootstrap intervals that several tables share."""
+"""Spearman's ρ, plain and partial, and the interval of a correlation over clusters."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Hashable, Iterable, Sequence
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
+from .estimates import Correlation, Source
+
 Array = NDArray[np.float64]
-N_BOOT = 1000
-GROUPS = 3  # ours: fewest groups whose resampling gives an interval
 LEAST = 5  # ours: with fewer values a correlation is NaN
+GROUPS = 200  # ours: of more pairs, so many random groups are left out one by one
 
 
 def jaccard(a: Iterable[Hashable], b: Iterable[Hashable], *, empty: float = 1.0) -> float:
@@ -79,57 +78,29 @@ def partial_spearman(x: Array, y: Array, given: Sequence[Array]) -> float:
     return float(pearson(left, right))
 
 
-def spearman_interval(
-    x: Array, y: Array, *, n_boot: int = N_BOOT, seed: int = 0
-) -> tuple[float, float, float]:
-    """Spearman's ρ and its 95 % bootstrap interval over pairs."""
-    both = np.isfinite(x) & np.isfinite(y)
-    x, y = x[both], y[both]
-    if len(x) < LEAST:
-        return float("nan"), float("nan"), float("nan")
-    drawn = np.random.default_rng(seed).integers(len(x), size=(n_boot, len(x)))
-    lo, hi = interval(pearson(ranks(x[drawn]), ranks(y[drawn])))
-    return spearman(x, y), lo, hi
+def correlation_of(
+    x: Array, y: Array, correlate: Callable[[Array, Array, NDArray[np.intp]], float] | None = None
+) -> Correlation:
+    """A correlation of pairs, with the jackknife of its Fisher's z.
 
-
-def interval(values: Array) -> tuple[float, float]:
-    """The 2.5 and 97.5 % quantiles of the finite values; NaN without any."""
-    known = values[np.isfinite(values)]
-    if not len(known):
-        return float("nan"), float("nan")
-    lo, hi = np.quantile(known, [0.025, 0.975])
-    return float(lo), float(hi)
-
-
-def mean_interval(
-    values: pd.Series, groups: pd.Series, *, n_boot: int = N_BOOT, seed: int = 0
-) -> tuple[float, float, float]:
-    """The mean over all values, and its 95 % bootstrap interval over whole groups.
-
-    The interval is NaN with fewer than `GROUPS` groups: too few to resample.
+    Args:
+        x: [n]; pairs with a NaN are left out. Each pair is a unit of its own.
+        y: [n].
+        correlate: of (x, y, places in the arrays given); default: Spearman's ρ.
     """
-    value = values.to_numpy(np.float64)
-    known = np.isfinite(value)
-    if not known.any():
-        return float("nan"), float("nan"), float("nan")
-    value, mean = value[known], float(value[known].mean())
-    place, names = pd.factorize(groups.to_numpy()[known], sort=True)
-    n = len(names)
-    if n < GROUPS:
-        return mean, float("nan"), float("nan")
-    drawn = _counts_of_seed(n, n_boot, seed)
-    lo, hi = interval((drawn @ np.bincount(place, value)) / (drawn @ np.bincount(place)))
-    return mean, lo, hi
-
-
-def bootstrap_counts(n: int, n_boot: int, seed: int | np.random.Generator) -> Array:
-    """How often each of ``n`` units is in each bootstrap sample, fp64 [n_boot, n].
-
-    A mean over each sample is then one matrix product.
-    """
-    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_boot)
-    return counts.astype(np.float64)
-
-
-# Tables have many rows over the same traces. Only for seeds that are numbers: a generator moves on.
-_counts_of_seed = lru_cache(maxsize=8)(bootstrap_counts)
+    place = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
+    n = len(place)
+    if n < LEAST:
+        return Correlation(float("nan"), (), n)
+    of = correlate or (lambda left, right, _: spearman(left, right))
+    whole = of(x[place], y[place], place)
+    if not abs(whole) < 1:
+        return Correlation(whole, (), n)
+    groups = min(n, GROUPS)
+    group = np.random.default_rng(0).permutation(n) % groups
+    kept = [place[group != i] for i in range(groups)]
+    rest = np.asarray([of(x[some], y[some], some) for some in kept])
+    with np.errstate(divide="ignore"):
+        z = np.arctanh(rest)
+    var = (groups - 1) / groups * float(((z - z.mean()) ** 2).sum()) if abs(z).max() < 9 else np.nan
+    return Correlation(whole, (Source(var, groups - 1),), n)
