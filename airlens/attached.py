@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.modules import module as torch_module
 
-from .model_state import every_module, forward, fused, plain, splitters
+from .model_copies import fused, splitters
+from .model_state import every_module, forward
+from .model_weights import plain
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

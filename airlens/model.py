@@ -82,8 +82,9 @@ def load_model(
     import torch
 
     from .given_model import given_model, given_tokenizer, stays_as_it_is
-    from .model_state import undisturbed
+    from .model_state import state_of, undisturbed
 
+    given = None
     split = any(option is not None for option in (n_devices, device_map, max_memory))
     place = None if split and device is None else as_device(device)
     dtype = as_dtype(dtype)
@@ -110,8 +111,12 @@ def load_model(
                     "a loaded model needs its tokenizer: load_model(model, tokenizer=…)"
                 )
             model = given_model(name, place or "cpu", dtype)
+            given = name
             label = str(getattr(model.config, "_name_or_path", "") or type(model).__name__)
-        return _checked_bridge(model, tokenizer, label, n_ctx)
+        bridge = _checked_bridge(model, tokenizer, label, n_ctx)
+        if given is not None:
+            state_of(bridge).copied_from(given)
+        return bridge
 
 
 def as_dtype(dtype: str | torch.dtype) -> torch.dtype:
@@ -174,7 +179,6 @@ def _split(
 
 def _checked_bridge(model: Any, tokenizer: Any, label: str, n_ctx: int | None) -> TransformerBridge:
     from .model_checks import check_bridge, check_tokenizer, reference
-    from .model_state import state_of
 
     known = reference(model, tokenizer)
     check_tokenizer(tokenizer, known.rows)
@@ -182,7 +186,6 @@ def _checked_bridge(model: Any, tokenizer: Any, label: str, n_ctx: int | None) -
     if n_ctx is not None:
         _set_context(bridge, n_ctx)
     check_bridge(bridge, known)
-    state_of(bridge)  # knows the weights from now on
     return bridge
 
 

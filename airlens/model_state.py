@@ -7,7 +7,6 @@ are what they were when it was made (:meth:`ModelState.kept`).
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 import weakref
@@ -18,6 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from .errors import ModelError, NumbersError
+from .model_copies import diverged, fused, moved, split_again, splitters, sums_of
+from .model_weights import counters, modules_of, moving_rotary, plain, settle, weights_of
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -27,10 +28,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 PATIENCE = 10.0  # seconds until a thread that waits for a model says so
-# Bytes are summed as 64-bit integers in this many columns. A prime: rows, columns or heads that
-# change places change the sums.
-COLUMNS = 8191
-ROWS = 16  # summed at once: as much as a processor's cache holds
 
 
 class ModelState:
@@ -57,7 +54,9 @@ class ModelState:
         self._heads: tuple[int, ...] | None = None
         self._kept: dict[str, tuple[Any, Any]] = {}
         self._offloaded: dict[tuple[int, str], bytes] = {}
-        self._fused = {id(module): _sums(fused(module)) for module in splitters(self.source)}
+        self._given: Callable[[], Any] = lambda: None
+        self._shares = False  # its tensors, with the model that was handed over
+        self._fused = {id(module): sums_of(fused(module)) for module in splitters(self.source)}
 
     @property
     def source(self) -> torch.nn.Module:
@@ -105,6 +104,29 @@ class ModelState:
             self._said.add(sentence)
             log.warning(sentence)
 
+    def copied_from(self, given: Any) -> None:
+        """Remember the model that the caller handed over, of which the bridge has a copy."""
+        if given is not self.source and type(given) is type(self.source):
+            self._given = weakref.ref(given)
+            self._shares = not moved(given, self.source)
+
+    def need_alike(self) -> None:
+        """Raise :class:`ModelError` where the caller has since changed more than weights in it."""
+        given = self._given()
+        name = "" if given is None else diverged(given, self.source)
+        if name:
+            raise ModelError(
+                f"{name} of the model that you handed over was changed afterwards (a "
+                "parametrization, pruning, another forward or module), and the bridge has modules "
+                "of its own: call load_model again"
+            )
+        if self._shares and given is not None and moved(given, self.source):
+            self.say(
+                log,
+                "the model that you handed over has new tensors (moved, cast, or set by .data): "
+                "the bridge has the old ones; call load_model again for later weights",
+            )
+
     @property
     def busy(self) -> bool:
         """Whether the caller is inside of :func:`running`."""
@@ -116,8 +138,10 @@ class ModelState:
         It computes with these parts (of query, key and value; of gate and up), which are copies in
         some architectures; the Hugging Face model that a user trains has the fused weight alone.
         """
+        if getattr(self._model(), "compatibility_mode", False):
+            return  # its weights are its own
         for module in splitters(self.source):
-            sums = _sums(fused(module))
+            sums = sums_of(fused(module))
             if self._fused.get(id(module)) != sums:
                 split_again(module)
                 self._fused[id(module)] = sums
@@ -182,7 +206,8 @@ def running(model: TransformerBridge, *, gradients: bool = False) -> Iterator[Mo
         gradients: whether the block takes gradients; otherwise it runs in inference mode.
 
     Raises:
-        ModelError: gradients of weights that can have none.
+        ModelError: gradients of weights that can have none; the model that the caller handed over
+            is no longer like the one that the bridge runs.
     """
     state = state_of(model)
     if gradients and any(p.is_inference() for p in state.source.parameters()):
@@ -193,6 +218,7 @@ def running(model: TransformerBridge, *, gradients: bool = False) -> Iterator[Mo
     with state.turn(), state._counted() as outermost, ExitStack() as stack:
         if outermost:
             own = every_module(model)
+            state.need_alike()
             state.follow()
             stack.enter_context(_evaluating(own))
             state.rotary = [module for module in own if moving_rotary(module)]
@@ -333,176 +359,3 @@ def state_of(model: TransformerBridge) -> ModelState:
         if state is None:
             state = _STATES[model] = ModelState(model)
         return state
-
-
-def counters(source: torch.nn.Module) -> tuple[tuple[int, int], ...]:
-    """Address and version of each weight; 0 for the version of inference tensors, which have none.
-
-    Cheap, and changed by what torch counts: in-place operations and new tensors.
-    """
-    return tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in source.parameters())
-
-
-def weights_of(source: torch.nn.Module, known: dict[tuple[int, str], bytes] | None = None) -> str:
-    """A hash of the name, shape, type and bytes of each weight and saved buffer; 16 hex digits.
-
-    Weights that accelerate keeps in memory or on disk until they are used are read once, and kept
-    in ``known``.
-    """
-    digest = hashlib.sha256()
-    known = {} if known is None else known
-    kept_elsewhere = offloaded(source)
-    for name, tensor in [*source.named_parameters(), *_saved_buffers(source)]:
-        kind = str(tensor.dtype).removeprefix("torch.")
-        digest.update(f"{plain(name)} {kind} {tuple(tensor.shape)}".encode())
-        if tensor.is_meta and id(tensor) in kept_elsewhere:
-            weights, key = kept_elsewhere[id(tensor)]
-            if (id(weights), key) not in known:
-                known[id(weights), key] = checksum(weights[key])
-            digest.update(known[id(weights), key])
-        else:
-            digest.update(checksum(tensor))
-    return digest.hexdigest()[:16]
-
-
-def offloaded(source: torch.nn.Module) -> dict[int, tuple[Any, str]]:
-    """Where accelerate keeps the weights that stand on the meta device: (mapping, key) by id."""
-    found = {}
-    for module in source.modules():
-        hook = module.__dict__.get("_hf_hook")
-        for one in getattr(hook, "hooks", [hook]):
-            weights = getattr(one, "weights_map", None)
-            if weights is not None:
-                whole = bool(getattr(one, "place_submodules", False))
-                for name, tensor in [
-                    *module.named_parameters(recurse=whole),
-                    *module.named_buffers(recurse=whole),
-                ]:
-                    if tensor.is_meta:
-                        found[id(tensor)] = (weights, name)
-    return found
-
-
-def plain(name: str) -> str:
-    """The name that a weight had before the model was wrapped."""
-    return name.replace("_original_component.", "").removesuffix("._original_component")
-
-
-def _saved_buffers(source: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    for prefix, module in source.named_modules():
-        for name, tensor in module._buffers.items():
-            if tensor is not None and name not in module._non_persistent_buffers_set:
-                yield f"{prefix}.{name}", tensor
-
-
-def checksum(tensor: torch.Tensor) -> bytes:
-    """Sums of a tensor's bytes, which depend on all of them and their order; equal on all devices.
-
-    >>> first = torch.arange(20_000.0).reshape(100, 200)
-    >>> second = first.clone()
-    >>> checksum(first) == checksum(second)
-    True
-    >>> second[:, [0, 1]] = first[:, [1, 0]]
-    >>> checksum(first) == checksum(second)
-    False
-    """
-    if tensor.is_meta:
-        return b"meta"
-    flat = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
-    if flat.data_ptr() % 8 or flat.storage_offset() % 8:
-        flat = flat.clone()
-    words = len(flat) // 8
-    rows = words // COLUMNS
-    head = flat[: rows * COLUMNS * 8].view(torch.int64).view(rows, COLUMNS)
-    sums = torch.zeros(COLUMNS, dtype=torch.int64, device=tensor.device)
-    for some in head.split(ROWS if tensor.device.type == "cpu" else 64 * ROWS):
-        sums += some.sum(dim=0)
-    return bytes(sums.cpu().numpy()) + bytes(flat[head.numel() * 8 :].cpu().numpy())
-
-
-def modules_of(source: torch.nn.Module) -> str:
-    """A hash, good in this process, of what else decides a result: modules, their numbers, buffers.
-
-    A rotary table that follows the length of what was last run is no part of it.
-    """
-    digest = hashlib.sha256()
-    for name, module in source.named_modules():
-        kind = type(module)
-        digest.update(f"{name} {kind.__qualname__} {id(kind)} {id(kind.forward)}".encode())
-        if moving_rotary(module):
-            continue
-        if not kind.__module__.startswith("transformer_lens."):
-            digest.update(repr(plain_settings(module)).encode())
-        for key, buffer in sorted(module._buffers.items()):
-            if buffer is not None:
-                digest.update(f"{key} {buffer.dtype} {buffer.device}".encode() + checksum(buffer))
-    for tensor in source.parameters():
-        digest.update(f"{tensor.device} {tensor.data_ptr()}".encode())
-    return digest.hexdigest()
-
-
-def plain_settings(module: torch.nn.Module) -> list[tuple[str, Any]]:
-    """Plain attributes of a module, such as the scale of its scores or its window."""
-    plain = (bool, int, float, str, type(None))
-    return [
-        (key, value)
-        for key, value in sorted(module.__dict__.items())
-        if key != "training" and not key.startswith("_") and type(value) in plain
-    ]
-
-
-def splitters(source: torch.nn.Module) -> list[Any]:
-    """Components of TransformerLens that made parts of a fused weight."""
-    names = ("split_qkv_matrix", "split_gate_up_matrix")
-    found = {id(m): m for m in source.modules() if any(name in m.__dict__ for name in names)}
-    return [m for m in found.values() if next(iter(fused(m).parameters()), None) is not None]
-
-
-def fused(module: Any) -> torch.nn.Module:
-    """The module whose weight a component made parts of."""
-    name = getattr(module, "fused_attr", "qkv")
-    part = getattr(module, name, None) or getattr(module.original_component, name, None)
-    return part if isinstance(part, torch.nn.Module) else torch.nn.Module()
-
-
-def _sums(module: torch.nn.Module) -> bytes:
-    return b"".join(checksum(p) for p in module.parameters())
-
-
-def split_again(module: Any) -> None:
-    """Write to the parts of a component what they are in its fused weight now."""
-    if hasattr(module, "split_qkv_matrix"):
-        parts = zip("qkv", module.split_qkv_matrix(module.original_component), strict=True)
-    else:
-        halves = module.split_gate_up_matrix(module.original_component)
-        parts = zip(("gate", "in"), halves, strict=True)
-    with torch.inference_mode():
-        for name, new in parts:
-            for old, value in zip(
-                getattr(module, name).original_component.parameters(), new.parameters(), strict=True
-            ):
-                if not torch.equal(old, value):
-                    old.copy_(value)
-
-
-def moving_rotary(module: torch.nn.Module) -> bool:
-    """Whether a module makes rotary tables that depend on the longest sequence of a batch."""
-    kinds = module.__dict__.get("rope_type")
-    kinds = kinds.values() if isinstance(kinds, dict) else [kinds]
-    return any(kind == "longrope" or "dynamic" in str(kind) for kind in kinds)
-
-
-def settle(module: torch.nn.Module) -> None:
-    """Put a rotary table that grows with what is run ("dynamic") back to where it starts.
-
-    transformers leaves it grown after a long sequence, for those that follow.
-    """
-    if "dynamic" not in str(module.__dict__.get("rope_type")):
-        return
-    start = module.__dict__.get("original_max_seq_len")
-    for name in [key for key in module.__dict__ if key.endswith("max_seq_len_cached")]:
-        setattr(module, name, start or module.config.max_position_embeddings)
-    for name, table in list(module._buffers.items()):
-        first = getattr(module, f"{name.removesuffix('inv_freq')}original_inv_freq", None)
-        if table is not None and first is not None and not name.endswith("original_inv_freq"):
-            module._buffers[name] = first.clone().to(table.device)

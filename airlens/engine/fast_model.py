@@ -17,7 +17,8 @@ import torch
 
 from airlens.ablation import MeanZ, Mode
 from airlens.heads import HeadSet
-from airlens.model_state import plain, plain_settings, state_of
+from airlens.model_state import state_of
+from airlens.model_weights import plain, plain_settings
 
 from .packed_attention import NAME, Plan, Unsupported, register
 from .packing import Pack, to_device

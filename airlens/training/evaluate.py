@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from airlens.arguments import checked
 from airlens.errors import DataError, NumbersError
-from airlens.model_state import moving_rotary
+from airlens.model_weights import moving_rotary
 from airlens.reading.skipped import OnError, Skipped, usable
 from airlens.statistics.estimates import Estimate
 from airlens.statistics.grids import grid_of, mean_of, proportion_of, ratio_grid

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from airlens.arguments import checked
 from airlens.chat_template import resolve_template, write
 from airlens.errors import ConfigError, DataError
-from airlens.model_state import moving_rotary
+from airlens.model_weights import moving_rotary
 from airlens.trace import Template, Think, Trace
 
 from .packing_check import positions_limit

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from airlens.chat_template import Template, Think, template_identity
-from airlens.model_state import weights_of
+from airlens.model_weights import weights_of
 from airlens.provenance import fingerprint
 from airlens.storage.identity import tokenizer_key
 from airlens.trace import Trace

@@ -11,7 +11,8 @@ import torch
 from tiny_zoo import ARCHITECTURES, hf_model, tokenizer
 
 import airlens as al
-from airlens.model_state import checksum, state_of
+from airlens.model_state import state_of
+from airlens.model_weights import checksum
 from airlens.provenance import weights_hash
 
 

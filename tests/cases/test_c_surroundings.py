@@ -14,13 +14,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny_zoo import hf_model, tokenizer
+from tiny_zoo import ARCHITECTURES, hf_model, tokenizer
 from torch import nn
 from torch.nn.utils import parametrize, prune
 
 import airlens as al
 from airlens.engine import choose_engine
 from airlens.errors import ModelError
+from airlens.model_copies import diverged
 from airlens.model_state import state_of
 
 TRACES = [al.Trace("a", "b", "cde fgh"), al.Trace("c", "d", "ij klm nop")]
@@ -345,18 +346,27 @@ def test_c10_plain_hooks_of_an_ablation_count_beside_a_block() -> None:
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "gpt_neox", "phi3", "bloom", "falcon", "mpt", "llama"])
-@pytest.mark.parametrize("how", ["in place", "new data"])
+@pytest.mark.parametrize("how", ["in place", "behind torch"])
 def test_c4_new_weights_of_the_callers_model_are_scored(kind: str, how: str) -> None:
     model = hf_model(kind)
     wrapped = bridge(model)
     base(wrapped)
     with torch.no_grad():
         for weight in model.parameters():
-            if how == "in place":
-                weight.mul_(1.1)
-            elif kind not in ("llama",):
-                weight.data.mul_(1.1)
+            (weight if how == "in place" else weight.data).mul_(1.1)
     np.testing.assert_allclose(base(wrapped), expected(model), atol=1e-4)
+
+
+def test_c4_new_tensors_of_the_callers_model_are_spoken_of(caplog: Any) -> None:
+    model = hf_model("llama")
+    wrapped = bridge(model)
+    before = base(wrapped)
+    assert "new tensors" not in caplog.text
+    for weight in model.parameters():
+        weight.data = weight.data * 1.1
+    np.testing.assert_array_equal(base(wrapped), before)
+    score(wrapped)
+    assert caplog.text.count("new tensors") == 1
 
 
 # C11
@@ -411,3 +421,33 @@ def test_c11_who_waits_says_so(caplog: Any, monkeypatch: Any) -> None:
     thread.join()
     assert done and "another thread uses this model" in caplog.text
     assert not state_of(model).ablations
+
+
+CHANGED_LATER: dict[str, Callable[[Any], Any]] = {
+    **{name: ATTACH[name] for name in ("parametrization", "pruning", "own forward")},
+    "another module": lambda m: setattr(m.model.layers[1], "mlp", nn.Identity()),
+}
+
+
+@pytest.mark.parametrize("change", CHANGED_LATER)
+def test_c10_a_callers_model_that_was_changed_later_is_refused(change: str) -> None:
+    """The bridge has modules of its own: it would pass the change over."""
+    model = hf_model("llama")
+    wrapped = bridge(model)
+    score(wrapped)
+    CHANGED_LATER[change](model)
+    for run in (lambda: score(wrapped), lambda: al.mean_z(wrapped, ["text"])):
+        with pytest.raises(ModelError, match=r"model\.layers\.\d\.mlp.*call load_model again"):
+            run()
+    if change != "another module":
+        np.testing.assert_allclose(base(bridge(model)), expected(model), atol=5e-5)
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_c10_a_callers_model_in_use_is_like_the_bridges(kind: str) -> None:
+    model = hf_model(kind)
+    wrapped = bridge(model)
+    score(wrapped)
+    model.train()
+    model(torch.tensor([[5, 6, 7]])).logits.sum().backward()
+    assert not diverged(model, wrapped.original_model)
