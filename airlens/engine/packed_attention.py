@@ -171,7 +171,9 @@ def attend(
         plan.on_z(layer, z, even)
     for row, heads, mode in edits:
         for head in heads if mode != "uniform" else ():
-            z[row, :, head] = 0 if mode == "zero" else _mean(plan, layer, head).to(z)
+            # layers may differ in D
+            mean = 0 if mode == "zero" else _mean(plan, layer, head).to(z)[: z.shape[-1]]
+            z[row, :, head] = mean
     return z, None
 
 

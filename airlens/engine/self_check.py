@@ -120,7 +120,7 @@ def some_means(model: TransformerBridge) -> MeanZ:
     with model.hooks(fwd_hooks=hooks):
         model(torch.tensor([random_tokens(model, 4, 3)], device=model.cfg.device))
     draw = torch.Generator().manual_seed(0)
-    shape = (len(layers), *kept[0].shape[2:])
+    shape = (len(layers), kept[0].shape[2], max(z.shape[3] for z in kept))  # D may differ
     values = torch.randn(shape, generator=draw, dtype=torch.float32, device="cpu")
     size = float(torch.stack([z.float().std().cpu() for z in kept]).mean())
     return (values * size).to(kept[0].device)

@@ -84,7 +84,7 @@ def attribution_row(
         elif means is None:
             away.append(-z.detach())
         else:
-            away.append(means[layer].to(z) - z.detach())
+            away.append(means[layer, :, : z.shape[-1]].to(z) - z.detach())
 
     with torch.enable_grad():
         hidden = fast.hidden(row, Plan(row.segments, on_z=keep))

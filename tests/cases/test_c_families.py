@@ -167,6 +167,18 @@ def test_c_a_mode_in_which_the_engines_differ_takes_the_hooks() -> None:
         choose_engine(model, "fast", mode="zero")
 
 
+def test_c_means_where_layers_differ_in_the_size_of_a_head() -> None:
+    """As in Gemma 4, whose full-attention layers have larger heads."""
+    shape = {**SHAPE, **FAMILIES["gemma4_text"], "global_head_dim": 16}
+    config = CONFIG_MAPPING["gemma4_text"](**shape)
+    torch.manual_seed(0)
+    model = al.load_model(AutoModelForCausalLM.from_config(config), tokenizer=tokenizer())
+    assert choose_engine(model, "auto", mode="mean", longest=24) == "fast"
+    both = [token_losses(model, texts(), [SET], "mean", engine=e) for e in ("hooks", "fast")]  # type: ignore[arg-type]
+    for slow, fast in zip(*both, strict=True):
+        np.testing.assert_allclose(slow.ablated, fast.ablated, atol=2e-5)
+
+
 def test_c_uniform_is_refused_where_it_is_not_defined() -> None:
     config = CONFIG_MAPPING["nanochat"](**SHAPE)
     model = al.load_model(AutoModelForCausalLM.from_config(config), tokenizer=tokenizer())
