@@ -23,6 +23,7 @@ from airlens.ablation import DEFAULT_MODE, Mode, ablated
 from airlens.analysis.confounds import confound_table
 from airlens.analysis.needles import needle_recall
 from airlens.arguments import checked
+from airlens.chat_template import template_identity
 from airlens.detectors.key_value_probes import key_value_probes
 from airlens.detectors.needle_probes import needle_probes
 from airlens.errors import ConfigError, DataError
@@ -36,6 +37,7 @@ from airlens.retrieval import copy_accuracy, retrieval_scores
 from airlens.statistics.estimates import Estimate
 from airlens.step_influence import FLOOR, Influence, influence
 from airlens.storage import save_tables, write_tables
+from airlens.storage.identity import traces_key
 from airlens.trace import Trace
 from airlens.validity.auroc_tables import auroc_table
 from airlens.validity.benchmark import Group, head_groups
@@ -173,7 +175,7 @@ def compare_models(
     size = size or CompareSize()
     items = list(load_traces(data_path("traces.jsonl")) if traces is None else traces)
     settings = {**asdict(size), "mode": mode, "seed": seed}
-    settings["traces"] = fingerprint({t.id: [t.prompt, t.response] for t in items})
+    settings["traces"] = traces_key(items)
     tables: list[pd.DataFrame] = []
     heads: list[pd.DataFrame] = []
     measured: dict[str, list[pd.DataFrame]] = {}
@@ -219,7 +221,8 @@ class _Job:
         self.progress, self.say = progress, say
         info = model_info(model)
         self.name, self.weights = str(info["name"]), str(info["weights"])
-        self.key = fingerprint({**settings, "model": info})
+        written = {"written": template_identity(model.tokenizer), "model": info}
+        self.key = fingerprint({**settings, **written})
         self.folder = None if resume is None else Path(resume)
         self.scores = self._scores()
         self.top = self.scores.top(size.share)

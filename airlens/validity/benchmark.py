@@ -30,6 +30,7 @@ from airlens.json_lines import json_line, read_json_lines
 from airlens.model_heads import heads_in, heads_of
 from airlens.provenance import fingerprint, provenance
 from airlens.readings import how_read
+from airlens.storage.identity import traces_key
 from airlens.trace import Trace
 
 from .alternatives import score_all, step_window
@@ -130,9 +131,7 @@ def _source(trace: Trace) -> str:
 
 def _texts(group: Sequence[Trace]) -> str:
     """Key under which a measurement on these traces is stored."""
-    return fingerprint(
-        {t.id: [t.prompt, t.response, [step.end for step in t.steps]] for t in group}
-    )
+    return traces_key(group)
 
 
 def head_groups(

@@ -12,6 +12,7 @@ import pandas as pd
 
 from airlens.ablation import Mode
 from airlens.arguments import checked
+from airlens.chat_template import template_identity
 from airlens.errors import ConfigError
 from airlens.files import atomic_write_text
 from airlens.heads import HeadSet
@@ -19,6 +20,7 @@ from airlens.provenance import fingerprint, model_info
 from airlens.reading.load import load_traces
 from airlens.reading.write_traces import save_traces
 from airlens.storage import write_tables
+from airlens.storage.identity import traces_key
 from airlens.trace import Template, Trace
 
 from .added_value import gain_table
@@ -155,9 +157,10 @@ def _planted(
     folder: Path | None,
 ) -> list[Trace]:
     """The planted set: that of an interrupted run of the same settings, or a new one."""
-    texts = {trace.id: [trace.prompt, trace.response] for trace in traces}
-    rest = {key: value for key, value in settings.items() if key != "n"}
-    identity = fingerprint({**rest, "model": model_info(model), "traces": fingerprint(texts)})
+    of = {key: value for key, value in settings.items() if key != "n"}
+    of |= {"model": model_info(model), "traces": traces_key(traces)}
+    of["written"] = template_identity(model.tokenizer, settings["template"])
+    identity = fingerprint(of)
     made_by = folder / "planted.json" if folder else None
     if folder and made_by and made_by.is_file():
         former = json.loads(made_by.read_text(encoding="utf-8"))
