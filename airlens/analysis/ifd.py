@@ -38,7 +38,7 @@ def ifd(
 
     NaN where no token can be compared.
     """
-    written = scored.provenance["written"]
+    written = scored.provenance.get("written", {})
     how = (scored.provenance["template"], written.get("think", "auto"))
     encoded = encode_traces(model.tokenizer, traces, *how)
     head = _head(model.tokenizer)

@@ -56,6 +56,7 @@ def corpus_report(
     drawn = samples.sample(min(len(samples), MOST_POINTS), random_state=0).sort_index()
     sections = Sections(page, run, chosen, by, top, within, seed, drawn.index)
     sections.facts(run.manifest())
+    sections.notes([*run.current().notes, *chosen.notes])
     sections.scores()
     sections.simpler()
     sections.lengths()

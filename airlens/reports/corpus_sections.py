@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +102,11 @@ class Sections:
             f"(mode `{settings.get('mode', '')}`). It favours texts that repeat themselves, and a "
             "ratio is large where the base loss is small: look at the baselines beside it."
         )
+
+    def notes(self, notes: Sequence[str]) -> None:
+        """Sentences on rows that are not among these, and on where the choice is not as asked."""
+        for note in notes:
+            self.page.add_text(f"Note: {note}.")
 
     def scores(self) -> None:
         """The distribution of the score by domain, beside random heads."""

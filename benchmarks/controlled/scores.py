@@ -7,15 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from airlens.analysis.ifd import ifd
 from airlens.detectors.key_value_probes import key_value_probes
 from airlens.files import atomic_file
 from airlens.heads import HeadScores, HeadSet, random_heads
 from airlens.model import load_model
-from airlens.reading.model_files import load_hf
 from airlens.retrieval import retrieval_scores
 from airlens.step_influence import Influence, influence
 from airlens.trace import Trace
-from airlens.training.evaluate import held_out_nll
 
 from .pool import CLEAN
 
@@ -60,9 +59,7 @@ def score_pool(
     samples = uniform.samples
     for name, other in (("ais_mean", mean), ("ais_random", control)):
         samples[name] = samples["id"].map(other.samples.set_index("id")["ais"])
-    alone = _alone(model_name, pool, folder / "alone.parquet")
-    # IFD (2308.12032): L(y given x) / L(y).
-    samples["ifd"] = samples["loss_base"] / (samples["id"].map(alone["nll"] / alone["n_tokens"]))
+    samples["ifd"] = samples["id"].map(_ifd(bridge, pool, uniform, folder / "ifd.parquet"))
     samples["kind"] = samples["id"].map({t.id: str(t.meta["kind"]) for t in pool})
     samples["is_clean"] = (samples["kind"] == CLEAN).astype(float)
     return replace(uniform, samples=samples)
@@ -77,14 +74,12 @@ def _kept(
     return Influence.load(folder)
 
 
-def _alone(model_name: str, pool: Sequence[Trace], path: Path) -> Any:
-    """NLL of the responses without their prompts, by id."""
+def _ifd(bridge: Any, pool: Sequence[Trace], scored: Influence, path: Path) -> Any:
+    """IFD by id."""
     import pandas as pd
 
     if not path.exists():
-        model, tokenizer = load_hf(model_name)
-        bare = [t.without_prompt() for t in pool]
-        found = held_out_nll(model, tokenizer, bare, template="plain", max_tokens_per_batch=2048)
+        found = ifd(bridge(), pool, scored, max_tokens_per_batch=TOKENS_PER_BATCH)
         with atomic_file(path) as temporary:
             found.to_parquet(temporary, index=False)
-    return pd.read_parquet(path).set_index("id")
+    return pd.read_parquet(path).set_index("id")["ifd"]

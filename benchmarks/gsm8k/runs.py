@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from airlens.analysis.ifd import ifd
 from airlens.detectors.key_value_probes import key_value_probes
 from airlens.engine.process_settings import fast_allocator
 from airlens.model import load_model
@@ -147,10 +148,8 @@ def scored(setting: Setting, pool: list[Trace], folder: Path) -> None:
     samples = uniform.samples.merge(
         mean.samples[["id", "ais"]].rename(columns={"ais": "ais_mean"}), on="id"
     )
-    # IFD (2308.12032): L(y given x) / L(y).
-    student, tokenizer = load_hf(setting.model)
-    alone = held_out_nll(student, tokenizer, [t.without_prompt() for t in pool], template="plain")
-    samples["ifd"] = samples["loss_base"] / (alone["nll"] / alone["n_tokens"])
+    room = {"max_tokens_per_batch": setting.tokens_per_batch}
+    samples = samples.merge(ifd(model, pool, uniform, **room)[["id", "ifd"]], on="id")
     steps = uniform.steps.assign(text="")
     kept = replace(uniform, samples=samples, steps=steps, tokens=uniform.tokens.iloc[:0])
     kept.save(folder / "scores")
