@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 import airlens as al
-from airlens.analysis.needles import needle_grid, needle_summary
+from airlens.analysis.needles import needle_costs, needle_grid, needle_summary
 from airlens.heads import TOP_SHARE, HeadSet
 from airlens.provenance import provenance
 from airlens.storage import write_tables
@@ -22,7 +22,7 @@ from airlens.trace import resolve_template
 
 ROOT = Path(__file__).resolve().parents[1]
 LENGTHS = (128, 192, 256, 384, 512, 1024, 2048)
-DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+DEPTHS = (0.0, 0.5, 1.0)  # rather more needles than depths: only needles are independent
 PLAIN = 1024  # ours: without the template, no further; a longer text costs more than all others
 USABLE = 0.2  # ours: of the needles found; at lengths under this there is nothing to lose
 
@@ -37,12 +37,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--heads", help="file of `airlens heads --out`; default: found here")
-    parser.add_argument("--needles", type=int, default=6, help="of each cell")
+    parser.add_argument("--needles", type=int, default=10, help="of each cell")
     parser.add_argument("--lengths", type=int, nargs="+", default=LENGTHS)
     parser.add_argument(
         "--ablate-up-to", type=int, default=512, help="longest at which heads are ablated, tokens"
     )
-    parser.add_argument("--draws", type=int, default=2, help="of each kind of random heads")
+    parser.add_argument("--draws", type=int, default=3, help="of each kind of random heads")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=ROOT / "data" / "results" / "needles")
     parser.add_argument("--resume", type=Path, default=ROOT / "runs" / "needles")
@@ -87,7 +87,7 @@ def main() -> None:
         model, heads=heads.names(), needles=args.needles, lengths=lengths, depths=DEPTHS,
         draws=args.draws, seed=args.seed, mode="uniform", template=best, usable=usable,
     )  # fmt: skip
-    tables = {"answers": grid, "summary": needle_summary(grid)}
+    tables = {"answers": grid, "summary": needle_summary(grid), "costs": needle_costs(grid)}
     print(write_tables(args.out, tables, note))
 
 

@@ -14,7 +14,17 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 from docutils.utils import get_source_line  # noqa: E402
-from generate import api, architecture, claims, cli, data_sets, gallery, notebooks, offline  # noqa: E402
+from generate import (  # noqa: E402
+    api,
+    architecture,
+    claims,
+    cli,
+    coverage,
+    data_sets,
+    gallery,
+    notebooks,
+    offline,
+)
 
 import airlens  # noqa: E402
 
@@ -112,7 +122,7 @@ def skip_tuple_fields(app, what, name, obj, skip, options):
 
 def setup(app):
     """Write the generated pages, and look at what was built."""
-    for part in (api, architecture, claims, cli, data_sets, gallery, notebooks):
+    for part in (api, architecture, claims, cli, coverage, data_sets, gallery, notebooks):
         part.write(HERE)
     app.connect("missing-reference", known_name)
     app.connect("autodoc-skip-member", skip_tuple_fields)

@@ -309,8 +309,7 @@ def needle_answers(found: np.ndarray, condition: str = "base", draw: int = 0) ->
 def test_shares_of_needles_are_over_needles() -> None:
     """Wilson's interval: of independent answers as usual, of alike ones as of one each."""
     rng = np.random.default_rng(0)
-    from statsmodels.stats.proportion import proportion_confint
-
+    proportion_confint = pytest.importorskip("statsmodels.stats.proportion").proportion_confint
     alike = np.repeat(rng.random((40, 1)) < 0.6, 5, axis=1)
     whole = needle_summary(needle_answers(alike)).iloc[-1]
     assert np.isnan(whole["depth"])

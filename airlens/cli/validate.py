@@ -71,11 +71,16 @@ def validate(
         ),
     ] = "uniform,zero,mean",
     draws: Annotated[
-        int, typer.Option(min=0, help="Layer-matched sets of random heads to compare with.")
-    ] = 2,
+        int,
+        typer.Option(
+            min=0,
+            help="Layer-matched sets of random heads to compare with; with fewer than three "
+            "nothing is decided about them.",
+        ),
+    ] = 10,
     draws_anywhere: Annotated[
         int, typer.Option(min=0, help="Sets of random heads from anywhere in the model.")
-    ] = 2,
+    ] = 3,
     place: Annotated[
         str, name_option("'instead' of the real step or 'after' it.", "instead", "after")
     ] = "instead",
@@ -224,7 +229,7 @@ def _need_labels(traces: Iterable[Trace]) -> None:
 def planted_lines(result: Any) -> list[str]:
     """The tables of the planted benchmark as text: scores × kinds."""
     lines = ["How well the planted steps match the real ones:", _text(result.matching), ""]
-    lines += ["AUROC of real over planted steps, 95 % interval over traces:"]
+    lines += ["AUROC of real over planted steps, 95 % interval over traces and draws of heads:"]
     lines += [_text(_cells(result.auroc)), ""]
     lines += ["The same among steps of equal base loss:", _text(_cells(result.auroc_equal_loss))]
     if len(result.gain):
@@ -254,7 +259,7 @@ def source_lines(tables: dict[str, pd.DataFrame]) -> list[str]:
     if "labelled" in tables:
         table = tables["labelled"].query("traces == 'all'").assign(mode="")
         apart = table["beyond"].map("> {} apart, ".format) + table["compared"]
-        lines += ["AUROC of labelled sources, mean over traces:"]
+        lines += ["AUROC of labelled sources, mean over problems, which count alike:"]
         lines += [_text(_cells(table.assign(kind=apart))), ""]
         lines += [f"gain over the controls:\n{_text(tables['gain'])}", ""]
         lines += [f"labels and steps:\n{_text(tables['alignment'])}"]
@@ -262,10 +267,15 @@ def source_lines(tables: dict[str, pd.DataFrame]) -> list[str]:
 
 
 def claim_lines(claims: pd.DataFrame) -> list[str]:
-    """The claims as text, those that hold first."""
+    """The claims as text by verdict, those that hold first."""
     lines = [""]
-    for holds, head in ((True, "What may be claimed:"), (False, "What may not be claimed:")):
-        part = claims[claims["holds"].astype(bool) == holds]
+    for verdict, head in (
+        ("holds", "What may be claimed (Holm's correction over all claims):"),
+        ("fails", "What may not be claimed, the opposite holds:"),
+        ("undecided", "What may not be claimed, not decided:"),
+        ("no verdict", "What may not be claimed, too little was measured to decide:"),
+    ):
+        part = claims[claims["verdict"] == verdict]
         lines += [head, *(f"  {row.claim}  ({row.evidence})" for row in part.itertuples())]
     return lines
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -236,8 +236,7 @@ class _Job:
         raw = {"units": pd.concat(units, ignore_index=True)}
         raw["samples"] = self._part("samples", self._samples)
         raw["planted"] = self._part("planted", self._planted)
-        rows = [*self._head_rows(), *group_rows(raw["units"])]
-        rows += [*self._correlations(raw["samples"]), *planted_rows(raw["planted"])]
+        rows = [*self._head_rows(), *measured_rows(raw, self.size.trace_draws)]
         table = pd.DataFrame(rows).assign(model=self.name, weights=self.weights, run=self.key)
         found = self.scores.to_frame(self.size.share)
         found.insert(0, "model", self.name)
@@ -354,20 +353,6 @@ class _Job:
     def _samples(self) -> pd.DataFrame:
         return add_overlap(self._scored().samples, self.chosen)
 
-    def _correlations(self, samples: pd.DataFrame) -> list[dict[str, Any]]:
-        """Correlations of a trace's AIS with what is known for free."""
-        table = confound_table(samples, scores=("ais", "ais_control"), each=False)
-        last = table["group"].iloc[-1]  # within domains where there are several
-        rows = []
-        for row in table[table["group"] == last].to_dict("records"):
-            control = row["score"] == "ais_control"
-            name = f"ρ of AIS and {row['against']}, {row['group']}".replace(", all", "")
-            place = {"measure": name, "heads": "layer-matched" if control else "top"}
-            numbers = {"value": row["rho"], **{key: row[key] for key in ("lo", "hi", "p", "n")}}
-            draws = self.size.trace_draws if control else 0
-            rows.append({**place, **numbers, "unit": "traces", "draws": draws})
-        return rows
-
     def _planted(self) -> pd.DataFrame:
         """Losses of planted and real steps: does AIS rank the real ones above?"""
         folder = None if self.folder is None else self.folder / f"{self.name}-planted-{self.key}"
@@ -384,6 +369,48 @@ class _Job:
             progress=self.progress,
         )
         return result.measured.scores()
+
+
+def tables_of(former: Comparison) -> pd.DataFrame:
+    """The table of a saved comparison again, from its measurements; no model."""
+    parts = []
+    for name, own in former.table.groupby("model", sort=False):
+        heads = own[~own["unit"].isna() & own["measure"].str.contains("share of|mean depth")]
+        raw = {key: part[part["model"] == name] for key, part in former.measured.items()}
+        rows = pd.DataFrame(measured_rows(raw, int(former.provenance["trace_draws"])))
+        place = own[["model", "weights", "run"]].iloc[0].to_dict()
+        parts += [heads, rows.assign(**{str(key): value for key, value in place.items()})]
+    return pd.concat(parts, ignore_index=True)[COLUMNS]
+
+
+def measured_rows(raw: Mapping[str, pd.DataFrame], draws: int) -> list[dict[str, Any]]:
+    """The rows about what was measured with heads ablated.
+
+    Args:
+        raw: as in ``Comparison.measured``, of one model.
+        draws: of random heads on traces.
+    """
+    rows = [*group_rows(raw["units"]), *correlation_rows(raw["samples"], draws)]
+    return [*rows, *planted_rows(raw["planted"])]
+
+
+def correlation_rows(samples: pd.DataFrame, draws: int) -> list[dict[str, Any]]:
+    """Correlations of a trace's AIS with what is known for free.
+
+    Args:
+        samples: ``Influence.samples`` with overlap.
+        draws: of random heads, whose mean AIS is correlated too.
+    """
+    table = confound_table(samples, scores=("ais", "ais_control"), each=False)
+    last = table["group"].iloc[-1]  # within domains where there are several
+    rows = []
+    for row in table[table["group"] == last].to_dict("records"):
+        control = row["score"] == "ais_control"
+        name = f"ρ of AIS and {row['against']}, {row['group']}".replace(", all", "")
+        place = {"measure": name, "heads": "layer-matched" if control else "top"}
+        numbers = {"value": row["rho"], **{key: row[key] for key in ("lo", "hi", "p", "n")}}
+        rows.append({**place, **numbers, "unit": "traces", "draws": draws if control else 0})
+    return rows
 
 
 def planted_rows(scores: pd.DataFrame) -> list[dict[str, Any]]:

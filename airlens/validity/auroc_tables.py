@@ -107,14 +107,17 @@ def is_control(heads: str) -> bool:
 def equal_loss_calipers(values: pd.DataFrame, losses: pd.DataFrame) -> dict[str, float]:
     """For each kind the widest of `CALIPERS` at which the loss alone no longer separates."""
     own = losses.assign(score="loss", mode="", heads="", draw=0, value=losses["loss"])
-    chosen: dict[str, float] = {}
-    for kind, _, cell in cells(own, losses):
-        for caliper in CALIPERS:
-            lo, hi = loss_alone(cell, caliper).interval()
-            chosen[kind] = caliper
-            if lo <= 0.5 <= hi:
-                break
+    chosen = {kind: caliper_of(cell) for kind, _, cell in cells(own, losses)}
     return {str(kind): chosen.get(str(kind), CALIPERS[-1]) for kind in values["kind"].unique()}
+
+
+def caliper_of(cell: Cell) -> float:
+    """The widest of `CALIPERS` at which the loss alone no longer separates, else the narrowest."""
+    for caliper in CALIPERS:
+        lo, hi = loss_alone(cell, caliper).interval()
+        if lo <= 0.5 <= hi:
+            return caliper
+    return CALIPERS[-1]
 
 
 def loss_alone(cell: Cell, caliper: float | None) -> Proportion:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from airlens.ablation import Mode
 from airlens.analysis.confounds import confound_table
-from airlens.heads import HeadSet
+from airlens.heads import HeadSet, parse_head
 from airlens.provenance import provenance
 from airlens.reading.load import first_of_each_domain
 from airlens.readings import how_read
@@ -22,6 +22,7 @@ from airlens.trace import Trace
 from .claims import confound_claims, head_claims, labelled_claims
 from .head_costs import (
     COSTLY,
+    attention_profile,
     head_rises,
     idle_costs,
     idle_rises,
@@ -193,15 +194,29 @@ def head_report(
     """
     chosen = first_of_each_domain(traces, n)
     rises = head_rises(model, chosen, with_and_without(heads), modes[0])
-    table = leave_one_out_table(rises)
-    # Ours: a head that costs half of what the whole set does is no fair control.
-    limit = max([COSTLY, *(table["delta_all"] / 2)[:1]])
     singles = idle_rises(model, chosen, heads, modes=modes)
-    idle = with_profile(model, chosen, idle_costs(singles, limit))
-    tables = {"leave_one_out": table, "idle": idle}
+    found = [parse_head(name) for name in idle_costs(singles)["name"]]
+    profile = attention_profile(model, chosen, found)
+    tables = head_tables(rises, singles, profile)
     note = _note(model, heads, chosen, modes, seed, n=n)
     raw = {"rises": rises, "idle_rises": singles}
     return _kept(ClaimReport(tables, head_claims(tables), note, raw), folder)
+
+
+def head_tables(
+    rises: pd.DataFrame, idle_rises: pd.DataFrame, profile: pd.DataFrame
+) -> dict[str, pd.DataFrame]:
+    """The tables of :func:`head_report` from its measurements; no model.
+
+    Args:
+        rises: of the set, without each head, and of each alone.
+        idle_rises: of single heads outside the set.
+        profile: attention of the costliest of them; other columns are not read.
+    """
+    table = leave_one_out_table(rises)
+    # Ours: a head that costs half of what the whole set does is no fair control.
+    limit = max([COSTLY, *(table["delta_all"] / 2)[:1]])
+    return {"leave_one_out": table, "idle": with_profile(idle_costs(idle_rises, limit), profile)}
 
 
 def _influence(

@@ -136,19 +136,14 @@ def idle_heads(
         model, items, heads, candidates=candidates, top=top, modes=modes, template=template
     )
     costs = idle_costs(rises, limit, top)
-    return with_profile(model, items, costs, template)
-
-
-def with_profile(
-    model: TransformerBridge,
-    traces: Sequence[Trace],
-    costs: pd.DataFrame,
-    template: Template = "auto",
-) -> pd.DataFrame:
-    """The table of :func:`idle_costs` with layer and head, and the heads' attention."""
     found = [parse_head(name) for name in costs["name"]]
-    profile = attention_profile(model, traces, found, template=template)
-    return profile[["layer", "head", "name"]].merge(costs, on="name").merge(profile)
+    return with_profile(costs, attention_profile(model, items, found, template=template))
+
+
+def with_profile(costs: pd.DataFrame, profile: pd.DataFrame) -> pd.DataFrame:
+    """The table of :func:`idle_costs` with layer and head, and their :func:`attention_profile`."""
+    place, attention = ["layer", "head", "name"], ["entropy", "entropy_max", "first"]
+    return profile[place].merge(costs, on="name").merge(profile[["name", *attention]], on="name")
 
 
 def idle_rises(

@@ -34,11 +34,16 @@ def _cell(value: object) -> str:
 def interval(
     frame: pd.DataFrame, value: str, lo: str = "lo", hi: str = "hi", digits: int = 2
 ) -> pd.Series:
-    """`0.96 [0.90, 0.99]`, empty where nothing was measured."""
+    """`0.96 [0.90, 0.99]`; empty where nothing was measured, no limits where undefined."""
     rows = zip(frame[value], frame[lo], frame[hi], strict=True)
     d = digits
     # No-break spaces: an interval stays on one line.
-    text = ["" if pd.isna(v) else f"{v:.{d}f}\u00a0[{a:.{d}f},\u00a0{b:.{d}f}]" for v, a, b in rows]
+    text = [
+        ""
+        if pd.isna(v)
+        else f"{v:.{d}f}" + ("" if pd.isna(a) else f"\u00a0[{a:.{d}f},\u00a0{b:.{d}f}]")
+        for v, a, b in rows
+    ]
     return pd.Series(text, index=frame.index)
 
 
@@ -72,14 +77,78 @@ def planted_table() -> str:
     return markdown(wide.rename(columns={"kind": "planted in place of a real step"}))
 
 
+VERDICTS = ("holds", "fails", "undecided", "no verdict")
+
+
+def claims_of(name: str) -> pd.DataFrame:
+    """The claims of a report."""
+    return pd.read_csv(VALIDITY / name / "claims.csv")
+
+
 def claims_table(name: str, contains: Sequence[str] = ()) -> str:
-    """The claims that the command checked by fixed rules: do they hold, and on what evidence."""
-    table = pd.read_csv(VALIDITY / name / "claims.csv")
+    """The claims that the command tested together: verdict, evidence, corrected p."""
+    table = claims_of(name)
     for text in contains:
         table = table[table["claim"].str.contains(text, regex=False)]
-    table = table.sort_values("holds", ascending=False, kind="stable")
-    holds = table["holds"].map({True: "**holds**", False: "does not"})
-    return markdown(table.assign(holds=holds)[["holds", "claim", "evidence"]], left=3)
+    order = table["verdict"].map({verdict: i for i, verdict in enumerate(VERDICTS)})
+    table = table.assign(order=order).sort_values("order", kind="stable")
+    shown = table["verdict"].replace({"holds": "**holds**"})
+    p = ["" if pd.isna(v) else "< .0001" if v < 1e-4 else f"{v:.4f}" for v in table["p_holm"]]
+    table = table.assign(verdict=shown, **{"p (Holm)": p})
+    return markdown(table[["verdict", "claim", "evidence", "p (Holm)"]], left=3)
+
+
+def counted(claims: pd.DataFrame) -> str:
+    """`of 240 claims 45 hold, 27 fail, …`."""
+    n = claims["verdict"].value_counts()
+    return (
+        f"of {len(claims)} claims {n.get('holds', 0)} hold, {n.get('fails', 0)} fail, "
+        f"{n.get('undecided', 0)} are undecided, {n.get('no verdict', 0)} have no verdict"
+    )
+
+
+def kinds_that(verdict: str, ending: str = " ones") -> str:
+    """The kinds of planted steps of which AIS (uniform) has a verdict."""
+    claims = claims_of("planted")
+    found = claims[claims["verdict"] == verdict]["claim"]
+    start = "AIS (uniform) ranks real steps above "
+    names = [c.removeprefix(start) for c in found if c.startswith(start) and c.endswith(ending)]
+    return ", ".join(f"`{name.removesuffix(ending)}`" for name in names) or "none"
+
+
+def verdict_sentences() -> str:
+    """What is decided, one sentence for each table, filled from it."""
+    from airlens.training.arm_differences import differences_table
+    from airlens.training.study import STUDY_FILE, read_runs
+
+    better = " ones, better than layer-matched random heads do on average"
+    lines = [
+        f"**Planted steps** ({counted(claims_of('planted'))}): AIS (uniform) is decided to rank "
+        f"the real step above {kinds_that('holds')}, and below {kinds_that('fails')}; further "
+        "above than random heads of the same layers do on average for "
+        f"{kinds_that('holds', better)}.",
+        f"**Labelled traces** ({counted(claims_of('labelled'))}), **samples** "
+        f"({counted(claims_of('confounds'))}), **single heads** ({counted(claims_of('heads'))}).",
+        f"**Sources** ({counted(claims_of('sources'))}).",
+    ]
+    models = pd.read_csv(RESULTS / "two_models" / "claims.csv")["verdict"].value_counts()
+    lines.append(
+        f"**Two models**, {int(models.sum())} findings: "
+        + ", ".join(f"{n} {verdict}" for verdict, n in models.items())
+        + "."
+    )
+    runs = read_runs(al.data_path(STUDY_FILE))
+    for setting in ("gsm8k-20", "gsm8k-40"):
+        own = runs[(runs["setting"] == setting) & (runs["budget"] == "tokens")]
+        gaps = differences_table(own, "nll", part=None)
+        gaps = gaps[gaps["against"] == "random"]
+        worse = gaps[gaps["decided"] & (gaps["difference"] > 0)]["arm"]
+        good = gaps[gaps["decided"] & (gaps["difference"] < 0)]["arm"]
+        lines.append(
+            f"**Training** (`{setting}`, {len(gaps)} arms against a random selection): decided "
+            f"better {'; '.join(good) or 'none'}; decided worse {'; '.join(worse) or 'none'}."
+        )
+    return "\n".join(f"- {line}" for line in lines) + "\n"
 
 
 def sources_table(name: str, rows: str, columns: str) -> str:
@@ -226,6 +295,7 @@ def sources_parts() -> dict[str, str]:
 def write(folder: Path) -> None:
     """Write each table as a part that `claims.md` includes."""
     parts = {
+        "verdicts": verdict_sentences(),
         "planted": planted_table() + "\n" + source("planted"),
         "planted_claims": claims_table("planted", ["AIS (uniform)"]),
         "planted_all": claims_table("planted"),

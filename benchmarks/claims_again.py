@@ -1,0 +1,122 @@
+"""Tables and claims anew from the measurements in `data/results`; no model.
+
+    python benchmarks/claims_again.py
+    python benchmarks/claims_again.py planted needles
+
+After a change of the statistics, without measuring anything again. A folder whose measurements were
+not stored is left as it is, and said. Prints the claims whose verdict changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from airlens.analysis.needles import needle_costs, needle_summary
+from airlens.paper.compare_models import Comparison, tables_of
+from airlens.paper.model_claims import comparison_claims
+from airlens.storage import write_tables
+from airlens.validity.benchmark import Measured
+from airlens.validity.claim_reports import confound_tables, head_tables, labelled_tables
+from airlens.validity.claims import confound_claims, head_claims, labelled_claims
+from airlens.validity.planted import planted_tables
+from airlens.validity.true_sources.source_claims import source_claims
+from airlens.validity.true_sources.source_report import source_tables
+
+RESULTS = Path(__file__).resolve().parents[1] / "data" / "results"
+Tables = dict[str, pd.DataFrame]
+
+
+def raw(folder: Path) -> Tables:
+    """The stored measurements of a report, by name."""
+    files = sorted(folder.glob("measured_*.parquet"))
+    return {file.stem.removeprefix("measured_"): pd.read_parquet(file) for file in files}
+
+
+def planted(folder: Path) -> Tables:
+    """Planted steps."""
+    measured = Measured(*(pd.read_csv(folder / f"{n}.csv") for n in ("items", "losses")))
+    seed = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["seed"]
+    return planted_tables(measured, seed)
+
+
+def labelled(folder: Path) -> Tables:
+    """Labelled traces."""
+    tables = labelled_tables(**raw(folder))
+    return {**tables, "claims": labelled_claims(tables)}
+
+
+def confounds(folder: Path) -> Tables:
+    """What the score of a sample goes along with."""
+    tables = confound_tables(raw(folder)["samples"])
+    return {**tables, "claims": confound_claims(tables)}
+
+
+def heads(folder: Path) -> Tables:
+    """Single heads."""
+    tables = head_tables(**raw(folder), profile=pd.read_csv(folder / "idle.csv"))
+    return {**tables, "claims": head_claims(tables)}
+
+
+def sources(folder: Path) -> Tables:
+    """True sources."""
+    tables = source_tables(raw(folder))
+    return {**tables, "claims": source_claims(tables)}
+
+
+def needles(folder: Path) -> Tables:
+    """Needles."""
+    answers = pd.read_csv(folder / "answers.csv")
+    return {"summary": needle_summary(answers), "costs": needle_costs(answers)}
+
+
+def two_models(folder: Path) -> Tables:
+    """Two models side by side."""
+    former = Comparison.load(folder)
+    table = tables_of(former)
+    return {"table": table, "claims": comparison_claims(table)}
+
+
+PARTS: dict[str, tuple[Callable[[Path], Tables], Path, str]] = {
+    "planted": (planted, RESULTS / "validity" / "planted", "losses.csv"),
+    "labelled": (labelled, RESULTS / "validity" / "labelled", "measured_steps.parquet"),
+    "confounds": (confounds, RESULTS / "validity" / "confounds", "measured_samples.parquet"),
+    "heads": (heads, RESULTS / "validity" / "heads", "measured_rises.parquet"),
+    "sources": (sources, RESULTS / "validity" / "sources", "measured_uses.parquet"),
+    "needles": (needles, RESULTS / "needles", "answers.csv"),
+    "two_models": (two_models, RESULTS / "two_models", "measured_units.parquet"),
+}
+
+
+def main() -> None:
+    """Recompute what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("part", nargs="*", default=list(PARTS), choices=[[], *PARTS])
+    for name in parser.parse_args().part:
+        make, folder, need = PARTS[name]
+        if not (folder / need).is_file():
+            print(f"{name}: {folder} holds no {need}: measure it again")
+            continue
+        tables = make(folder)
+        note = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        if "claims" in tables:
+            former = pd.read_csv(folder / "claims.csv")
+            _changes(name, former, tables["claims"])
+        write_tables(folder, tables, note)
+
+
+def _changes(name: str, former: pd.DataFrame, claims: pd.DataFrame) -> None:
+    before = "verdict" if "verdict" in former else "holds"
+    both = claims.merge(former, on="claim", how="outer", suffixes=("", "_before"))
+    old = both[f"{before}_before"] if f"{before}_before" in both else both[before]
+    changed = both[both["verdict"].astype(str) != old.astype(str)].assign(before=old)
+    print(f"{name}: {len(claims)} claims, {claims['verdict'].value_counts().to_dict()}")
+    print(changed[["claim", "before", "verdict", "evidence"]].to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()
