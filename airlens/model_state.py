@@ -48,6 +48,7 @@ class ModelState:
         self.ablations: tuple[Any, ...] = ()
         self.resting = 0
         self.rotary: list[torch.nn.Module] = []
+        self._tensors: list[torch.Tensor] = []
         self._running = 0  # blocks of `running` around the caller
         self._seen: tuple[Any, tuple[str, str]] | None = None  # in these
         self._said: set[str] = set()
@@ -128,6 +129,11 @@ class ModelState:
             )
 
     @property
+    def tensors(self) -> list[torch.Tensor]:
+        """The weights; inside of :func:`running` those that it began with."""
+        return self._tensors if self._running else list(self.source.parameters())
+
+    @property
     def busy(self) -> bool:
         """Whether the caller is inside of :func:`running`."""
         return self._running > 0
@@ -185,7 +191,7 @@ class ModelState:
         noticed by what is in them, from one block to the next.
         """
         source = self.source
-        counted = counters(source)
+        counted = counters(self.tensors)
         if self._seen is not None and self._seen[0] == counted:
             return self._seen[1]
         now = (weights_of(source, self._offloaded), modules_of(source))
@@ -218,6 +224,7 @@ def running(model: TransformerBridge, *, gradients: bool = False) -> Iterator[Mo
     with state.turn(), state._counted() as outermost, ExitStack() as stack:
         if outermost:
             own = every_module(model)
+            state._tensors = tensors_of(own)
             state.need_alike()
             state.follow()
             stack.enter_context(_evaluating(own))
@@ -257,6 +264,12 @@ def every_module(model: TransformerBridge) -> list[torch.nn.Module]:
             found[id(module)] = module
             waiting.extend(module._modules.values())
     return list(found.values())
+
+
+def tensors_of(modules: list[torch.nn.Module]) -> list[torch.Tensor]:
+    """The weights of these modules, each once."""
+    found = [weight for module in modules for weight in module._parameters.values()]
+    return list({id(weight): weight for weight in found if weight is not None}.values())
 
 
 def forward(

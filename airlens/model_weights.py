@@ -14,12 +14,12 @@ COLUMNS = 8191
 ROWS = 16  # summed at once: as much as a processor's cache holds
 
 
-def counters(source: torch.nn.Module) -> tuple[tuple[int, int], ...]:
+def counters(tensors: list[torch.Tensor]) -> tuple[tuple[int, int], ...]:
     """Address and version of each weight; 0 for the version of inference tensors, which have none.
 
     Cheap, and changed by what torch counts: in-place operations and new tensors.
     """
-    return tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in source.parameters())
+    return tuple((p.data_ptr(), 0 if p.is_inference() else p._version) for p in tensors)
 
 
 def weights_of(source: torch.nn.Module, known: dict[tuple[int, str], bytes] | None = None) -> str:

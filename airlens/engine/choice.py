@@ -94,7 +94,7 @@ def why_not_fast(
         return f"hooks are attached to the model ({found}), which only the hooks engine sees"
     if getattr(model, "compatibility_mode", False):
         return "the bridge is in compatibility mode, with weights of its own"
-    if spread(model.original_model):
+    if spread(state_of(model).tensors):
         return "the model's layers lie on several devices, or are loaded as they run"
     if state_of(model).rotary:
         return "the model's rotary table depends on the longest text of a row"
@@ -116,8 +116,7 @@ def _no_hook(hook: Any) -> bool:
     return False
 
 
-def spread(source: torch.nn.Module) -> bool:
+def spread(tensors: Sequence[torch.Tensor]) -> bool:
     """Whether weights lie on several devices, or come from memory or disk as a layer runs."""
-    return len({p.device for p in source.parameters()}) > 1 or any(
-        p.is_meta for p in source.parameters()
-    )
+    devices = {tensor.device for tensor in tensors}
+    return len(devices) > 1 or any(device.type == "meta" for device in devices)
