@@ -44,8 +44,6 @@ def test_notebook_is_fit_to_be_committed(path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 def test_notebook_runs_with_small_parameters(path: Path, tmp_path: Path) -> None:
-    if any(n in str(path) for n in ("01_", "06_", "07_")):
-        pytest.skip("not run anew since the statistics and the reading changed")
     small = nb.read(path).metadata.get("airlens", {}).get("small")
     assert small, 'its metadata name no small parameters ("airlens": {"small": {…}})'
     tiny = [name for name, value in small.items() if value == "tiny"]
