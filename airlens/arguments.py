@@ -38,7 +38,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 # Whole numbers that have to be 1 at least; the others may be 0.
 _POSITIVE = frozenset(
     {"n", "n_boot", "max_tokens", "max_tokens_per_batch", "max_new_tokens", "new_tokens", "most"}
-    | {"batch_size", "part_rows", "shots", "key_length", "screen", "rows", "measured", "k"}
+    | {"batch_size", "part_rows", "key_length", "screen", "rows", "measured", "k"}
     | {"tokens"}
 )
 _READERS: dict[str, Reader] = {}

@@ -21,9 +21,17 @@ def read_parquet(stream: IO[bytes], file: str) -> Iterator[Item]:
 
     try:
         with parquet.ParquetFile(_seekable(stream)) as opened:
+            _check_counts(opened.metadata)
             yield from batch_items(opened.iter_batches(BATCH), file)
     except ArrowException as error:
         raise ValueError(str(error)) from error
+
+
+def _check_counts(footer: Any) -> None:
+    """Raise where a footer counts rows that cannot be: Arrow would end the process on them."""
+    rows = [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
+    if min(rows, default=0) < 0 or sum(rows) != footer.num_rows:
+        raise ValueError(f"damaged: row groups of {rows[:5]} rows, {footer.num_rows} in all")
 
 
 def read_arrow(stream: IO[bytes], file: str) -> Iterator[Item]:

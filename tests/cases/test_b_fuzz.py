@@ -235,6 +235,15 @@ def a_damaged_file(drawn: tuple[str, list[Any], float, int], folder: Path) -> No
     a_file(name, data[:at] + bytes([byte]) + data[at + 1 :], folder)
 
 
+def test_b_a_footer_that_counts_rows_below_zero_is_refused(tmp_path: Path) -> None:
+    """Arrow ends the whole process on such a file, so it must not be asked."""
+    data = arrow_table([{}])
+    path = tmp_path / "x.parquet"
+    path.write_bytes(data[:30] + b"\xff" + data[31:])
+    with pytest.raises(AirlensError, match="damaged"):
+        load_traces(path)
+
+
 MAGIC = [b"", b"PAR1", b"ARROW1", b"\x1f\x8b\x08", b"BZh9", b"\xfd7zXZ\x00", b"PK\x03\x04"]
 MAGIC += [b"\xff\xfe", b"\xef\xbb\xbf"]
 BYTES = st.tuples(st.sampled_from(RAW), st.sampled_from(MAGIC), st.binary(max_size=200))
