@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from .arguments import reader
 from .errors import ConfigError, ModelError
+from .placement import DeviceMap, MaxMemory, Placement, need_context
 from .registry import named
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "smollm2-135m"
-
-DeviceMap: TypeAlias = "str | Mapping[str, str | int]"
-"""Where the parts of a model lie: "auto", "balanced", or a device for each module's name."""
 
 # Finds and reads the files of a model: (name, tokenizer, dtype, …) to (label, model, tokenizer).
 read_model = named("airlens.reading.model_files:read_model")
@@ -41,7 +39,7 @@ def load_model(
     n_ctx: int | None = None,
     n_devices: int | None = None,
     device_map: DeviceMap | None = None,
-    max_memory: Mapping[str | int, str | int] | None = None,
+    max_memory: MaxMemory | None = None,
 ) -> TransformerBridge:
     """Load a causal language model, ready for hooks, and check on a few tokens what it is.
 
@@ -65,9 +63,9 @@ def load_model(
         revision: of a hub repository.
         n_ctx: longest text, in tokens, that the model is run on; default: what its configuration
             says. More than that is possible where positions are rotary, but untrained.
-        n_devices: split the layers over so many GPUs.
-        device_map: how to split them, instead of ``device``; also to CPU or disk. These two and
-            ``max_memory`` are TransformerLens', and for models loaded by name.
+        n_devices: split the layers over so many GPUs, instead of ``device``.
+        device_map: how to split them, likewise; also to CPU or disk. These two and ``max_memory``
+            are TransformerLens', and for models loaded by name.
         max_memory: most memory to use on each device, such as ``{0: "20GiB"}``.
 
     Returns:
@@ -77,7 +75,8 @@ def load_model(
     Raises:
         ModelError: not found, not reachable, not loadable, of an unsupported architecture, or not
             causal; the message says what to do.
-        ConfigError: options that exclude each other, or a cache folder that cannot be written.
+        ConfigError: options that make no sense or exclude each other (before anything is loaded),
+            or a cache folder that cannot be written.
     """
     import torch
 
@@ -85,8 +84,9 @@ def load_model(
     from .model_state import state_of, undisturbed
 
     given = None
-    split = any(option is not None for option in (n_devices, device_map, max_memory))
-    place = None if split and device is None else as_device(device)
+    where = Placement(device, n_devices, device_map, max_memory)
+    place = None if where.spread else as_device(device)
+    n_ctx = None if n_ctx is None else need_context(n_ctx)
     dtype = as_dtype(dtype)
     if isinstance(tokenizer, (str, Path)):
         tokenizer = read_tokenizer(str(tokenizer), trust_remote_code)
@@ -96,12 +96,12 @@ def load_model(
     with torch.inference_mode(False), undisturbed():
         if isinstance(name, (str, Path)):
             options = {"trust_remote_code": trust_remote_code, "revision": revision}
-            options |= _split(n_devices, device_map, device, max_memory) if split else {}
+            options |= where.options()
             label, model, tokenizer = read_model(str(name), tokenizer, dtype, **options)
-            if not split and not stays_as_it_is(model):
+            if place is not None and not stays_as_it_is(model):
                 model = model.to(place)
         else:
-            if split:
+            if where.spread:
                 raise ConfigError(
                     "n_devices, device_map and max_memory place a model that is loaded by name; "
                     "give them to from_pretrained for a model of your own"
@@ -153,28 +153,6 @@ def as_device(device: str | torch.device | None = None) -> torch.device:
             f"has: {', '.join(there)}"
         ) from error
     return found
-
-
-def _split(
-    n_devices: int | None,
-    device_map: DeviceMap | None,
-    device: str | torch.device | None,
-    max_memory: Mapping[str | int, str | int] | None,
-) -> dict[str, Any]:
-    """``device_map`` and ``max_memory`` of ``from_pretrained``, as TransformerLens makes them."""
-    from transformer_lens.utilities.multi_gpu import resolve_device_map
-
-    wanted: Any = dict(device_map) if isinstance(device_map, Mapping) else device_map
-    memory = None if max_memory is None else dict(max_memory)
-    try:
-        where, memory = resolve_device_map(n_devices, wanted, device, memory)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-    if where is None:
-        if memory is None:
-            return {"device_map": {"": str(as_device(device))}}
-        where = "auto"
-    return {"device_map": where, "max_memory": memory}
 
 
 def _checked_bridge(model: Any, tokenizer: Any, label: str, n_ctx: int | None) -> TransformerBridge:
@@ -238,8 +216,6 @@ def _no_processor() -> Iterator[None]:
 
 def _set_context(bridge: TransformerBridge, n_ctx: int) -> None:
     """Let windows be at most ``n_ctx`` tokens long; :class:`ConfigError` where that cannot be."""
-    if n_ctx < 2:
-        raise ConfigError(f"n_ctx={n_ctx}: a text needs two tokens at least")
     usual = int(bridge.cfg.n_ctx)
     if n_ctx > usual:
         if learnt_positions(bridge):

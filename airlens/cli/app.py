@@ -7,20 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from . import checks
+from .model_options import model_option
 from .options import traces_option
 
 
 def app(
-    model: Annotated[
-        str | None,
-        typer.Option(
-            *("--model", "-m"),
-            parser=checks.model_name,
-            metavar="NAME",
-            help="smollm2-135m, gemma3-270m, a hub id, a folder or a .gguf file.",
-        ),
-    ] = None,
+    model: Annotated[str | None, model_option()] = None,
     traces: Annotated[
         str | None,
         traces_option("Your traces: a file, a folder or a hub name; default: the bundled ones."),

@@ -143,6 +143,20 @@ def model_name(text: str) -> str:
     return str(_read(need_path, text))
 
 
+def device_map(text: str) -> Any:
+    """How a model is spread over devices."""
+    from airlens.placement import read_map
+
+    return _read(read_map, text)
+
+
+def max_memory(text: str) -> Any:
+    """The memory of each device."""
+    from airlens.placement import read_memory
+
+    return _read(read_memory, text)
+
+
 def heads_text(text: str) -> str:
     """Names of heads, or a file of them, which is read here only to see that it can be."""
     from .options import read_heads

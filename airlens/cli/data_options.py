@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import checks
-from .options import name_option
+from .options import name_option, with_shared
 
 if TYPE_CHECKING:
     from airlens.reading.columns import Columns
@@ -155,21 +153,12 @@ def reads_data(
     names = [parameter.name for parameter in shared]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        @functools.wraps(command)
         def run(**options: Any) -> None:
             typed = _typed({name: options.pop(name) for name in names})
             with _choices_said(quiet=bool(options.get("quiet"))):
                 command(**options, data_options=typed)
 
-        own = inspect.signature(command, eval_str=True).parameters.values()
-        parameters = [
-            each.replace(kind=Parameter.KEYWORD_ONLY)
-            for parameter in own
-            for each in (shared if parameter.name == "data_options" else [parameter])
-        ]
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {each.name: each.annotation for each in parameters}
-        return run
+        return with_shared(command, "data_options", shared, run)
 
     return decorate
 

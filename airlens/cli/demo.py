@@ -7,12 +7,10 @@ from typing import Annotated
 
 import typer
 
+from .model_options import ModelOptions, loads_model
 from .options import (
     AsJson,
-    Device,
-    Dtype,
     Mode,
-    Model,
     Quiet,
     Seed,
     TracesPerDomain,
@@ -21,25 +19,24 @@ from .options import (
 )
 
 
+@loads_model()
 def demo(
     out: Annotated[Path, out_file("The report.")] = Path("reports/demo.html"),
     page: Annotated[
         Path | None,
         out_file("The interactive page (default: page.html beside the report).", "--page"),
     ] = None,
-    model: Model = "smollm2-135m",
+    *,
+    model_options: ModelOptions,
     traces: TracesPerDomain = 16,
     mode: Mode = "uniform",
     seed: Seed = 0,
-    device: Device = None,
-    dtype: Dtype = "float32",
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Run AIR end to end on bundled traces: a report, and a page to click in (minutes on a CPU)."""
     from airlens.errors import ConfigError
     from airlens.files import need_out_file
-    from airlens.model import load_model
     from airlens.reports.demo_page import demo_report
     from airlens.reports.demo_results import DemoSize, demo_sources, run_demo
     from airlens.webpage import page as write_page
@@ -52,8 +49,8 @@ def demo(
         if not (json or quiet):
             typer.echo(text, err=True)
 
-    say(f"0/5 loading {model}")
-    bridge = load_model(model, device=device, dtype=dtype)
+    say(f"0/5 loading {model_options.name}")
+    bridge = model_options.load()
     result = run_demo(
         bridge,
         size=DemoSize(traces_per_domain=traces),

@@ -6,13 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import AsJson, Device, Dtype, Model, echo_json
+from .model_options import ModelOptions, loads_model
+from .options import AsJson, echo_json
 
 
+@loads_model()
 def doctor(
-    model: Model = "smollm2-135m",
-    device: Device = None,
-    dtype: Dtype = "float32",
+    *,
+    model_options: ModelOptions,
     skip_model: Annotated[bool, typer.Option(help="Versions and cache only.")] = False,
     json: AsJson = False,
 ) -> None:
@@ -20,13 +21,11 @@ def doctor(
 
     Exit status 1 when the logits disagree.
     """
-    from airlens.model import load_model
-
     from .install_checks import check_model, environment
 
     record: dict[str, Any] = environment()
     if not skip_model:
-        record.update(check_model(load_model(model, device=device, dtype=dtype)))
+        record.update(check_model(model_options.load()))
     if json:
         echo_json(record)
     else:

@@ -10,11 +10,9 @@ import typer
 
 from . import checks
 from .data_options import DataOptions, reads_data
+from .model_options import ModelOptions, loads_model
 from .options import (
     AsJson,
-    Device,
-    Dtype,
-    Model,
     Quiet,
     Seed,
     Template,
@@ -27,12 +25,13 @@ from .options import (
 TABLES = ("nll", "answers")
 
 
+@loads_model(context=False)
 @reads_data(limit_names=("--limit", "-n"))
 def evaluate(
     data: Annotated[str, data_argument("Problems with reference solutions.")],
     *,
     data_options: DataOptions,
-    model: Model = "smollm2-135m",
+    model_options: ModelOptions,
     generate: Annotated[
         bool, typer.Option("--generate", "-g", help="Also generate solutions, and score them.")
     ] = False,
@@ -51,8 +50,6 @@ def evaluate(
     template: Template = "auto",
     think: Think = "auto",
     out: Annotated[Path | None, out_folder("Folder for the tables, problem by problem.")] = None,
-    device: Device = None,
-    dtype: Dtype = "float32",
     seed: Seed = 0,
     json: AsJson = False,
     quiet: Quiet = False,
@@ -70,15 +67,17 @@ def evaluate(
     from airlens.training.lm_tasks import check_lm_eval, run_lm_eval
     from airlens.training.run_identity import evaluation_identity
 
-    place = as_device(device)
+    where = model_options.placement
+    place = None if where.spread else as_device(where.device)
     if lm_eval:
         check_lm_eval()
     answers = generate or samples > 0
     if answers:
         library.check_math_verify()
     traces = data_options.traces(data)
-    student, tokenizer = load_hf(model, dtype=dtype)
-    student = student.to(place).eval()
+    dtype = model_options.dtype
+    student, tokenizer = load_hf(model_options.name or "", dtype=dtype, **where.options())
+    student = (student if place is None else student.to(place)).eval()
     how: dict[str, Any] = {"template": template, "think": think}
     on_error: Any = data_options.on_error
     problems, skipped = library.usable_problems(
@@ -103,12 +102,12 @@ def evaluate(
         record["lm_eval"] = run_lm_eval(student, tokenizer, lm_eval.split(","))
     identity = evaluation_identity(student, tokenizer, problems, **how)
     record["provenance"] = provenance(
-        evaluated=model,
+        evaluated=model_options.name,
         data=data,
         limit=data_options.limit,
         reading=traces.reading,
         dtype=dtype,
-        device=str(place),
+        device=str(place or student.hf_device_map),
         settings=settings,
         few_shot=0,  # a problem is asked as it is trained on: its prompt and nothing before it
         identity=identity,

@@ -8,13 +8,11 @@ from typing import Annotated
 import typer
 
 from . import checks
+from .model_options import ModelOptions, loads_model
 from .options import (
     AsJson,
-    Device,
-    Dtype,
     MaxTokens,
     Mode,
-    Model,
     Quiet,
     Seed,
     TracesPerDomain,
@@ -23,9 +21,11 @@ from .options import (
 )
 
 
+@loads_model()
 def figures(
     out: Annotated[Path, out_folder("Folder for the files.")] = Path("reports/figures"),
-    model: Model = "smollm2-135m",
+    *,
+    model_options: ModelOptions,
     formats: Annotated[
         str,
         typer.Option(
@@ -50,8 +50,6 @@ def figures(
         ),
     ] = None,
     seed: Seed = 0,
-    device: Device = None,
-    dtype: Dtype = "float32",
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -63,14 +61,13 @@ def figures(
     from airlens.analysis.emergence import TinySettings
     from airlens.figures.image_files import check_export, save_figures
     from airlens.files import atomic_write_text
-    from airlens.model import load_model
     from airlens.paper.measurements import PaperSize, measure_paper, thirds
     from airlens.paper.reproductions import captions, make_figures, study_runs
     from airlens.reports.demo_results import DemoSize
 
     check_export()
     runs = study_runs(study)
-    bridge = load_model(model, device=device, dtype=dtype)
+    bridge = model_options.load()
     demo = DemoSize(
         probes=probes,
         probe_tokens=max_tokens,

@@ -8,12 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from . import checks
+from .model_options import ModelOptions, loads_model
 from .options import (
     AsJson,
-    Device,
-    Dtype,
     MaxTokens,
-    Model,
     Quiet,
     Seed,
     echo_json,
@@ -22,8 +20,10 @@ from .options import (
 )
 
 
+@loads_model()
 def heads(
-    model: Model = "smollm2-135m",
+    *,
+    model_options: ModelOptions,
     probes: Annotated[int, typer.Option("--probes", "-n", min=1, help="Number of probes.")] = 12,
     max_tokens: MaxTokens = 840,
     top: Annotated[
@@ -40,8 +40,6 @@ def heads(
     ] = "retrieval",
     out: Annotated[Path | None, out_file("Where to write scores and heads.")] = None,
     seed: Seed = 0,
-    device: Device = None,
-    dtype: Dtype = "float32",
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -52,16 +50,15 @@ def heads(
     from airlens.detectors import DESCRIPTIONS, detect
     from airlens.detectors.key_value_probes import key_value_probes
     from airlens.errors import ConfigError
-    from airlens.model import load_model
 
-    bridge = load_model(model, device=device, dtype=dtype)
+    bridge = model_options.load()
     longest = min(max_tokens, int(bridge.cfg.n_ctx))
     try:
         probe_set = key_value_probes(bridge.tokenizer, n=probes, max_tokens=longest, seed=seed)
     except ConfigError as error:
         if longest == max_tokens:
             raise
-        few = f"{model} reads no more than {longest} tokens, {error.reason}"
+        few = f"{model_options.name} reads no more than {longest} tokens, {error.reason}"
         raise ConfigError(few) from error
     scores = detect(bridge, probe_set, detector, progress=not (quiet or json))
     critical = scores.top(top)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from airlens.detectors.key_value_probes import key_value_probes
+from airlens.given_model import stays_as_it_is
 from airlens.provenance import model_info, versions
 from airlens.retrieval import copy_accuracy
 from airlens.storage import cache_dir
@@ -42,28 +43,38 @@ def environment() -> dict[str, Any]:
 def check_model(model: TransformerBridge) -> dict[str, Any]:
     """Bridge logits against Hugging Face's, base NLL on a plain text, copy accuracy on 4 probes.
 
+    A model that is quantised, offloaded or spread over devices has no second copy to compare with:
+    :func:`~airlens.load_model` has compared its logits, on a few tokens, before it was wrapped.
+
     Returns:
         A JSON-able record; ``"parity"`` is False when logits differ by more than
         :data:`TOLERANCE` (float32) or 2 % of their range (lower precision).
     """
     encoded = encode_trace(model.tokenizer, Trace("doctor", "", TEXT), "plain")
     items: list[Window] = windows(encoded, int(model.cfg.n_ctx))
-    tokens = torch.tensor([encoded.tokens], device=model.cfg.device)
+    loss = score_windows(model, items, [], "uniform")[0]
+    alone = not stays_as_it_is(model.original_model)
+    probes = key_value_probes(model.tokenizer, n=PROBES, max_tokens=PROBE_TOKENS)
+    return {
+        "model": model_info(model),
+        **(_compared(model, encoded.tokens) if alone else {"parity": True}),
+        "base_nll": float(loss.base.mean()),
+        "copy_accuracy": copy_accuracy(model, probes).accuracy,
+    }
+
+
+def _compared(model: TransformerBridge, ids: list[int]) -> dict[str, Any]:
+    tokens = torch.tensor([ids], device=model.cfg.device)
     with torch.inference_mode():
         ours = model(tokens).float()
         theirs = hugging_face_logits(model, tokens).float()
     difference = float((ours - theirs).abs().max())
     exact = next(model.original_model.parameters()).dtype == torch.float32
     allowed = TOLERANCE if exact else 0.02 * float(theirs.abs().max())
-    loss = score_windows(model, items, [], "uniform")[0]
-    probes = key_value_probes(model.tokenizer, n=PROBES, max_tokens=PROBE_TOKENS)
     return {
-        "model": model_info(model),
         "max_logit_difference": difference,
         "allowed_difference": allowed,
         "parity": difference <= allowed,
-        "base_nll": float(loss.base.mean()),
-        "copy_accuracy": copy_accuracy(model, probes).accuracy,
     }
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
 import math
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,31 +20,6 @@ if TYPE_CHECKING:
 
     from airlens.heads import HeadScores, HeadSet
 
-Model = Annotated[
-    str,
-    typer.Option(
-        "--model",
-        "-m",
-        parser=checks.model_name,
-        metavar="NAME",
-        help="smollm2-135m, gemma3-270m, a hub id, a local folder or a .gguf file.",
-        rich_help_panel="Model",
-    ),
-]
-Device = Annotated[
-    str | None,
-    typer.Option("--device", help="cpu, cuda, … (default: CUDA if there)", rich_help_panel="Model"),
-]
-Dtype = Annotated[
-    str,
-    typer.Option(
-        "--dtype",
-        parser=checks.choice(*checks.DTYPES),
-        metavar="NAME",
-        help="Dtype of the weights: float32, bfloat16, float16; losses are fp32.",
-        rich_help_panel="Model",
-    ),
-]
 Seed = Annotated[int, typer.Option("--seed", help="Same seed, same result.")]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout, for machines.")
@@ -160,6 +138,32 @@ def find_heads(
 def group_column(within: str) -> str | None:
     """The column that ``--within`` names; "none" or nothing: no groups."""
     return None if within in ("none", "") else within
+
+
+def with_shared(
+    command: Callable[..., None],
+    place: str,
+    shared: Sequence[inspect.Parameter],
+    run: Callable[..., None],
+) -> Callable[..., None]:
+    """``run`` as the command, with options that several commands share in place of one parameter.
+
+    Args:
+        command: its own parameters are the other options.
+        place: the name of the parameter of ``command`` in whose place the shared options stand.
+        shared: these options.
+        run: takes all options by name, and calls ``command``.
+    """
+    made: Any = functools.wraps(command)(run)
+    own = inspect.signature(command, eval_str=True).parameters.values()
+    parameters = [
+        each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in own
+        for each in (shared if parameter.name == place else [parameter])
+    ]
+    made.__signature__ = inspect.Signature(parameters)
+    made.__annotations__ = {each.name: each.annotation for each in parameters}
+    return made  # type: ignore[no-any-return]
 
 
 def echo_json(record: dict[str, Any]) -> None:

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .data_options import DataOptions, reads_data
+from .model_options import ModelOptions, loads_model
 from .options import (
     AsJson,
     Controls,
-    Device,
-    Dtype,
     Heads,
     Mode,
-    Model,
     Quiet,
     Seed,
     Template,
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     from airlens.trace import Trace
 
 
+@loads_model()
 @reads_data(limit=12, limit_names=("--limit", "--n", "-n"))
 def page(
     traces: Annotated[
@@ -62,10 +61,8 @@ def page(
     template: Template = "auto",
     think: Think = "auto",
     title: Annotated[str, typer.Option(help="Title of the page.")] = "",
-    model: Model = "smollm2-135m",
+    model_options: ModelOptions,
     seed: Seed = 0,
-    device: Device = None,
-    dtype: Dtype = "float32",
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -77,7 +74,6 @@ def page(
     """
     from airlens.files import data_path
     from airlens.heads import HeadScores
-    from airlens.model import load_model
     from airlens.step_influence import influence
     from airlens.step_sources import sources
     from airlens.step_sources.measures import Measure
@@ -85,7 +81,7 @@ def page(
 
     chosen = data_options.traces(traces or data_path("traces.jsonl"))
     kept = HeadScores.load(heads) if heads and Path(heads).is_file() else None
-    bridge = load_model(model, device=device, dtype=dtype)
+    bridge = model_options.load()
     progress = not (quiet or json)
     scores, critical = find_heads(bridge, heads, seed=seed, progress=progress)
     shared: dict[str, Any] = {

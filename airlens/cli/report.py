@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import checks
+from .model_options import ModelOptions, loads_model
 from .options import (
     AsJson,
-    Device,
     Quiet,
     ScoredFolder,
     Seed,
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from airlens.corpus.run_folder import RunFolder
 
 
+@loads_model(default=None, text="For the map; default: the run's own.")
 def report(
     folder: ScoredFolder,
     by: Annotated[str, typer.Option(help="The selector that the page is about.")] = "ais",
@@ -34,16 +34,8 @@ def report(
     embed: Annotated[
         bool, typer.Option("--map/--no-map", help="Draw the map of samples (loads the model).")
     ] = True,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            *("--model", "-m"),
-            parser=checks.model_name,
-            metavar="NAME",
-            help="For the map; default: the run's own.",
-        ),
-    ] = None,
-    device: Device = None,
+    *,
+    model_options: ModelOptions,
     seed: Seed = 0,
     json: AsJson = False,
     quiet: Quiet = False,
@@ -62,7 +54,7 @@ def report(
         top=top,
         within=group_column(within),
         seed=seed,
-        model=_model(run, model, device) if embed and run.has("rows") else None,
+        model=_model(run, model_options) if embed and run.has("rows") else None,
         progress=not (quiet or json),
     )
     written = page.write(out)
@@ -81,11 +73,10 @@ def _check(run: RunFolder, by: str, within: str | None) -> None:
         select(first, by, within=within)
 
 
-def _model(run: RunFolder, name: str | None, device: str | None) -> Any:
+def _model(run: RunFolder, options: ModelOptions) -> Any:
     from airlens.errors import ConfigError
-    from airlens.model import load_model
 
-    wanted = name or run.manifest().get("model_source")
+    wanted = options.name or run.manifest().get("model_source")
     if not wanted:
         raise ConfigError("which model scored this is not known: name it with --model, or --no-map")
-    return load_model(wanted, device=device)
+    return options.named(str(wanted)).load()

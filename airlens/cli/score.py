@@ -11,13 +11,11 @@ import typer
 from . import checks
 from .data_options import PANEL, DataOptions, reads_data
 from .ending import when_interrupted
+from .model_options import ModelOptions, loads_model
 from .options import (
     AsJson,
     Controls,
-    Device,
-    Dtype,
     Mode,
-    Model,
     Quiet,
     Seed,
     Template,
@@ -36,6 +34,7 @@ if TYPE_CHECKING:
     from airlens.heads import HeadSet
 
 
+@loads_model()
 @reads_data(on_error="skip")
 def score(
     data: Annotated[str, data_argument("File, folder, glob or hub data set.")],
@@ -83,9 +82,7 @@ def score(
         str | None,
         typer.Option(help="A Ray cluster to join: HOST:PORT; auto: whichever runs here."),
     ] = None,
-    model: Model = "smollm2-135m",
-    device: Device = None,
-    dtype: Dtype = "float32",
+    model_options: ModelOptions,
     seed: Seed = 0,
     json: AsJson = False,
     quiet: Quiet = False,
@@ -119,7 +116,7 @@ def score(
         settings,
         read_heads(heads),
         out,
-        model={"name": model, "device": device, "dtype": dtype},
+        model=model_options,
         ray=ray if engine == "ray" else None,
         on_error=on_error,
         max_rejects=max_rejects,
@@ -150,21 +147,20 @@ def _run(
     heads: HeadSet,
     out: Path,
     *,
-    model: dict[str, Any],
+    model: ModelOptions,
     ray: dict[str, Any] | None,
     **options: Any,
 ) -> RunResult:
     from airlens.corpus.run import score_corpus
-    from airlens.model import load_model
     from airlens.reading.model_files import absolute_name
 
     if ray is not None:
         from airlens.corpus.ray_runner import RayEngine
 
-        options["engine"] = RayEngine(model, **ray)
+        options["engine"] = RayEngine(model.how(), **ray)
     # an absolute path: a report may be made from another folder
-    options["model_source"] = absolute_name(model["name"])
-    return score_corpus(load_model(**model), corpus, heads, out, settings=settings, **options)
+    options["model_source"] = absolute_name(model.name or "")
+    return score_corpus(model.load(), corpus, heads, out, settings=settings, **options)
 
 
 def noted(manifest: dict[str, Any]) -> Iterator[str]:

@@ -12,9 +12,9 @@ import typer
 from . import checks
 from .data_options import DataOptions, reads_data
 from .ending import when_interrupted
+from .model_options import model_option
 from .options import (
     AsJson,
-    Model,
     Quiet,
     Seed,
     Template,
@@ -36,7 +36,7 @@ def train(
     out: Annotated[Path, out_folder("Folder of the run.")],
     *,
     data_options: DataOptions,
-    model: Model = "smollm2-135m",
+    model: Annotated[str, model_option()] = "smollm2-135m",
     scheme: Annotated[
         str | None,
         name_option(

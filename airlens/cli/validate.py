@@ -10,12 +10,10 @@ import typer
 from . import checks
 from .data_options import DataOptions, reads_data
 from .ending import kept_in, when_interrupted
+from .model_options import ModelOptions, loads_model
 from .options import (
     AsJson,
-    Device,
-    Dtype,
     Heads,
-    Model,
     Quiet,
     Seed,
     echo_json,
@@ -36,6 +34,7 @@ if TYPE_CHECKING:
     from airlens.trace import Trace
 
 
+@loads_model()
 @reads_data()
 def validate(
     traces: Annotated[str, traces_option("Traces: a file, a folder or a hub name.")] = "",
@@ -90,11 +89,9 @@ def validate(
     knockout_labelled: Annotated[
         int, typer.Option(min=0, help="The same for labelled traces, the shortest ones.")
     ] = 0,
-    model: Model = "smollm2-135m",
+    model_options: ModelOptions,
     out: Annotated[Path | None, out_folder("Folder for tables and measurements.")] = None,
     seed: Seed = 0,
-    device: Device = None,
-    dtype: Dtype = "float32",
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -110,14 +107,13 @@ def validate(
     interrupted run.
     """
     from airlens.files import data_path
-    from airlens.model import load_model
 
     own: Any = [] if what == "sources" else data_path("traces.jsonl")
     given = data_options.traces(traces or own)
     if what == "labelled":
         _need_labels(given)
     when_interrupted(kept_in(out, "What was measured"))
-    bridge = load_model(model, device=device, dtype=dtype)
+    bridge = model_options.load()
     loaded, left_out = _usable(bridge, given, what, data_options.on_error)
     progress = not (quiet or json)
     _, critical = find_heads(bridge, heads, progress=progress)

@@ -36,11 +36,11 @@ class RayEngine:
     """An engine for `airlens.corpus.run.score_corpus`.
 
     Args:
-        model: arguments of `airlens.load_model` for the actors: ``name``, ``device``, ``dtype``. A
-            name that is a path must exist on every machine; a relative one is taken from the
-            folder of the calling process.
+        model: arguments of `airlens.load_model` for the actors: ``name``, ``device``, ``dtype``,
+            ``n_devices`` (GPUs of each actor), …. A name that is a path must exist on every
+            machine; a relative one is taken from the folder of the calling process.
         address: of a cluster; default: one started here and stopped afterwards.
-        actors: how many; default: one a GPU, else one a CPU.
+        actors: how many; default: as many as the GPUs suffice for, else one a CPU.
         cpus: of a cluster started here; default: all.
         actor_cpus: what the scheduler counts for an actor; default: nothing beside its GPU, else
             `ACTOR_CPUS`.
@@ -115,9 +115,10 @@ class RayEngine:
 
         have = ray.cluster_resources()
         gpus, cpus = int(have.get("GPU", 0)), max(1, int(have.get("CPU", 1)))
-        size = self.actors or gpus or cpus
+        each = int(self.model.get("n_devices") or 1)
+        size = self.actors or gpus // each or cpus
         threads = self.actor_threads or max(1, cpus // size)
-        needs: dict[str, Any] = {"num_gpus": 1} if gpus else {"num_cpus": ACTOR_CPUS}
+        needs: dict[str, Any] = {"num_gpus": each} if gpus else {"num_cpus": ACTOR_CPUS}
         if self.actor_cpus is not None:
             needs["num_cpus"] = self.actor_cpus
         self.told = (

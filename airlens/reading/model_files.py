@@ -66,14 +66,17 @@ def load_hf(
     dtype: str | torch.dtype = "float32",
     trust_remote_code: bool = False,
     revision: str | None = None,
+    **placement: Any,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The Hugging Face model and tokenizer of that name, not wrapped: to train, or to generate.
+
+    ``placement`` is ``device_map`` and ``max_memory`` of ``from_pretrained``.
 
     Raises:
         ModelError: as :func:`airlens.load_model`.
     """
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "revision": revision}
-    _, model, tokenizer = read_model(str(name), None, as_dtype(dtype), **options)
+    _, model, tokenizer = read_model(str(name), None, as_dtype(dtype), **options, **placement)
     return model, tokenizer
 
 

@@ -85,6 +85,16 @@ def test_g7_threads_and_cpus_of_an_actor(
     assert f"of {threads} threads each" in engine.told
 
 
+def test_c7_an_actor_has_the_gpus_that_its_model_is_spread_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ray_runner, "_without_model", lambda scorer: {})
+    cluster = _Cluster(CPU=32.0, GPU=8.0)
+    engine = RayEngine({"name": "x", "n_devices": 4})
+    engine._pipeline(cluster, None, lambda: iter(()))  # type: ignore[arg-type]
+    assert cluster.asked["num_gpus"] == 4 and "2 actors of 16 threads" in engine.told
+
+
 @pytest.mark.parametrize("name", ["actor_cpus", "actor_threads"])
 def test_g7_a_number_that_makes_no_sense(name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name}=0: give a number above 0"):
