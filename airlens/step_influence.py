@@ -20,6 +20,7 @@ import pandas as pd
 from .ablation import DEFAULT_MODE, MeanZ, Mode, mean_z
 from .arguments import checked
 from .chat_template import Template, Think, resolve_template, template_note
+from .encoding import encode_for
 from .errors import ConfigError
 from .heads import HeadGrid, Heads, HeadSet, Shape, random_heads
 from .model import need_bridge
@@ -29,7 +30,7 @@ from .provenance import provenance
 from .readings import how_read
 from .registry import named
 from .token_losses import Engine, Long, Precision, WindowLoss, choose_engine, trace_losses
-from .trace import EncodedTrace, Trace, as_traces, check_ids, encode_traces
+from .trace import EncodedTrace, Trace, as_traces, check_ids
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -164,7 +165,7 @@ def influence(
         heads = heads_in(model, heads)
         draws = control_sets(HeadGrid(state.heads_per_layer), heads, controls, control, seed)
         template = "plain" if scope == "document" else resolve_template(model.tokenizer, template)  # type: ignore[assignment]
-        encoded = encode_traces(model.tokenizer, items, template, think)
+        encoded = encode_for(model, items, template, think)
         longest = min(max((len(e.tokens) for e in encoded), default=0), int(model.cfg.n_ctx))
         if mode == "mean" and means is None and len(heads):
             means = mean_z(model)

@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 from airlens.ablation import DEFAULT_MODE, MeanZ, Mode, mean_z
 from airlens.arguments import checked
 from airlens.chat_template import Template, Think, resolve_template, template_note
+from airlens.encoding import encode_for
 from airlens.engine import Engine, choose_engine
 from airlens.engine.fast_losses import row_budget
 from airlens.engine.fast_model import fast_model
@@ -35,7 +36,7 @@ from airlens.provenance import fingerprint, provenance
 from airlens.readings import how_read
 from airlens.storage import load_tables, save_tables
 from airlens.token_losses import Long, WindowLoss, check_finite, score_windows, windows
-from airlens.trace import EncodedTrace, Trace, encode_traces
+from airlens.trace import EncodedTrace, Trace
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -165,7 +166,7 @@ def head_influence(
         raise ConfigError(f"method={method!r}: use one of {', '.join(get_args(Method))}")
     items = [traces] if isinstance(traces, Trace) else list(traces)
     template = resolve_template(model.tokenizer, template)  # type: ignore[assignment]
-    encoded = encode_traces(model.tokenizer, items, template, think)
+    encoded = encode_for(model, items, template, think)
     with running(model):
         if mode == "mean" and means is None:
             means = mean_z(model)

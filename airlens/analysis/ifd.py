@@ -16,9 +16,10 @@ import numpy as np
 import pandas as pd
 
 from airlens.ablation import DEFAULT_MODE
+from airlens.encoding import encode_for
 from airlens.step_influence import Influence
 from airlens.token_losses import trace_losses
-from airlens.trace import EncodedTrace, Trace, encode_trace, encode_traces
+from airlens.trace import EncodedTrace, Trace, encode_trace
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -40,7 +41,7 @@ def ifd(
     """
     written = scored.provenance.get("written", {})
     how = (scored.provenance["template"], written.get("think", "auto"))
-    encoded = encode_traces(model.tokenizer, traces, *how)
+    encoded = encode_for(model, traces, *how)
     head = _head(model.tokenizer)
     bare = [_alone(each, head) for each in encoded]
     losses = trace_losses(model, bare, [], DEFAULT_MODE, **{"progress": False, **options})

@@ -189,12 +189,12 @@ def _usable(
         DataError: a trace that the template cannot write, or whose labels are none, where
             ``on_error`` is ``raise``; or none is left.
     """
+    from airlens.encoding import encode_for
     from airlens.reading.skipped import Skipped, note_of, note_of_rows, said, usable
-    from airlens.trace import encode_trace
     from airlens.validity.true_sources.true_pairs import dependencies
 
     def check(trace: Trace) -> None:
-        encode_trace(bridge.tokenizer, trace)
+        encode_for(bridge, [trace])
         if what == "sources":
             dependencies(trace)
 

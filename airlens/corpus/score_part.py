@@ -14,6 +14,7 @@ from airlens.ablation import DEFAULT_MODE, MODES, Mode
 from airlens.analysis.ifd import ifd
 from airlens.arguments import number
 from airlens.chat_template import Template, Think, template_identity
+from airlens.encoding import encode_for
 from airlens.engine.fast_losses import out_of_memory
 from airlens.errors import (
     AblationError,
@@ -32,7 +33,7 @@ from airlens.provenance import fingerprint, model_info
 from airlens.step_influence import FLOOR, Influence, control_sets, influence
 from airlens.storage.identity import tokenizer_key
 from airlens.token_losses import Long
-from airlens.trace import Trace, encode_trace
+from airlens.trace import Trace
 
 from .row_table import row_table
 from .rows import Chunk, Reject, Row
@@ -208,7 +209,7 @@ class PartScorer:
         kept, rejects = [], []
         for row in rows:
             try:
-                encode_trace(self.model.tokenizer, self._trace(row), *self._template)
+                encode_for(self.model, [self._trace(row)], *self._template)
             except ModelError:
                 raise
             except Exception as failure:  # a template or a tokenizer may raise whatever it likes

@@ -14,6 +14,7 @@ from airlens.detectors.answer_attention import token_texts
 from airlens.detectors.greedy_decoding import greedy_tokens
 from airlens.errors import ConfigError
 from airlens.heads import HeadSet
+from airlens.model_checks import embedding_rows
 from airlens.model_state import forward, running
 from airlens.trace import Template, Trace, prompt_text, resolve_template
 
@@ -69,7 +70,8 @@ def encode_prompt(
     """Ids of a prompt, under the chat template where the tokenizer has one.
 
     Raises:
-        ConfigError: the prompt is empty, or too long for the model.
+        ConfigError: the prompt is empty, too long for the model, or of a token that it does not
+            know.
     """
     if not prompt.strip():
         raise ConfigError("the prompt is empty")
@@ -80,6 +82,12 @@ def encode_prompt(
     if len(ids) >= int(model.cfg.n_ctx):
         raise ConfigError(
             f"the prompt has {len(ids)} tokens, the model's context {model.cfg.n_ctx}"
+        )
+    rows = embedding_rows(model.original_model)
+    if rows is not None and max(ids) >= rows:
+        raise ConfigError(
+            f"the prompt has the token {max(ids)}, which the model has no embedding for: it has "
+            f"{rows}, its tokenizer {len(model.tokenizer)} ids"
         )
     return tuple(int(i) for i in ids)
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from airlens.ablation import DEFAULT_MODE, Mode, as_head_set, mean_z
 from airlens.chat_template import Template, Think
+from airlens.encoding import encode_for
 from airlens.engine import choose_engine
 from airlens.engine.fast_model import fast_model
 from airlens.engine.packing import pack
@@ -17,7 +18,7 @@ from airlens.errors import ConfigError
 from airlens.heads import Head, Heads, HeadSet
 from airlens.model_state import running
 from airlens.token_losses import Window, token_losses, windows
-from airlens.trace import Trace, encode_trace
+from airlens.trace import Trace
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -39,7 +40,7 @@ def single_heads(
     Returns one row per head and token: name, layer, head, step, pos, delta (nats).
     """
     heads = as_head_set(heads)
-    encoded = encode_trace(model.tokenizer, trace, template, think)
+    encoded = encode_for(model, [trace], template, think)[0]
     n = encoded.n_response
     parts = windows(encoded, int(model.cfg.n_ctx))
     longest = max((len(part.tokens) for part in parts), default=1)
@@ -90,7 +91,7 @@ def _step_products(
     model: TransformerBridge, trace: Trace, step: int, mode: Mode, template: Template, think: Think
 ) -> tuple[np.ndarray, np.ndarray]:
     """The estimate, and the sum of the squares of what it sums over positions; fp32 [L, H]."""
-    encoded = encode_trace(model.tokenizer, trace, template, think)
+    encoded = encode_for(model, [trace], template, think)[0]
     inside = np.flatnonzero(encoded.step == step) + encoded.response_start
     inside = inside[inside > 0]  # nothing before the first token of all predicts it
     if not len(inside):

@@ -29,6 +29,7 @@ from tqdm.auto import tqdm
 
 from airlens.arguments import checked, each, named, reader
 from airlens.chat_template import Template, Think, resolve_template, template_note
+from airlens.encoding import encode_for
 from airlens.engine import Engine, choose_engine
 from airlens.errors import ConfigError, NumbersError
 from airlens.heads import Heads, HeadSet
@@ -39,7 +40,7 @@ from airlens.readings import how_read
 from airlens.step_influence import CONTROLS, control_sets
 from airlens.storage import load_tables, save_tables
 from airlens.token_losses import Long, windows
-from airlens.trace import Trace, as_traces, check_ids, encode_traces
+from airlens.trace import Trace, as_traces, check_ids
 
 from . import fast_reading, hook_reading
 from .tables import COLUMNS, Read, event_rows, pair_rows, step_rows
@@ -182,7 +183,7 @@ def sources(
     if all_heads:
         blocked = [HeadSet(tuple(grid.heads()), "all heads")]
     template = resolve_template(model.tokenizer, template)  # type: ignore[assignment]
-    units = [units_of(e) for e in encode_traces(model.tokenizer, items, template, think)]
+    units = [units_of(e) for e in encode_for(model, items, template, think)]
     knockout = "knockout" in measures
     ask = Ask(sets, blocked if knockout else [], screen, max_tokens_per_batch)
     longest = max((len(u.encoded.tokens) for u in units), default=0)

@@ -15,7 +15,9 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from airlens.arguments import checked
+from airlens.encoding import need_embedded
 from airlens.errors import DataError, NumbersError
+from airlens.model_checks import embedding_rows
 from airlens.model_weights import moving_rotary
 from airlens.reading.skipped import OnError, Skipped, usable
 from airlens.statistics.estimates import Estimate
@@ -58,10 +60,12 @@ def usable_problems(
     Raises:
         DataError: a problem that cannot be evaluated (unless skipped), or none that can be.
     """
-    limit = positions_limit(model)
+    limit, rows = positions_limit(model), embedding_rows(model)
 
     def check(trace: Trace) -> None:
-        _check_problem(encode_trace(tokenizer, trace, template, think), limit)
+        encoded = encode_trace(tokenizer, trace, template, think)
+        _check_problem(encoded, limit)
+        need_embedded(encoded, rows, tokenizer)
         if answers:
             reference_answer(trace)
             if not prompt_ids(tokenizer, trace, template, think):
@@ -111,7 +115,8 @@ def held_out_nll(
         One row per problem, in the order given: id, n_tokens, nll (nats, summed over the response).
 
     Raises:
-        DataError: no trace has a response, or one is longer than the model's positions.
+        DataError: no trace has a response, or one is longer than the model's positions, or has a
+            token without an embedding.
         NumbersError: the model gives NaN or infinity.
     """
     encoded = encode_traces(tokenizer, list(traces), template, think)
@@ -119,6 +124,7 @@ def held_out_nll(
         raise DataError("nothing to evaluate: no trace with a response")
     for e in encoded:
         _check_length(e, positions_limit(model))
+        need_embedded(e, embedding_rows(model), tokenizer)
     lengths = [len(e.tokens) for e in encoded]
     order = sorted(range(len(encoded)), key=lambda i: lengths[i])
     sums: dict[int, tuple[int, float]] = {}

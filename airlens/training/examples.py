@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
-from airlens.errors import ConfigError, DataError
+from airlens.encoding import need_embedded
+from airlens.errors import ConfigError, DataError, ModelError
 from airlens.reading.skipped import OnError, Skipped, check_on_error, note_of, said
 from airlens.readings import how_read
 from airlens.trace import EncodedTrace, Template, Think, Trace, encode_trace
@@ -94,6 +95,7 @@ def training_set(
     template: Template = "auto",
     think: Think = "auto",
     max_length: int | None = None,
+    rows: int | None = None,
     on_error: OnError = "raise",
 ) -> TrainingSet:
     """Encode traces for training on their responses.
@@ -110,22 +112,32 @@ def training_set(
         think: as in :func:`~airlens.influence`.
         max_length: longer sequences are cut at the end. A trace without a response, or without a
             response token before the cut, is skipped.
+        rows: how many ids the student has embeddings for, where that is known: a trace with a
+            token beyond them is refused.
         on_error: ``skip`` also skips a trace that the template cannot write, or whose weights are
             missing or made with other tokens; ``raise`` raises.
 
     Raises:
         DataError: nothing to train on, or a trace that makes no example.
+        ModelError: the EOS token has no embedding.
     """
     check_on_error(on_error)
+    end = tokenizer.eos_token_id
+    if rows is not None and end is not None and int(end) >= rows:
+        raise ModelError(
+            f"the tokenizer's EOS {tokenizer.eos_token!r} (id {end}) has no embedding: the student "
+            f"has {rows}; give its own tokenizer"
+        )
     examples, used, skipped, cut, lost = [], [], [], [], 0
     for trace in traces:
         try:
             encoded = encode_trace(tokenizer, trace, template, think)
+            need_embedded(encoded, rows, tokenizer)
             if not encoded.n_response:
                 skipped.append(Skipped(trace.id, "no response"))
                 continue
             per_token = weights.of(encoded) if weights is not None else np.ones(encoded.n_response)
-            ids, per_token = _ended(encoded, per_token, tokenizer.eos_token_id)
+            ids, per_token = _ended(encoded, per_token, end)
             missing = len(ids) - (max_length or len(ids))
             if missing > 0:
                 lost += min(missing, len(ids) - encoded.response_start)

@@ -22,6 +22,7 @@ import pandas as pd
 from airlens.arguments import checked
 from airlens.chat_template import template_note
 from airlens.errors import AirlensError, ConfigError, DataError
+from airlens.model_checks import embedding_rows
 from airlens.provenance import fingerprint, provenance
 from airlens.reading.model_files import load_hf
 from airlens.reading.skipped import OnError
@@ -121,6 +122,7 @@ def fine_tune(
         template=template,
         think=think,
         max_length=_most_tokens(student, settings),
+        rows=embedding_rows(student),
         on_error=on_error,
     )
     if data.skipped or data.cut:

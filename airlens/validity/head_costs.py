@@ -17,13 +17,14 @@ import torch
 
 from airlens.ablation import DEFAULT_MODE, Mode, as_head_set, mean_z
 from airlens.arguments import checked
+from airlens.encoding import encode_for
 from airlens.heads import Head, Heads, HeadSet, parse_head
 from airlens.model_heads import heads_in, heads_of
 from airlens.model_state import forward, running
 from airlens.statistics.estimates import UNKNOWN, Estimate
 from airlens.statistics.grids import mean_of, ratio_grid
 from airlens.token_losses import WindowLoss, windows
-from airlens.trace import EncodedTrace, Template, Trace, encode_trace
+from airlens.trace import EncodedTrace, Template, Trace
 
 from .alternatives import score_all
 
@@ -229,7 +230,7 @@ def attention_profile(
                 sums[head] += [float(entropy.sum()), float(rows[:, 0].sum())]
 
     for trace in traces:
-        encoded = encode_trace(model.tokenizer, trace, template)
+        encoded = encode_for(model, [trace], template)[0]
         start = encoded.response_start
         tokens = encoded.tokens[: int(model.cfg.n_ctx)]
         hooks = [
@@ -263,7 +264,7 @@ def head_rises(
     Returns:
         set (its name), mode, id, n_tokens, rise (nats, summed over the response tokens).
     """
-    encoded: list[EncodedTrace] = [encode_trace(model.tokenizer, t, template) for t in traces]
+    encoded: list[EncodedTrace] = encode_for(model, list(traces), template)
     by_trace = [windows(e, int(model.cfg.n_ctx)) for e in encoded]
     parts = [window for own in by_trace for window in own]
     of = np.repeat(np.arange(len(encoded)), [len(own) for own in by_trace])

@@ -16,13 +16,14 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from airlens.chat_template import Template, resolve_template, template_identity
+from airlens.encoding import encode_for
 from airlens.engine import choose_engine
 from airlens.files import atomic_file
 from airlens.provenance import fingerprint, model_info
 from airlens.step_sources.measures import Ask, read_traces
 from airlens.step_sources.tables import Read
 from airlens.step_sources.units import TEMPLATE, units_of
-from airlens.trace import Trace, encode_trace, encode_traces
+from airlens.trace import Trace, encode_trace
 from airlens.validity.benchmark import Group
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class _Store:
 
 
 def _one(model: TransformerBridge, trace: Trace, ask: Ask, template: Template) -> Read:
-    units = [units_of(e) for e in encode_traces(model.tokenizer, [trace], template)]
+    units = [units_of(e) for e in encode_for(model, [trace], template)]
     engine = choose_engine(model, "auto")
     return next(iter(read_traces(model, units, ask, engine, "stride", False)))
 
