@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
+import re
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +17,10 @@ from typing import Any
 
 from .arguments import checked
 from .errors import ConfigError, DataError, WriteError
+
+WINDOWS = os.name == "nt"
+# Seconds between the attempts to rename a file that another process has open.
+PAUSES = (0.01, 0.05, 0.2, 0.5, 1.0)
 
 
 def need_out_file(path: str | Path, argument: str = "out") -> Path:
@@ -74,8 +81,10 @@ def _name(path: Any, argument: str) -> Path:
 def _need_writable(folder: Path, argument: str, path: str | Path) -> None:
     """Raise unless files can be made in ``folder``, or in what would hold it if it is not there."""
     there = folder
-    while not there.exists():
+    while not there.exists() and there != there.parent:  # a drive that is not there has no parent
         there = there.parent
+    if not there.exists():
+        raise _no_place(f"there is no {there}", argument, path)
     if not there.is_dir():
         raise _no_place(f"{there} is a file, no folder", argument, path)
     try:
@@ -91,6 +100,28 @@ def _no_place(reason: str, argument: str, path: object) -> ConfigError:
     return ConfigError(reason, argument=argument, value=shown)
 
 
+def portable_name(text: str) -> str:
+    """``text`` as (part of) the name of a file on every system; different texts, different names.
+
+    A name of a model, an ablation mode or a set of heads may hold what Windows or any system
+    refuses (``:``, ``/``), and two may differ in case only, which macOS and Windows do not tell
+    apart: such a text gets a hash.
+
+    >>> portable_name("zero"), portable_name("org/Model:1")
+    ('zero', 'org_model_1-7ab5e2b3')
+    """
+    plain = re.sub(r"[^a-z0-9._-]+", "_", text.lower())[:80].strip(" .")
+    if plain == text and plain.split(".")[0] not in _RESERVED:
+        return text
+    return f"{plain}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+
+
+# Names that Windows keeps for devices, with any ending.
+_RESERVED = frozenset(
+    ["", "con", "prn", "aux", "nul", *(f"{d}{i}" for d in ("com", "lpt") for i in range(1, 10))]
+)
+
+
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; it replaces ``path`` only if the block succeeds.
@@ -104,7 +135,22 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         yield temporary
         # mkstemp makes files only the owner can read; results are meant to be shared.
         temporary.chmod(0o644)
-        temporary.replace(target)
+        patiently(lambda: temporary.replace(target))
+
+
+def patiently(move: Callable[[], object]) -> None:
+    """Call ``move``, which renames something, again for a while where it is not permitted.
+
+    Windows refuses to rename, or to replace, what another process has open: a command that reads
+    it, or a scanner of viruses that looks at each new file for a moment.
+    """
+    for pause in PAUSES if WINDOWS else ():
+        try:
+            move()
+            return
+        except PermissionError:
+            time.sleep(pause)
+    move()
 
 
 @contextmanager
@@ -148,9 +194,9 @@ def writing_to(place: Path) -> Iterator[None]:
 
 
 def atomic_write_text(path: str | Path, text: str) -> None:
-    """Write ``text`` (UTF-8) to ``path`` in one step."""
+    """Write ``text`` (UTF-8) to ``path`` in one step; the same bytes on every system."""
     with atomic_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: str | Path, record: Mapping[str, Any], indent: int | None = None) -> Path:
@@ -170,7 +216,9 @@ def read_json(path: str | Path, missing: str = "no such file") -> dict[str, Any]
         record = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataError(missing, file=str(path)) from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror or error})", file=str(path)) from error
+    except (ValueError, RecursionError) as error:
         raise DataError(f"not JSON ({error})", file=str(path)) from error
     if not isinstance(record, dict):
         raise DataError("not a JSON object", file=str(path))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from timing import peak_mb
 from tiny_model import write_tiny_model
 
 from airlens.provenance import provenance
@@ -43,13 +43,15 @@ def main() -> None:
         else:
             found = {"scale": [scale(folder, size) for size in map(int, args.sizes.split(","))]}
     if args.out:
-        args.out.write_text(json.dumps({**found, "provenance": provenance()}, indent=1))
+        args.out.write_text(
+            json.dumps({**found, "provenance": provenance()}, indent=1), encoding="utf-8"
+        )
     sys.exit(0 if found.get("ray", {}).get("identical", True) else 1)
 
 
 def write_rows(path: Path, size: int) -> None:
     """A corpus of short sums."""
-    with path.open("w") as out:
+    with path.open("w", encoding="utf-8", newline="\n") as out:
         for i in range(size):
             row = {"prompt": f"{i}?", "response": f"{i} is {i * 7 % 1000}.\nSo {i + 1}."}
             out.write(json.dumps(row) + "\n")
@@ -60,7 +62,7 @@ def scale(folder: Path, size: int) -> dict[str, Any]:
     data = folder / f"{size}.jsonl"
     write_rows(data, size)
     command = [sys.executable, __file__, "--one", str(folder / "model"), str(data)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, capture_output=True, encoding="utf-8")
     row = {"rows": size, **json.loads(done.stdout.splitlines()[-1])}
     print(
         f"{size:>8,} rows  {row['rows_per_s']:>8.1f} rows/s  {row['seconds']:.0f} s"
@@ -99,18 +101,13 @@ def measure(model: Path, data: Path) -> None:
     from airlens.model import load_model
 
     bridge = load_model(model, device="cpu")
-    before = peak()
+    before = peak_mb()
     start, cpu = time.perf_counter(), time.process_time()
     score_corpus(bridge, str(data), "L0H1", data.with_suffix(".out"), progress=False)
     seconds = time.perf_counter() - start
-    rows = sum(1 for _ in data.open())
+    rows = sum(1 for _ in data.open(encoding="utf-8"))
     found = {"rows_per_s": rows / seconds, "seconds": seconds, "cpu_s": time.process_time() - cpu}
-    print(json.dumps({**found, "peak_mb": peak(), "before_mb": before}))
-
-
-def peak() -> float:
-    """Peak resident memory of this process so far, MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({**found, "peak_mb": peak_mb(), "before_mb": before}))
 
 
 if __name__ == "__main__":

@@ -32,6 +32,11 @@ BOUNDS = {
 CLICK = [(17, 3), (18, 6), (20, 6), (0, 0), (29, 8)]
 
 
+def load_average() -> float:
+    """Processes that want a core, mean over a minute; NaN on Windows, which has no such number."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+
+
 class Times:
     """Wall and CPU seconds by name, printed as they come."""
 
@@ -51,7 +56,7 @@ class Times:
         return result
 
     def add(self, name: str, walls: list[float], cpu: float | None = None) -> None:
-        load = os.getloadavg()[0]
+        load = load_average()
         row = {"wall": statistics.median(walls), "worst": max(walls), "load": load}
         self.found[name] = row | ({} if cpu is None else {"cpu": cpu})
         bound = next((b for key, b in BOUNDS.items() if name.startswith(key)), None)
@@ -123,7 +128,7 @@ def in_browser(times: Times, trace: Any, model: str) -> None:
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "trace.jsonl").write_text(json.dumps(trace.to_json()) + "\n")
+        (folder / "trace.jsonl").write_text(json.dumps(trace.to_json()) + "\n", encoding="utf-8")
         values = {"traces_from": str(folder / "trace.jsonl"), "model": model}
         bp.write_notebook(folder, values)
         with bs.jupyterlab(folder) as address, bp.open_page() as seen:
@@ -204,7 +209,7 @@ def main() -> None:
     parser.add_argument("--model", default="smollm2-135m", help="another of 30 layers, 9 heads")
     parser.add_argument("--out", type=Path, help="write the numbers as JSON")
     given = parser.parse_args()
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    print(f"{os.cpu_count()} cores, load {load_average():.1f}")
     times = Times()
     trace = in_python(times, given.model)
     if given.browser:
@@ -218,7 +223,7 @@ def main() -> None:
             "times": times.found,
             "provenance": provenance(cores=os.cpu_count()),
         }
-        given.out.write_text(json.dumps(record, indent=1, default=str) + "\n")
+        given.out.write_text(json.dumps(record, indent=1, default=str) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

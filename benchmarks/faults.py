@@ -1,5 +1,7 @@
 """Break scoring runs in every way the documentation promises to survive, and compare the scores.
 
+Linux only: it fills a disk of its own, and sets limits on file sizes.
+
 ``python benchmarks/faults.py [--rows 2000] [--kills 10] [--ray] [--out FILE]`` prints one line a
 fault: what was done, what was found, and whether the scores equal an uninterrupted run's.
 """
@@ -86,7 +88,7 @@ def main() -> None:
         table = [bench.check(fault) for fault in faults]
     if args.out:
         record = {"faults": table, "provenance": provenance(rows=args.rows, seed=args.seed)}
-        args.out.write_text(json.dumps(record, indent=1))
+        args.out.write_text(json.dumps(record, indent=1), encoding="utf-8")
     sys.exit(0 if all(row["ok"] for row in table) else 1)
 
 
@@ -180,7 +182,7 @@ class Bench:
             path = out / name
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         self.finish(out)
-        damaged = json.loads((out / "run.json").read_text())["damaged_parts"]
+        damaged = json.loads((out / "run.json").read_text(encoding="utf-8"))["damaged_parts"]
         assert len(damaged) == 2, damaged
         return f"found {', '.join(damaged)} and scored their rows again"
 
@@ -203,7 +205,7 @@ class Bench:
         mount -o remount,size=1g {disk} && {run} && cp -r {disk}/out {out}
         """
         done = subprocess.run(
-            [*NAMESPACE, "sh", "-c", script], capture_output=True, text=True, check=False
+            [*NAMESPACE, "sh", "-c", script], capture_output=True, encoding="utf-8", check=False
         )
         assert done.returncode == 0, done.stderr[-400:]
         assert "code 2" in done.stdout, (done.stdout, done.stderr[-400:])
@@ -240,7 +242,8 @@ class Bench:
         data = self.folder / "bad.jsonl"
         data.write_bytes(b"".join(line for line, _ in mixed))
         self.finish(out, data=data)
-        rejects = [json.loads(line) for line in (out / "rejects.jsonl").read_text().splitlines()]
+        lines = (out / "rejects.jsonl").read_text(encoding="utf-8").splitlines()
+        rejects = [json.loads(line) for line in lines]
         found = {reject["line"]: reject["reason"] for reject in rejects}
         want = {number: why for number, (_, why) in enumerate(mixed, 1) if why is not None}
         assert set(found) == set(want), set(found) ^ set(want)

@@ -82,7 +82,7 @@ def fresh_process(*args: str) -> dict[str, Any]:
     """What ``bench.py --child`` prints, run by itself, so that its peak memory is its own."""
     script = Path(__file__).with_name("bench.py")
     command = [sys.executable, str(script), "--child", *args]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, capture_output=True, encoding="utf-8")
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return found
 
@@ -99,7 +99,12 @@ def peak_mb() -> float:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
         return float(next(x.split()[1] for x in lines if x.startswith("VmHWM"))) / 1024
     except OSError:
-        import resource
+        pass
+    if sys.platform == "win32":
+        import psutil
 
-        size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return size / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+        return psutil.Process().memory_info().peak_wset / (1 << 20)
+    import resource
+
+    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return size / (1 << 20 if sys.platform == "darwin" else 1 << 10)

@@ -131,6 +131,17 @@ def test_ci_runs_what_ci_run_runs_on_every_python() -> None:
     assert re.search(r"sphinx -W ", makefile)
 
 
+def test_c24_ci_runs_the_fast_tests_on_every_system_that_is_named() -> None:
+    flow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    job = flow["jobs"]["elsewhere"]
+    assert job["strategy"]["matrix"]["system"] == ["macos-latest", "windows-latest"]
+    said = "\n".join(step.get("run", "") for step in job["steps"])
+    assert "not slow" in said and "mypy" in said
+    named = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    systems = re.findall(r'"Operating System :: (?:.* :: )?(\w+)"', named)
+    assert systems == ["MacOS", "Windows", "Linux"]
+
+
 def test_binder_has_the_torch_that_is_tested() -> None:
     torch = re.search(r"^TORCH = (\S+)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
     assert torch is not None

@@ -5,6 +5,7 @@ Random heads, and random heads of the same layers, can do as much damage as the 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ from airlens.trace import Trace
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
+
+log = logging.getLogger(__name__)
 
 SHARES = (0.01, 0.02, 0.05, 0.10, 0.20, 0.30)
 DRAWS = 5
@@ -45,7 +48,8 @@ def curve_sets(
     for group, same in (("random", False), ("same-layer random", True)):
         try:
             drawn = random_heads(scores.grid, top, draws=draws, seed=seed, same_layers=same)
-        except HeadError:
+        except HeadError as error:
+            log.warning("no heads of the group %r: %s", group, error)
             continue
         found += [(group, i, replace(heads, name=group)) for i, heads in enumerate(drawn)]
     return found

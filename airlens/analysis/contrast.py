@@ -232,8 +232,10 @@ def cluster_words(embedded: pd.DataFrame, n: int = 4) -> dict[int, str]:
     vectorizer = TfidfVectorizer(stop_words="english", token_pattern=r"(?u)\b[^\W\d]{3,}\b")
     try:
         matrix = vectorizer.fit_transform(embedded["text"].astype(str))
-    except ValueError:  # no words at all
-        return {}
+    except ValueError as error:
+        if "vocabulary" not in str(error):
+            raise
+        return {}  # no words at all
     words = vectorizer.get_feature_names_out()
     overall = np.asarray(matrix.mean(axis=0)).ravel()
     found = {}

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -119,7 +120,7 @@ class HeadInfluence:
             with np.load(folder / "heads.npz") as arrays:
                 found = {name: arrays[name] for name in arrays.files}
             return cls(steps=tables["steps"], provenance=note, **found)
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, BadZipFile) as error:
             raise DataError(f"not a saved head influence ({error})", file=str(folder)) from error
 
 
@@ -342,15 +343,16 @@ class _Job:
             return 0
         try:
             with np.load(path.with_suffix(".npz")) as kept:
-                if str(kept["key"]) != key:
-                    raise ConfigError(
-                        f"{path} was made with another model, other traces, heads or settings: "
-                        "name another file, or delete it"
-                    )
-                self.count, self.base, self.rise = kept["count"], kept["base"], kept["rise"]
-                return int(kept["done"])
-        except (OSError, KeyError, EOFError) as error:
+                found = {name: kept[name] for name in ("key", "count", "base", "rise", "done")}
+        except (OSError, KeyError, EOFError, ValueError, BadZipFile) as error:
             raise DataError(f"not a stopped run ({error})", file=str(path)) from error
+        if str(found["key"]) != key:
+            raise ConfigError(
+                f"{path} was made with another model, other traces, heads or settings: "
+                "name another file, or delete it"
+            )
+        self.count, self.base, self.rise = found["count"], found["base"], found["rise"]
+        return int(found["done"])
 
     def result(
         self, heads: Sequence[Head], estimate: np.ndarray, note: dict[str, Any]

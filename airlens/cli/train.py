@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from json import loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -171,15 +170,12 @@ def _checkpoint(out: Path) -> str:
 def _selection(data: str, traces: list[Trace]) -> dict[str, Any]:
     """The data, and how they were chosen where `airlens select` wrote it beside them."""
     from airlens.corpus.export import manifest_path
-    from airlens.errors import DataError
+    from airlens.files import read_json
 
     path = manifest_path(data)
     if not path.is_file():
         return {"data": data}
-    try:
-        manifest = loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"not the manifest of a selection ({error})", file=str(path)) from error
+    manifest = read_json(path)
     if not {trace.id for trace in traces} <= set(map(str, manifest.get("ids", []))):
         typer.echo(f"airlens: {path} is of other rows, and is not kept with the run", err=True)
         return {"data": data, "manifest": None}

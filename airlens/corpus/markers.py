@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from airlens.errors import RunError
 from airlens.files import atomic_write_text
 from airlens.provenance import fingerprint
 
@@ -59,11 +60,24 @@ def part_file(number: int) -> str:
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of a file; "" where it cannot be read."""
+    """SHA-256 of a file; "" where there is none."""
+    content = _content(path)
+    return "" if content is None else hashlib.sha256(content).hexdigest()
+
+
+def _content(path: Path) -> bytes | None:
+    """The bytes of a file; None where there is none.
+
+    Raises:
+        RunError: it is there and cannot be read (no permission, too many open files): what it
+            holds is not known, and must not count as lost.
+    """
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return ""
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RunError(f"{path} cannot be read ({error.strerror or error})") from error
 
 
 def write_marker(folder: Path, marker: Marker) -> None:
@@ -103,8 +117,8 @@ def write_checked(path: Path, record: Mapping[str, Any]) -> None:
 def read_checked(path: Path) -> dict[str, Any] | None:
     """The record that `write_checked` wrote; None where there is none, or it is damaged."""
     try:
-        record = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        record = json.loads(_content(path) or b"null")
+    except ValueError:
         return None
     if not isinstance(record, dict):
         return None

@@ -299,11 +299,22 @@ class RunFolder:
         return str(self.path)
 
     def types(self) -> pa.Schema:
-        """The Arrow types of the source's columns; empty where it has none."""
-        try:
-            return pa.ipc.read_schema(pa.BufferReader((self.path / "types.arrow").read_bytes()))
-        except (OSError, pa.ArrowException):
+        """The Arrow types of the source's columns; empty where none were kept.
+
+        Raises:
+            DataError: the file that keeps them is damaged.
+        """
+        path = self.path / "types.arrow"
+        if not path.exists():
             return pa.schema([])
+        try:
+            return pa.ipc.read_schema(pa.BufferReader(path.read_bytes()))
+        except (OSError, pa.ArrowException) as error:
+            reason = str(error).splitlines()[0]
+            raise DataError(
+                f"damaged ({reason}); run the same `airlens score` again to restore it",
+                file=str(path),
+            ) from error
 
     def write_types(self, types: pa.Schema) -> None:
         """Keep the types of the source's columns.

@@ -157,6 +157,8 @@ class Worker(w.VBox):  # type: ignore[misc]
         except RuntimeError:
             job.run(self.model)
             self._settle(job)
+            if isinstance(job.error, KeyboardInterrupt):  # it is the caller's own thread
+                raise job.error from None
             return
         self._task = loop.create_task(self._drive(job))
 
@@ -211,7 +213,7 @@ class Worker(w.VBox):  # type: ignore[misc]
         self._line.layout.display = "none"
         if job.error is not None:
             job.dropped()
-            if isinstance(job.error, Cancelled):
+            if isinstance(job.error, Cancelled | KeyboardInterrupt):
                 self.show("cancelled")
             else:
                 self.fail(job.error)

@@ -56,7 +56,7 @@ def tagged(notebook: Any) -> list[Any]:
 def _literal(node: ast.expr | None) -> Any:
     try:
         return ast.literal_eval(node) if node is not None else None
-    except ValueError:
+    except (ValueError, TypeError):
         return ...
 
 
@@ -102,6 +102,6 @@ def parse_values(texts: Iterable[str]) -> dict[str, Any]:
             raise ConfigError(f"{text!r}: write a parameter as name=value")
         try:
             found[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, TypeError):
             found[name] = value
     return found

@@ -27,7 +27,7 @@ from airlens.chat_template import template_identity
 from airlens.detectors.key_value_probes import key_value_probes
 from airlens.detectors.needle_probes import needle_probes
 from airlens.errors import ConfigError, DataError
-from airlens.files import atomic_file, data_path
+from airlens.files import atomic_file, data_path, portable_name
 from airlens.heads import TOP_SHARE, HeadScores, HeadSet
 from airlens.model import load_model
 from airlens.probes import ProbeSet
@@ -137,9 +137,9 @@ class Comparison:
                 pd.read_csv(folder / f"{name}.csv", dtype=text) for name in names
             )
             note = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+            found = {path.stem: pd.read_parquet(path) for path in folder.glob("measured_*.parquet")}
         except (OSError, ValueError) as error:
             raise DataError(f"not a saved comparison ({error})", file=str(folder)) from error
-        found = {path.stem: pd.read_parquet(path) for path in folder.glob("measured_*.parquet")}
         measured = {name.removeprefix("measured_"): frame for name, frame in found.items()}
         return cls(table, heads, claims, note, measured)
 
@@ -244,7 +244,7 @@ class _Job:
         return table[COLUMNS], found.assign(depth=found["layer"] / last), raw
 
     def _file(self, part: str, suffix: str) -> Path | None:
-        return self.folder and self.folder / f"{self.name}-{part}-{self.key}{suffix}"
+        return self.folder and self.folder / f"{portable_name(self.name)}-{part}-{self.key}{suffix}"
 
     def _part(self, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         path = self._file(name, ".parquet")
@@ -355,7 +355,7 @@ class _Job:
 
     def _planted(self) -> pd.DataFrame:
         """Losses of planted and real steps: does AIS rank the real ones above?"""
-        folder = None if self.folder is None else self.folder / f"{self.name}-planted-{self.key}"
+        folder = self._file("planted", "")
         result = validate(
             self.model,
             self.traces,

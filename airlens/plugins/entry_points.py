@@ -36,6 +36,7 @@ def load(kind: str, name: str, offered: list[EntryPoint], *, is_own: bool) -> An
         )
     try:
         return offered[0].load()
-    except (ImportError, AttributeError) as error:
-        reason = f"the {kind} {name!r} of {owners[0]} could not be loaded: {error}"
+    except Exception as error:  # the package's own code runs, and may raise whatever it likes
+        what = f"{type(error).__name__}: {error}"
+        reason = f"the {kind} {name!r} of {owners[0]} could not be loaded ({what})"
         raise ConfigError(reason) from error

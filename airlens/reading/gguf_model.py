@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import logging
 import re
@@ -68,7 +69,7 @@ def content_hash(path: Path) -> str:
 
 def _remove_unfinished(folder: Path) -> None:
     """Remove what a killed conversion into ``folder`` left beside it; called under its lock."""
-    for left in folder.parent.glob(f".{folder.name}.*"):
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*"):
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
 

@@ -44,7 +44,9 @@ def load_hub(name: str, *, split: str, config: str | None, stream: bool) -> Iter
     except Exception as error:  # the clients below raise dozens of kinds
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         if obstacle:
-            reason = f"no such file, and as a data set of the hub: {obstacle}, no copy in the cache"
+            reason = (
+                f"no such file, and as a data set of the hub: {obstacle}; from the cache: {reason}"
+            )
         else:
             reason = f"no such file, and cannot be loaded from the hub: {reason}"
         raise DataError(reason, file=name) from error

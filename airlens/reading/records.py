@@ -22,6 +22,7 @@ from .splits import (
     canonical,
     files_of_split,
     folder_of_config,
+    in_order,
     listed_files,
     split_of,
 )
@@ -87,7 +88,7 @@ def _from_name(
         _check_split_of_file(path, split)
         return read_file(path)
     if any(char in text for char in GLOB):
-        paths = [Path(name) for name in sorted(_matches(path))]
+        paths = sorted(map(Path, _matches(path)), key=Path.as_posix)
         if split is not None:
             paths = [path for path in paths if split_of(Path(path.name)) == canonical(split)]
         return _from_files(_readable(paths, text))
@@ -171,22 +172,34 @@ def _listed(column: Any) -> list[Any]:
     return list(make() if callable(make) else column)
 
 
-def _from_folder(folder: Path, split: str | None, config: str | None) -> Iterator[Item]:
-    if (folder / "state.json").exists() or (folder / "dataset_dict.json").exists():
-        import datasets
+def saved_split(folder: Path, split: str | None) -> Any:
+    """The split of a data set that ``datasets`` saved in the folder; None where there is none.
 
-        try:
-            saved = datasets.load_from_disk(str(folder))
-        except Exception as error:  # damaged files end in many kinds
-            raise DataError(f"cannot open the saved data set: {error}", file=str(folder)) from error
-        if isinstance(saved, Mapping):
-            name = split or DEFAULT
-            if name not in saved:
-                there = f"no split {name!r}; there are: {', '.join(saved)}"
-                raise DataError(there, file=str(folder))
-            saved = saved[name]
+    Raises:
+        DataError: it cannot be opened, or has no such split.
+    """
+    if not ((folder / "state.json").exists() or (folder / "dataset_dict.json").exists()):
+        return None
+    import datasets
+
+    try:
+        saved = datasets.load_from_disk(str(folder))
+    except Exception as error:  # damaged files end in many kinds
+        raise DataError(f"cannot open the saved data set: {error}", file=str(folder)) from error
+    if not isinstance(saved, Mapping):
+        return saved
+    name = split or DEFAULT
+    if name not in saved:
+        there = f"no split {name!r}; there are: {', '.join(saved)}"
+        raise DataError(there, file=str(folder))
+    return saved[name]
+
+
+def _from_folder(folder: Path, split: str | None, config: str | None) -> Iterator[Item]:
+    saved = saved_split(folder, split)
+    if saved is not None:
         return numbered(saved, str(folder))
-    paths = sorted(
+    paths = in_order(
         path
         for path in folder.rglob("*")
         if not any(part.startswith(".") for part in path.relative_to(folder).parts)

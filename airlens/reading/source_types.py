@@ -6,12 +6,15 @@ gives a column back as it was.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from airlens.errors import AirlensError
+
+from .records import saved_split
 from .splits import DEFAULT
 
 
@@ -40,14 +43,21 @@ def _schemas(
         elif isinstance(getattr(source, "schema", None), pa.Schema):
             yield source.schema
         elif hasattr(source, "features"):
-            yield source.features.arrow_schema
+            yield from _of_features(source)
         elif hasattr(source, "iloc") and hasattr(source, "columns"):
             for name in source.columns:
                 yield from _of_column(str(name), source[name])
-        elif hasattr(source, "get") and hasattr(source.get(split or DEFAULT), "features"):
-            yield source[split or DEFAULT].features.arrow_schema
-    except Exception:  # an unreadable source is told by who reads its rows
-        return
+        elif isinstance(source, Mapping):
+            yield from _of_features(source.get(split or DEFAULT))
+    except (AirlensError, OSError, ValueError, pa.ArrowException):
+        return  # an unreadable source is told by who reads its rows
+
+
+def _of_features(data: Any) -> Iterator[pa.Schema]:
+    """The types of a data set of ``datasets``; a stream may not know them."""
+    schema = getattr(getattr(data, "features", None), "arrow_schema", None)
+    if isinstance(schema, pa.Schema):
+        yield schema
 
 
 def _of_column(name: str, column: Any) -> Iterator[pa.Schema]:
@@ -62,13 +72,9 @@ def _of_name(name: str, split: str | None, config: str | None, stream: bool) -> 
 
     path = Path(name).expanduser()
     if path.is_dir():
-        if (path / "state.json").exists() or (path / "dataset_dict.json").exists():
-            import datasets
-
-            saved = datasets.load_from_disk(str(path))
-            yield (
-                saved[split or DEFAULT] if isinstance(saved, dict) else saved
-            ).features.arrow_schema
+        saved = saved_split(path, split)
+        if saved is not None:
+            yield from _of_features(saved)
             return
         files = sorted(p for p in path.rglob("*") if p.is_file())
     elif path.exists():
@@ -80,8 +86,8 @@ def _of_name(name: str, split: str | None, config: str | None, stream: bool) -> 
         if not files and not format_of(path):
             from .hub import load_hub
 
-            data: Any = load_hub(name, split=split or DEFAULT, config=config, stream=stream)
-            yield data.features.arrow_schema
+            data = load_hub(name, split=split or DEFAULT, config=config, stream=stream)
+            yield from _of_features(data)
             return
     for file in files:
         kind = format_of(file)

@@ -7,12 +7,15 @@ by a word of its name (``my_train.jsonl``). Where none does, all files are the s
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from airlens.errors import DataError
+
+log = logging.getLogger(__name__)
 
 DEFAULT = "train"
 _WORDS = {
@@ -37,6 +40,11 @@ def split_of(path: Path) -> str:
         if words:
             return words[0]
     return ""
+
+
+def in_order(paths: Iterable[Path]) -> list[Path]:
+    """By folder and name, letter case counting: on every system the same, also on Windows."""
+    return sorted(paths, key=lambda path: path.as_posix().split("/"))
 
 
 def canonical(split: str) -> str:
@@ -92,7 +100,7 @@ def listed_files(folder: Path, config: str | None, split: str | None) -> list[Pa
         there = ", ".join(patterns)
         raise DataError(f"no split {split or DEFAULT!r}; there are: {there}", file=str(folder))
     found = {path for pattern in patterns[wanted] for path in folder.glob(pattern)}
-    return sorted(found)
+    return in_order(found)
 
 
 def _configs(folder: Path) -> dict[str, dict[str, Any]]:
@@ -104,7 +112,9 @@ def _configs(folder: Path) -> dict[str, dict[str, Any]]:
 
     try:
         data = metadata_load(readme)
-    except Exception:  # a README is a text, and its front matter need not be YAML
+    except Exception as error:  # YAML raises kinds of its own
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        log.warning("%s: its front matter cannot be read (%s): files go by name", readme, reason)
         return {}
     listed = data.get("configs") if isinstance(data, Mapping) else None
     usable = (
@@ -131,7 +141,8 @@ def _patterns(files: Any) -> dict[str, list[str]]:
 
 def _is_inside(pattern: str) -> bool:
     """Whether a pattern stays in its folder."""
-    return bool(pattern) and not pattern.startswith("/") and ".." not in Path(pattern).parts
+    path = Path(pattern)
+    return bool(pattern) and not path.anchor and ".." not in path.parts
 
 
 def folder_of_config(folder: Path, paths: list[Path], config: str | None) -> list[Path]:

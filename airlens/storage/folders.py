@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import platformdirs
 
 from airlens.errors import ConfigError, DataError
-from airlens.files import atomic_file, write_json, writing_to
+from airlens.files import atomic_file, patiently, write_json, writing_to
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +45,8 @@ def cache_dir() -> Path:
 def atomic_dir(path: str | Path) -> Iterator[Path]:
     """Yield a temporary folder beside ``path``; it becomes ``path`` only if the block succeeds.
 
-    Where another process finished the same folder first, that one is kept.
+    Where another process finished the same folder first, that one is kept. An empty one is
+    replaced.
 
     Raises:
         WriteError: the disk is full or cannot be written to.
@@ -55,10 +56,16 @@ def atomic_dir(path: str | Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o755)
         try:
-            temporary.rename(target)
+            if _is_empty(target):  # Windows renames over no folder, not even an empty one
+                target.rmdir()
+            patiently(lambda: temporary.rename(target))
         except OSError:
-            if not target.is_dir():
+            if not target.is_dir() or _is_empty(target):
                 raise
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
 
 
 @contextmanager
@@ -76,7 +83,8 @@ def write_tables(
     folder: str | Path, tables: Mapping[str, pd.DataFrame], provenance: Mapping[str, Any]
 ) -> Path:
     """Write each table to ``folder`` as CSV (six digits), and the provenance as JSON."""
-    files = {f"{name}.csv": partial(t.to_csv, float_format="%.6g") for name, t in tables.items()}
+    options: dict[str, Any] = {"float_format": "%.6g", "lineterminator": "\n"}
+    files = {f"{name}.csv": partial(table.to_csv, **options) for name, table in tables.items()}
     return _write(folder, files, provenance)
 
 

@@ -227,7 +227,7 @@ def _nll(model: PreTrainedModel, rows: Sequence[tuple[list[int], int]]) -> list[
             # A trace at a time: rows of logits are as long as the vocabulary.
             scored = logits[row, first - 1 : len(tokens) - 1].float()
             nll = cross_entropy(scored, ids[row, first : len(tokens)], reduction="none")
-            found.append((len(nll), float(nll.double().sum())))
+            found.append((len(nll), float(nll.cpu().double().sum())))
     return found
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from airlens.errors import ConfigError, RunError
+from airlens.errors import ConfigError, DataError, RunError
 from airlens.files import read_json, write_json
 from airlens.provenance import fingerprint
 
@@ -106,10 +106,16 @@ class TrainingFolder:
             shutil.rmtree(path, ignore_errors=True)
 
     def _is_whole(self, checkpoint: Path) -> bool:
+        mark = checkpoint / MARK
         try:
-            return bool(read_json(checkpoint / MARK).get("fingerprint") == self.key)
-        except ValueError:
+            found = json.loads(mark.read_bytes())
+        except (FileNotFoundError, ValueError):  # not marked, or the mark itself was cut short
             return False
+        except OSError as error:  # what is not known to be broken must not be removed
+            raise DataError(
+                f"cannot be read ({error.strerror or error})", file=str(mark)
+            ) from error
+        return isinstance(found, dict) and found.get("fingerprint") == self.key
 
     def _write(self, record: Mapping[str, Any]) -> None:
         whole = {**record, "fingerprint": self.key, "identity": self.identity}

@@ -128,7 +128,11 @@ def add_importance(steps: pd.DataFrame, traces: Iterable[Trace]) -> pd.DataFrame
     if not rows:
         raise DataError("no trace has importances", field="step_meta")
     table = pd.DataFrame(rows)
-    table[list(IMPORTANCES)] = table[list(IMPORTANCES)].apply(pd.to_numeric, errors="coerce")
+    for name in IMPORTANCES:
+        try:
+            table[name] = pd.to_numeric(table[name]).astype(float)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"an importance is no number ({error})", field=name) from error
     return steps.merge(table, on=["id", "step"], how="left")
 
 

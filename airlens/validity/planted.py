@@ -14,7 +14,7 @@ from airlens.ablation import Mode
 from airlens.arguments import checked
 from airlens.chat_template import template_identity
 from airlens.errors import ConfigError
-from airlens.files import atomic_write_text
+from airlens.files import atomic_write_text, read_json
 from airlens.heads import HeadSet
 from airlens.provenance import fingerprint, model_info
 from airlens.reading.load import load_traces
@@ -163,7 +163,7 @@ def _planted(
     identity = fingerprint(of)
     made_by = folder / "planted.json" if folder else None
     if folder and made_by and made_by.is_file():
-        former = json.loads(made_by.read_text(encoding="utf-8"))
+        former = read_json(made_by)
         if former.get("run") != identity:
             raise ConfigError(f"{folder} holds a run with other settings; name another folder")
         if former["n"] is None or (settings["n"] or len(traces)) <= former["n"]:

@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 from airlens.ablation import Mode
 from airlens.chat_template import Template, template_identity
 from airlens.errors import DataError
+from airlens.files import portable_name
 from airlens.heads import HeadSet
 from airlens.provenance import fingerprint, model_info
 from airlens.step_influence import TABLES, Influence, influence
@@ -59,7 +60,7 @@ def resumable_influence(
             labels = [step.label for step in trace.steps]
             shown = {"id": trace.id, "domain": trace.domain, "labels": labels}
             name = fingerprint({**shown, "measured": encoded.digest()})
-            home = Path(folder) / f"{mode}-{run}" / name
+            home = Path(folder) / f"{portable_name(mode)}-{run}" / name
         found = _known(home)
         if found is None:
             found = influence(

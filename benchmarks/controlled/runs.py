@@ -13,7 +13,6 @@ well as the oracle, so that there was nothing to find.
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from timing import peak_mb
 
 from airlens.provenance import fingerprint, provenance
 from airlens.reading.model_files import load_hf
@@ -170,7 +170,7 @@ def one_run(
     row |= {f"problem_{name}": [r[name] for r in rows] for name in rows[0]}
     row["cpu_s"] = round(time.process_time() - cpu, 1)
     row["seconds"] = round(time.monotonic() - started, 1)
-    row["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    row["peak_gb"] = peak_mb() / 1024
     return row
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import resource
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from timing import peak_mb
 
 from airlens.analysis.ifd import ifd
 from airlens.detectors.key_value_probes import key_value_probes
@@ -216,7 +216,7 @@ def one_run(
             model, tokenizer, test, template=setting.template, batch_size=256, progress=False
         )
         row["accuracy"] = accuracy(score_answers(written, test))["accuracy"]
-    row["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    row["peak_gb"] = peak_mb() / 1024
     return {**row, "seconds": round(time.monotonic() - started, 1)}
 
 

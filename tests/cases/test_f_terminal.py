@@ -23,6 +23,7 @@ from airlens.cli import checks
 from airlens.errors import ConfigError
 from airlens.files import need_out_file, need_out_folder
 
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and shells of POSIX")
 GROUP: Any = typer.main.get_command(cli.app)
 COMMANDS: dict[str, Any] = GROUP.commands
 ROW = {"id": "a", "prompt": "2 + 3?", "response": "It is 5. So 5.", "domain": "maths"}

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from airlens.chat_template import Template, resolve_template, template_identity
 from airlens.encoding import encode_for
 from airlens.engine import choose_engine
-from airlens.files import atomic_file
+from airlens.files import atomic_file, portable_name
 from airlens.provenance import fingerprint, model_info
 from airlens.step_sources.measures import Ask, read_traces
 from airlens.step_sources.tables import Read
@@ -127,7 +127,7 @@ class _Store:
         encoded = encode_trace(self.tokenizer, trace, self.template)
         shown = {"id": trace.id, "prompt": trace.prompt, "known": trace.step_meta}
         name = fingerprint({**shown, "measured": encoded.digest()})
-        path = self.folder / f"{kind}-{fingerprint({**self.of, 'sets': sets})}"
+        path = self.folder / f"{portable_name(kind)}-{fingerprint({**self.of, 'sets': sets})}"
         path /= f"{name}.parquet"
         if path.is_file():
             return pd.read_parquet(path)

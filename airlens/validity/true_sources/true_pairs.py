@@ -16,6 +16,7 @@ Controls, of a step and a unit before it:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,19 +44,26 @@ def dependencies(trace: Trace) -> set[tuple[int, int]]:
 def _given(trace: Trace) -> list[tuple[int, int | None]]:
     """(step, unit) as given; None for a unit that was not found or does not precede the step."""
     known = trace.step_meta
-    place = {int(step.get("index", number)): number for number, step in enumerate(known)}
+    place = {_number(trace, step.get("index", number)): number for number, step in enumerate(known)}
     found: list[tuple[int, int | None]] = []
     for number, step in enumerate(known):
         for given in step.get("depends_on") or ():
-            try:
-                source = int(given)
-            except (TypeError, ValueError) as error:
-                raise DataError(
-                    f"trace {trace.id!r}: {given!r} is no step", field="step_meta"
-                ) from error
+            source = _number(trace, given)
             at = source if source < 0 else place.get(source)
             found.append((number, at if at is not None and at < number else None))
     return found
+
+
+def _number(trace: Trace, given: Any) -> int:
+    """The number of a step: a whole number, or a text or float that says one."""
+    try:
+        number = int(given)
+        whole = isinstance(given, str) or number == given
+    except (TypeError, ValueError, OverflowError):
+        whole = False
+    if not whole or isinstance(given, bool):
+        raise DataError(f"trace {trace.id!r}: {given!r} is no step", field="step_meta")
+    return number
 
 
 def alignment_table(traces: Iterable[Trace]) -> pd.DataFrame:
