@@ -39,8 +39,25 @@ ROOT = Path(__file__).resolve().parents[2]
 # What Windows lacks; airlens may ask for it only where it does without.
 ELSEWHERE = """
 import builtins, ctypes, importlib, os, pkgutil, signal, sys
-import datasets, pandas, torch, transformer_lens, transformers, voila.app  # may use what Linux has
+sys.path.insert(0, sys.argv[1])
 import airlens
+from tiny_zoo import hf_model, tokenizer
+
+def modules():
+    found = pkgutil.walk_packages(airlens.__path__, "airlens.")
+    return [module.name for module in found if not module.name.endswith("__main__")]
+
+def score():
+    model = airlens.load_model(hf_model("llama"), tokenizer=tokenizer(), device="cpu")
+    traces = [airlens.Trace("a", "one two", "three. four")]
+    return airlens.influence(model, traces, "L0H1", progress=False).samples
+
+# Once as it is: what airlens imports of others may ask for what Linux has.
+for name in modules():
+    importlib.import_module(name)
+score()
+for name in [name for name in sys.modules if name.partition(".")[0] == "airlens"]:
+    del sys.modules[name]
 
 POSIX = {"fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "posix", "syslog", "readline"}
 imported = builtins.__import__
@@ -66,26 +83,20 @@ def windows_dll(name, *rest, **options):
     return load(name, *rest, **options)
 
 ctypes.CDLL = windows_dll
+import airlens
+
 failed = []
-for module in pkgutil.walk_packages(airlens.__path__, "airlens."):
-    if module.name.endswith("__main__"):
-        continue
+for name in modules():
     try:
-        importlib.import_module(module.name)
+        importlib.import_module(name)
     except Exception as error:
-        failed.append(f"{module.name}: {error!r}")
+        failed.append(f"{name}: {error!r}")
 assert not failed, failed
-sys.path.insert(0, sys.argv[1])
-from tiny_zoo import hf_model, tokenizer
+assert score()["ais"].notna().all()
 from airlens.engine.process_settings import fast_allocator
 
 sys.platform = "win32"
 assert not fast_allocator()
-sys.platform = "linux"
-traces = [airlens.Trace("a", "one two", "three. four")]
-model = airlens.load_model(hf_model("llama"), tokenizer=tokenizer(), device="cpu")
-found = airlens.influence(model, traces, "L0H1", progress=False)
-assert found.samples["ais"].notna().all()
 """
 
 
