@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 
 from airlens.ablation import Mode, ablated, mean_z
 from airlens.detectors.greedy_decoding import MIN_RECALL, Answered, greedy_batch
+from airlens.errors import DataError
 from airlens.files import atomic_write_text
 from airlens.heads import HeadSet, random_heads
 from airlens.model_heads import heads_of
@@ -86,7 +87,7 @@ def needle_grid(
         key = fingerprint({**asked, "mode": mode if len(ablate) else None})
         path = None if resume is None else Path(resume) / f"{condition}-{draw}-{key}.json"
         if path is not None and path.is_file():
-            found = pd.DataFrame(json.loads(path.read_text(encoding="utf-8")))
+            found = _stored(path)
         else:
             with ablated(model, ablate, mode, means=means):
                 found = needle_recall(model, probes)
@@ -96,6 +97,14 @@ def needle_grid(
         found.insert(1, "draw", draw)
         frames.append(found)
     return pd.concat(frames, ignore_index=True)
+
+
+def _stored(path: Path) -> pd.DataFrame:
+    try:
+        return pd.DataFrame(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        reason = f"no recall that can be read ({error}): delete the file, and it is measured again"
+        raise DataError(reason, file=str(path)) from error
 
 
 def conditions(

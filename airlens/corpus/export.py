@@ -9,7 +9,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import pandas as pd
@@ -20,6 +20,7 @@ from airlens.files import atomic_write_text
 from airlens.reading.items import Rejected
 from airlens.reading.record_files import format_of, read_file
 from airlens.selection import Selection
+from airlens.storage import read_table
 from airlens.storage.loss_free import encode
 from airlens.trace import OWN_FIELDS
 
@@ -301,12 +302,12 @@ def _weights_of(selected: Path, manifest: Mapping[str, Any]) -> dict[str, list[f
     """Weights of the steps by id, where the call that wrote the selection wrote weights."""
     if "weights" not in manifest:
         return {}
-    path = selected.with_name(Path(str(manifest["weights"])).name)
+    path = selected.with_name(PureWindowsPath(str(manifest["weights"])).name)  # of any system
     known = manifest.get("files", {}).get(path.name)
     if not path.is_file() or (known is not None and known != _sha256(path)):
         state = "changed since" if path.is_file() else "not there any more, but"
         raise DataError(
             f"{state} `airlens select --weights` wrote it; select again", file=str(path)
         )
-    table = pd.read_parquet(path).sort_values(["id", "step"])
+    table = read_table(path).sort_values(["id", "step"])
     return {str(name): rows["weight"].tolist() for name, rows in table.groupby("id")}

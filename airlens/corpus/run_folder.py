@@ -30,7 +30,7 @@ from pyarrow import parquet as pq
 
 from airlens.arguments import checked
 from airlens.errors import DataError, RunError, WriteError
-from airlens.files import atomic_file, atomic_write_text
+from airlens.files import atomic_file, atomic_write_text, read_json
 
 from .markers import (
     Marker,
@@ -330,15 +330,9 @@ class RunFolder:
         """``run.json``; empty where there is none.
 
         Raises:
-            DataError: it is not JSON.
+            DataError: it cannot be read, or is not JSON.
         """
-        try:
-            found = json.loads(self.manifest_path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except ValueError as error:
-            raise DataError(f"not JSON: {error}", file=str(self.manifest_path)) from error
-        return dict(found)
+        return read_json(self.manifest_path) if self.manifest_path.exists() else {}
 
     def write_manifest(self, record: Mapping[str, Any]) -> None:
         """Replace ``run.json``.

@@ -36,7 +36,7 @@ from airlens.reading.load import first_of_each_domain, load_traces
 from airlens.retrieval import copy_accuracy, retrieval_scores
 from airlens.statistics.estimates import Estimate
 from airlens.step_influence import FLOOR, Influence, influence
-from airlens.storage import save_tables, write_tables
+from airlens.storage import read_table, save_tables, write_tables
 from airlens.storage.identity import traces_key
 from airlens.trace import Trace
 from airlens.validity.auroc_tables import auroc_table
@@ -249,7 +249,7 @@ class _Job:
     def _part(self, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         path = self._file(name, ".parquet")
         if path is not None and path.is_file():
-            return pd.read_parquet(path)
+            return read_table(path)
         self.say(f"{self.name}: {name}")
         frame = make()
         if path is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import platformdirs
 
 from airlens.errors import ConfigError, DataError
-from airlens.files import atomic_file, patiently, write_json, writing_to
+from airlens.files import atomic_file, patiently, read_json, write_json, writing_to
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,6 +106,25 @@ def _write(
     return write_json(folder / "provenance.json", provenance, indent=1).parent
 
 
+def read_table(path: Path) -> pd.DataFrame:
+    """A table that was stored as Parquet.
+
+    Raises:
+        DataError: it is damaged, or cannot be read.
+    """
+    import pandas as pd
+    from pyarrow import ArrowException
+
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError, ArrowException) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise DataError(
+            f"no table that can be read ({reason}): delete the file, and it is made again",
+            file=str(path),
+        ) from error
+
+
 def load_tables(
     folder: str | Path, names: Iterable[str], what: str
 ) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
@@ -116,11 +134,12 @@ def load_tables(
         DataError: a file is missing or unreadable; ``what`` names the thing that was expected.
     """
     import pandas as pd
+    from pyarrow import ArrowException
 
     folder = Path(folder)
     try:
         tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in names}
-        note = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        note = read_json(folder / "provenance.json")
+    except (OSError, ValueError, ArrowException) as error:
         raise DataError(f"not {what} ({error})", file=str(folder)) from error
     return tables, note

@@ -25,6 +25,7 @@ from airlens import files
 from airlens.ablation import MODES
 from airlens.cli import ending
 from airlens.cli.options import echo_json
+from airlens.corpus.export import _weights_of
 from airlens.engine import process_settings
 from airlens.errors import ConfigError
 from airlens.files import atomic_file, atomic_write_text, need_out_file, portable_name
@@ -370,3 +371,12 @@ def test_c24_what_is_printed_of_any_text_is_no_error(
     out.flush()
     lines = raw.getvalue().decode(encoding).splitlines()
     assert json.loads(lines[0]) == {"name": "日本 × — ∞"} and lines[1].startswith("3 skipped ")
+
+
+@pytest.mark.parametrize("place", ["out\\s.weights.parquet", "out/s.weights.parquet"])
+def test_c24_weights_are_found_whichever_system_wrote_the_selection(
+    place: str, tmp_path: Path
+) -> None:
+    table = pd.DataFrame({"id": ["a", "a"], "step": [1, 0], "weight": [2.0, 1.0]})
+    table.to_parquet(tmp_path / "s.weights.parquet")
+    assert _weights_of(tmp_path / "s.jsonl", {"weights": place}) == {"a": [1.0, 2.0]}

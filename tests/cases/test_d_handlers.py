@@ -14,7 +14,7 @@ import pytest
 from pyarrow import parquet as pq
 
 import airlens as al
-from airlens.analysis import contrast
+from airlens.analysis import contrast, needles
 from airlens.analysis.ablation_curves import curve_sets
 from airlens.analysis.head_influence import HeadInfluence, _Job
 from airlens.cli.train import _selection
@@ -27,7 +27,9 @@ from airlens.explorers.notebook_files import parse_values
 from airlens.files import read_json
 from airlens.paper.compare_models import Comparison
 from airlens.plugins import entry_points
+from airlens.provenance import fingerprint
 from airlens.reading import hub, source_types, splits
+from airlens.storage import read_table
 from airlens.training.training_folder import MARK, TrainingFolder
 from airlens.validity.labelled import IMPORTANCES, add_importance
 from airlens.validity.true_sources.true_pairs import dependencies
@@ -253,3 +255,28 @@ def test_d24_a_file_that_cannot_be_opened_is_not_said_to_be_no_json(
     monkeypatch.setattr(Path, "read_text", refused)
     with pytest.raises(AirlensError, match=r"cannot be read \(Permission denied\)"):
         read_json(tmp_path / "a.json")
+
+
+def test_d24_an_identity_is_of_all_of_an_array_and_of_no_order_of_a_set() -> None:
+    """The text of a long array is its first and last numbers: two runs had one identity."""
+    values = np.zeros(5000)
+    other = values.copy()
+    other[2500] = 1.0
+    assert fingerprint({"a": values}) != fingerprint({"a": other})
+    names = [f"name-{i}" for i in range(50)]
+    assert fingerprint({"a": set(names)}) == fingerprint({"a": sorted(names)})
+    assert fingerprint({"a": np.float32(0.5)}) == fingerprint({"a": "0.5"})  # as it always was
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"{", b"[]"])
+def test_d24_what_was_stored_and_is_damaged_is_named(tmp_path: Path, content: bytes) -> None:
+    table = tmp_path / "a.parquet"
+    table.write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.parquet.*delete the file"):
+        read_table(table)
+    (tmp_path / "run.json").write_bytes(content)
+    with pytest.raises(DataError, match=r"run\.json.*JSON"):
+        RunFolder(tmp_path).manifest()
+    if content != b"[]":
+        with pytest.raises(DataError, match=r"run\.json.*delete the file"):
+            needles._stored(tmp_path / "run.json")

@@ -23,6 +23,7 @@ from airlens.provenance import fingerprint, model_info
 from airlens.step_sources.measures import Ask, read_traces
 from airlens.step_sources.tables import Read
 from airlens.step_sources.units import TEMPLATE, units_of
+from airlens.storage import read_table
 from airlens.trace import Trace, encode_trace
 from airlens.validity.benchmark import Group
 
@@ -130,7 +131,7 @@ class _Store:
         path = self.folder / f"{portable_name(kind)}-{fingerprint({**self.of, 'sets': sets})}"
         path /= f"{name}.parquet"
         if path.is_file():
-            return pd.read_parquet(path)
+            return read_table(path)
         table = measure()
         with atomic_file(path) as temporary:
             table.to_parquet(temporary, index=False)
