@@ -173,3 +173,19 @@ def found(value: object) -> str:
         case list() | tuple():
             return f"a list of {len(value)}"
     return "an object" if isinstance(value, Mapping) else f"a {type(value).__name__}"
+
+
+# What torch says of the host on Linux and macOS, of the host on Windows, and of an accelerator.
+_NO_MEMORY = ("allocate memory", "not enough memory", "out of memory")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on an accelerator or on the host."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(x in str(error).lower() for x in _NO_MEMORY)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

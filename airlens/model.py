@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .arguments import reader
-from .errors import ConfigError, ModelError
+from .errors import ConfigError, ModelError, first_line, out_of_memory
 from .placement import DeviceMap, MaxMemory, Placement, need_context
 from .registry import named
 
@@ -185,6 +185,10 @@ def _bridge(model: Any, tokenizer: Any, label: str, kind: str) -> TransformerBri
                 label, hf_model=model, tokenizer=tokenizer, device=str(device), dtype=model.dtype
             )
     except Exception as error:  # TransformerLens raises many kinds for what it can't wrap
+        if out_of_memory(error):
+            raise ModelError(
+                f"{label}: memory is too small for it ({first_line(error)})"
+            ) from error
         reason = str(error).split(" Available architectures:")[0]
         raise ModelError(
             f"TransformerLens cannot wrap a {kind!r} model ({reason}); "

@@ -15,7 +15,6 @@ from airlens.analysis.ifd import ifd
 from airlens.arguments import number
 from airlens.chat_template import Template, Think, template_identity
 from airlens.encoding import encode_for
-from airlens.engine.fast_losses import out_of_memory
 from airlens.errors import (
     AblationError,
     AirlensError,
@@ -25,6 +24,7 @@ from airlens.errors import (
     ModelError,
     RunError,
     need_count,
+    out_of_memory,
 )
 from airlens.heads import HeadGrid, HeadSet
 from airlens.model_heads import heads_in
@@ -210,7 +210,7 @@ class PartScorer:
         for row in rows:
             try:
                 encode_for(self.model, [self._trace(row)], *self._template)
-            except ModelError:
+            except (ModelError, MemoryError):  # of the machine, not of the row
                 raise
             except Exception as failure:  # a template or a tokenizer may raise whatever it likes
                 rejects.append(_failed(row, failure))

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from airlens.ablation import mean_z
+from airlens.errors import out_of_memory
 from airlens.heads import HeadSet
 from airlens.model_state import running
 from airlens.token_losses import LEAST, WindowLoss, check_finite
@@ -96,7 +97,7 @@ def _score(
                 waiting.append(_launch(fast, row, indices, chosen, head_sets, mode, means))
                 if len(waiting) == 2:
                     read(waiting.pop(0))
-        except (torch.OutOfMemoryError, RuntimeError) as error:
+        except RuntimeError as error:
             longest = max(len(w.tokens) for w in items)
             if not out_of_memory(error) or budget // width < longest // 2:
                 raise
@@ -111,13 +112,6 @@ def _score(
 def row_budget(asked: int | None, device: torch.device | str) -> int:
     """Most tokens of a packed row times its batch rows: as asked for, or what suits the device."""
     return asked or (CPU_TOKENS if torch.device(device).type == "cpu" else GPU_TOKENS)
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, on an accelerator or on the host."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
-        sign in str(error).lower() for sign in ("out of memory", "allocate memory")
-    )
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 from filelock import FileLock
 from tqdm.auto import tqdm
 
-from airlens.errors import ModelError
+from airlens.errors import ModelError, first_line, out_of_memory
 from airlens.storage import atomic_dir, cache_dir
 
 log = logging.getLogger(__name__)
@@ -106,6 +106,9 @@ def _convert(gguf: Path, folder: Path) -> None:
         )
         bar.update()
     except Exception as error:  # transformers raises many kinds for an unreadable file
+        if out_of_memory(error):
+            reason = f"memory is too small to convert it ({first_line(error)})"
+            raise ModelError(f"{gguf}: {reason}") from error
         raise ModelError(f"{gguf}: not a GGUF model that transformers can read: {error}") from error
     need_all_weights(found, gguf)
     _need_plain_rotation(gguf, str(model.config.model_type))

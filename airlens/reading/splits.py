@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from airlens.errors import DataError
+from airlens.errors import DataError, first_line
 
 log = logging.getLogger(__name__)
 
@@ -113,8 +113,8 @@ def _configs(folder: Path) -> dict[str, dict[str, Any]]:
     try:
         data = metadata_load(readme)
     except Exception as error:  # YAML raises kinds of its own
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        log.warning("%s: its front matter cannot be read (%s): files go by name", readme, reason)
+        said = "%s: its front matter cannot be read (%s): files are taken by their names"
+        log.warning(said, readme, first_line(error))
         return {}
     listed = data.get("configs") if isinstance(data, Mapping) else None
     usable = (

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
-from airlens.errors import ConfigError, DataError
+from airlens.errors import ConfigError, DataError, first_line
 from airlens.files import atomic_file, patiently, read_json, write_json, writing_to
 
 if TYPE_CHECKING:
@@ -118,11 +118,9 @@ def read_table(path: Path) -> pd.DataFrame:
     try:
         return pd.read_parquet(path)
     except (OSError, ValueError, ArrowException) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise DataError(
-            f"no table that can be read ({reason}): delete the file, and it is made again",
-            file=str(path),
-        ) from error
+        reason = f"no table that can be read ({first_line(error)})"
+        what = f"{reason}: delete the file, and it is made again"
+        raise DataError(what, file=str(path)) from error
 
 
 def load_tables(

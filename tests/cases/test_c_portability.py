@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 from functools import partial
-from pathlib import Path, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_zoo import hf_model, tokenizer
+from transformer_lens.model_bridge import TransformerBridge
 
 import airlens as al
 from airlens import files
@@ -27,7 +28,7 @@ from airlens.cli import ending
 from airlens.cli.options import echo_json
 from airlens.corpus.export import _weights_of
 from airlens.engine import process_settings
-from airlens.errors import ConfigError
+from airlens.errors import ConfigError, out_of_memory
 from airlens.files import atomic_file, atomic_write_text, need_out_file, portable_name
 from airlens.heads import HeadSet
 from airlens.paper import compare_models
@@ -202,6 +203,7 @@ def test_c24_a_file_that_another_process_has_open_is_replaced_a_little_later(
     waited: list[float] = []
     monkeypatch.setattr(Path, "replace", held)
     monkeypatch.setattr(files.time, "sleep", waited.append)
+    monkeypatch.setattr(files, "WINDOWS", False)
     with pytest.raises(al.AirlensError), atomic_file(target) as temporary:  # Linux does not wait
         temporary.write_bytes(b"1")
     assert not target.exists()
@@ -262,7 +264,7 @@ def test_c24_a_drive_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch)
         assert len(asked) < 100, "for ever"
         return False
 
-    with monkeypatch.context() as patched, pytest.raises(ConfigError, match="there is no /"):
+    with monkeypatch.context() as patched, pytest.raises(ConfigError, match="there is no "):
         patched.setattr(Path, "exists", nothing)
         need_out_file("/somewhere/that/is/not")
 
@@ -282,7 +284,7 @@ def test_c24_patterns_of_a_readme_stay_in_its_folder(monkeypatch: pytest.MonkeyP
 
 def test_c24_files_are_read_in_the_same_order_on_every_system() -> None:
     names = ["b.jsonl", "B.jsonl", "a/z.jsonl", "a.jsonl", "A/y.jsonl", "a0.jsonl"]
-    posix = [path.as_posix() for path in sorted(map(Path, names))]
+    posix = [path.as_posix() for path in sorted(map(PurePosixPath, names))]
     windows = [PureWindowsPath(name.replace("/", "\\")) for name in names]
     assert [path.as_posix() for path in splits.in_order(windows)] == posix  # type: ignore[arg-type]
 
@@ -380,3 +382,30 @@ def test_c24_weights_are_found_whichever_system_wrote_the_selection(
     table = pd.DataFrame({"id": ["a", "a"], "step": [1, 0], "weight": [2.0, 1.0]})
     table.to_parquet(tmp_path / "s.weights.parquet")
     assert _weights_of(tmp_path / "s.jsonl", {"weights": place}) == {"a": [1.0, 2.0]}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes.",
+        "[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes.",
+        "MPS backend out of memory (MPS allocated: 1 GB)",
+        "CUDA out of memory. Tried to allocate 1 GiB",
+    ],
+)
+def test_c24_memory_that_ran_out_is_known_on_every_system(
+    message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Windows no batch was made smaller; a model that did not fit was "not supported"."""
+    assert out_of_memory(RuntimeError(message)) and out_of_memory(MemoryError())
+    assert not out_of_memory(RuntimeError("size mismatch")) and not out_of_memory(
+        ValueError(message)
+    )
+
+    def full(*_: Any, **__: Any) -> Any:
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(TransformerBridge, "boot_transformers", full)
+    with pytest.raises(al.AirlensError, match="memory is too small for it") as told:
+        al.load_model(hf_model("llama"), tokenizer=tokenizer(), device="cpu")
+    assert "supported" not in str(told.value)
