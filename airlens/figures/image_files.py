@@ -9,6 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from airlens.errors import AirlensError, ConfigError
+from airlens.files import WINDOWS
 from airlens.storage import atomic_dir
 
 FORMATS = ("png", "svg", "pdf")
@@ -42,8 +43,14 @@ def save_figures(
     if unknown or not formats:
         raise ConfigError(f"formats={list(formats)}: use {', '.join(FORMATS)}")
     bad = [name for name in figures if Path(name).name != name or not name]
+    bad += [name for name in figures if WINDOWS and set(name) & set('<>:"|?*')]
     if bad:
         raise ConfigError(f"{bad[0]!r} is no file name")
+    if len({name.casefold() for name in figures}) < len(figures):
+        raise ConfigError(
+            f"{', '.join(map(repr, figures))}: two names differ in case only, and would be one "
+            "file on macOS and Windows"
+        )
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     written = []

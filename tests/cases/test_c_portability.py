@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_zoo import hf_model, tokenizer
 from transformer_lens.model_bridge import TransformerBridge
+from transformers import AutoTokenizer
 
 import airlens as al
 from airlens import files
@@ -29,10 +31,11 @@ from airlens.cli.options import echo_json
 from airlens.corpus.export import _weights_of
 from airlens.engine import process_settings
 from airlens.errors import ConfigError, out_of_memory
+from airlens.figures import image_files
 from airlens.files import atomic_file, atomic_write_text, need_out_file, portable_name
 from airlens.heads import HeadSet
 from airlens.paper import compare_models
-from airlens.reading import splits
+from airlens.reading import gguf_model, splits
 from airlens.storage import atomic_dir, write_tables
 from airlens.validity.resumable_influence import resumable_influence
 
@@ -409,3 +412,26 @@ def test_c24_memory_that_ran_out_is_known_on_every_system(
     with pytest.raises(al.AirlensError, match="memory is too small for it") as told:
         al.load_model(hf_model("llama"), tokenizer=tokenizer(), device="cpu")
     assert "supported" not in str(told.value)
+
+
+def test_c24_figures_whose_names_are_one_file_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On macOS the second replaced the first; on Windows "a:b" is a hidden part of the file "a"."""
+    with pytest.raises(ConfigError, match="differ in case only"):
+        image_files.save_figures({"Loss": go.Figure(), "loss": go.Figure()}, tmp_path)
+    monkeypatch.setattr(image_files, "WINDOWS", True)
+    with pytest.raises(ConfigError, match="'a:b' is no file name"):
+        image_files.save_figures({"a:b": go.Figure()}, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_c24_a_gguf_file_that_memory_is_too_small_for_is_a_gguf_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes.")
+
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", full)
+    with pytest.raises(al.AirlensError, match=r"m\.gguf: memory is too small to convert it"):
+        gguf_model._convert(tmp_path / "m.gguf", tmp_path)
