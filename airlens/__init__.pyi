@@ -17,6 +17,7 @@ from .analysis.mirror import mirror_table as mirror_table
 from .analysis.residuals import residualise as residualise
 from .analysis.selection_overlap import overlap as overlap
 from .corpus import Corpus as Corpus
+from .corpus.data_check import check_data as check_data
 from .corpus.near_duplicates import near_duplicates as near_duplicates
 from .corpus.run import score_corpus as score_corpus
 from .corpus.run_folder import RunFolder as RunFolder

@@ -144,7 +144,9 @@ def read_map(text: str) -> DeviceMap:
         ConfigError: neither.
     """
     if not text.endswith(".json"):
-        _need_map(text)
+        if text not in MAPS and not _DEVICE.fullmatch(text):
+            files = "or a .json file with a device for each module"
+            raise ConfigError(f"{text}: {one_of(text, MAPS)}, {files}")
         return text
     import json
     from pathlib import Path

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from airlens.detectors.key_value_probes import key_value_probes
+from airlens.errors import ConfigError
 from airlens.given_model import stays_as_it_is
 from airlens.provenance import model_info, versions
 from airlens.retrieval import copy_accuracy
@@ -51,16 +52,26 @@ def check_model(model: TransformerBridge) -> dict[str, Any]:
         :data:`TOLERANCE` (float32) or 2 % of their range (lower precision).
     """
     encoded = encode_trace(model.tokenizer, Trace("doctor", "", TEXT), "plain")
-    items: list[Window] = windows(encoded, int(model.cfg.n_ctx))
+    n_ctx = int(model.cfg.n_ctx)
+    items: list[Window] = windows(encoded, n_ctx)
     loss = score_windows(model, items, [], "uniform")[0]
     alone = not stays_as_it_is(model.original_model)
-    probes = key_value_probes(model.tokenizer, n=PROBES, max_tokens=PROBE_TOKENS)
     return {
         "model": model_info(model),
-        **(_compared(model, encoded.tokens) if alone else {"parity": True}),
+        **(_compared(model, encoded.tokens[:n_ctx]) if alone else {"parity": True}),
         "base_nll": float(loss.base.mean()),
-        "copy_accuracy": copy_accuracy(model, probes).accuracy,
+        **_copying(model, min(PROBE_TOKENS, n_ctx)),
     }
+
+
+def _copying(model: TransformerBridge, longest: int) -> dict[str, Any]:
+    """Copy accuracy; None where no probe fits into the context, and why."""
+    try:
+        probes = key_value_probes(model.tokenizer, n=PROBES, max_tokens=longest)
+        return {"copy_accuracy": copy_accuracy(model, probes).accuracy}
+    except ConfigError as error:
+        note = f"not measured: {longest} tokens are {error.reason.partition(':')[0]}"
+        return {"copy_accuracy": None, "copy_accuracy_note": note}
 
 
 def _compared(model: TransformerBridge, ids: list[int]) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def disagreement(model: TransformerBridge, fast: FastModel, mode: Mode, *, beyon
         verdicts: list[str] = []
         for draw in range(DRAWS):
             items = long_text(model, beyond, draw) if beyond else pair(model, fast, draw)
-            verdicts.append(_compare(model, fast, mode, items))
+            verdicts.append(compared(model, fast, mode, items))
             if verdicts[0] == "" or verdicts.count("") == DRAWS - 1:
                 return ""
     except Exception as error:  # whatever a model unknown to us raises: the hooks can run it
@@ -69,8 +69,8 @@ def disagreement(model: TransformerBridge, fast: FastModel, mode: Mode, *, beyon
     return verdicts[0]
 
 
-def _compare(model: TransformerBridge, fast: FastModel, mode: Mode, items: Sequence[Window]) -> str:
-    """How the engines differ on these texts; empty where they do not."""
+def compared(model: TransformerBridge, fast: FastModel, mode: Mode, items: Sequence[Window]) -> str:
+    """How the engines differ on these texts, base and ``mode``; empty where they do not."""
     last = int(model.cfg.n_layers) - 1
     ablated = HeadSet((Head(last // 2, 0), Head(last, int(model.cfg.n_heads) - 1)))
     heads = [] if mode == BASE else [ablated]

@@ -27,6 +27,11 @@ class Record:
     line: int | None
     data: dict[str, Any]
 
+    @property
+    def place(self) -> str:
+        """Where the record was read."""
+        return _place(self.file, self.line)
+
 
 @dataclass(frozen=True)
 class Rejected:
@@ -47,7 +52,7 @@ class Rejected:
     @property
     def place(self) -> str:
         """Where the record was read."""
-        return f"{self.file}, line {self.line}" if self.line else self.file
+        return _place(self.file, self.line)
 
     @property
     def counted_as(self) -> str:
@@ -62,6 +67,10 @@ class Rejected:
 
 
 Item: TypeAlias = Record | Rejected
+
+
+def _place(file: str, line: int | None) -> str:
+    return f"{file}, line {line}" if line else file
 
 
 def item_of(data: object, file: str, line: int) -> Item:

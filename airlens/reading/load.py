@@ -32,6 +32,7 @@ class Traces(list[Trace]):
         source: what they were loaded from, as text.
         skipped: the records that made no trace, with file, line, field and reason.
         reading: which columns were read as what, in words, and of how many records.
+        places: file and line of each trace, by its id.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Traces(list[Trace]):
         self.source = source
         self.skipped = list(skipped)
         self.reading = dict(reading or {})
+        self.places: dict[str, str] = {}
 
 
 @checked
@@ -136,9 +138,10 @@ def read_traces(source: Any, columns: Columns, *, on_error: str = "raise", **how
         raise ConfigError(f"on_error is 'raise' or 'skip', not {on_error!r}")
     traces = Traces(source=source if isinstance(source, str) else _describe(source))
     said: Counter[str] = Counter()
-    for _, item in iter_located(source, columns, said=said, **how):
+    for record, item in iter_located(source, columns, said=said, **how):
         if isinstance(item, Trace):
             traces.append(item)
+            traces.places[item.id] = record.place
         elif on_error == "raise":
             raise item.error
         else:
