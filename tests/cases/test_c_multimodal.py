@@ -12,6 +12,7 @@ from tiny_zoo import tokenizer
 
 import airlens as al
 from airlens.engine import choose_engine
+from airlens.trace import encode_trace
 
 TRACES = [al.Trace("a", "b", "cde fghi jklm no"), al.Trace("c", "b", "cde fgxyz. Op")]
 HEADS = "L0H1, L1H2"
@@ -28,7 +29,7 @@ def _no_torchvision(monkeypatch: Any) -> None:
 
 
 def nll(model: Any, trace: al.Trace) -> np.ndarray:
-    ids = torch.tensor([al.trace.encode_trace(tokenizer(), trace, "plain").tokens])
+    ids = torch.tensor([encode_trace(tokenizer(), trace, "plain").tokens])
     with torch.no_grad():
         logp = model(input_ids=ids).logits[0].float().log_softmax(-1)
     found = -logp[:-1].gather(-1, ids[0, 1:, None])[:, 0].numpy()

@@ -12,6 +12,7 @@ from tiny_zoo import ARCHITECTURES, WINDOW, hf_model, tokenizer
 import airlens as al
 from airlens.engine import choose_engine, fast_model, packed_attention, self_check
 from airlens.errors import EngineError, ModelError
+from airlens.trace import encode_trace
 
 SLOW = ("falcon", "falcon_alibi", "bloom", "mpt")
 SHORT, LONG = al.Trace("s", "a", "bc d"), al.Trace("l", "a", "bc defgh ijkl mnop")
@@ -61,7 +62,7 @@ def test_c_texts_beyond_a_window_are_checked_when_there_are_any(monkeypatch: Any
 
     patch_attention(monkeypatch, off_by_one)
     model = load("mistral")
-    assert len(al.trace.encode_trace(tokenizer(), SHORT).tokens) <= WINDOW
+    assert len(encode_trace(tokenizer(), SHORT).tokens) <= WINDOW
     assert engine_of(model, SHORT) == "fast"
     assert engine_of(model, LONG) == "hooks"
     assert choose_engine(model, "auto") == "hooks"  # any length, up to the context

@@ -23,6 +23,7 @@ from airlens.engine import choose_engine
 from airlens.errors import ModelError
 from airlens.model_copies import diverged
 from airlens.model_state import state_of
+from airlens.trace import encode_trace
 
 TRACES = [al.Trace("a", "b", "cde fgh"), al.Trace("c", "d", "ij klm nop")]
 COLUMNS = ["nll_base", "nll_ref", "nll_control", "entropy"]
@@ -40,7 +41,7 @@ def score(model: Any, **options: Any) -> pd.DataFrame:
 def by_hand(model: Any, trace: al.Trace) -> np.ndarray:
     """NLL of the response by a Hugging Face model as it is, with whatever hooks it has."""
     prompt, response = (tokenizer()(text)["input_ids"] for text in (trace.prompt, trace.response))
-    encoded = al.trace.encode_trace(tokenizer(), trace, "plain")
+    encoded = encode_trace(tokenizer(), trace, "plain")
     ids = torch.tensor([encoded.tokens])
     assert encoded.tokens[-len(response) :] == response and prompt
     with torch.no_grad():
@@ -323,7 +324,7 @@ def test_c10_an_ablated_block_around_the_call_counts() -> None:
     with al.ablated(wrapped, "L0H3"):
         inside = base(wrapped)
         with torch.no_grad():
-            ids = torch.tensor([al.trace.encode_trace(tokenizer(), TRACES[0], "plain").tokens])
+            ids = torch.tensor([encode_trace(tokenizer(), TRACES[0], "plain").tokens])
             logp = wrapped(ids)[0].log_softmax(-1)
     nll = -logp[:-1].gather(-1, ids[0, 1:, None])[:, 0].numpy()
     n = len(tokenizer()(TRACES[0].response)["input_ids"])
