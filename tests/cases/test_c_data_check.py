@@ -166,3 +166,19 @@ def test_c_traces_know_their_places(tmp_path: Path) -> None:
     data = write(tmp_path / "data.jsonl", [{**row, "id": str(i)} for i, row in enumerate(ROWS)])
     traces = al.load_traces(data, on_error="skip")
     assert traces.places == {str(i): f"{data}, line {i + 1}" for i in range(4)}
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "mamba", "phi3"])
+def test_c_a_model_of_a_short_context_or_without_heads_is_checked(kind: str) -> None:
+    from tiny_zoo import hf_model, tokenizer
+
+    from airlens.cli.install_checks import check_model
+
+    model = al.load_model(hf_model(kind), tokenizer=tokenizer(), device="cpu", n_ctx=100)
+    found = check_model(model)
+    assert found["parity"] is True and found["copy_accuracy"] is None
+    assert found["copy_accuracy_note"].startswith("not measured: 100 tokens are too few")
+    traces = [al.Trace(str(i), "ab", "cd ef. " * (8 * i + 1)) for i in range(3)]
+    check = al.check_data(model, traces)
+    assert check.sound and check.counts["longer than the context (100)"] == 1
+    assert check.counts["engine"] == ("hooks" if kind == "mamba" else "fast")

@@ -66,6 +66,8 @@ BAD = {
     "SELECTED": ["no.jsonl", "folder"],
     "FOLDER": ["traces.jsonl", "traces.jsonl/below", "/proc/no/folder"],
     "FILE": ["folder", "traces.jsonl/below", "/proc/no/file", "-", ""],
+    "MAP": ["foo", "no.json", ""],
+    "SIZES": ["lots", "0=20", ""],
     "MODEL": ["/no/such", "./no", "no.gguf", "traces.jsonl"],
 }
 # Text that any value of is fine, or that is checked against data: no kind of its own.
