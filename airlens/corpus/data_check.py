@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from airlens.arguments import checked, reader
 from airlens.encoding import encode_for
 from airlens.engine import choose_engine
 from airlens.engine.fast_model import fast_model
 from airlens.engine.self_check import compared
-from airlens.errors import ConfigError, DataError, ModelError, NumbersError, need_count
-from airlens.model import need_bridge
+from airlens.errors import ConfigError, DataError, ModelError, NumbersError
 from airlens.model_checks import embedding_rows
 from airlens.model_state import running
 from airlens.reading.load import Traces
@@ -73,6 +73,14 @@ class DataCheck:
         return "\n".join([*lines, *([f"  … and {more} more"] if more > 0 else [])])
 
 
+@reader("Traces | Iterable[Trace] | Trace")
+def _traces(value: Any, name: str) -> list[Trace]:
+    """Traces; those that were loaded know their places."""
+    items = as_traces(value, name)
+    return value if isinstance(value, Traces) else items
+
+
+@checked
 def check_data(
     model: TransformerBridge,
     traces: Traces | Iterable[Trace] | Trace,
@@ -94,8 +102,7 @@ def check_data(
         ConfigError: an argument that makes no sense.
         ModelError: the model can score no text at all.
     """
-    need_bridge(model)
-    items, scored = as_traces(traces), need_count(scored, "scored", 0)
+    items = as_traces(traces)
     places = traces.places if isinstance(traces, Traces) else {}
     skipped = traces.skipped if isinstance(traces, Traces) else []
     encoded: dict[int, EncodedTrace] = {}
