@@ -1,5 +1,5 @@
 """``python -m airlens`` is ``airlens``."""
 
-from airlens.cli import main
+from .cli import main
 
 main()

@@ -32,14 +32,14 @@ import torch
 from jaxtyping import Float
 
 from .arguments import checked, each, reader
-from .attached import attached
 from .errors import AblationError
 from .files import sentences
 from .heads import HeadGrid, Heads, HeadSet
 from .heads import as_head_set as as_head_set
-from .model import model_type, need_bridge
-from .model_heads import heads_of
-from .model_state import ModelState, forward, running, state_of
+from .model.attached import attached
+from .model.heads import heads_of
+from .model.load import model_type, need_bridge
+from .model.state import ModelState, forward, running, state_of
 from .registry import Registry
 
 if TYPE_CHECKING:

@@ -40,14 +40,14 @@ def weights_hash(model: TransformerBridge) -> str:
     All of them count: one number changed in place is another model. It reads every weight, which
     takes about as long as a pass over a few tokens.
     """
-    from .model_state import state_of
+    from .model.state import state_of
 
     return state_of(model).weights()
 
 
 def model_info(model: TransformerBridge) -> dict[str, Any]:
     """Name, architecture, shape, dtype and weights hash of a model."""
-    from .model_state import state_of
+    from .model.state import state_of
 
     cfg = model.cfg
     heads = state_of(model).heads_per_layer

@@ -29,8 +29,8 @@ def _call(place: str, *args: Any, **options: Any) -> Any:
     return pkgutil.resolve_name(place)(*args, **options)
 
 
-_offers = named("airlens.plugins.entry_points:offers")
-_load = named("airlens.plugins.entry_points:load")
+_offers = named("airlens.entry_points:offers")
+_load = named("airlens.entry_points:load")
 
 
 class Registry(Mapping[str, T], Generic[T]):

@@ -25,13 +25,13 @@ from timing import Timing, fresh_process, gemm_peak, interleaved, peak_mb, reset
 from variants import OutputAttentions, TwoModels, hooks_passes
 
 import airlens as al
-from airlens.engine import choose_engine
-from airlens.engine.fast_losses import score_fast
-from airlens.engine.process_settings import matmul_precision
 from airlens.heads import HeadSet, random_heads
+from airlens.losses.choice import choose_engine
+from airlens.losses.fast.fast_losses import score_fast
+from airlens.losses.fast.process_settings import matmul_precision
+from airlens.losses.token_losses import Window, windows
 from airlens.provenance import provenance
-from airlens.token_losses import Window, windows
-from airlens.trace import encode_trace
+from airlens.traces.trace import encode_trace
 
 # The critical heads of the default model; `airlens heads` finds them.
 HEADS = (

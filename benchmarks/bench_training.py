@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from timing import interleaved, table
 
-from airlens.reading.model_files import load_hf
+from airlens.model.files import load_hf
 from airlens.training.examples import join, training_examples
 from airlens.training.packed_rows import each_sequence_alone
 from airlens.training.weighted_loss import weighted_loss

@@ -16,16 +16,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from airlens.analysis.needles import needle_costs, needle_summary
-from airlens.paper.compare_models import Comparison, tables_of
-from airlens.paper.model_claims import comparison_claims
-from airlens.storage import write_tables
-from airlens.validity.benchmark import Measured
-from airlens.validity.claim_reports import confound_tables, head_tables, labelled_tables
-from airlens.validity.claims import confound_claims, head_claims, labelled_claims
-from airlens.validity.planted import planted_tables
-from airlens.validity.true_sources.source_claims import source_claims
-from airlens.validity.true_sources.source_report import source_tables
+from airlens.experiments.needles import needle_costs, needle_summary
+from airlens.experiments.paper.compare_models import Comparison, tables_of
+from airlens.experiments.paper.model_claims import comparison_claims
+from airlens.experiments.validity.benchmark import Measured
+from airlens.experiments.validity.claim_reports import confound_tables, head_tables, labelled_tables
+from airlens.experiments.validity.claims import confound_claims, head_claims, labelled_claims
+from airlens.experiments.validity.planted import planted_tables
+from airlens.experiments.validity.true_sources.source_claims import source_claims
+from airlens.experiments.validity.true_sources.source_report import source_tables
+from airlens.folders import write_tables
 
 RESULTS = Path(__file__).resolve().parents[1] / "data" / "results"
 Tables = dict[str, pd.DataFrame]

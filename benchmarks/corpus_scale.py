@@ -98,7 +98,7 @@ def local_against_ray(folder: Path, size: int) -> dict[str, Any]:
 def measure(model: Path, data: Path) -> None:
     """Score one corpus and print seconds and peak resident memory."""
     from airlens.corpus.run import score_corpus
-    from airlens.model import load_model
+    from airlens.model.load import load_model
 
     bridge = load_model(model, device="cpu")
     before = peak_mb()

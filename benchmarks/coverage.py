@@ -22,16 +22,16 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from airlens.analysis.agreement import rank_limits
+from airlens.experiments.agreement import rank_limits
+from airlens.experiments.studies.paired_runs import Difference, difference, run_variances
+from airlens.experiments.validity.added_value import held_out
+from airlens.experiments.validity.auroc_tables import Cell, caliper_of
+from airlens.folders import write_tables
 from airlens.provenance import provenance
 from airlens.statistics.auroc import auroc_difference, auroc_of
 from airlens.statistics.correlations import correlation_of
 from airlens.statistics.estimates import Estimate
 from airlens.statistics.grids import mean_of, proportion_of
-from airlens.storage import write_tables
-from airlens.training.paired_runs import Difference, difference, run_variances
-from airlens.validity.added_value import held_out
-from airlens.validity.auroc_tables import Cell, caliper_of
 
 ROOT = Path(__file__).resolve().parents[1]
 CLUSTERS = (8, 12, 20, 48)

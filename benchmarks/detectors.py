@@ -14,10 +14,10 @@ from pathlib import Path
 import pandas as pd
 
 import airlens as al
-from airlens.detectors import DETECTORS, detect
+from airlens.detectors.by_name import DETECTORS, detect
+from airlens.folders import write_tables
 from airlens.heads import HeadScores
 from airlens.provenance import provenance
-from airlens.storage import write_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = [name for name in DETECTORS if name != "causal"]  # a pass for each probe and head

@@ -23,8 +23,8 @@ from emergence_text import COPYING, KINDS, copied_targets, rows, split_sentences
 import airlens as al
 from airlens.errors import ConfigError
 from airlens.files import atomic_file, read_json, write_json
+from airlens.folders import write_tables
 from airlens.provenance import provenance
-from airlens.storage import write_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 COUNTS = (2, 4, 8)  # heads ablated in the last checkpoint: 4, 8 and 17 % of 48

@@ -14,12 +14,12 @@ from emergence_text import copied_targets, rows, split_sentences
 
 import airlens as al
 from airlens.ablation import ablated
-from airlens.detectors import detect
+from airlens.detectors.by_name import detect
 from airlens.detectors.induction import repeated_probes
 from airlens.detectors.key_value_probes import bos_tokens
+from airlens.detectors.probes import ProbeSet
+from airlens.detectors.retrieval import copy_accuracy
 from airlens.heads import HeadScores
-from airlens.probes import ProbeSet
-from airlens.retrieval import copy_accuracy
 
 KEY_LENGTH = 4  # and no demonstration, so that four pairs fit a context of 256 tokens
 HALF = 64  # random tokens that are said twice
@@ -139,7 +139,7 @@ def ablations(
         One row a measurement: detector (that ranked the heads), probes, heads (group), k, draw,
         names, copy_accuracy, nll (of the tokens to be copied, nats a token).
     """
-    from airlens.analysis.ablation_curves import curve_sets
+    from airlens.step_influence.ablation_curves import curve_sets
 
     found = []
     for detector, probes in (("retrieval", fresh.pairs), ("induction", fresh.repeated)):

@@ -14,11 +14,11 @@ from pathlib import Path
 import pandas as pd
 
 import airlens as al
-from airlens.analysis.needles import needle_costs, needle_grid, needle_summary
+from airlens.experiments.needles import needle_costs, needle_grid, needle_summary
+from airlens.folders import write_tables
 from airlens.heads import TOP_SHARE, HeadSet
 from airlens.provenance import provenance
-from airlens.storage import write_tables
-from airlens.trace import resolve_template
+from airlens.traces.trace import resolve_template
 
 ROOT = Path(__file__).resolve().parents[1]
 LENGTHS = (128, 192, 256, 384, 512, 1024, 2048)

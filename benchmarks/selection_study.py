@@ -25,8 +25,8 @@ from controlled import runs as controlled_runs
 from gsm8k import costs, precision, runs
 from gsm8k.settings import SETTINGS, Setting, problems
 
-from airlens.training.controlled_study import CONTROLLED_ARMS
-from airlens.training.study import ARMS, arm_named
+from airlens.experiments.studies.controlled_study import CONTROLLED_ARMS
+from airlens.experiments.studies.study import ARMS, arm_named
 
 CONTROLLED = controlled_runs.Controlled()
 OUT = Path("data/results/selection_study.parquet")
@@ -57,8 +57,8 @@ def main() -> None:
 
 
 def _costs(setting: Setting, args: argparse.Namespace) -> Any:
-    from airlens.reading.model_files import load_hf
-    from airlens.trace import encode_traces
+    from airlens.model.files import load_hf
+    from airlens.traces.trace import encode_traces
 
     model, tokenizer = load_hf(setting.model)
     pool, test = problems(setting, tokenizer)

@@ -9,7 +9,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from airlens.paper.compare_models import CompareSize, compare_models
+from airlens.experiments.paper.compare_models import CompareSize, compare_models
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = ("smollm2-135m", "gemma3-270m")

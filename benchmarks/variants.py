@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from airlens.ablation import ablated
-from airlens.engine.fast_model import share
+from airlens.detectors.probes import Probe
 from airlens.heads import HeadSet
-from airlens.probes import Probe
-from airlens.token_losses import Window
+from airlens.losses.fast.fast_model import share
+from airlens.losses.token_losses import Window
 
 
 @torch.inference_mode()

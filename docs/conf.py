@@ -79,7 +79,7 @@ copybutton_prompt_is_regexp = True
 def known_name(app, env, node, contnode):
     """A docstring may name internals, which have no page; a name that is nowhere is an error.
 
-    `airlens.retrieval.retrieval_scores` leads to the entry of `airlens.retrieval_scores`.
+    `airlens.detectors.retrieval.retrieval_scores` leads to the entry of `airlens.retrieval_scores`.
     """
     target = node.get("reftarget", "")
     if node.get("refdomain") != "py":

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import browser_server as bs
 from explore_tiny import HOSTILE, save_tiny
 
-from airlens.explorers.notebook_files import read, with_parameters, write
+from airlens.views.explorers.notebook_files import read, with_parameters, write
 
 NOTEBOOK = bs.ROOT / "notebooks" / "07_explorers.ipynb"
 PATIENCE = 150_000  # milliseconds, on a machine with other work

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from airlens.cli import app as commands
 from airlens.errors import ConfigError
-from airlens.explorers import notebook_files as nb
-from airlens.explorers import served_app as app
+from airlens.views.explorers import notebook_files as nb
+from airlens.views.explorers import served_app as app
 
 
 def test_the_app_runs_the_live_cells_with_its_parameters(tmp_path: Path) -> None:

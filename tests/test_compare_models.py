@@ -12,18 +12,18 @@ import torch
 from conftest import tiny_config, word_tokenizer
 
 import airlens as al
+from airlens.detectors.retrieval import copy_accuracy
 from airlens.errors import ConfigError, DataError
-from airlens.figures import models_bars, models_forest, models_side_by_side
-from airlens.paper.compare_models import (
+from airlens.experiments.paper.compare_models import (
     COLUMNS,
     CompareSize,
     Comparison,
     first_of_each_domain,
     tables_of,
 )
-from airlens.paper.comparison_rows import group_rows, loss_values, unit_values
-from airlens.paper.model_claims import comparison_claims
-from airlens.retrieval import copy_accuracy
+from airlens.experiments.paper.comparison_rows import group_rows, loss_values, unit_values
+from airlens.experiments.paper.model_claims import comparison_claims
+from airlens.figures import models_bars, models_forest, models_side_by_side
 
 VOCAB = 1200
 SMALL = CompareSize(
@@ -116,12 +116,12 @@ def test_a_stopped_comparison_goes_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("airlens.paper.compare_models.influence", stop)
+        patch.setattr("airlens.experiments.paper.compare_models.influence", stop)
         with pytest.raises(KeyboardInterrupt):
             al.compare_models(models[:1], traces, **options)
     with monkeypatch.context() as patch:  # what was done is not done again
-        patch.setattr("airlens.paper.compare_models.retrieval_scores", stop)
-        patch.setattr("airlens.paper.compare_models.needle_recall", stop)
+        patch.setattr("airlens.experiments.paper.compare_models.retrieval_scores", stop)
+        patch.setattr("airlens.experiments.paper.compare_models.needle_recall", stop)
         found = al.compare_models(models[:1], traces, **options)
     expected = compared.table[compared.table["model"] == "tiny-llama"].reset_index(drop=True)
     pd.testing.assert_frame_equal(found.table, expected)

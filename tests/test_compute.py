@@ -12,10 +12,10 @@ import pytest
 import torch
 from tiny_zoo import tiny
 
-from airlens.engine.process_settings import matmul_precision
 from airlens.errors import ConfigError
-from airlens.step_influence import influence
-from airlens.trace import Trace
+from airlens.losses.fast.process_settings import matmul_precision
+from airlens.step_influence.influence import influence
+from airlens.traces.trace import Trace
 
 TRACE = Trace("a", "How many?", "There are 3 and 4, so there are 7.")
 

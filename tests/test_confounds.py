@@ -9,22 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from airlens.analysis.confounds import confound_table
-from airlens.analysis.residuals import residualise
 from airlens.errors import ConfigError, DataError
-from airlens.selection import select
-from airlens.statistics.correlations import correlation_of, partial_spearman, spearman
-from airlens.steps import split_steps
-from airlens.trace import Trace
-from airlens.validity.heuristics import add_heuristics
-from airlens.validity.labelled import (
+from airlens.experiments.validity.heuristics import add_heuristics
+from airlens.experiments.validity.labelled import (
     IMPORTANCES,
     add_importance,
     by_function,
     correlation_summary,
     importance_correlations,
 )
-from airlens.validity.selection_changes import what_changes
+from airlens.experiments.validity.selection_changes import what_changes
+from airlens.selection.confounds import confound_table
+from airlens.selection.residuals import residualise
+from airlens.selection.select import select
+from airlens.statistics.correlations import correlation_of, partial_spearman, spearman
+from airlens.traces.steps import split_steps
+from airlens.traces.trace import Trace
 
 
 def samples(n: int = 120, seed: int = 0) -> pd.DataFrame:

@@ -13,9 +13,8 @@ import pytest
 
 from airlens import figures
 from airlens.errors import DataError
-from airlens.trace import Trace
-from airlens.training.arm_differences import unweighted
-from airlens.training.controlled_study import (
+from airlens.experiments.studies.arm_differences import unweighted
+from airlens.experiments.studies.controlled_study import (
     CONTROLLED_ARMS,
     comparisons,
     composition_table,
@@ -24,7 +23,8 @@ from airlens.training.controlled_study import (
     schedule,
     verdict,
 )
-from airlens.training.study import ARMS, choose
+from airlens.experiments.studies.study import ARMS, choose
+from airlens.traces.trace import Trace
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 from explore_tiny import save_tiny, tiny_parts
 
-from airlens.training.controlled_study import CONTROLLED_ARMS
+from airlens.experiments.studies.controlled_study import CONTROLLED_ARMS
+from airlens.experiments.studies.study import Arm, append_run, read_runs, runs_provenance
 from airlens.training.evaluate import generate_answers, held_out_nll
 from airlens.training.examples import training_examples
-from airlens.training.study import Arm, append_run, read_runs, runs_provenance
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 

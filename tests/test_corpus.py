@@ -15,7 +15,7 @@ from airlens.corpus.book import Book
 from airlens.corpus.idset import IdSet
 from airlens.corpus.markers import Marker
 from airlens.errors import AirlensError
-from airlens.reading import record_files
+from airlens.traces import record_files
 
 LINES = [json.dumps({"prompt": f"p{i}", "response": f"r{i}"}).encode() for i in range(12)]
 # Pieces that a damaged file is made of.

@@ -10,21 +10,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from airlens.analysis import contrast
-from airlens.analysis.confounds import confound_table
 from airlens.corpus.embedding_map import embed_map, embeddings
 from airlens.corpus.run import score_corpus
 from airlens.corpus.run_folder import RunFolder
 from airlens.errors import DataError
-from airlens.figures.corpus_samples import (
+from airlens.selection import contrast
+from airlens.selection.confounds import confound_table
+from airlens.selection.select import select
+from airlens.views.figures.corpus_samples import (
     cluster_bars,
     correlation_forest,
     lengths_by_selector,
     sample_map,
     word_overlap_map,
 )
-from airlens.reports.corpus_page import corpus_report
-from airlens.selection import select
+from airlens.views.reports.corpus_page import corpus_report
 
 HEADS = "L0H1, L2H3"
 

@@ -51,7 +51,7 @@ def test_every_file_of_the_package_is_in_its_room() -> None:
     found = rooms.read_rooms()
     files = {module.path for room in found.values() for module in room.modules}
     assert files == set((ROOT / "airlens").rglob("*.py"))
-    assert rooms.room_of("airlens.figures.head_maps") == "figures"
+    assert rooms.room_of("airlens.views.figures.head_maps") == "figures"
     assert rooms.room_of("airlens.heads") == rooms.CORE
     assert "airlens" not in found
 

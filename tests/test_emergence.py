@@ -11,7 +11,9 @@ import pytest
 import torch
 
 import airlens as al
-from airlens.analysis.emergence import (
+from airlens.detectors.induction import repeated_ids
+from airlens.errors import ConfigError, DataError, ModelError
+from airlens.experiments.emergence import (
     TinySettings,
     checkpoint_steps,
     emergence,
@@ -19,8 +21,6 @@ from airlens.analysis.emergence import (
     pythia_checkpoints,
     repeated_spans,
 )
-from airlens.detectors.induction import repeated_ids
-from airlens.errors import ConfigError, DataError, ModelError
 from airlens.figures import (
     agreement_figure,
     detector_curves,

@@ -85,7 +85,7 @@ def test_tables_of_a_run(whole: dict[str, pd.DataFrame]) -> None:
 
 def test_a_model_that_copies_scores_as_one() -> None:
     """L1H0 of the handmade model is an induction head, and without it nothing is copied."""
-    from airlens.analysis.emergence import _no_tokenizer
+    from airlens.experiments.emergence import _no_tokenizer
 
     tokenizer = _no_tokenizer(run.Settings(vocab=24))  # type: ignore[arg-type]
     model = al.load_model(induction_model(), tokenizer=tokenizer, device="cpu")

@@ -14,15 +14,15 @@ from tiny_zoo import tokenizer as tokenizer_of
 
 import airlens as al
 from airlens.ablation import ablated
-from airlens.engine import choose_engine
-from airlens.engine.fast_losses import score_fast
-from airlens.engine.fast_model import fast_model
-from airlens.engine.packing import common_prefix, pack
 from airlens.errors import ConfigError
 from airlens.heads import HeadSet
-from airlens.step_influence import influence
-from airlens.token_losses import Window, WindowLoss, score_windows
-from airlens.trace import Trace
+from airlens.losses.choice import choose_engine
+from airlens.losses.fast.fast_losses import score_fast
+from airlens.losses.fast.fast_model import fast_model
+from airlens.losses.fast.packing import common_prefix, pack
+from airlens.losses.token_losses import Window, WindowLoss, score_windows
+from airlens.step_influence.influence import influence
+from airlens.traces.trace import Trace
 
 # These kinds' modules do not go through transformers' attention interface.
 SLOW = ("falcon", "falcon_alibi", "bloom", "mpt")

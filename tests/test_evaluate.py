@@ -11,7 +11,7 @@ import torch
 from tiny_lm import tiny_model
 
 from airlens.errors import ConfigError, DataError
-from airlens.trace import Trace
+from airlens.traces.trace import Trace
 from airlens.training.evaluate import (
     accuracy,
     final_answer,

@@ -14,12 +14,17 @@ from explore_tiny import HEADS, HOSTILE, LAYERS, tiny_model, tiny_probes, tiny_t
 import airlens as al
 from airlens.detectors.answer_attention import answer_attention
 from airlens.errors import ConfigError
-from airlens.explorers.continuation import compare, continuation, encode_prompt, next_tokens
-from airlens.explorers.single_heads import by_step, heads_of_step, single_heads, step_attribution
-from airlens.figures.head_attention import answer_attention_map
-from airlens.figures.next_tokens import next_token_bars
 from airlens.heads import Head
-from airlens.trace import Step
+from airlens.step_influence.single_heads import (
+    by_step,
+    heads_of_step,
+    single_heads,
+    step_attribution,
+)
+from airlens.traces.trace import Step
+from airlens.views.explorers.continuation import compare, continuation, encode_prompt, next_tokens
+from airlens.views.figures.head_attention import answer_attention_map
+from airlens.views.figures.next_tokens import next_token_bars
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +224,7 @@ def test_a_detector_that_fails_is_told_and_not_chosen(
     def fail(*_: Any, **__: Any) -> None:
         raise ConfigError(HOSTILE)
 
-    monkeypatch.setattr("airlens.explorers.head_explorer.detect", fail)
+    monkeypatch.setattr("airlens.views.explorers.head_explorer.detect", fail)
     scores = al.retrieval_scores(model, probes, progress=False)
     view = al.HeadExplorer(model, scores, probes, new_tokens=2)
     view.detector.value = "qrhead"

@@ -11,8 +11,8 @@ import plotly.graph_objects as go
 import pytest
 
 from airlens.errors import AirlensError, ConfigError
-from airlens.figures.image_files import printed, save_figures
-from airlens.figures.training_arms import study_forest
+from airlens.experiments.figures.training_arms import study_forest
+from airlens.views.figures.image_files import printed, save_figures
 
 
 def table() -> pd.DataFrame:

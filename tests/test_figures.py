@@ -10,19 +10,19 @@ import plotly.graph_objects as go
 import pytest
 
 from airlens.errors import DataError
-from airlens.figures import labels as figtext
-from airlens.figures import style as figstyle
-from airlens.figures.copying_curve import ablation_curve
-from airlens.figures.head_maps import head_map, score_ranking
-from airlens.figures.selected_samples import (
+from airlens.statistics.correlations import spearman
+from airlens.views.figures import labels as figtext
+from airlens.views.figures import style as figstyle
+from airlens.views.figures.copying_curve import ablation_curve
+from airlens.views.figures.head_maps import head_map, score_ranking
+from airlens.views.figures.selected_samples import (
     ais_by_domain,
     domain_counts,
     selection_scatter,
     selector_overlap,
 )
-from airlens.figures.single_trace import step_bars, token_strip
-from airlens.figures.step_maps import ais_by_label, head_step_heatmap, step_heatmap
-from airlens.statistics.correlations import spearman
+from airlens.views.figures.single_trace import step_bars, token_strip
+from airlens.views.figures.step_maps import ais_by_label, head_step_heatmap, step_heatmap
 
 HOSTILE = "<img src=x onerror=alert(1)></s> & `$x$` </script>"
 

@@ -10,8 +10,8 @@ from fake_sources import Tables, fake_sources, long_trace
 
 import airlens as al
 from airlens.errors import DataError
-from airlens.figures.arcs import source_arcs
-from airlens.figures.source_matrix import places, step_sources, unit_names
+from airlens.views.figures.arcs import source_arcs
+from airlens.views.figures.source_matrix import places, step_sources, unit_names
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from airlens.errors import DataError
-from airlens.figures.head_maps import head_map
-from airlens.figures.speed import speed_bars, speed_frame
+from airlens.experiments.figures.speed import speed_bars, speed_frame
+from airlens.views.figures.head_maps import head_map
 
 FOUND = {
     "influence_vs_hooks": 2.0,

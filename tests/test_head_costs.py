@@ -10,8 +10,8 @@ from handmade import induction_model
 
 import airlens as al
 from airlens.heads import Head, HeadSet
-from airlens.trace import Trace
-from airlens.validity.head_costs import attention_profile, idle_heads, leave_one_out
+from airlens.step_influence.head_costs import attention_profile, idle_heads, leave_one_out
+from airlens.traces.trace import Trace
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,15 @@ import torch
 import airlens as al
 from airlens.ablation import ablated
 from airlens.errors import ConfigError, DataError, HeadError
-from airlens.step_influence import SAMPLE_COLUMNS, STEP_COLUMNS, TOKEN_COLUMNS, Influence, influence
-from airlens.token_losses import batches, windows
-from airlens.trace import encode_trace
+from airlens.losses.token_losses import batches, windows
+from airlens.step_influence.influence import (
+    SAMPLE_COLUMNS,
+    STEP_COLUMNS,
+    TOKEN_COLUMNS,
+    Influence,
+    influence,
+)
+from airlens.traces.trace import encode_trace
 
 HEADS = "L0H1, L2H3"
 TRACES = [

@@ -21,13 +21,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airlens import hub
 from airlens.errors import AirlensError, ConfigError, DataError
-from airlens.reading import hub
-from airlens.reading.columns import Columns
-from airlens.reading.items import Record, Rejected
-from airlens.reading.load import Traces, content_hash, iter_traces, load_traces
-from airlens.reading.records import iter_records
-from airlens.trace import Trace
+from airlens.traces.columns import Columns
+from airlens.traces.items import Record, Rejected
+from airlens.traces.load import Traces, content_hash, iter_traces, load_traces
+from airlens.traces.records import iter_records
+from airlens.traces.trace import Trace
 
 RECORDS: list[dict[str, Any]] = [
     {"prompt": "Wie heißt du? 👋", "response": "Ich heiße é.\n\nUnd du?", "domain": "chat"},

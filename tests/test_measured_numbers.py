@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from test_planting import traces
 
+from airlens.experiments.validity.claim_reports import confound_report, head_report, labelled_report
 from airlens.heads import HeadSet
-from airlens.step_influence import Influence, influence
-from airlens.validity.claim_reports import confound_report, head_report, labelled_report
+from airlens.step_influence.influence import Influence, influence
 
 HEADS = HeadSet.parse("L1H0, L2H3")
 

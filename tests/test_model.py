@@ -13,13 +13,13 @@ import torch
 from conftest import tiny_config
 
 import airlens as al
-from airlens import model
 from airlens.cli.install_checks import check_model, hugging_face_logits
 from airlens.errors import ModelError
 from airlens.files import atomic_file
-from airlens.model import DEFAULT_MODEL
-from airlens.reading.model_files import absolute_name
-from airlens.storage import atomic_dir
+from airlens.folders import atomic_dir
+from airlens.model import load as model
+from airlens.model.files import absolute_name
+from airlens.model.load import DEFAULT_MODEL
 
 TOKENS = torch.tensor([[5, 17, 99, 23, 42, 7, 88]])
 

@@ -15,16 +15,10 @@ import pytest
 
 import airlens as al
 from airlens.errors import ModelError
-from airlens.model import DEFAULT_MODEL
-from airlens.reading import packaged_models
-from airlens.reading.model_files import absolute_name
-from airlens.reading.packaged_models import (
-    GEMMA3,
-    PACKAGED,
-    PackagedModel,
-    Wheel,
-    packaged_gguf,
-)
+from airlens.model import packaged as packaged_models
+from airlens.model.files import absolute_name
+from airlens.model.load import DEFAULT_MODEL
+from airlens.model.packaged import GEMMA3, PACKAGED, PackagedModel, Wheel, packaged_gguf
 
 PARTS = (b"GGUF, the first half; ", b"and the second")
 

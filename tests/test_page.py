@@ -22,8 +22,8 @@ from page_data import long_results, measured
 
 import airlens as al
 from airlens.errors import ConfigError, DataError
-from airlens.explorers import view_scripts as parts
-from airlens.webpage import data, page_html, page_script, shell
+from airlens.views.explorers import view_scripts as parts
+from airlens.views.page import data, page_html, page_script, shell
 
 
 class Page(HTMLParser):

@@ -7,9 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import ttest_rel
 
-from airlens.statistics.estimates import Source
-from airlens.statistics.several import holm
-from airlens.training.paired_runs import (
+from airlens.experiments.studies.paired_runs import (
     Difference,
     RunVariance,
     detectable,
@@ -18,6 +16,8 @@ from airlens.training.paired_runs import (
     paired_runs,
     run_variances,
 )
+from airlens.statistics.estimates import Source
+from airlens.statistics.several import holm
 
 
 def study(

@@ -14,13 +14,19 @@ from explore_tiny import save_tiny, tiny_model
 from typer.testing import CliRunner
 
 from airlens import cli
-from airlens.analysis.emergence import TinySettings
+from airlens.experiments.emergence import TinySettings
+from airlens.experiments.paper import captions as paper_text
+from airlens.experiments.paper.measurements import (
+    PaperData,
+    PaperSize,
+    masking_table,
+    measure_paper,
+    thirds,
+)
+from airlens.experiments.paper.reproductions import PAPER_FIGURES, captions, make_figures
 from airlens.figures import emergence_map
-from airlens.figures import image_files as figure_files
-from airlens.paper import captions as paper_text
-from airlens.paper.measurements import PaperData, PaperSize, masking_table, measure_paper, thirds
-from airlens.paper.reproductions import PAPER_FIGURES, captions, make_figures
-from airlens.reports.demo_results import DemoSize
+from airlens.views.figures import image_files as figure_files
+from airlens.views.reports.demo_results import DemoSize
 
 DEMO = DemoSize(2, 1400, 1, 1400, 1, 2, 1)
 TINY = TinySettings(steps=4, checkpoints=3, batch=2, length=12, span=4, vocab=12, width=16)

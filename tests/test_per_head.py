@@ -12,15 +12,15 @@ from tiny_zoo import hf_model, tiny
 from tiny_zoo import tokenizer as tokenizer_of
 
 import airlens as al
-from airlens.analysis.emergence import TinySettings, _no_tokenizer
-from airlens.analysis.head_influence import HeadInfluence, head_influence
-from airlens.engine import single_head_passes as per_head_run
-from airlens.engine.fast_model import named_tensors
 from airlens.errors import ConfigError, DataError
+from airlens.experiments.emergence import TinySettings, _no_tokenizer
 from airlens.heads import Head
-from airlens.step_influence import influence
-from airlens.steps import split_steps
-from airlens.trace import Trace, encode_trace
+from airlens.losses.fast import single_head_passes as per_head_run
+from airlens.losses.fast.fast_model import named_tensors
+from airlens.step_influence.head_influence import HeadInfluence, head_influence
+from airlens.step_influence.influence import influence
+from airlens.traces.steps import split_steps
+from airlens.traces.trace import Trace, encode_trace
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +160,7 @@ def test_a_stopped_run_goes_on(traces: list[Trace], tmp_path: Path, monkeypatch:
             raise KeyboardInterrupt
         return run(*args)
 
-    monkeypatch.setattr("airlens.analysis.head_influence.exact_row", stops)
+    monkeypatch.setattr("airlens.step_influence.head_influence.exact_row", stops)
     options: Any = {"max_tokens_per_batch": 4, "resume": tmp_path / "run.npz"}
     with pytest.raises(KeyboardInterrupt):
         head_influence(model, traces, "exact", **options)

@@ -8,10 +8,15 @@ from collections import Counter
 import pytest
 
 from airlens.errors import ConfigError
-from airlens.steps import split_steps
-from airlens.trace import Trace
-from airlens.validity.true_sources.planted_phrases import SETTINGS
-from airlens.validity.true_sources.planted_traces import DISTANCES, GIVEN, N, plant_sources
+from airlens.experiments.validity.true_sources.planted_phrases import SETTINGS
+from airlens.experiments.validity.true_sources.planted_traces import (
+    DISTANCES,
+    GIVEN,
+    N,
+    plant_sources,
+)
+from airlens.traces.steps import split_steps
+from airlens.traces.trace import Trace
 
 TRACES = plant_sources(72)
 DISTANCE = {

@@ -10,17 +10,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airlens.errors import ConfigError, DataError
-from airlens.reading.load import load_traces
-from airlens.reading.write_traces import save_traces
-from airlens.steps import split_steps
-from airlens.trace import Trace
-from airlens.validity.planting import KINDS, LOSS_MATCHED, plant, planted_info, put, real_of
-from airlens.validity.planting_texts import (
+from airlens.experiments.validity.planting import (
+    KINDS,
+    LOSS_MATCHED,
+    plant,
+    planted_info,
+    put,
+    real_of,
+)
+from airlens.experiments.validity.planting_texts import (
     NUMBER,
     other_number,
     with_wrong_numbers,
     with_wrong_result,
 )
+from airlens.traces.load import load_traces
+from airlens.traces.steps import split_steps
+from airlens.traces.trace import Trace
+from airlens.traces.write_traces import save_traces
 
 
 def traces(n: int = 6) -> list[Trace]:

@@ -58,7 +58,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Any]:
     rows.insert(7, {"id": "bad"})
     data = folder / "data.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    from airlens.model import load_model
+    from airlens.model.load import load_model
 
     model = load_model(folder / "model", device="cpu")
     local = score_corpus(model, str(data), "L0H1,L2H3", folder / "local", progress=False)

@@ -15,11 +15,11 @@ import torch
 
 import airlens as al
 from airlens.ablation import hooks_and_fired
-from airlens.engine import choose_engine
 from airlens.errors import AblationError, ConfigError, ModelError
 from airlens.heads import HeadSet
-from airlens.plugins.registration import KINDS, registry
-from airlens.trace import encode_trace
+from airlens.losses.choice import choose_engine
+from airlens.plugins import KINDS, registry
+from airlens.traces.trace import encode_trace
 
 ROOT = Path(__file__).parents[1]
 PLUGIN = Path(__file__).parent / "plugin_package"
@@ -50,7 +50,7 @@ def plugin(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.fixture(scope="module")
 def probes() -> al.ProbeSet:
-    from airlens.probes import Probe
+    from airlens.detectors.probes import Probe
 
     tokens = tuple(range(20, 40)) + tuple(range(24, 28))
     return al.ProbeSet((Probe("p", tokens, (4, 8), (20, 24), (4, 8), {}),), "hand-made")

@@ -13,8 +13,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from airlens.figures.coloured_text import trace_html
-from airlens.reports.html_page import Report, inline
+from airlens.views.figures.coloured_text import trace_html
+from airlens.views.reports.html_page import Report, inline
 
 HOSTILE = '<img src=x onerror="alert(1)"></script><script>alert(2)</script>`x`'
 

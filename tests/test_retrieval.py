@@ -12,9 +12,9 @@ from handmade import induction_model
 import airlens as al
 from airlens.ablation import ablated
 from airlens.detectors.key_value_probes import key_value_probes
+from airlens.detectors.probes import Probe, ProbeSet
+from airlens.detectors.retrieval import copy_accuracy, retrieval_scores
 from airlens.errors import ConfigError, DataError
-from airlens.probes import Probe, ProbeSet
-from airlens.retrieval import copy_accuracy, retrieval_scores
 
 
 @pytest.fixture(scope="module")

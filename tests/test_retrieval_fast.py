@@ -11,11 +11,11 @@ from test_engine import FAST
 from tiny_zoo import WINDOW, tiny
 
 from airlens.ablation import ablated
-from airlens.engine import choose_engine
-from airlens.engine.fast_probes import most_attended
+from airlens.detectors.fast_probes import most_attended
+from airlens.detectors.probes import Probe, ProbeSet
+from airlens.detectors.retrieval import copy_accuracy, retrieval_scores
 from airlens.errors import ConfigError
-from airlens.probes import Probe, ProbeSet
-from airlens.retrieval import copy_accuracy, retrieval_scores
+from airlens.losses.choice import choose_engine
 
 
 @pytest.fixture(scope="module")

@@ -266,7 +266,7 @@ def test_a_setting_that_does_not_exist_is_refused_at_once(name: str) -> None:
 
 
 def test_the_file_can_be_the_domain(tmp_path: Path) -> None:
-    from airlens.reading.columns import Columns
+    from airlens.traces.columns import Columns
 
     for name in ("algebra", "logic"):
         write(tmp_path / f"{name}.jsonl", [{"prompt": "p", "response": name}])

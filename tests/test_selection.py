@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airlens.analysis.selection_overlap import overlap
 from airlens.errors import ConfigError, DataError
-from airlens.selection import SELECTORS, select
+from airlens.selection.overlap import overlap
+from airlens.selection.select import SELECTORS, select
 
 
 def frame(n: int = 10, seed: int = 0) -> pd.DataFrame:

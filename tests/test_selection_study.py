@@ -19,10 +19,16 @@ import pytest
 from explore_tiny import save_tiny
 
 from airlens.errors import ConfigError
+from airlens.experiments.studies.study import (
+    ARMS,
+    arm_named,
+    read_runs,
+    runs_provenance,
+    study_table,
+)
 from airlens.provenance import fingerprint
-from airlens.step_influence import Influence
-from airlens.trace import Trace
-from airlens.training.study import ARMS, arm_named, read_runs, runs_provenance, study_table
+from airlens.step_influence.influence import Influence
+from airlens.traces.trace import Trace
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 
@@ -186,7 +192,7 @@ def test_a_run_that_is_over_keeps_no_model(bf16: bool) -> None:
 
     from explore_tiny import tiny_parts
 
-    from airlens.trace import Trace
+    from airlens.traces.trace import Trace
     from airlens.training.train import TrainSettings, fine_tune
 
     traces = [Trace(str(i), "a", "b c d") for i in range(2)]

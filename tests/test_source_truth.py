@@ -16,33 +16,33 @@ from typer.testing import CliRunner
 import airlens as al
 from airlens.cli import app
 from airlens.errors import DataError
-from airlens.heads import HeadSet
-from airlens.step_sources import MEASURES
-from airlens.trace import Trace
-from airlens.validity.benchmark import head_groups
-from airlens.validity.heuristics import overlap
-from airlens.validity.true_sources.head_contrasts import contrast_table
-from airlens.validity.true_sources.labelled_tables import (
+from airlens.experiments.validity.benchmark import head_groups
+from airlens.experiments.validity.heuristics import overlap
+from airlens.experiments.validity.true_sources.head_contrasts import contrast_table
+from airlens.experiments.validity.true_sources.labelled_tables import (
     gain_table,
     labelled_table,
     trace_gains,
     trace_scores,
 )
-from airlens.validity.true_sources.measured_pairs import column, measured_pairs
-from airlens.validity.true_sources.planted_tables import (
+from airlens.experiments.validity.true_sources.measured_pairs import column, measured_pairs
+from airlens.experiments.validity.true_sources.planted_tables import (
     distractor_table,
     planted_table,
     use_scores,
 )
-from airlens.validity.true_sources.planted_traces import DISTANCES, plant_sources
-from airlens.validity.true_sources.source_claims import source_claims
-from airlens.validity.true_sources.source_report import source_report
-from airlens.validity.true_sources.true_pairs import (
+from airlens.experiments.validity.true_sources.planted_traces import DISTANCES, plant_sources
+from airlens.experiments.validity.true_sources.source_claims import source_claims
+from airlens.experiments.validity.true_sources.source_report import source_report
+from airlens.experiments.validity.true_sources.true_pairs import (
     add_controls,
     add_truth,
     alignment_table,
     dependencies,
 )
+from airlens.heads import HeadSet
+from airlens.step_sources import MEASURES
+from airlens.traces.trace import Trace
 
 HEADS = HeadSet.parse("L1H0, L2H3")
 TRACES = plant_sources(36)
@@ -294,7 +294,9 @@ def test_nothing_is_measured_twice(
     traces = short_traces()
     options: dict[str, Any] = {"folder": tmp_path, "progress": False}
     first = measured_pairs(llama, traces, groups, knocked_out=1, **options)
-    monkeypatch.setattr("airlens.validity.true_sources.measured_pairs.read_traces", None)
+    monkeypatch.setattr(
+        "airlens.experiments.validity.true_sources.measured_pairs.read_traces", None
+    )
     again = measured_pairs(llama, traces, groups, knocked_out=1, **options)
     pd.testing.assert_frame_equal(first, again)
     with pytest.raises(TypeError):
@@ -377,9 +379,9 @@ def test_proximity_may_win(uses: pd.DataFrame) -> None:
 def test_the_command_prints_and_keeps_the_tables(
     llama: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airlens.reading.write_traces import save_traces
+    from airlens.traces.write_traces import save_traces
 
-    monkeypatch.setattr("airlens.model.load_model", lambda *a, **k: llama)
+    monkeypatch.setattr("airlens.model.load.load_model", lambda *a, **k: llama)
     path = save_traces(short_traces(), tmp_path / "labelled.jsonl")
     options = ["--heads", "L1H0, L2H3", "--n", "1", "--quiet", "--draws", "1"]
     options += ["--draws-anywhere", "0", "--traces", str(path), "--knockout-labelled", "1"]

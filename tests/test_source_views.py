@@ -14,7 +14,7 @@ from views_page import traits_of
 
 import airlens as al
 from airlens.errors import ConfigError
-from airlens.explorers import source_traits as st
+from airlens.views.explorers import source_traits as st
 
 PROMPT = ["There are 12 apples and 7 pears. ", "How many? "]
 RESPONSE = "We have 12 apples. \nThen 7 pears. \nSo 12 plus 7 makes 19."

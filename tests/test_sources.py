@@ -14,18 +14,18 @@ from handmade import VOCAB, induction_model
 from tiny_zoo import ARCHITECTURES, WINDOW, tiny
 
 import airlens as al
-from airlens.engine import choose_engine
-from airlens.engine.fast_model import fast_model
-from airlens.engine.packed_attention import Plan, _packed
-from airlens.engine.packing import Segment
 from airlens.errors import AblationError, ConfigError, DataError
 from airlens.heads import Head, HeadSet
+from airlens.losses.choice import choose_engine
+from airlens.losses.fast.fast_model import fast_model
+from airlens.losses.fast.packed_attention import Plan, _packed
+from airlens.losses.fast.packing import Segment
+from airlens.losses.token_losses import Window
 from airlens.step_sources import fast_reading as fast
 from airlens.step_sources.hook_reading import knocked_out, sliding_window
 from airlens.step_sources.tables import COLUMNS
 from airlens.step_sources.units import units_of
-from airlens.token_losses import Window
-from airlens.trace import encode_trace
+from airlens.traces.trace import encode_trace
 
 ALL: Any = ("copies", "attention", "knockout")
 HEADS = "L0H1, L1H3, L1H2"

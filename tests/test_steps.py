@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airlens.errors import ConfigError
-from airlens.reading.align_steps import align_steps
-from airlens.steps import auto_how, split_steps
-from airlens.trace import Step, Trace
+from airlens.traces.align_steps import align_steps
+from airlens.traces.steps import auto_how, split_steps
+from airlens.traces.trace import Step, Trace
 
 HOW = ("auto", "paragraph", "line", "sentence")
 # Text in which separators are common, beside any text at all.

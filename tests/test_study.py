@@ -10,8 +10,7 @@ import pandas as pd
 import pytest
 
 from airlens.errors import ConfigError, DataError
-from airlens.files import atomic_file
-from airlens.training.study import (
+from airlens.experiments.studies.study import (
     ARMS,
     Arm,
     append_run,
@@ -24,6 +23,7 @@ from airlens.training.study import (
     study_table,
     weights_table,
 )
+from airlens.files import atomic_file
 
 
 def samples(n: int = 40) -> pd.DataFrame:

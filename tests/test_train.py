@@ -19,13 +19,8 @@ from transformers import (
 )
 
 from airlens.errors import ConfigError, DataError
-from airlens.trace import Step, Trace
-from airlens.training.examples import (
-    WeightedCollator,
-    equal_token_batches,
-    join,
-    training_examples,
-)
+from airlens.traces.trace import Step, Trace
+from airlens.training.examples import WeightedCollator, equal_token_batches, join, training_examples
 from airlens.training.step_weights import StepWeights, step_weights
 from airlens.training.train import TrainSettings, fine_tune
 from airlens.training.weighted_loss import trainer_type, weighted_loss

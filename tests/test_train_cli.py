@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from airlens import cli
 from airlens.errors import ConfigError
-from airlens.reading.write_traces import save_traces
-from airlens.trace import Trace
+from airlens.traces.trace import Trace
+from airlens.traces.write_traces import save_traces
 from airlens.training.step_weights import step_weights
 
 runner = CliRunner()

@@ -12,8 +12,10 @@ from scipy.stats import spearmanr, ttest_rel
 
 import airlens as al
 from airlens.ablation import ablated
-from airlens.analysis.ablation_curves import ablation_curves, curve_sets, trace_nll
-from airlens.analysis.agreement import (
+from airlens.detectors.greedy_decoding import before_line_break, greedy, greedy_tokens
+from airlens.detectors.probe_values import CORPORA, value_corpus
+from airlens.errors import ConfigError, DataError
+from airlens.experiments.agreement import (
     agreement,
     jaccard,
     rank_correlation,
@@ -21,19 +23,17 @@ from airlens.analysis.agreement import (
     recommend,
     stability,
 )
-from airlens.analysis.mirror import mirror_summary, mirror_table, say
-from airlens.analysis.needles import (
+from airlens.experiments.mirror import mirror_summary, mirror_table, say
+from airlens.experiments.needles import (
     conditions,
     needle_costs,
     needle_grid,
     needle_recall,
     needle_summary,
 )
-from airlens.detectors.greedy_decoding import before_line_break, greedy, greedy_tokens
-from airlens.detectors.probe_values import CORPORA, value_corpus
-from airlens.errors import ConfigError, DataError
 from airlens.figures import rank_figure
 from airlens.heads import HeadScores, HeadSet
+from airlens.step_influence.ablation_curves import ablation_curves, curve_sets, trace_nll
 
 
 def scores(samples: np.ndarray) -> HeadScores:
@@ -286,7 +286,7 @@ def test_a_needle_grid_goes_on_where_it_stopped(
     def fail(*args: Any) -> None:
         raise AssertionError("asked again")
 
-    monkeypatch.setattr("airlens.analysis.needles.needle_recall", fail)
+    monkeypatch.setattr("airlens.experiments.needles.needle_recall", fail)
     again = needle_grid(model, heads, small["needles"], **options)
     pd.testing.assert_frame_equal(again, grid, check_dtype=False)
     base = needle_grid(model, HeadSet(()), small["needles"], resume=tmp_path, progress=False)

@@ -13,13 +13,13 @@ from test_planting import traces
 
 from airlens.ablation import ablated
 from airlens.errors import ConfigError
+from airlens.experiments.validity.alternatives import loss_in_place, score_all, step_window
+from airlens.experiments.validity.attention_received import FOLLOW, attention_received
+from airlens.experiments.validity.benchmark import head_groups, measure_planted
+from airlens.experiments.validity.planted import validate
+from airlens.experiments.validity.planting import plant, planted_info
 from airlens.heads import HeadSet
-from airlens.step_influence import influence
-from airlens.validity.alternatives import loss_in_place, score_all, step_window
-from airlens.validity.attention_received import FOLLOW, attention_received
-from airlens.validity.benchmark import head_groups, measure_planted
-from airlens.validity.planted import validate
-from airlens.validity.planting import plant, planted_info
+from airlens.step_influence.influence import influence
 
 KINDS = ["irrelevant", "wrong_result", "repeated"]
 HEADS = HeadSet.parse("L1H0, L2H3")
@@ -104,7 +104,7 @@ def test_attention_of_nothing_is_nan(llama: Any) -> None:
 
 
 def test_loss_in_place_is_the_loss_of_the_planted_trace(llama: Any) -> None:
-    from airlens.validity.planting import put
+    from airlens.experiments.validity.planting import put
 
     trace = traces(1)[0]
     got = loss_in_place(llama)(trace, 1, ["Nothing at all.", "Quite another text."])
@@ -146,9 +146,9 @@ def test_the_command_prints_and_keeps_the_tables(
     from typer.testing import CliRunner
 
     from airlens.cli import app
-    from airlens.reading.write_traces import save_traces
+    from airlens.traces.write_traces import save_traces
 
-    monkeypatch.setattr("airlens.model.load_model", lambda *a, **k: llama)
+    monkeypatch.setattr("airlens.model.load.load_model", lambda *a, **k: llama)
     path = save_traces(traces(4), tmp_path / "traces.jsonl")
     options = ["--traces", str(path), "--heads", "L1H0, L2H3", "--n", "2", "--quiet", "--kinds"]
     options += ["irrelevant,restated", "--modes", "zero", "--draws", "1", "--draws-anywhere", "0"]
@@ -170,8 +170,8 @@ def test_the_command_prints_and_keeps_the_tables(
 @pytest.mark.slow
 @pytest.mark.model
 def test_labelled_traces_are_scored_whole(smollm2: Any, shared_data: Path) -> None:
-    from airlens.reading.load import load_traces
-    from airlens.validity.claim_reports import labelled_report
+    from airlens.experiments.validity.claim_reports import labelled_report
+    from airlens.traces.load import load_traces
 
     path = shared_data / "thought_anchors" / "deepseek-r1-distill-llama-8b.jsonl"
     if not path.is_file():

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from airlens.validity import auroc, auroc_table, gain_table
-from airlens.validity.claims import planted_claims
-from airlens.validity.heuristics import HEURISTICS, overlap
+from airlens.experiments.validity import auroc, auroc_table, gain_table
+from airlens.experiments.validity.claims import planted_claims
+from airlens.experiments.validity.heuristics import HEURISTICS, overlap
 
 KINDS = ("irrelevant", "other")
 

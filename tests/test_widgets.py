@@ -14,12 +14,12 @@ from explore_tiny import HOSTILE, tiny_model, tiny_traces
 
 import airlens as al
 from airlens.errors import ConfigError
-from airlens.explorers.jobs import Worker
-from airlens.explorers.js import DataTable, GridMap, TraceText
-from airlens.explorers.layout import put_figure
-from airlens.explorers.traits import step_sides
-from airlens.explorers.view_scripts import PARTS, STATIC, script
-from airlens.figures.style import no_data
+from airlens.views.explorers.jobs import Worker
+from airlens.views.explorers.js import DataTable, GridMap, TraceText
+from airlens.views.explorers.layout import put_figure
+from airlens.views.explorers.traits import step_sides
+from airlens.views.explorers.view_scripts import PARTS, STATIC, script
+from airlens.views.figures.style import no_data
 
 
 def test_a_worker_without_a_loop_works_at_once() -> None:
@@ -207,7 +207,7 @@ def test_a_table_keeps_numbers_and_shortens_text() -> None:
 def test_a_figure_becomes_plain_json() -> None:
     import ipywidgets as w
 
-    from airlens.figures.head_maps import head_map
+    from airlens.views.figures.head_maps import head_map
 
     output = w.Output()
     frame = pd.DataFrame({"layer": [0], "head": [0], "name": ["L0H0"], "score": [1.0]})

@@ -1,6 +1,6 @@
 """The views of a trace in a page without Python: a host like that of a widget, and a strict policy.
 
-The host does what :class:`airlens.explorers.trace_explorer.TraceExplorer` does after a pick.
+The host does what :class:`airlens.views.explorers.trace_explorer.TraceExplorer` does after a pick.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from pathlib import Path
 
 from fake_sources import Tables
 
-from airlens.explorers import source_traits as st
-from airlens.explorers.traits import PALETTE, Traits, colour_traits, text_traits
-from airlens.explorers.view_scripts import script, stylesheet
-from airlens.figures.coloured_text import pieces
-from airlens.figures.step_maps import row_dicts
+from airlens.views.explorers import source_traits as st
+from airlens.views.explorers.traits import PALETTE, Traits, colour_traits, text_traits
+from airlens.views.explorers.view_scripts import script, stylesheet
+from airlens.views.figures.coloured_text import pieces
+from airlens.views.figures.step_maps import row_dicts
 
 POLICY = "default-src 'none'; script-src 'nonce-views'; style-src 'nonce-views'"
 HOST = Path(__file__).with_name("views_host.js")

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from airlens.errors import AirlensError
-from airlens.explorers.notebook_files import (
+from airlens.views.explorers.notebook_files import (
     TAG,
     parse_values,
     read,
@@ -29,9 +29,7 @@ from airlens.explorers.notebook_files import (
     with_parameters,
     write,
 )
-from airlens.explorers.notebook_files import (
-    parameters as parameters,
-)
+from airlens.views.explorers.notebook_files import parameters as parameters
 
 FOLDER = Path("notebooks")
 MOST_BYTES = 1_000_000  # GitHub shows nothing of a larger notebook

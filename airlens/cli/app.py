@@ -30,8 +30,8 @@ def app(
     ] = None,
 ) -> None:
     """Serve the four explorers as an app, on this machine only. Ctrl+C ends it."""
-    from airlens.explorers.notebook_files import parse_values
-    from airlens.explorers.served_app import serve
+    from airlens.views.explorers.notebook_files import parse_values
+    from airlens.views.explorers.served_app import serve
 
     values: dict[str, Any] = parse_values(parameter or [])
     values |= {"model": model} if model is not None else {}

@@ -49,7 +49,7 @@ def offered(group: str, *names: str) -> Callable[[str], str]:
     """A parser that takes one of these names, or one that an installed package offers."""
 
     def known() -> Iterable[str]:
-        from airlens.plugins.entry_points import offers
+        from airlens.entry_points import offers
 
         return dict.fromkeys([*names, *offers(group)])
 
@@ -58,7 +58,7 @@ def offered(group: str, *names: str) -> Callable[[str], str]:
 
 def splitter(text: str) -> str:
     """A splitter by name."""
-    from airlens.steps import SPLITTERS
+    from airlens.traces.steps import SPLITTERS
 
     return _named(lambda: SPLITTERS)(text)
 
@@ -138,21 +138,21 @@ def in_file(text: str) -> Path:
 
 def model_name(text: str) -> str:
     """A model's name; where it is clearly a path, something must be there."""
-    from airlens.reading.model_files import need_path
+    from airlens.model.files import need_path
 
     return str(_read(need_path, text))
 
 
 def device_map(text: str) -> Any:
     """How a model is spread over devices."""
-    from airlens.placement import read_map
+    from airlens.model.placement import read_map
 
     return _read(read_map, text)
 
 
 def max_memory(text: str) -> Any:
     """The memory of each device."""
-    from airlens.placement import read_memory
+    from airlens.model.placement import read_memory
 
     return _read(read_memory, text)
 
@@ -168,7 +168,7 @@ def heads_text(text: str) -> str:
 
 def traces_source(text: str) -> str:
     """A file, folder, glob or hub name; where it is clearly a path, something must be there."""
-    from airlens.reading.records import need_path
+    from airlens.traces.records import need_path
 
     return str(_read(need_path, text)) if text else text
 

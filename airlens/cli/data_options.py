@@ -16,8 +16,8 @@ from . import checks
 from .options import name_option, with_shared
 
 if TYPE_CHECKING:
-    from airlens.reading.columns import Columns
-    from airlens.reading.load import Traces
+    from airlens.traces.columns import Columns
+    from airlens.traces.load import Traces
 
 PANEL = "Data"
 
@@ -53,7 +53,7 @@ class DataOptions:
             DataError: a row that makes no trace under ``on_error="raise"``, or none that makes one.
         """
         from airlens.errors import DataError
-        from airlens.reading.load import read_traces
+        from airlens.traces.load import read_traces
 
         traces = read_traces(source, **self.how())
         reasons = Counter(bad.counted_as for bad in traces.skipped)
@@ -164,7 +164,7 @@ def reads_data(
 
 
 def _typed(given: dict[str, Any]) -> DataOptions:
-    from airlens.reading.columns import Columns
+    from airlens.traces.columns import Columns
 
     suffix = "_column"
     columns = {name.removesuffix(suffix): given.pop(name) for name in list(given) if suffix in name}
@@ -175,7 +175,7 @@ def _typed(given: dict[str, Any]) -> DataOptions:
 @contextmanager
 def _choices_said(quiet: bool) -> Iterator[None]:
     """Say on stderr what the reader chose, each sentence once; quiet: only between rivals."""
-    log, said = logging.getLogger("airlens.reading"), set[str]()
+    log, said = logging.getLogger("airlens.traces"), set[str]()
 
     class Said(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:

@@ -8,15 +8,7 @@ from typing import Annotated
 import typer
 
 from .model_options import ModelOptions, loads_model
-from .options import (
-    AsJson,
-    Mode,
-    Quiet,
-    Seed,
-    TracesPerDomain,
-    echo_json,
-    out_file,
-)
+from .options import AsJson, Mode, Quiet, Seed, TracesPerDomain, echo_json, out_file
 
 
 @loads_model()
@@ -37,9 +29,9 @@ def demo(
     """Run AIR end to end on bundled traces: a report, and a page to click in (minutes on a CPU)."""
     from airlens.errors import ConfigError
     from airlens.files import need_out_file
-    from airlens.reports.demo_page import demo_report
-    from airlens.reports.demo_results import DemoSize, demo_sources, run_demo
-    from airlens.webpage import page as write_page
+    from airlens.views.page import page as write_page
+    from airlens.views.reports.demo_page import demo_report
+    from airlens.views.reports.demo_results import DemoSize, demo_sources, run_demo
 
     page = page or need_out_file(out.with_name("page.html"), "page")
     if page.resolve() == out.resolve():

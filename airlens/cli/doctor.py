@@ -43,7 +43,7 @@ def doctor(
     Exit status 1 when the logits disagree, or a row cannot be scored.
     """
     from airlens.errors import ConfigError
-    from airlens.reading.columns import Columns
+    from airlens.traces.columns import Columns
 
     if not data and data_options != DataOptions(Columns(), None, None, "auto", LIMIT, "skip"):
         raise ConfigError("options of the data are for --data FILE")

@@ -11,16 +11,7 @@ import typer
 from . import checks
 from .data_options import DataOptions, reads_data
 from .model_options import ModelOptions, loads_model
-from .options import (
-    AsJson,
-    Quiet,
-    Seed,
-    Template,
-    Think,
-    data_argument,
-    echo_json,
-    out_folder,
-)
+from .options import AsJson, Quiet, Seed, Template, Think, data_argument, echo_json, out_folder
 
 TABLES = ("nll", "answers")
 
@@ -58,11 +49,11 @@ def evaluate(
 
     Intervals are 95 % over problems; they are about the models given, not other runs.
     """
-    from airlens.chat_template import template_note
-    from airlens.model import as_device
+    from airlens.model.files import load_hf
+    from airlens.model.load import as_device
     from airlens.provenance import fingerprint, provenance
-    from airlens.reading.model_files import load_hf
-    from airlens.reading.skipped import note_of, note_of_rows, said
+    from airlens.traces.chat_template import template_note
+    from airlens.traces.skipped import note_of, note_of_rows, said
     from airlens.training import evaluate as library
     from airlens.training.lm_tasks import check_lm_eval, run_lm_eval
     from airlens.training.run_identity import evaluation_identity

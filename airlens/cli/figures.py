@@ -9,16 +9,7 @@ import typer
 
 from . import checks
 from .model_options import ModelOptions, loads_model
-from .options import (
-    AsJson,
-    MaxTokens,
-    Mode,
-    Quiet,
-    Seed,
-    TracesPerDomain,
-    echo_json,
-    out_folder,
-)
+from .options import AsJson, MaxTokens, Mode, Quiet, Seed, TracesPerDomain, echo_json, out_folder
 
 
 @loads_model()
@@ -58,12 +49,12 @@ def figures(
     A README.md beside them says what the paper shows and whether our figure agrees. Needs kaleido
     (`pip install 'airlens[export]'`) and a Chromium. Some ten minutes on a CPU.
     """
-    from airlens.analysis.emergence import TinySettings
-    from airlens.figures.image_files import check_export, save_figures
+    from airlens.experiments.emergence import TinySettings
+    from airlens.experiments.paper.measurements import PaperSize, measure_paper, thirds
+    from airlens.experiments.paper.reproductions import captions, make_figures, study_runs
     from airlens.files import atomic_write_text
-    from airlens.paper.measurements import PaperSize, measure_paper, thirds
-    from airlens.paper.reproductions import captions, make_figures, study_runs
-    from airlens.reports.demo_results import DemoSize
+    from airlens.views.figures.image_files import check_export, save_figures
+    from airlens.views.reports.demo_results import DemoSize
 
     check_export()
     runs = study_runs(study)

@@ -9,15 +9,7 @@ import typer
 
 from . import checks
 from .model_options import ModelOptions, loads_model
-from .options import (
-    AsJson,
-    MaxTokens,
-    Quiet,
-    Seed,
-    echo_json,
-    out_file,
-    top_option,
-)
+from .options import AsJson, MaxTokens, Quiet, Seed, echo_json, out_file, top_option
 
 
 @loads_model()
@@ -47,7 +39,7 @@ def heads(
 
     The file written with --out is what `airlens score --heads` reads.
     """
-    from airlens.detectors import DESCRIPTIONS, detect
+    from airlens.detectors.by_name import DESCRIPTIONS, detect
     from airlens.detectors.key_value_probes import key_value_probes
     from airlens.errors import ConfigError
 

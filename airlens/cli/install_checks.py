@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from airlens.detectors.key_value_probes import key_value_probes
+from airlens.detectors.retrieval import copy_accuracy
 from airlens.errors import ConfigError
-from airlens.given_model import stays_as_it_is
+from airlens.folders import cache_dir
+from airlens.losses.token_losses import Window, score_windows, windows
+from airlens.model.given import stays_as_it_is
 from airlens.provenance import model_info, versions
-from airlens.retrieval import copy_accuracy
-from airlens.storage import cache_dir
-from airlens.token_losses import Window, score_windows, windows
-from airlens.trace import Trace, encode_trace
+from airlens.traces.trace import Trace, encode_trace
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

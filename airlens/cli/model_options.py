@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airlens.placement import MAPS, DeviceMap, MaxMemory, Placement
+from airlens.model.placement import MAPS, DeviceMap, MaxMemory, Placement
 
 from . import checks
 from .options import with_shared
@@ -75,7 +75,7 @@ class ModelOptions:
 
     def load(self) -> TransformerBridge:
         """The model."""
-        from airlens.model import load_model
+        from airlens.model.load import load_model
 
         return load_model(**self.how())
 

@@ -126,7 +126,7 @@ def find_heads(
 ) -> tuple[HeadScores | None, HeadSet]:
     """The heads that ``text`` names; where it is empty, heads scored now on key-value probes."""
     from airlens.detectors.key_value_probes import key_value_probes
-    from airlens.retrieval import retrieval_scores
+    from airlens.detectors.retrieval import retrieval_scores
 
     if text:
         return None, read_heads(text)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
     from airlens.heads import HeadSet
-    from airlens.trace import Trace
+    from airlens.traces.trace import Trace
 
 
 @loads_model()
@@ -74,10 +74,10 @@ def page(
     """
     from airlens.files import data_path
     from airlens.heads import HeadScores
-    from airlens.step_influence import influence
+    from airlens.step_influence.influence import influence
     from airlens.step_sources import sources
     from airlens.step_sources.measures import Measure
-    from airlens.webpage import page as write_page
+    from airlens.views.page import page as write_page
 
     chosen = data_options.traces(traces or data_path("traces.jsonl"))
     kept = HeadScores.load(heads) if heads and Path(heads).is_file() else None
@@ -116,7 +116,7 @@ def _alone(
     import pandas as pd
     from tqdm.auto import tqdm
 
-    from airlens.explorers.single_heads import by_step, single_heads
+    from airlens.step_influence.single_heads import by_step, single_heads
 
     parts = [
         by_step(single_heads(bridge, trace, heads, **how)).assign(id=trace.id)

@@ -43,7 +43,7 @@ def report(
     """Write one HTML page: scores by domain, AIS against length, overlap of selectors, samples."""
     from airlens.corpus.run_folder import RunFolder
     from airlens.files import need_out_file
-    from airlens.reports.corpus_page import corpus_report
+    from airlens.views.reports.corpus_page import corpus_report
 
     run = RunFolder(folder)
     out = need_out_file(out or folder / "report.html")
@@ -66,7 +66,7 @@ def report(
 
 def _check(run: RunFolder, by: str, within: str | None) -> None:
     """Raise where the first part shows that the samples cannot be ranked so."""
-    from airlens.selection import select
+    from airlens.selection.select import select
 
     first = next(run.iter_table("parts"), None)
     if first is not None:

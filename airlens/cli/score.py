@@ -95,7 +95,7 @@ def score(
     on_error = reading.pop("on_error")
     corpus = Corpus(data, **reading, stream=stream or None, scope=scope)
     need_rows(corpus)
-    from airlens.corpus.score_part import Settings  # brings torch: after the data were looked at
+    from airlens.corpus.score_part import Settings
 
     settings = Settings(
         mode=mode,
@@ -152,7 +152,7 @@ def _run(
     **options: Any,
 ) -> RunResult:
     from airlens.corpus.run import score_corpus
-    from airlens.reading.model_files import absolute_name
+    from airlens.model.files import absolute_name
 
     if ray is not None:
         from airlens.corpus.ray_runner import RayEngine

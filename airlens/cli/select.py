@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from airlens.corpus.run_folder import RunFolder
-    from airlens.selection import Selection
+    from airlens.selection.select import Selection
 
 
 def select(
@@ -74,7 +74,7 @@ def select(
     from airlens.corpus.export import need_selection_name, write_selection
     from airlens.corpus.run_folder import RunFolder
     from airlens.errors import ConfigError
-    from airlens.selection import TOP, select
+    from airlens.selection.select import TOP, select
 
     if sum(value is not None for value in (top, k, tokens)) > 1:
         raise ConfigError("give one of --top, -k and --tokens")
@@ -126,7 +126,7 @@ def _near_duplicates(
 ) -> pd.DataFrame:
     """Near-copies of a sample with a higher value of the selector."""
     from airlens.corpus.near_duplicates import near_duplicates
-    from airlens.selection import selector_values
+    from airlens.selection.select import selector_values
 
     texts = run.read("rows", ["id", "response"]).set_index("id")["response"]
     values = selector_values(samples, by, seed)

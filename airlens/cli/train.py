@@ -25,7 +25,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from airlens.trace import Trace
+    from airlens.traces.trace import Trace
     from airlens.training.step_weights import StepWeights
 
 
@@ -96,7 +96,7 @@ def train(
     An interrupted run continues from its last checkpoint. For several devices:
     `accelerate launch -m airlens.cli train DATA --out DIR`.
     """
-    from airlens.reading.skipped import note_of_rows
+    from airlens.traces.skipped import note_of_rows
     from airlens.training.train import TrainSettings, fine_tune
 
     when_interrupted(lambda: _checkpoint(out))
@@ -222,7 +222,7 @@ def _scored(folder: Path) -> tuple[Any, Any, dict[str, Any]]:
     """(steps, tokens or None, provenance) of `airlens score`'s folder or of a saved influence."""
     from airlens.corpus.run_folder import RunFolder
     from airlens.errors import DataError
-    from airlens.step_influence import Influence
+    from airlens.step_influence.influence import Influence
 
     if (folder / "samples.parquet").exists():
         found = Influence.load(folder)

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from airlens.reading.load import Traces
-    from airlens.trace import Trace
+    from airlens.traces.load import Traces
+    from airlens.traces.trace import Trace
 
 
 @loads_model()
@@ -122,7 +122,7 @@ def validate(
     both = {"layer-matched": draws, "random": draws_anywhere}
     result: Any
     if what == "planted":
-        from airlens.validity.planted import validate as run
+        from airlens.experiments.validity.planted import validate as run
 
         result = run(
             bridge,
@@ -135,8 +135,8 @@ def validate(
             **shared,
         )
     elif what == "sources":
-        from airlens.validity.true_sources.planted_traces import N
-        from airlens.validity.true_sources.source_report import source_report
+        from airlens.experiments.validity.true_sources.planted_traces import N
+        from airlens.experiments.validity.true_sources.source_report import source_report
 
         result = source_report(
             bridge,
@@ -151,7 +151,7 @@ def validate(
             progress=progress,
         )
     else:
-        from airlens.validity import claim_reports as more
+        from airlens.experiments.validity import claim_reports as more
 
         if what == "heads":
             result = more.head_report(bridge, loaded, critical, n=n or 4, **shared)
@@ -189,9 +189,9 @@ def _usable(
         DataError: a trace that the template cannot write, or whose labels are none, where
             ``on_error`` is ``raise``; or none is left.
     """
-    from airlens.encoding import encode_for
-    from airlens.reading.skipped import Skipped, note_of, note_of_rows, said, usable
-    from airlens.validity.true_sources.true_pairs import dependencies
+    from airlens.experiments.validity.true_sources.true_pairs import dependencies
+    from airlens.traces.encoding import encode_for
+    from airlens.traces.skipped import Skipped, note_of, note_of_rows, said, usable
 
     def check(trace: Trace) -> None:
         encode_for(bridge, [trace])

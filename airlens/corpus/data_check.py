@@ -16,17 +16,17 @@ import numpy as np
 import pandas as pd
 
 from airlens.arguments import checked, reader
-from airlens.encoding import encode_for
-from airlens.engine import choose_engine
-from airlens.engine.fast_model import fast_model
-from airlens.engine.self_check import compared
 from airlens.errors import ConfigError, DataError, ModelError, NumbersError
-from airlens.model_checks import embedding_rows
-from airlens.model_state import running
-from airlens.reading.load import Traces
-from airlens.reading.skipped import Skipped
-from airlens.token_losses import trace_losses, windows
-from airlens.trace import UNALIGNED, EncodedTrace, Template, Think, Trace, as_traces
+from airlens.losses.choice import choose_engine
+from airlens.losses.fast.fast_model import fast_model
+from airlens.losses.fast.self_check import compared
+from airlens.losses.token_losses import trace_losses, windows
+from airlens.model.checks import embedding_rows
+from airlens.model.state import running
+from airlens.traces.encoding import encode_for
+from airlens.traces.load import Traces
+from airlens.traces.skipped import Skipped
+from airlens.traces.trace import UNALIGNED, EncodedTrace, Template, Think, Trace, as_traces
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from airlens.model_state import running
+from airlens.model.state import running
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -17,12 +17,12 @@ import pyarrow as pa
 
 from airlens.errors import ConfigError, DataError
 from airlens.files import atomic_write_text
-from airlens.reading.items import Rejected
-from airlens.reading.record_files import format_of, read_file
-from airlens.selection import Selection
-from airlens.storage import read_table
-from airlens.storage.loss_free import encode
-from airlens.trace import OWN_FIELDS
+from airlens.folders import read_table
+from airlens.loss_free import encode
+from airlens.selection.select import Selection
+from airlens.traces.items import Rejected
+from airlens.traces.record_files import format_of, read_file
+from airlens.traces.trace import OWN_FIELDS
 
 from . import table_files
 from .export_rows import RECORD, Layout
@@ -63,7 +63,7 @@ def write_selection(
     """Write the chosen samples as JSON lines, best first, and a manifest; returns the manifest.
 
     A line has the fields of the trace (where texts were kept), the record that it was read from
-    (``record``, see `airlens.storage.loss_free`) and the scores; `airlens.load_traces` reads it.
+    (``record``, see `airlens.loss_free`) and the scores; `airlens.load_traces` reads it.
     The manifest, ``PATH.manifest.json``, has the ids and everything needed to repeat the selection.
     """
     types = run.types()

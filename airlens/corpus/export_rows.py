@@ -13,8 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from airlens.storage.loss_free import Unkept, decode
-from airlens.trace import OWN_FIELDS
+from airlens.loss_free import Unkept, decode
+from airlens.traces.trace import OWN_FIELDS
 
 PREFIX = "airlens_"
 RECORD = "record"  # field of a selection's line: the record as it was read

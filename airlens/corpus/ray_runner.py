@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from airlens.errors import ConfigError, RunError
+from airlens.model.files import absolute_name
 from airlens.provenance import fingerprint
-from airlens.reading.model_files import absolute_name
 
 from .rows import Chunk
 from .score_part import PartScorer, run_identity
@@ -219,7 +219,7 @@ class _Actor:
     def __init__(self, model: dict[str, Any], options: dict[str, Any], threads: int) -> None:
         import torch
 
-        from airlens.model import load_model
+        from airlens.model.load import load_model
 
         torch.set_num_threads(threads)
         bridge = load_model(**model)

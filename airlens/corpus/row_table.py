@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from airlens.storage.loss_free import dumps, loads
-from airlens.trace import Step, Trace
+from airlens.loss_free import dumps, loads
+from airlens.traces.trace import Step, Trace
 
 from .rows import Row
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from airlens.errors import DataError
-from airlens.reading.columns import Columns
-from airlens.reading.items import Rejected
-from airlens.reading.load import content_hash, iter_located
-from airlens.readings import describe
-from airlens.storage.identity import trace_key
-from airlens.trace import Trace
+from airlens.traces.columns import Columns
+from airlens.traces.identity import trace_key
+from airlens.traces.items import Rejected
+from airlens.traces.load import content_hash, iter_located
+from airlens.traces.readings import describe
+from airlens.traces.trace import Trace
 
 from .book import Book, Place, row_name
 from .idset import IdSet
@@ -38,10 +38,10 @@ class Corpus:
     """Where rows come from and how they are read.
 
     Args:
-        source: as in `airlens.reading.load.load_traces`.
+        source: as in `airlens.traces.load.load_traces`.
         columns: names of columns, for layouts that are not recognised.
         split, config: of a hub data set.
-        splitter: as in `airlens.reading.load.load_traces`.
+        splitter: as in `airlens.traces.load.load_traces`.
         limit: how many rows at most.
         stream: read a hub data set over the network rather than download it.
         scope: ``response`` needs a response in every row, ``document`` any text.

@@ -23,7 +23,7 @@ from airlens.arguments import checked
 from airlens.errors import ConfigError, DataError, RunError
 from airlens.heads import HeadSet
 from airlens.provenance import fingerprint, provenance
-from airlens.reading.source_types import source_types
+from airlens.traces.source_types import source_types
 
 from .book import Book
 from .rows import Chunk, Corpus, Reject, estimate_rows, iter_chunks

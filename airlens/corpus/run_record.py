@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from airlens.errors import DataError
-from airlens.reading.items import Rejected
+from airlens.traces.items import Rejected
 
 from .run_folder import RunFolder
 

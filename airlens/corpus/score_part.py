@@ -11,10 +11,7 @@ import numpy as np
 import pandas as pd
 
 from airlens.ablation import DEFAULT_MODE, MODES, Mode
-from airlens.analysis.ifd import ifd
 from airlens.arguments import number
-from airlens.chat_template import Template, Think, template_identity
-from airlens.encoding import encode_for
 from airlens.errors import (
     AblationError,
     AirlensError,
@@ -27,13 +24,16 @@ from airlens.errors import (
     out_of_memory,
 )
 from airlens.heads import HeadGrid, HeadSet
-from airlens.model_heads import heads_in
-from airlens.model_state import state_of
+from airlens.losses.token_losses import Long
+from airlens.model.heads import heads_in
+from airlens.model.state import state_of
 from airlens.provenance import fingerprint, model_info
-from airlens.step_influence import FLOOR, Influence, control_sets, influence
-from airlens.storage.identity import tokenizer_key
-from airlens.token_losses import Long
-from airlens.trace import Trace
+from airlens.step_influence.ifd import ifd
+from airlens.step_influence.influence import FLOOR, Influence, control_sets, influence
+from airlens.traces.chat_template import Template, Think, template_identity
+from airlens.traces.encoding import encode_for
+from airlens.traces.identity import tokenizer_key
+from airlens.traces.trace import Trace
 
 from .row_table import row_table
 from .rows import Chunk, Reject, Row
@@ -52,7 +52,7 @@ FIRST_BUDGET = 16_384
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings that affect the scores of a run; see `airlens.step_influence.influence` for each.
+    """Settings that affect the scores of a run; see `airlens.step_influence.influence.influence` for each.
 
     Args:
         ifd: score each response without its prompt too, for IFD = L(y given x) / L(y)

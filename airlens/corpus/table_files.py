@@ -25,9 +25,9 @@ import pyarrow as pa
 
 from airlens.errors import ConfigError, DataError
 from airlens.files import atomic_file
+from airlens.folders import atomic_dir
 from airlens.json_lines import json_line
-from airlens.storage import atomic_dir
-from airlens.storage.loss_free import Unkept
+from airlens.loss_free import Unkept
 
 Row = Mapping[str, Any]
 DATASETS = "datasets"

@@ -12,9 +12,10 @@ import pandas as pd
 import torch
 
 from airlens.heads import Head
-from airlens.model_heads import heads_of, need_all_read
-from airlens.model_state import forward, running
-from airlens.probes import Probe
+from airlens.model.heads import heads_of, need_all_read
+from airlens.model.state import forward, running
+
+from .probes import Probe
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -15,10 +15,11 @@ from jaxtyping import Float
 from tqdm.auto import tqdm
 
 from airlens.heads import HeadScores
-from airlens.model_heads import heads_of, need_all_read
-from airlens.model_state import forward, running
-from airlens.probes import Probe, ProbeSet
+from airlens.model.heads import heads_of, need_all_read
+from airlens.model.state import forward, running
 from airlens.provenance import provenance
+
+from .probes import Probe, ProbeSet
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -15,12 +15,12 @@ from tqdm.auto import tqdm
 from airlens.ablation import DEFAULT_MODE, MeanZ, Mode, attention_of, mean_z
 from airlens.errors import AblationError, ConfigError, NumbersError
 from airlens.heads import HeadScores
-from airlens.model_heads import heads_of
-from airlens.model_state import forward, not_finite, running
-from airlens.probes import Probe, ProbeSet
+from airlens.model.heads import heads_of
+from airlens.model.state import forward, not_finite, running
 from airlens.provenance import provenance
 
 from .attention_scores import by_position
+from .probes import Probe, ProbeSet
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airlens.arguments import checked
 from airlens.errors import ConfigError
 from airlens.heads import HeadScores
-from airlens.probes import ProbeSet
 from airlens.registry import Registry
-from airlens.retrieval import copied, need_readable, retrieval_scores
 
 from .attention_scores import LayerView, Reader, attention_scores
 from .attribution import attribution
@@ -20,8 +18,10 @@ from .causal import causal
 from .greedy import retrieval_greedy
 from .induction import induction, repeated_probes
 from .locos import locos
+from .probes import ProbeSet
 from .qrhead import qrhead
 from .reasoning import retrieval_reasoning
+from .retrieval import copied, need_readable, retrieval_scores
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +32,7 @@ Detector = Callable[..., HeadScores]
 
 
 def copying(view: LayerView) -> torch.Tensor:
-    """The retrieval score of :func:`~airlens.retrieval.retrieval_scores`, as a reader."""
+    """The retrieval score of :func:`~airlens.detectors.retrieval.retrieval_scores`, as a reader."""
     hits = copied(view.pattern, view.tokens, view.target, view.probe.needle)
     return hits.float().mean(dim=-1)
 

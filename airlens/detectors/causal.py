@@ -13,11 +13,12 @@ from tqdm.auto import tqdm
 
 from airlens.ablation import DEFAULT_MODE, MeanZ, Mode, ablated, mean_z
 from airlens.heads import Heads, HeadScores, HeadSet
-from airlens.model_heads import heads_in, heads_of
-from airlens.model_state import running
-from airlens.probes import ProbeSet
+from airlens.model.heads import heads_in, heads_of
+from airlens.model.state import running
 from airlens.provenance import provenance
-from airlens.retrieval import all_predictions
+
+from .probes import ProbeSet
+from .retrieval import all_predictions
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

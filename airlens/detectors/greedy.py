@@ -14,13 +14,13 @@ from tqdm.auto import tqdm
 
 from airlens.errors import DataError
 from airlens.heads import HeadScores
-from airlens.model_heads import heads_of
-from airlens.probes import Probe, ProbeSet
+from airlens.model.heads import heads_of
 from airlens.provenance import provenance
-from airlens.retrieval import copied
 
 from .attention_scores import LayerView, stream
 from .greedy_decoding import MAX_STEPS, MIN_RECALL, greedy
+from .probes import Probe, ProbeSet
+from .retrieval import copied
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

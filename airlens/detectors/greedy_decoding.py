@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from airlens.errors import NumbersError
-from airlens.model_state import not_finite, running
-from airlens.probes import Probe
+from airlens.model.state import not_finite, running
+
+from .probes import Probe
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

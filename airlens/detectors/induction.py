@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from airlens.errors import ConfigError
-from airlens.probes import Probe, ProbeSet
 
 from .attention_scores import LayerView, PerHead
 from .key_value_probes import bos_tokens
+from .probes import Probe, ProbeSet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 from airlens.arguments import checked
 from airlens.errors import ConfigError, need_count
 from airlens.files import sentences
-from airlens.probes import Probe, ProbeSet
 from airlens.provenance import fingerprint
+
+from .probes import Probe, ProbeSet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 
 from airlens.errors import AblationError
-from airlens.model_heads import heads_of
+from airlens.model.heads import heads_of
 
 from .attention_scores import LayerView, PerHead
 

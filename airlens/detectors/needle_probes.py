@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from airlens.arguments import checked
-from airlens.chat_template import Template, resolve_template, write
 from airlens.errors import ConfigError
 from airlens.files import sentences
-from airlens.probes import Probe, ProbeSet
 from airlens.provenance import fingerprint
-from airlens.trace import Trace
+from airlens.traces.chat_template import Template, resolve_template, write
+from airlens.traces.trace import Trace
 
 from .key_value_probes import bos_tokens
+from .probes import Probe, ProbeSet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

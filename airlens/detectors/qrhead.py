@@ -15,11 +15,11 @@ from tqdm.auto import tqdm
 
 from airlens.errors import ConfigError
 from airlens.heads import HeadScores
-from airlens.model_heads import heads_of
-from airlens.probes import Probe, ProbeSet
+from airlens.model.heads import heads_of
 from airlens.provenance import provenance
 
 from .attention_scores import LayerView, stream
+from .probes import Probe, ProbeSet
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

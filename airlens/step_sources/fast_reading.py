@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from airlens.engine.fast_losses import row_budget, row_losses, scored_rows
-from airlens.engine.fast_model import FastModel, fast_model
-from airlens.engine.packed_attention import Call, Plan
-from airlens.engine.packing import Pack, Segment, pack, to_device
 from airlens.heads import Head, HeadSet
-from airlens.model_state import running
-from airlens.token_losses import Window
+from airlens.losses.fast.fast_losses import row_budget, row_losses, scored_rows
+from airlens.losses.fast.fast_model import FastModel, fast_model
+from airlens.losses.fast.packed_attention import Call, Plan
+from airlens.losses.fast.packing import Pack, Segment, pack, to_device
+from airlens.losses.token_losses import Window
+from airlens.model.state import running
 
 from .hook_reading import Reader, Reading, Span
 from .units import Stretch

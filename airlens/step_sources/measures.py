@@ -28,19 +28,19 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from airlens.arguments import checked, each, named, reader
-from airlens.chat_template import Template, Think, resolve_template, template_note
-from airlens.encoding import encode_for
-from airlens.engine import Engine, choose_engine
 from airlens.errors import ConfigError, NumbersError
+from airlens.folders import load_tables, save_tables
 from airlens.heads import Heads, HeadSet
-from airlens.model_heads import heads_in, heads_of
-from airlens.model_state import not_finite, running
+from airlens.losses.choice import Engine, choose_engine
+from airlens.losses.token_losses import Long, windows
+from airlens.model.heads import heads_in, heads_of
+from airlens.model.state import not_finite, running
 from airlens.provenance import provenance
-from airlens.readings import how_read
-from airlens.step_influence import CONTROLS, control_sets
-from airlens.storage import load_tables, save_tables
-from airlens.token_losses import Long, windows
-from airlens.trace import Trace, as_traces, check_ids
+from airlens.step_influence.influence import CONTROLS, control_sets
+from airlens.traces.chat_template import Template, Think, resolve_template, template_note
+from airlens.traces.encoding import encode_for
+from airlens.traces.readings import how_read
+from airlens.traces.trace import Trace, as_traces, check_ids
 
 from . import fast_reading, hook_reading
 from .tables import COLUMNS, Read, event_rows, pair_rows, step_rows
@@ -163,7 +163,7 @@ def sources(
         all_heads: knock sources out for all heads of the model instead of ``heads``; without a
             control.
         max_tokens_per_batch: bounds memory.
-        engine: ``hooks``, ``fast``, or ``auto`` (:mod:`airlens.engine`).
+        engine: ``hooks``, ``fast``, or ``auto`` (:mod:`airlens.losses.fast`).
         progress: show a progress bar.
 
     Raises:

@@ -12,9 +12,9 @@ import threading
 import unicodedata
 from functools import cache
 
-from airlens.chat_template import KNOWN_TAGS
 from airlens.errors import AirlensError, DataError
-from airlens.trace import Trace
+from airlens.traces.chat_template import KNOWN_TAGS
+from airlens.traces.trace import Trace
 
 SECONDS = 30  # ours: an answer that takes longer to work out, such as 9^{9^9}, is not right
 _HASHES = re.compile(r"####[ \t]*([^\n]+)")

@@ -15,14 +15,14 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from airlens.arguments import checked
-from airlens.encoding import need_embedded
 from airlens.errors import DataError, NumbersError
-from airlens.model_checks import embedding_rows
-from airlens.model_weights import moving_rotary
-from airlens.reading.skipped import OnError, Skipped, usable
+from airlens.model.checks import embedding_rows
+from airlens.model.weights import moving_rotary
 from airlens.statistics.estimates import Estimate
 from airlens.statistics.grids import grid_of, mean_of, proportion_of, ratio_grid
-from airlens.trace import EncodedTrace, Template, Think, Trace, encode_trace, encode_traces
+from airlens.traces.encoding import need_embedded
+from airlens.traces.skipped import OnError, Skipped, usable
+from airlens.traces.trace import EncodedTrace, Template, Think, Trace, encode_trace, encode_traces
 
 from .answers import check_math_verify as check_math_verify
 from .answers import final_answer as final_answer

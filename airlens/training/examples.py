@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
-from airlens.encoding import need_embedded
 from airlens.errors import ConfigError, DataError, ModelError
-from airlens.reading.skipped import OnError, Skipped, check_on_error, note_of, said
-from airlens.readings import how_read
-from airlens.trace import EncodedTrace, Template, Think, Trace, encode_trace
+from airlens.traces.encoding import need_embedded
+from airlens.traces.readings import how_read
+from airlens.traces.skipped import OnError, Skipped, check_on_error, note_of, said
+from airlens.traces.trace import EncodedTrace, Template, Think, Trace, encode_trace
 
 from .step_weights import StepWeights, normalised
 
@@ -100,7 +100,7 @@ def training_set(
 ) -> TrainingSet:
     """Encode traces for training on their responses.
 
-    The tokens are those that :func:`~airlens.trace.encode_trace` scores, and after them the EOS
+    The tokens are those that :func:`~airlens.traces.trace.encode_trace` scores, and after them the EOS
     token, which belongs to the last step. Labels of the prompt are ignored. The mean weight of the
     labels of a trace is 1, also where it was cut; without ``weights`` every weight is 1.
 

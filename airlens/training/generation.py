@@ -12,10 +12,10 @@ import torch
 from tqdm.auto import tqdm
 
 from airlens.arguments import checked
-from airlens.chat_template import resolve_template, write
 from airlens.errors import ConfigError, DataError
-from airlens.model_weights import moving_rotary
-from airlens.trace import Template, Think, Trace
+from airlens.model.weights import moving_rotary
+from airlens.traces.chat_template import resolve_template, write
+from airlens.traces.trace import Template, Think, Trace
 
 from .packing_check import positions_limit
 

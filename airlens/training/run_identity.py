@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from airlens.chat_template import Template, Think, template_identity
-from airlens.model_weights import weights_of
+from airlens.model.weights import weights_of
 from airlens.provenance import fingerprint
-from airlens.storage.identity import tokenizer_key
-from airlens.trace import Trace
+from airlens.traces.chat_template import Template, Think, template_identity
+from airlens.traces.identity import tokenizer_key
+from airlens.traces.trace import Trace
 
 from .examples import TrainingSet
 from .settings import TrainSettings
@@ -45,7 +45,7 @@ def training_identity(
         tokenizer: its own.
         data: the examples.
         settings: of the training.
-        template: see :func:`~airlens.chat_template.template_identity`.
+        template: see :func:`~airlens.traces.chat_template.template_identity`.
         think: likewise.
         devices: that train together, each with a batch of its own.
     """

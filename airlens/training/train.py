@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from airlens.arguments import checked
-from airlens.chat_template import template_note
 from airlens.errors import AirlensError, ConfigError, DataError
-from airlens.model_checks import embedding_rows
+from airlens.model.checks import embedding_rows
+from airlens.model.files import load_hf
 from airlens.provenance import fingerprint, provenance
-from airlens.reading.model_files import load_hf
-from airlens.reading.skipped import OnError
-from airlens.trace import Template, Think, Trace
+from airlens.traces.chat_template import template_note
+from airlens.traces.skipped import OnError
+from airlens.traces.trace import Template, Think, Trace
 
 from .examples import Example, TrainingSet, WeightedCollator, equal_token_batches, training_set
 from .interrupts import checkpoints_of, stopped_later

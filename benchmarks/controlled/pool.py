@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from airlens.trace import Step, Trace
+from airlens.traces.trace import Step, Trace
 from tools.bundled_data.prose import prose
 from tools.bundled_data.written_trace import NAMES, OPENERS, PAUSES
 

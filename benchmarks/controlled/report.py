@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from airlens.files import atomic_write_text
-from airlens.training.controlled_study import (
+from airlens.experiments.studies.controlled_study import (
     PARTS,
     composition_table,
     differences_table,
     results_table,
     verdict,
 )
-from airlens.training.study import read_runs
+from airlens.experiments.studies.study import read_runs
+from airlens.files import atomic_write_text
 
 MEASURES = ("accuracy", "nll")
 

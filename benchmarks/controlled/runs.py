@@ -23,13 +23,13 @@ import numpy as np
 import torch
 from timing import peak_mb
 
+from airlens.experiments.studies.controlled_study import UNTRAINED, schedule
+from airlens.experiments.studies.study import Arm, append_run, arm_weights, choose, finished
+from airlens.model.files import load_hf
 from airlens.provenance import fingerprint, provenance
-from airlens.reading.model_files import load_hf
-from airlens.step_influence import Influence
-from airlens.trace import Trace
-from airlens.training.controlled_study import UNTRAINED, schedule
+from airlens.step_influence.influence import Influence
+from airlens.traces.trace import Trace
 from airlens.training.examples import Example, training_examples
-from airlens.training.study import Arm, append_run, arm_weights, choose, finished
 
 from .answers import Exam, make_exam, take
 from .pool import KINDS, held_out, make_pool

@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from airlens.analysis.ifd import ifd
 from airlens.detectors.key_value_probes import key_value_probes
+from airlens.detectors.retrieval import retrieval_scores
 from airlens.files import atomic_file
 from airlens.heads import HeadScores, HeadSet, random_heads
-from airlens.model import load_model
-from airlens.retrieval import retrieval_scores
-from airlens.step_influence import Influence, influence
-from airlens.trace import Trace
+from airlens.model.load import load_model
+from airlens.step_influence.ifd import ifd
+from airlens.step_influence.influence import Influence, influence
+from airlens.traces.trace import Trace
 
 from .pool import CLEAN
 

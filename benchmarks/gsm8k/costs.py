@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from airlens.training.study import ARMS
+from airlens.experiments.studies.study import ARMS
 
 from .runs import schedule
 from .settings import Setting

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from airlens.reading.model_files import load_hf
+from airlens.model.files import load_hf
 from airlens.training.train import TrainSettings, fine_tune
 
 from .settings import Setting, problems

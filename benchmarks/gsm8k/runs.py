@@ -21,23 +21,9 @@ import numpy as np
 import torch
 from timing import peak_mb
 
-from airlens.analysis.ifd import ifd
 from airlens.detectors.key_value_probes import key_value_probes
-from airlens.engine.process_settings import fast_allocator
-from airlens.model import load_model
-from airlens.provenance import fingerprint, provenance
-from airlens.reading.model_files import load_hf
-from airlens.retrieval import retrieval_scores
-from airlens.step_influence import Influence, influence
-from airlens.trace import Trace
-from airlens.training.evaluate import (
-    accuracy,
-    generate_answers,
-    held_out_nll,
-    per_token,
-    score_answers,
-)
-from airlens.training.study import (
+from airlens.detectors.retrieval import retrieval_scores
+from airlens.experiments.studies.study import (
     Arm,
     append_run,
     arm_weights,
@@ -45,6 +31,20 @@ from airlens.training.study import (
     finished,
     runs_provenance,
     same_run,
+)
+from airlens.losses.fast.process_settings import fast_allocator
+from airlens.model.files import load_hf
+from airlens.model.load import load_model
+from airlens.provenance import fingerprint, provenance
+from airlens.step_influence.ifd import ifd
+from airlens.step_influence.influence import Influence, influence
+from airlens.traces.trace import Trace
+from airlens.training.evaluate import (
+    accuracy,
+    generate_answers,
+    held_out_nll,
+    per_token,
+    score_answers,
 )
 from airlens.training.train import TrainSettings, fine_tune
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from airlens.files import data_path
 from airlens.provenance import fingerprint
-from airlens.reading.load import load_traces
-from airlens.trace import Template, Trace, encode_trace
+from airlens.traces.load import load_traces
+from airlens.traces.trace import Template, Trace, encode_trace
 
 # A study begun before these could be set goes on: at their old values they are not in its key.
 _ADDED = {"epochs": 1, "budgets": ("tokens", "all", "samples"), "bf16": True}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 import airlens as al
-from airlens.validity.planting import KINDS
+from airlens.experiments.validity.planting import KINDS
 
 from . import ROOT, write_if_new
 
@@ -118,8 +118,8 @@ def kinds_that(verdict: str, ending: str = " ones") -> str:
 
 def verdict_sentences() -> str:
     """What is decided, one sentence for each table, filled from it."""
-    from airlens.training.arm_differences import differences_table
-    from airlens.training.study import STUDY_FILE, read_runs
+    from airlens.experiments.studies.arm_differences import differences_table
+    from airlens.experiments.studies.study import STUDY_FILE, read_runs
 
     better = " ones, better than layer-matched random heads do on average"
     lines = [
@@ -180,8 +180,8 @@ def study_tables() -> str:
 
     Per setting; where an arm has three seeds, also the comparisons over seeds.
     """
-    from airlens.training.arm_differences import differences_table
-    from airlens.training.study import STUDY_FILE, read_runs
+    from airlens.experiments.studies.arm_differences import differences_table
+    from airlens.experiments.studies.study import STUDY_FILE, read_runs
 
     runs = read_runs(al.data_path(STUDY_FILE))
     parts = []
@@ -207,7 +207,7 @@ def study_tables() -> str:
 
 def controlled_parts() -> dict[str, str]:
     """What each arm of the controlled study reached, against random selection, and what it took."""
-    from airlens.training.controlled_study import (
+    from airlens.experiments.studies.controlled_study import (
         CONTROLLED_FOLDER,
         PARTS,
         REFERENCE,
@@ -215,7 +215,7 @@ def controlled_parts() -> dict[str, str]:
         differences_table,
         results_table,
     )
-    from airlens.training.study import read_runs
+    from airlens.experiments.studies.study import read_runs
 
     runs = read_runs(al.data_path(f"{CONTROLLED_FOLDER}/runs.parquet"))
     means = results_table(runs).pivot(index="arm", columns="part", values=["accuracy", "nll"])

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import airlens as al
-from airlens.reading import drafts
-from airlens.reading.columns import ANSWERS, DOMAINS
-from airlens.reading.compressed_files import SUFFIXES
-from airlens.reading.record_files import FORMATS, ZIP
+from airlens.traces import drafts
+from airlens.traces.columns import ANSWERS, DOMAINS
+from airlens.traces.compressed_files import SUFFIXES
+from airlens.traces.record_files import FORMATS, ZIP
 
 from . import ROOT, write_if_new
 
@@ -24,7 +24,7 @@ HEAD = "| data set | columns | prompt | response | more |\n| :-- | :-- | :-- | :
 
 def table() -> str:
     """One row a data set."""
-    logging.getLogger("airlens.reading").setLevel(logging.ERROR)
+    logging.getLogger("airlens.traces").setLevel(logging.ERROR)
     rows = [_row(each) for each in json.loads(SETS.read_text(encoding="utf-8"))]
     return HEAD + "".join(rows)
 

@@ -20,7 +20,7 @@ import plotly.graph_objects as go
 import plotly.io as pio
 
 import airlens as al
-from airlens.figures.style import fig_html
+from airlens.views.figures.style import fig_html
 
 from . import ROOT, first_sentence, write_if_new
 from .notebooks import paths, title
@@ -60,7 +60,7 @@ OTHER = "selection"
 THROUGH = {
     "emergence_map": (
         'made["emergence"]',
-        "from airlens.analysis.emergence import TinySettings, emergence\n"
+        "from airlens.experiments.emergence import TinySettings, emergence\n"
         "grown = emergence(TinySettings())\n"
         "al.figures.emergence_map(grown.heads)",
     ),

@@ -16,7 +16,7 @@ CORE = "core"
 
 
 def room_of(module: str) -> str:
-    """`airlens.figures.head_maps` lies in `figures`; a module at the root is part of the core."""
+    """`airlens.views.figures.head_maps` lies in `figures`; a module at the root is part of the core."""
     parts = module.split(".")
     package = ROOT / "airlens" / parts[1] if len(parts) > 1 else ROOT / "airlens"
     return parts[1] if len(parts) > 1 and package.is_dir() else CORE

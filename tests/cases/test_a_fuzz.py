@@ -23,10 +23,10 @@ from tokenizers import (
 from transformers import PreTrainedTokenizerFast
 
 import airlens as al
-from airlens.chat_template import write
 from airlens.errors import ConfigError, DataError
 from airlens.step_sources.units import units_of
-from airlens.trace import encode_trace
+from airlens.traces.chat_template import write
+from airlens.traces.trace import encode_trace
 
 MARKS = ["<|a|>", "<|b|>", "<|end|>"]
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"

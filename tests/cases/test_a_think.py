@@ -10,11 +10,11 @@ import pytest
 from chat_templates import TEMPLATES, byte_tokenizer
 
 import airlens as al
-from airlens.chat_template import template_identity, write
 from airlens.errors import ConfigError, DataError
-from airlens.figures.coloured_text import pieces
 from airlens.step_sources.units import units_of
-from airlens.trace import encode_trace
+from airlens.traces.chat_template import template_identity, write
+from airlens.traces.trace import encode_trace
+from airlens.views.figures.coloured_text import pieces
 
 ASK, THOUGHT, ANSWER = "3 + 4?", "Three and four.\nSo seven.", "It is 7."
 # Templates that write a thought they are given, and those that only know its tags.
@@ -291,7 +291,7 @@ def test_a4_the_policy_is_in_every_measurement(tok: Any, monkeypatch: pytest.Mon
     from tiny_zoo import tiny
 
     from airlens.corpus.score_part import Settings
-    from airlens.explorers.single_heads import single_heads
+    from airlens.step_influence.single_heads import single_heads
     from airlens.training.evaluate import held_out_nll
 
     model = tiny("llama")

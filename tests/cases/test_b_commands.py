@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from airlens import cli
 from airlens.cli.data_options import PANEL, DataOptions, reads_data
-from airlens.reading.columns import Columns
+from airlens.traces.columns import Columns
 
 READS_DATA = ("score", "page", "train", "evaluate", "validate")
 OPTIONS = {
@@ -99,7 +99,7 @@ def test_b_the_choice_is_printed_once_on_stderr(tmp_path: Path) -> None:
     assert done.stderr == f"airlens: {SAID}\n"
     assert done.stdout == ""
     assert traces.reading == {SAID: 2}
-    assert not logging.getLogger("airlens.reading").handlers
+    assert not logging.getLogger("airlens.traces").handlers
     # Between rivals it is said however quiet; else it is information.
     assert SAID in run(path, "--quiet")[0].stderr
     plain = write(tmp_path / "y.jsonl", {"prompt": "Why?", "response": "So."})

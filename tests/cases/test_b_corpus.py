@@ -12,7 +12,7 @@ from corpus_kit import score, write
 import airlens as al
 from airlens.corpus.rows import Corpus, Row, iter_rows
 from airlens.corpus.score_part import Settings
-from airlens.reading.columns import Columns
+from airlens.traces.columns import Columns
 
 Q, A = "How many?", "Two a day.\nSo it is 12."
 CHAT = [{"role": "user", "content": Q}, {"role": "assistant", "content": A}]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from airlens import DataError, Step, Trace, load_traces
-from airlens.reading.write_traces import save_traces
-from airlens.validity.planting import put, real_of
+from airlens.experiments.validity.planting import put, real_of
+from airlens.traces.write_traces import save_traces
 
 TURNS = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Q?"}]
 LATER = [{"role": "user", "content": "Thanks."}]

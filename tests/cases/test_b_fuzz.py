@@ -23,11 +23,11 @@ from pyarrow import parquet
 
 from airlens import load_traces
 from airlens.errors import AirlensError
-from airlens.reading.columns import ANSWERS, DOMAINS, Columns
-from airlens.reading.drafts import CHATS, COMPANIONS, PROMPTS, RESPONSES, SYSTEMS, TEXTS, THOUGHTS
-from airlens.reading.load import Traces
-from airlens.reading.write_traces import save_traces
-from airlens.trace import OWN_FIELDS
+from airlens.traces.columns import ANSWERS, DOMAINS, Columns
+from airlens.traces.drafts import CHATS, COMPANIONS, PROMPTS, RESPONSES, SYSTEMS, TEXTS, THOUGHTS
+from airlens.traces.load import Traces
+from airlens.traces.trace import OWN_FIELDS
+from airlens.traces.write_traces import save_traces
 
 FAST, MANY = 150, 2_000
 NAMES = sorted(

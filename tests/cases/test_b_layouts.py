@@ -11,8 +11,8 @@ import pytest
 from pyarrow import parquet
 
 from airlens import load_traces
-from airlens.reading.load import content_hash
-from airlens.trace import Trace
+from airlens.traces.load import content_hash
+from airlens.traces.trace import Trace
 
 SETS: list[dict[str, Any]] = json.loads(
     (Path(__file__).parents[2] / "data" / "data_sets.json").read_text(encoding="utf-8")

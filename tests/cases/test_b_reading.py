@@ -21,7 +21,7 @@ from pyarrow import feather, parquet
 
 from airlens import load_traces
 from airlens.errors import ConfigError, DataError
-from airlens.reading.write_traces import save_traces
+from airlens.traces.write_traces import save_traces
 
 Q, A = "How many?", "It is 12."
 USER, ASSISTANT = {"role": "user", "content": Q}, {"role": "assistant", "content": A}
@@ -650,7 +650,7 @@ def test_f7_cells_divided_by_something_else(
 ) -> None:
     text = "".join(f"{mark.join(row)}\n" for row in [("question", "response"), *PAIRS])
     (tmp_path / "x.csv").write_text(text)
-    with caplog.at_level(logging.INFO, "airlens.reading"):
+    with caplog.at_level(logging.INFO, "airlens.traces"):
         assert pairs(tmp_path / "x.csv") == PAIRS
     assert f"cells are divided by {name}" in caplog.text
     (tmp_path / "x.csv").write_text(text + f"one{mark}two{mark}three\n")
@@ -705,11 +705,11 @@ def test_d3_json_lines_end_at_a_line_feed_only(mark: str, tmp_path: Path) -> Non
 
 def test_b_rivals_are_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
     record = {"problem": Q, "solution": A, "messages": [USER, ASSISTANT]}
-    with caplog.at_level(logging.INFO, "airlens.reading"):
+    with caplog.at_level(logging.INFO, "airlens.traces"):
         load_traces([record] * 3)
     said = "prompt from `problem`, response from `solution`; ignored: `messages`"
     assert [(r.levelname, r.getMessage()) for r in caplog.records] == [("WARNING", said)]
     caplog.clear()
-    with caplog.at_level(logging.INFO, "airlens.reading"):
+    with caplog.at_level(logging.INFO, "airlens.traces"):
         load_traces([record] * 3, prompt="problem", response="solution")
     assert [r.levelname for r in caplog.records] == ["INFO"]

@@ -13,7 +13,7 @@ from tiny_zoo import CONFIGS, hf_model, tokenizer
 import airlens as al
 from airlens.detectors.induction import repeated_probes
 from airlens.errors import AblationError, ModelError
-from airlens.model_heads import heads_of
+from airlens.model.heads import heads_of
 
 TRACE = al.Trace("t", "", "ab cd efg hij klm nop qrs tuv")  # scored from its second token on
 # Run with the fast tests: one of each way in which TransformerLens rebuilds attention.

@@ -112,7 +112,7 @@ def test_c_doctor_checks_what_is_typed_first(
     def loaded(*given: Any, **options: Any) -> Any:
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr("airlens.model.load_model", loaded)
+    monkeypatch.setattr("airlens.model.load.load_model", loaded)
     data = write(tmp_path / "data.jsonl", ROWS)
     odd = write(tmp_path / "odd.jsonl", [{"a": 1}])
     for words, said in (

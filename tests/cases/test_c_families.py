@@ -14,10 +14,10 @@ from transformers.masking_utils import eager_mask
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 import airlens as al
-from airlens.engine import choose_engine
 from airlens.errors import AblationError, EngineError
 from airlens.heads import HeadSet
-from airlens.token_losses import Window, token_losses
+from airlens.losses.choice import choose_engine
+from airlens.losses.token_losses import Window, token_losses
 
 HEADS = {0: [1], 1: [0, 3]}
 SET = HeadSet.parse("L0H1, L1H0, L1H3")

@@ -13,16 +13,16 @@ import torch
 from tiny_zoo import HYBRIDS, hf_model, tiny, tokenizer
 
 import airlens as al
-from airlens.analysis.ablation_curves import curve_sets
-from airlens.analysis.agreement import agreement, rank_table, stability
-from airlens.analysis.head_influence import head_influence
-from airlens.analysis.needles import conditions
 from airlens.detectors.induction import repeated_probes
 from airlens.errors import AblationError, HeadError
-from airlens.figures.head_maps import head_map, score_ranking
+from airlens.experiments.agreement import agreement, rank_table, stability
+from airlens.experiments.needles import conditions
+from airlens.experiments.validity.benchmark import head_groups
 from airlens.heads import Head, HeadGrid, HeadScores, HeadSet, parse_head, random_heads
-from airlens.model_heads import heads_of
-from airlens.validity.benchmark import head_groups
+from airlens.model.heads import heads_of
+from airlens.step_influence.ablation_curves import curve_sets
+from airlens.step_influence.head_influence import head_influence
+from airlens.views.figures.head_maps import head_map, score_ranking
 
 TRACE = al.Trace("t", "ab cd", "efg hij. klm nop. qrs tuv.")
 LAYERS = {"lfm2": [0], "jamba": [1, 3], "bamba": [0, 2]}
@@ -190,7 +190,7 @@ def test_c8_maps_and_tables_leave_blanks() -> None:
 
 
 def test_c8_the_explorers_map() -> None:
-    from airlens.explorers.traits import head_traits
+    from airlens.views.explorers.traits import head_traits
 
     scores = uneven()
     traits = head_traits(scores)

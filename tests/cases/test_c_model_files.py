@@ -19,9 +19,9 @@ from tiny_zoo import hf_model, tokenizer
 
 import airlens as al
 from airlens.errors import ConfigError, ModelError
-from airlens.reading import gguf_model
-from airlens.reading.gguf_model import converted
-from airlens.storage import cache_dir
+from airlens.folders import cache_dir
+from airlens.model import gguf as gguf_model
+from airlens.model.gguf import converted
 
 
 @pytest.fixture(autouse=True)

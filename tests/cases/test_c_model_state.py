@@ -11,8 +11,8 @@ import torch
 from tiny_zoo import ARCHITECTURES, hf_model, tokenizer
 
 import airlens as al
-from airlens.model_state import state_of
-from airlens.model_weights import checksum
+from airlens.model.state import state_of
+from airlens.model.weights import checksum
 from airlens.provenance import weights_hash
 
 
@@ -123,7 +123,7 @@ def test_c4_running_the_model_does_not_change_its_identity(kind: str) -> None:
 
 
 def test_c4_the_state_goes_with_the_model() -> None:
-    from airlens import model_state
+    from airlens.model import state as model_state
 
     model = load()
     al.influence(model, al.Trace("a", "b", "cde fgh"), "L1H1", mode="mean", progress=False)

@@ -11,8 +11,8 @@ from multimodal_zoo import KINDS, hf_model
 from tiny_zoo import tokenizer
 
 import airlens as al
-from airlens.engine import choose_engine
-from airlens.trace import encode_trace
+from airlens.losses.choice import choose_engine
+from airlens.traces.trace import encode_trace
 
 TRACES = [al.Trace("a", "b", "cde fghi jklm no"), al.Trace("c", "b", "cde fgxyz. Op")]
 HEADS = "L0H1, L1H2"

@@ -13,10 +13,10 @@ from tiny_zoo import VOCAB, tokenizer
 from transformers import AutoModelForCausalLM, LlamaConfig, Phi3Config, Qwen3Config
 
 import airlens as al
-from airlens.engine import choose_engine
 from airlens.errors import ModelError
 from airlens.heads import HeadSet
-from airlens.token_losses import Window, score_windows, token_losses
+from airlens.losses.choice import choose_engine
+from airlens.losses.token_losses import Window, score_windows, token_losses
 
 SHAPE = {
     "vocab_size": VOCAB,

@@ -11,8 +11,8 @@ from tiny_zoo import hf_model, tokenizer
 
 import airlens as al
 from airlens.errors import NumbersError
-from airlens.step_influence import summary
-from airlens.token_losses import Window, WindowLoss, score_windows, token_losses
+from airlens.losses.token_losses import Window, WindowLoss, score_windows, token_losses
+from airlens.step_influence.influence import summary
 
 ENGINES = ("hooks", "fast")
 LOUD = "Z"  # the token that overflows
@@ -85,7 +85,7 @@ def test_c3_single_heads_sources_and_means() -> None:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_c3_detectors(engine: Any) -> None:
-    from airlens.detectors import detect
+    from airlens.detectors.by_name import detect
     from airlens.detectors.induction import repeated_ids
 
     token = tokenizer()(LOUD)["input_ids"][0]

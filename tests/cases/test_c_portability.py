@@ -29,15 +29,16 @@ from airlens.ablation import MODES
 from airlens.cli import ending
 from airlens.cli.options import echo_json
 from airlens.corpus.export import _weights_of
-from airlens.engine import process_settings
 from airlens.errors import ConfigError, out_of_memory
-from airlens.figures import image_files
+from airlens.experiments.paper import compare_models
+from airlens.experiments.validity.resumable_influence import resumable_influence
 from airlens.files import atomic_file, atomic_write_text, need_out_file, portable_name
+from airlens.folders import atomic_dir, write_tables
 from airlens.heads import HeadSet
-from airlens.paper import compare_models
-from airlens.reading import gguf_model, splits
-from airlens.storage import atomic_dir, write_tables
-from airlens.validity.resumable_influence import resumable_influence
+from airlens.losses.fast import process_settings
+from airlens.model import gguf as gguf_model
+from airlens.traces import splits
+from airlens.views.figures import image_files
 
 ROOT = Path(__file__).resolve().parents[2]
 

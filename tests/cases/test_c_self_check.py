@@ -10,9 +10,10 @@ import pytest
 from tiny_zoo import ARCHITECTURES, WINDOW, hf_model, tokenizer
 
 import airlens as al
-from airlens.engine import choose_engine, fast_model, packed_attention, self_check
 from airlens.errors import EngineError, ModelError
-from airlens.trace import encode_trace
+from airlens.losses.choice import choose_engine
+from airlens.losses.fast import fast_model, packed_attention, self_check
+from airlens.traces.trace import encode_trace
 
 SLOW = ("falcon", "falcon_alibi", "bloom", "mpt")
 SHORT, LONG = al.Trace("s", "a", "bc d"), al.Trace("l", "a", "bc defgh ijkl mnop")

@@ -11,8 +11,8 @@ import torch
 from tiny_zoo import hf_model, tokenizer
 
 import airlens as al
-from airlens.engine import choose_engine
 from airlens.errors import EngineError
+from airlens.losses.choice import choose_engine
 from airlens.provenance import weights_hash
 
 TRACE = al.Trace("a", "b", "cde fghi jklm")

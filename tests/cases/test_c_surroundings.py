@@ -19,11 +19,11 @@ from torch import nn
 from torch.nn.utils import parametrize, prune
 
 import airlens as al
-from airlens.engine import choose_engine
 from airlens.errors import ModelError
-from airlens.model_copies import diverged
-from airlens.model_state import state_of
-from airlens.trace import encode_trace
+from airlens.losses.choice import choose_engine
+from airlens.model.copies import diverged
+from airlens.model.state import state_of
+from airlens.traces.trace import encode_trace
 
 TRACES = [al.Trace("a", "b", "cde fgh"), al.Trace("c", "d", "ij klm nop")]
 COLUMNS = ["nll_base", "nll_ref", "nll_control", "entropy"]
@@ -411,7 +411,7 @@ def test_c11_threads_take_turns() -> None:
 
 
 def test_c11_who_waits_says_so(caplog: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("airlens.model_state.PATIENCE", 0.01)
+    monkeypatch.setattr("airlens.model.state.PATIENCE", 0.01)
     model = bridge(hf_model("llama"))
     done: list[int] = []
     with al.ablated(model, "L0H1"), caplog.at_level(logging.WARNING):

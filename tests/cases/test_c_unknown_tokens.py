@@ -12,12 +12,12 @@ from tiny_zoo import VOCAB, hf_model, tokenizer
 from transformers import PreTrainedTokenizerFast
 
 import airlens as al
-from airlens.analysis.head_influence import head_influence
 from airlens.corpus.run import score_corpus
 from airlens.corpus.run_folder import RunFolder
 from airlens.errors import ConfigError, DataError, ModelError
-from airlens.explorers.continuation import encode_prompt
-from airlens.explorers.single_heads import single_heads
+from airlens.step_influence.head_influence import head_influence
+from airlens.step_influence.single_heads import single_heads
+from airlens.views.explorers.continuation import encode_prompt
 
 GOOD = al.Trace("good", "ab", "cd ef")
 LATE = al.Trace("late", "ab", "cd <new> ef")

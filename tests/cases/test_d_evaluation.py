@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from airlens import cli
 from airlens.errors import ConfigError, DataError, NumbersError
-from airlens.trace import Trace
+from airlens.traces.trace import Trace
 from airlens.training.evaluate import (
     final_answer,
     generate_answers,

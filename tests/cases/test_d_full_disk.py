@@ -14,7 +14,7 @@ from airlens.corpus.export import export
 from airlens.corpus.table_files import format_of, write_rows
 from airlens.errors import ConfigError, RunError, WriteError
 from airlens.files import atomic_file, atomic_write_text
-from airlens.storage import atomic_dir
+from airlens.folders import atomic_dir
 from tests.cases.corpus_kit import ROWS, files, refused, run, score, write
 
 ROW = {"id": "a", "prompt": "p", "response": "r" * 100_000, "steps": []}

@@ -30,15 +30,15 @@ from airlens.corpus.run import score_corpus
 from airlens.corpus.run_folder import RunFolder
 from airlens.corpus.score_part import PartScorer
 from airlens.errors import AirlensError
-from airlens.selection import select
-from airlens.step_influence import (
+from airlens.selection.select import select
+from airlens.step_influence.influence import (
     CONTROL_COLUMNS,
     SAMPLE_COLUMNS,
     STEP_COLUMNS,
     TOKEN_COLUMNS,
     Influence,
 )
-from airlens.trace import Trace
+from airlens.traces.trace import Trace
 from tests.cases.corpus_kit import files, lines
 
 

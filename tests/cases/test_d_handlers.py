@@ -14,25 +14,26 @@ import pytest
 from pyarrow import parquet as pq
 
 import airlens as al
-from airlens.analysis import contrast, needles
-from airlens.analysis.ablation_curves import curve_sets
-from airlens.analysis.head_influence import HeadInfluence, _Job
+from airlens import entry_points, hub
 from airlens.cli.train import _selection
 from airlens.corpus.export import manifest_path
 from airlens.corpus.markers import Marker, checksum, read_marker, write_marker
 from airlens.corpus.run_folder import RunFolder
 from airlens.errors import AirlensError, ConfigError, DataError, RunError
-from airlens.explorers.jobs import Worker
-from airlens.explorers.notebook_files import parse_values
+from airlens.experiments import needles
+from airlens.experiments.paper.compare_models import Comparison
+from airlens.experiments.validity.labelled import IMPORTANCES, add_importance
+from airlens.experiments.validity.true_sources.true_pairs import dependencies
 from airlens.files import read_json
-from airlens.paper.compare_models import Comparison
-from airlens.plugins import entry_points
+from airlens.folders import read_table
 from airlens.provenance import fingerprint
-from airlens.reading import hub, source_types, splits
-from airlens.storage import read_table
+from airlens.selection import contrast
+from airlens.step_influence.ablation_curves import curve_sets
+from airlens.step_influence.head_influence import HeadInfluence, _Job
+from airlens.traces import source_types, splits
 from airlens.training.training_folder import MARK, TrainingFolder
-from airlens.validity.labelled import IMPORTANCES, add_importance
-from airlens.validity.true_sources.true_pairs import dependencies
+from airlens.views.explorers.jobs import Worker
+from airlens.views.explorers.notebook_files import parse_values
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 import airlens as al
 from airlens.errors import DataError
+from airlens.experiments.validity import benchmark
 from airlens.json_lines import json_line, read_json_lines, split_lines
-from airlens.reading.write_traces import save_traces
-from airlens.validity import benchmark
+from airlens.traces.write_traces import save_traces
 
 # All that str.splitlines cuts at, but for \n.
 ENDS = "\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"

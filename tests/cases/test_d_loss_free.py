@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airlens import Step, Trace
-from airlens.storage.identity import trace_key, traces_key
-from airlens.storage.loss_free import TAG, Unkept, dumps, loads
+from airlens.loss_free import TAG, Unkept, dumps, loads
+from airlens.traces.identity import trace_key, traces_key
 
 SCALARS = (
     st.none()

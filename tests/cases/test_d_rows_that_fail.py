@@ -12,14 +12,14 @@ import pytest
 import torch
 
 import airlens as al
-from airlens.analysis.ifd import ifd
 from airlens.corpus import Corpus
 from airlens.corpus.run import local_engine
 from airlens.corpus.run_folder import RunFolder
 from airlens.corpus.run_record import run_status
 from airlens.corpus.score_part import Settings
 from airlens.errors import DataError, ModelError, RunError
-from airlens.reading.columns import Columns
+from airlens.step_influence.ifd import ifd
+from airlens.traces.columns import Columns
 from tests.cases.corpus_kit import HEADS, ROWS, by_id, lines, said, score, write
 
 # As Llama, Gemma and Mistral do: a system turn or two of one role in a row are refused.

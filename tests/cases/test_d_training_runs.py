@@ -20,10 +20,10 @@ from transformers import Trainer, TrainerCallback
 from typer.testing import CliRunner
 
 from airlens import cli
-from airlens.chat_template import template_identity
 from airlens.errors import ConfigError, DataError, RunError
-from airlens.reading.write_traces import save_traces
-from airlens.trace import Trace
+from airlens.traces.chat_template import template_identity
+from airlens.traces.trace import Trace
+from airlens.traces.write_traces import save_traces
 from airlens.training.examples import training_set
 from airlens.training.run_identity import training_identity
 from airlens.training.train import TrainSettings, fine_tune

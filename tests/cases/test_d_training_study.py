@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from airlens.errors import ConfigError
-from airlens.training.study import append_run, finished, same_run
+from airlens.experiments.studies.study import append_run, finished, same_run
 
 
 def test_d13_a_run_of_another_setting_by_the_same_name_is_no_answer(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airlens.errors import AirlensError, ConfigError, DataError
-from airlens.trace import Trace
+from airlens.traces.trace import Trace
 from airlens.training.examples import IGNORE, training_examples, training_set
 from airlens.training.step_weights import StepWeights, step_weights, unscored_weights
 from tests.cases.training_kit import two_step_traces, weights_of

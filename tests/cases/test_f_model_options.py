@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import airlens as al
 from airlens import cli
 from airlens.errors import AirlensError, ConfigError
-from airlens.placement import read_map, read_memory
+from airlens.model.placement import read_map, read_memory
 
 GROUP: Any = typer.main.get_command(cli.app)
 LOADING = ("doctor", "heads", "demo", "score", "report", "page", "evaluate", "figures", "validate")
@@ -65,7 +65,7 @@ def test_c7_the_options_reach_load_model(folder: Path, monkeypatch: pytest.Monke
         given.update(options)
         raise Loaded
 
-    monkeypatch.setattr("airlens.model.load_model", load_model)
+    monkeypatch.setattr("airlens.model.load.load_model", load_model)
     words = ["--model", str(folder / "model"), "--dtype", "bfloat16", "--n-ctx", "64"]
     words += ["--device-map", str(folder / "map.json"), "--max-memory", "0=20GiB,cpu=64GiB"]
     data = str(folder / "traces.jsonl")
@@ -120,8 +120,8 @@ def test_c7_nonsense_is_refused_before_anything_loads(
     if command == "evaluate" and words[0] == "--n-ctx":
         said = "No such option"
     monkeypatch.chdir(folder)
-    monkeypatch.setattr("airlens.model.load_model", loaded)
-    monkeypatch.setattr("airlens.reading.model_files.load_hf", loaded)
+    monkeypatch.setattr("airlens.model.load.load_model", loaded)
+    monkeypatch.setattr("airlens.model.files.load_hf", loaded)
     result = run(command, *(["traces.jsonl"] if command == "evaluate" else []), *words)
     stopped = isinstance(result.exception, AirlensError)
     shown = str(result.exception) if stopped else " ".join(result.stderr.replace("│", "").split())

@@ -15,8 +15,8 @@ import torch
 
 import airlens as al
 from airlens.arguments import checked
+from airlens.detectors.probes import Probe, ProbeSet
 from airlens.errors import AirlensError, ConfigError, DataError, HeadError, ModelError
-from airlens.probes import Probe, ProbeSet
 
 # Results, which functions make and nobody types, and what is about packages and processes.
 NOT_TYPED = {

@@ -88,7 +88,7 @@ def test_f4_d9_refused_at_the_terminal(command: list[str], given: str) -> None:
 
 def test_f4_a_count_at_the_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(
-        "airlens.model.load_model",
+        "airlens.model.load.load_model",
         lambda *a, **o: SimpleNamespace(cfg=SimpleNamespace(n_ctx=900), tokenizer=None),
     )
     monkeypatch.setattr("airlens.detectors.key_value_probes.key_value_probes", lambda *a, **o: None)

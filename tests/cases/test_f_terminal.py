@@ -36,8 +36,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "folder").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("typer.testing._get_command", lambda app: GROUP)  # made once: quicker
-    monkeypatch.setattr("airlens.model.load_model", _no_work)
-    monkeypatch.setattr("airlens.reading.model_files.load_hf", _no_work)
+    monkeypatch.setattr("airlens.model.load.load_model", _no_work)
+    monkeypatch.setattr("airlens.model.files.load_hf", _no_work)
     return tmp_path
 
 
@@ -179,10 +179,10 @@ def test_f9_names_are_those_of_the_library() -> None:
     from typing import get_args
 
     from airlens.ablation import MODES
-    from airlens.detectors import DETECTORS
-    from airlens.trace import Template
+    from airlens.detectors.by_name import DETECTORS
+    from airlens.experiments.validity.planting import KINDS
+    from airlens.traces.trace import Template
     from airlens.training.step_weights import SCHEMES
-    from airlens.validity.planting import KINDS
 
     assert tuple(MODES.own) == checks.MODES
     assert tuple(DETECTORS.own) == checks.DETECTORS
@@ -192,7 +192,7 @@ def test_f9_names_are_those_of_the_library() -> None:
 
 
 def test_f9_a_name_that_a_package_offers_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airlens.plugins.entry_points.offers", lambda group: {"halved": []})
+    monkeypatch.setattr("airlens.entry_points.offers", lambda group: {"halved": []})
     assert checks.offered("airlens.ablation_modes", *checks.MODES)("halved") == "halved"
 
 
@@ -278,7 +278,7 @@ def test_f6_an_interrupt_says_how_to_start_again(
         os.kill(os.getpid(), getattr(signal, name))
         time.sleep(5)
 
-    for place_of_work in ("airlens.model.load_model", "airlens.reading.model_files.load_hf"):
+    for place_of_work in ("airlens.model.load.load_model", "airlens.model.files.load_hf"):
         monkeypatch.setattr(place_of_work, stop)
     words = [command, *LONG[command]]
     assert typed(monkeypatch, *words) == status
@@ -356,7 +356,7 @@ def test_f6_a_second_command_says_nothing_of_the_first(
     def stop(*given: Any, **options: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("airlens.model.load_model", stop)
+    monkeypatch.setattr("airlens.model.load.load_model", stop)
     assert typed(monkeypatch, "validate", "--out", "folder") == 130
     assert "What was measured is kept in folder. To go on" in capsys.readouterr().err
     assert typed(monkeypatch, "heads") == 130
@@ -552,7 +552,7 @@ def test_a_full_disk_is_one_sentence(
     def full(*given: Any, **options: Any) -> Any:
         raise OSError(28, "No space left on device", "heads.json")
 
-    monkeypatch.setattr("airlens.model.load_model", full)
+    monkeypatch.setattr("airlens.model.load.load_model", full)
     assert typed(monkeypatch, "heads") == 2
     assert capsys.readouterr().err == "airlens: heads.json: No space left on device\n"
 

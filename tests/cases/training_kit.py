@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from airlens.trace import Step, Trace
+from airlens.traces.trace import Step, Trace
 from airlens.training.step_weights import StepWeights
 
 VOCAB = 260

@@ -1,0 +1,100 @@
+"""Influence in several modes, trace by trace, stored on disk so that a long run can be resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+from airlens.ablation import Mode
+from airlens.errors import DataError
+from airlens.files import portable_name
+from airlens.heads import HeadSet
+from airlens.provenance import fingerprint, model_info
+from airlens.step_influence.influence import TABLES, Influence, influence
+from airlens.traces.chat_template import Template, template_identity
+from airlens.traces.trace import Trace, encode_trace
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+
+def resumable_influence(
+    model: TransformerBridge,
+    traces: Sequence[Trace],
+    heads: HeadSet,
+    *,
+    modes: Sequence[Mode] = ("uniform", "mean"),
+    controls: int = 1,
+    seed: int = 0,
+    template: Template = "auto",
+    folder: str | Path | None = None,
+    progress: bool = True,
+) -> dict[Mode, Influence]:
+    """:func:`airlens.influence` of the same traces in each mode.
+
+    Args:
+        model: the bridge.
+        traces: the traces to score, uncut.
+        heads: the critical heads.
+        modes: ablation modes.
+        controls: draws of layer-matched random heads.
+        seed: of the draws.
+        template: how the prompt is put before the response.
+        folder: stores each trace's tables; traces stored with the same model, heads and settings
+            are not scored again.
+        progress: show a progress bar over traces and modes.
+    """
+    settings = {"heads": heads.names(), "controls": controls, "seed": seed}
+    settings |= template_identity(model.tokenizer, template)
+    run = fingerprint({**settings, "model": model_info(model)})
+    parts: dict[Mode, list[Influence]] = {mode: [] for mode in modes}
+    work = [(trace, mode) for trace in traces for mode in modes]
+    for trace, mode in tqdm(work, desc="influence", unit="trace", disable=not progress):
+        home = None
+        if folder is not None:
+            encoded = encode_trace(model.tokenizer, trace, template)
+            labels = [step.label for step in trace.steps]
+            shown = {"id": trace.id, "domain": trace.domain, "labels": labels}
+            name = fingerprint({**shown, "measured": encoded.digest()})
+            home = Path(folder) / f"{portable_name(mode)}-{run}" / name
+        found = _known(home)
+        if found is None:
+            found = influence(
+                model,
+                [trace],
+                heads,
+                mode=mode,
+                controls=controls,
+                seed=seed,
+                template=template,
+                progress=False,
+            )
+            if home is not None:
+                found.save(home)
+        parts[mode].append(found)
+    return {mode: _joined(found) for mode, found in parts.items()}
+
+
+def _known(home: Path | None) -> Influence | None:
+    # The provenance is written last: without it the tables are incomplete.
+    if home is None or not (home / "provenance.json").is_file():
+        return None
+    try:
+        found = Influence.load(home)
+    except DataError:
+        return None
+    # Stored before steps had their controls one by one: measured again.
+    return None if len(found.controls) and not len(found.step_controls) else found
+
+
+def _joined(parts: Sequence[Influence]) -> Influence:
+    tables = {
+        name: pd.concat([getattr(part, name) for part in parts], ignore_index=True)
+        for name in TABLES
+    }
+    note = {**parts[0].provenance, "n_traces": len(parts)} if parts else {}
+    return Influence(**tables, provenance=note)

@@ -1,0 +1,201 @@
+"""NLL of base and ablated models in one forked pass, equal to :mod:`airlens.losses.token_losses`.
+
+A row holds several sequences without padding. It runs once up to the first ablated layer; from the
+layer of its first head on, each head set has a batch row of its own. Logits are computed only for
+positions that predict a scored token.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from airlens.ablation import mean_z
+from airlens.errors import out_of_memory
+from airlens.heads import HeadSet
+from airlens.losses.token_losses import LEAST, WindowLoss, check_finite
+from airlens.model.state import running
+
+from .fast_model import FastModel, fast_model, order, plan_of
+from .packing import Pack, pack, to_device, to_host
+from .process_settings import matmul_precision
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+    from airlens.ablation import MeanZ, Mode
+    from airlens.losses.token_losses import Precision, Window
+
+log = logging.getLogger(__name__)
+
+# Tokens of a row times its batch rows. On CPU so that temporaries stay under glibc's largest mmap
+# threshold (32 MB): above it each one is mapped and page-faulted anew.
+CPU_TOKENS = 4096
+GPU_TOKENS = 32_768
+LOGIT_BYTES = 24 << 20  # of one chunk of fp32 logits on CPU, for the same reason
+
+
+def score_fast(
+    model: TransformerBridge,
+    items: Sequence[Window],
+    head_sets: Sequence[HeadSet],
+    mode: Mode | Sequence[Mode],
+    *,
+    means: MeanZ | None = None,
+    max_tokens_per_batch: int | None = None,
+    precision: Precision = "full",
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> list[WindowLoss]:
+    """Same as :func:`airlens.losses.token_losses.token_losses`, by the fast engine.
+
+    ``max_tokens_per_batch`` bounds tokens times (1 + head sets); when memory runs out it is halved
+    for the rest.
+    """
+    with running(model):
+        fast = fast_model(model)
+        modes = [mode] if isinstance(mode, str) else mode
+        if "mean" in modes and means is None and any(len(heads) for heads in head_sets):
+            means = mean_z(model)
+        with matmul_precision(precision, fast.device):
+            options = (means, max_tokens_per_batch, on_progress)
+            return _score(model, fast, items, head_sets, mode, *options)
+
+
+def _score(
+    model: TransformerBridge,
+    fast: FastModel,
+    items: Sequence[Window],
+    head_sets: Sequence[HeadSet],
+    mode: Mode | Sequence[Mode],
+    means: MeanZ | None,
+    max_tokens_per_batch: int | None,
+    on_progress: Callable[[int], None],
+) -> list[WindowLoss]:
+    budget = row_budget(max_tokens_per_batch, fast.device)
+    width = 1 + sum(1 for heads in head_sets if len(heads))
+    means = None if means is None else means.to(fast.device)
+    results: dict[int, WindowLoss] = {}
+
+    def read(done: _Launched) -> None:
+        for i, loss in done.read().items():
+            check_finite(model, loss, i)
+            results[i] = loss
+        on_progress(sum(len(w.tokens) for w in done.items))
+
+    todo = list(range(len(items)))
+    while todo:
+        waiting: list[_Launched] = []  # an accelerator computes a row while the one before is read
+        try:
+            for row in pack([items[i].tokens for i in todo], budget // width):
+                indices = [todo[k] for k in row.items]
+                chosen = [items[i] for i in indices]
+                waiting.append(_launch(fast, row, indices, chosen, head_sets, mode, means))
+                if len(waiting) == 2:
+                    read(waiting.pop(0))
+        except RuntimeError as error:
+            longest = max(len(w.tokens) for w in items)
+            if not out_of_memory(error) or budget // width < longest // 2:
+                raise
+            budget //= 2
+            log.warning("out of memory: going on with max_tokens_per_batch=%d", budget)
+        for done in waiting:
+            read(done)
+        todo = [i for i in todo if i not in results]
+    return [results[i] for i in range(len(items))]
+
+
+def row_budget(asked: int | None, device: torch.device | str) -> int:
+    """Most tokens of a packed row times its batch rows: as asked for, or what suits the device."""
+    return asked or (CPU_TOKENS if torch.device(device).type == "cpu" else GPU_TOKENS)
+
+
+@dataclass(frozen=True)
+class _Launched:
+    """The losses of a packed row, while they are copied from the device.
+
+    Attributes:
+        indices: of the windows among all.
+        items: the windows.
+        lines: which line of ``nll`` holds each head set.
+        nll: fp32 [1 + ablations, n] on the host, complete once ``copied`` is done.
+        entropy: fp32 [n], the same.
+        copied: None where the host computed the losses itself.
+    """
+
+    indices: list[int]
+    items: Sequence[Window]
+    lines: list[int]
+    nll: torch.Tensor
+    entropy: torch.Tensor
+    copied: torch.cuda.Event | None
+
+    def read(self) -> dict[int, WindowLoss]:
+        """The losses of each window."""
+        if self.copied is not None:
+            self.copied.synchronize()
+        nll, entropy = self.nll.numpy(), self.entropy.numpy()
+        ends = np.cumsum([w.n_scored for w in self.items])
+        return {
+            index: WindowLoss(nll[0, a:b].copy(), entropy[a:b].copy(), nll[self.lines, a:b])
+            for index, a, b in zip(self.indices, [0, *ends[:-1]], ends, strict=True)
+        }
+
+
+def _launch(
+    fast: FastModel,
+    row: Pack,
+    ids: list[int],
+    items: Sequence[Window],
+    head_sets: Sequence[HeadSet],
+    mode: Mode | Sequence[Mode],
+    means: MeanZ | None,
+) -> _Launched:
+    """Start the pass of one packed row, without waiting for an accelerator."""
+    indices, forks = order(head_sets)
+    with torch.inference_mode():
+        hidden = fast.hidden(row, plan_of(row, head_sets, indices, mode, means), forks)
+        where, target = scored_rows(row, items)
+        spots, wanted = to_device(where, fast.device), to_device(target, fast.device)
+        found = [row_losses(fast, hidden[0], spots, wanted, entropy=True)]
+        found += [row_losses(fast, h, spots, wanted, entropy=False) for h in hidden[1:]]
+        nll = to_host(torch.stack([losses for losses, _ in found]))
+        entropy = to_host(found[0][1])
+    copied = None
+    if fast.device.type == "cuda":
+        copied = torch.cuda.Event()
+        copied.record()
+    line = {index: k for k, index in enumerate(indices, start=1)}
+    lines = [line.get(i, 0) for i in range(len(head_sets))]  # an empty set is the base model
+    return _Launched(ids, items, lines, nll, entropy, copied)
+
+
+def scored_rows(row: Pack, items: Sequence[Window]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows that predict a scored token, and these tokens, window after window; int64 [n] each."""
+    where = [s.path[w.first - 1 : -1] for s, w in zip(row.segments, items, strict=True)]
+    target = [np.asarray(w.tokens[w.first :], np.int64) for w in items]
+    return np.concatenate(where), np.concatenate(target)
+
+
+def row_losses(
+    fast: FastModel,
+    hidden: torch.Tensor,
+    where: torch.Tensor,
+    target: torch.Tensor,
+    *,
+    entropy: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """fp32 NLL [n] of ``target`` predicted from rows ``where`` of hidden [N, d], and entropy."""
+    size = max(16, LOGIT_BYTES // (4 * int(fast.head.weight.shape[0])))
+    losses, entropies = [], []
+    for rows, wanted in zip(where.split(size), target.split(size), strict=True):
+        logp = torch.log_softmax(fast.logits(hidden[rows]), dim=-1)
+        losses.append(-logp.gather(-1, wanted[:, None])[:, 0])
+        if entropy:
+            # a token that is ruled out, with a logit of -inf, adds nothing
+            entropies.append(-torch.linalg.vecdot(logp.exp(), logp.clamp_(min=LEAST)))
+    return torch.cat(losses), torch.cat(entropies) if entropies else torch.zeros(0)

@@ -1,0 +1,49 @@
+"""What is left of a score once other columns are taken out of it, in ranks (ours)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from airlens.arguments import checked
+from airlens.errors import ConfigError
+from airlens.statistics.correlations import rank_residual
+
+from .select import need_column
+
+
+@checked
+def residualise(
+    samples: pd.DataFrame,
+    on: Sequence[str] = ("loss_base",),
+    *,
+    score: str = "ais",
+    within: str | None = None,
+) -> pd.DataFrame:
+    """The samples (or steps) with a column ``<score>_residual``.
+
+    The residual of a linear fit of the score's ranks on the ranks of ``on``, in ranks; what is left
+    has no linear rank correlation with them. Ranks, because AIS is a ratio with a long tail.
+
+    Args:
+        samples: with the columns named.
+        on: what is taken out.
+        score: from what.
+        within: fit within the groups of this column; None: one fit.
+
+    Raises:
+        DataError: a column is missing.
+        ConfigError: nothing to take out.
+    """
+    for name in (score, *on, *([within] if within else [])):
+        need_column(samples, name)
+    if not on:
+        raise ConfigError("on=() takes nothing out; name a column such as 'loss_base'")
+    keys = samples[within].fillna("").astype(str) if within else np.zeros(len(samples))
+    columns = samples[[score, *on]].to_numpy(np.float64)
+    values = np.full(len(samples), np.nan)
+    for where in pd.Series(keys).groupby(np.asarray(keys)).indices.values():
+        values[where] = rank_residual(columns[where, 0], list(columns[where, 1:].T))
+    return samples.assign(**{f"{score}_residual": values})

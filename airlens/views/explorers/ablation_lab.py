@@ -1,0 +1,134 @@
+"""Continue a prompt with and without some heads, and see where the two texts differ."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as w
+import pandas as pd
+
+from airlens.ablation import DEFAULT_MODE, MODES, Mode, as_head_set
+from airlens.arguments import checked
+from airlens.errors import ConfigError
+from airlens.heads import Heads, HeadSet
+from airlens.model.heads import heads_in
+from airlens.traces.trace import Template
+from airlens.views.figures.next_tokens import next_token_bars
+
+from .continuation import Comparison, compare, encode_prompt, next_tokens
+from .jobs import Worker, guarded
+from .js import TokenLine
+from .layout import columns, figure_output, put_figure, row, title
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+PROMPT = "The code of the blue box is 7301, that of the red box is 4628. Repeat both codes."
+
+
+class AblationLab(w.VBox):  # type: ignore[misc]
+    """Greedy answers to a prompt, with all heads and with some ablated; differences are marked.
+
+    Args:
+        model: the bridge.
+        heads: initially ablated.
+        prompt: initial text of the box.
+        mode: initial ablation mode.
+        new_tokens: initial length of the answers.
+        template: whether the prompt gets the chat template.
+
+    ``frame(what)`` and ``figure()`` return the data and a static figure.
+    """
+
+    @checked
+    def __init__(
+        self,
+        model: TransformerBridge,
+        heads: Heads = (),
+        prompt: str = PROMPT,
+        *,
+        mode: Mode = DEFAULT_MODE,
+        new_tokens: int = 32,
+        template: Template = "auto",
+    ) -> None:
+        self.model, self._template = model, template
+        heads = as_head_set(heads)
+        heads_in(model, heads)
+        self.result: Comparison | None = None
+        self._next = pd.DataFrame()
+        self.worker = Worker(model)
+        wide = {"width": "min(97%, 900px)"}
+        self.prompt = w.Textarea(value=prompt, description="prompt", rows=3, layout=wide)
+        self.set_text = w.Text(description="heads", value=str(heads), layout=wide)
+        self.mode = w.Dropdown(options=list(MODES), value=mode, description="ablation")
+        self.length = w.BoundedIntText(
+            value=new_tokens, min=1, max=512, description="tokens", layout={"width": "170px"}
+        )
+        self.run = w.Button(description="write on", button_style="primary")
+        self.base, self.other = TokenLine(pickable=True), TokenLine()
+        self.likely = figure_output("next-tokens")
+        self.run.on_click(self._on_run)
+        self.base.on_pick(self._on_token)
+        aid = (
+            "Greedy. Marked: from the first token that differs on. Click a token of the first "
+            "text to see what else was likely there, with and without the heads."
+        )
+        super().__init__(
+            [
+                title("With and without", aid, self.worker),
+                self.prompt,
+                self.set_text,
+                row(self.mode, self.length, self.run),
+                columns(self.base, self.other),
+                self.likely,
+            ],
+            layout={"width": "100%"},
+        )
+        self.base.layout.flex = self.other.layout.flex = "1 1 320px"
+        self._on_run(None)
+
+    @guarded("worker")
+    def _on_run(self, _: Any) -> None:
+        heads = HeadSet.parse(self.set_text.value, "chosen") if self.set_text.value.strip() else ()
+        chosen = as_head_set(heads)
+        heads_in(self.model, chosen)
+        tokens = encode_prompt(self.model, self.prompt.value, self._template)
+        mode, length = self.mode.value, self.length.value
+
+        def work() -> tuple[Comparison, pd.DataFrame]:
+            found = compare(self.model, tokens, chosen, mode, max_new_tokens=length)
+            return found, next_tokens(self.model, tokens, found.base, chosen, mode)
+
+        self.worker.start(work, self._show, what="writing", size=2 * length + 2)
+
+    def _show(self, found: tuple[Comparison, pd.DataFrame]) -> None:
+        self.result, self._next = found
+        split = self.result.divergence
+        self.base.fill("all heads", self.result.base_texts, split)
+        count = len(self.result.heads)
+        names = f"without {count} head{'s' * (count != 1)}, {self.result.mode}"
+        self.other.fill(names, self.result.ablated_texts, split)
+        if split is None:
+            self.worker.show("both texts are the same")
+        self._on_token(min(split or 0, max(0, len(self.result.base) - 1)))
+
+    @guarded("worker")
+    def _on_token(self, index: int) -> None:
+        self.base.current = index
+        put_figure(self.likely, self.figure())
+
+    def frame(self, what: str = "next") -> pd.DataFrame:
+        """The data: "next" (likely tokens at each position) or "texts" (both, token by token).
+
+        Raises:
+            ConfigError: another name.
+        """
+        if what == "next":
+            return self._next
+        if what == "texts":
+            return self.result.frame() if self.result else pd.DataFrame()
+        raise ConfigError(f"frame({what!r}): use next, texts")
+
+    def figure(self) -> Any:
+        """The static form: the likeliest next tokens at the position chosen."""
+        return next_token_bars(self._next, max(0, self.base.current))

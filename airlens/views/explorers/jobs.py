@@ -1,0 +1,276 @@
+"""Background work of a widget, with progress, cancelling and visible errors.
+
+A widget's callback only starts a job. The job runs in a thread, so that the kernel stays
+responsive; a cancelled job ends at its next torch operation. A notebook cell run meanwhile waits
+for the job, because hooks on a model would act on the cell's passes too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import html
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import ipywidgets as w
+from torch.overrides import TorchFunctionMode
+
+from airlens.errors import AirlensError
+from airlens.model.state import state_of
+from airlens.views.figures.labels import clean
+
+T = TypeVar("T")
+QUIET = 0.4  # seconds; only longer work shows a progress bar
+POLL = 0.05
+
+
+class Cancelled(Exception):
+    """Raised inside a job that was cancelled."""
+
+
+class Job:
+    """One piece of work: its function, its progress and its result.
+
+    ``total`` is how many torch operations the same work took before, None the first time.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[], Any],
+        done: Callable[[Any], None],
+        dropped: Callable[[], None],
+        total: int | None,
+    ) -> None:
+        self.work = work
+        self.done = done
+        self.dropped = dropped
+        self.total = total
+        self.operations = 0
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.stop = threading.Event()
+        self.over = threading.Event()
+        self.started = False
+        self.settled = False
+
+    @property
+    def share(self) -> float:
+        """How much of the expected work is done, in [0, 1]."""
+        return min(1.0, self.operations / self.total) if self.total else 0.0
+
+    def tick(self) -> None:
+        """Count an operation; raise if the job was cancelled."""
+        if self.stop.is_set():
+            raise Cancelled
+        self.operations += 1
+
+    def run(self, model: Any) -> None:
+        """Do the work; jobs on the same model run one at a time."""
+        self.started = True
+        try:
+            with _turn(model), _Watch(self.tick) if model is not None else contextlib.nullcontext():
+                self.tick()
+                self.value = self.work()
+        except BaseException as error:
+            self.error = error
+        finally:
+            self.over.set()
+
+
+class _Watch(TorchFunctionMode):  # type: ignore[misc]
+    """Calls ``tick`` before every operation of torch in this thread.
+
+    Not a hook on the model, because hooks would rule out the fast engine.
+    """
+
+    def __init__(self, tick: Callable[[], None]) -> None:
+        super().__init__()
+        self.tick = tick
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.tick()
+        return func(*args, **(kwargs or {}))
+
+
+def _turn(model: Any) -> contextlib.AbstractContextManager[Any]:
+    """A lock of the model, so that two explorers of it take turns."""
+    return contextlib.nullcontext() if model is None else state_of(model).turn()
+
+
+class Worker(w.VBox):  # type: ignore[misc]
+    """Runs one job at a time; a new job cancels the one before.
+
+    Without a running event loop (a script, a test) a job runs before ``start`` returns.
+
+    Args:
+        model: the bridge that the jobs use, or None.
+    """
+
+    def __init__(self, model: Any = None) -> None:
+        self.model = model
+        self.job: Job | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._known: dict[tuple[str, int], int] = {}
+        self._key = ("", 0)
+        self.what = ""
+        self.bar = w.FloatProgress(min=0, max=1, description="", layout={"width": "220px"})
+        self.cancel = w.Button(description="cancel", layout={"width": "80px"})
+        self.cancel.on_click(lambda _: self.stop())
+        self.text = w.HTML()
+        self.note = w.HTML()
+        self._line = w.HBox([self.bar, self.cancel, self.text])
+        self._line.layout.display = "none"
+        super().__init__([self._line, self.note], layout={"overflow": "hidden"})
+        _wait_before_cells(self)
+
+    def start(
+        self,
+        work: Callable[[], T],
+        done: Callable[[T], None],
+        *,
+        dropped: Callable[[], None] = lambda: None,
+        what: str = "working",
+        size: int = 1,
+    ) -> None:
+        """Run ``work()`` in the background, then ``done(its result)`` in the kernel's own thread.
+
+        Args:
+            work: must not touch widgets.
+            done: called with what ``work`` returned, unless it was cancelled or failed.
+            dropped: called instead of ``done``, unless a newer job was started.
+            what: shown beside the progress bar.
+            size: earlier work of the same function and size tells how long this will take.
+        """
+        self.stop()
+        self._key = (work.__qualname__, size)
+        self.job = job = Job(work, done, dropped, self._known.get(self._key))
+        self.show("")
+        self.what = what
+        self.text.value = html.escape(what)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            job.run(self.model)
+            self._settle(job)
+            if isinstance(job.error, KeyboardInterrupt):  # it is the caller's own thread
+                raise job.error from None
+            return
+        self._task = loop.create_task(self._drive(job))
+
+    def stop(self) -> None:
+        """Ask the running job to end; its result is dropped."""
+        if self.job is not None and not self.job.settled:
+            self.job.stop.set()
+
+    async def _drive(self, job: Job) -> None:
+        if not job.started:
+            job.started = True
+            threading.Thread(target=job.run, args=(self.model,), daemon=True).start()
+        begun = time.monotonic()
+        while not job.over.is_set():
+            await asyncio.sleep(POLL)
+            self._progress(job, time.monotonic() - begun)
+        self._settle(job)
+
+    def _progress(self, job: Job, passed: float) -> None:
+        """Show the progress of a job that takes longer than `QUIET`."""
+        if job is not self.job or passed <= QUIET or job.over.is_set():
+            return
+        self._line.layout.display = ""
+        self.bar.layout.display = "" if job.total else "none"
+        self.bar.value = job.share
+        self.text.value = html.escape(f"{self.what}, {passed:.0f} s")
+
+    def wait(self) -> None:
+        """Wait until the last job is over and its result shown; an interrupt cancels it."""
+        job = self.job
+        if job is None or job.settled:
+            return
+        begun = time.monotonic()
+        try:
+            if not job.started:
+                job.started = True
+                threading.Thread(target=job.run, args=(self.model,), daemon=True).start()
+            while not job.over.wait(0.2):
+                self._progress(job, time.monotonic() - begun)
+        except KeyboardInterrupt:
+            job.stop.set()
+            job.over.wait(30)
+        self._settle(job)
+
+    def _settle(self, job: Job) -> None:
+        """Show the result or the error of a job, once."""
+        if job.settled:
+            return
+        job.settled = True
+        if job is not self.job:
+            return
+        self._line.layout.display = "none"
+        if job.error is not None:
+            job.dropped()
+            if isinstance(job.error, Cancelled | KeyboardInterrupt):
+                self.show("cancelled")
+            else:
+                self.fail(job.error)
+        else:
+            self._known[self._key] = job.operations
+            try:
+                job.done(job.value)
+            except Exception as error:
+                self.fail(error)
+
+    def show(self, text: str) -> None:
+        """Show a line of plain text, or none."""
+        self.note.value = f'<span style="opacity:.75">{html.escape(text)}</span>' if text else ""
+
+    def fail(self, error: BaseException) -> None:
+        """Show an error."""
+        known = isinstance(error, AirlensError)
+        text = str(error) if known else f"{type(error).__name__}: {error}"
+        self.note.value = (
+            '<div role="alert" style="border-left:3px solid #D55E00;padding:2px 8px;'
+            f'line-height:1.4;white-space:pre-wrap">{html.escape(clean(text))}</div>'
+        )
+
+
+def _wait_before_cells(worker: Worker) -> None:
+    """Make each notebook cell wait until the worker has finished with the model."""
+    try:
+        from IPython.core.getipython import get_ipython
+    except ImportError:
+        return
+    shell = get_ipython()
+    if shell is None:
+        return
+    known = weakref.ref(worker)
+
+    def wait(*_: Any) -> None:
+        living = known()
+        if living is None:
+            with contextlib.suppress(ValueError):
+                shell.events.unregister("pre_run_cell", wait)
+        else:
+            living.wait()
+
+    shell.events.register("pre_run_cell", wait)
+
+
+def guarded(worker: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorate a callback: its exceptions are shown by the explorer's worker of that name."""
+
+    def decorate(method: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(method)
+        def run(self: Any, *arguments: Any) -> None:
+            try:
+                method(self, *arguments)
+            except Exception as error:
+                getattr(self, worker).fail(error)
+
+        return run
+
+    return decorate

@@ -1,0 +1,304 @@
+"""Explore a trace: coloured text, the heads that affect a step, and the sources of a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as w
+import pandas as pd
+
+from airlens.ablation import DEFAULT_MODE, MODES, Mode, as_head_set
+from airlens.arguments import checked
+from airlens.errors import ConfigError
+from airlens.heads import Heads, HeadSet
+from airlens.model.heads import heads_in
+from airlens.step_influence.influence import Influence, influence
+from airlens.step_influence.single_heads import single_heads
+from airlens.step_sources import sources
+from airlens.traces.chat_template import Template, Think, check_think
+from airlens.traces.trace import Trace, as_traces
+from airlens.views.figures.coloured_text import trace_html
+from airlens.views.figures.labels import shorten
+from airlens.views.figures.single_trace import step_bars, token_strip
+from airlens.views.figures.step_maps import head_step_heatmap
+
+from .jobs import Worker, guarded
+from .js import TraceText
+from .layout import row, title
+from .source_views import MeasureSources, StepSources
+from .step_heads import Key, SingleHeads, StepHeads, keep
+from .trace_picker import TracePicker
+from .traits import COLOURS_BY
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+KEPT = 8  # scored traces kept in memory
+
+
+class TraceExplorer(w.VBox):  # type: ignore[misc]
+    """A trace coloured by the influence of the heads; click a step for its heads and its sources.
+
+    Args:
+        model: the bridge.
+        traces: to choose from; more can be pasted.
+        heads: the critical heads, ablated together; each is ablated alone for the heads' map.
+        mode: initial ablation mode.
+        controls: draws of random heads to compare with.
+        most: how many heads are measured for a step when all heads are chosen.
+        template: how a prompt is put before its response.
+        think: how a thought in a response is written, see :func:`airlens.influence`.
+        measure_heads: what measures each head alone, called as
+            ``measure_heads(model, trace, heads, mode=…, template=…)``; it returns the columns of
+            :func:`airlens.step_influence.single_heads.single_heads`, which is the default.
+        measure_sources: what measures where steps fetch from, called like
+            :func:`airlens.step_sources.sources`, which is the default.
+
+    ``frame(what)`` and ``figure(what)`` return the data of each view and a static figure.
+    """
+
+    @checked
+    def __init__(
+        self,
+        model: TransformerBridge,
+        traces: Trace | Iterable[Trace],
+        heads: Heads,
+        *,
+        mode: Mode = DEFAULT_MODE,
+        controls: int = 1,
+        most: int = 12,
+        template: Template = "auto",
+        think: Think = "auto",
+        measure_heads: SingleHeads = single_heads,
+        measure_sources: MeasureSources = sources,
+    ) -> None:
+        self.traces = as_traces(traces)
+        if not self.traces:
+            raise ConfigError("TraceExplorer needs at least one trace")
+        self.model, self.heads, self._controls = model, as_head_set(heads), controls
+        heads_in(model, self.heads)
+        check_think(think)
+        # A function of a user's own needs to know only what was asked for.
+        other = {} if think == "auto" else {"think": think}
+        self._written: dict[str, Any] = {"template": template, **other}
+        self._found: dict[Key, Influence] = {}
+        self.head: str | None = None
+        self.worker = Worker(model)
+        self.text = TraceText(
+            hint="Point at a token for its numbers and where it is copied from; click a step."
+        )
+        self.alone = StepHeads(model, self.worker, measure_heads, most, KEPT)
+        self.map = self.alone.map
+        self.sources = StepSources(model, self.text, controls, measure_sources, KEPT)
+        self.choice = TracePicker(self.traces, self._on_trace)
+        self.trace_picker, self.splitter = self.choice.picker, self.choice.splitter
+        self.prompt, self.response = self.choice.prompt, self.choice.response
+        self.add = self.choice.add
+        self._make_controls(mode)
+        super().__init__(self._layout(), layout={"width": "100%"})
+        self._score()
+
+    def _make_controls(self, mode: Mode) -> None:
+        wide = {"width": "min(97%, 900px)"}
+        self.mode = w.Dropdown(options=list(MODES), value=mode, description="ablation")
+        self.colour = w.Dropdown(options=COLOURS_BY, description="colour")
+        self.set_text = w.Text(
+            description="heads", value=str(self.heads), continuous_update=False, layout=wide
+        )
+        self.all_heads = w.Button(description="colour by all heads again")
+        self.all_heads.layout = {"width": "200px", "display": "none"}
+        self.mode.observe(self._on_trace, "value")
+        self.set_text.observe(self._on_heads, "value")
+        self.alone.of.observe(self._on_which, "value")
+        self.colour.observe(self._on_colour, "value")
+        self.add.on_click(self._on_add)
+        self.all_heads.on_click(self._on_all)
+        self.text.on_pick(self._on_step)
+        self.map.on_pick(self._on_cell)
+        self.sources.arcs.on_pick(self._on_step)
+        self.sources.map.on_pick(self._on_pair)
+
+    def _layout(self) -> list[Any]:
+        aid = "Orange: harder to predict without the heads; blue: easier."
+        for half in (self.sources.map, self.map):
+            half.layout = {"flex": "1 1 400px", "min_width": "0"}
+        return [
+            title("A trace", aid, self.worker),
+            *self.choice.layout(),
+            row(self.set_text),
+            row(self.colour, self.mode, self.alone.of, self.all_heads),
+            *self.sources.layout(),
+            row(self.sources.map, self.map),
+        ]
+
+    # Callbacks of controls -------------------------------------------------------------------
+
+    @guarded("worker")
+    def _on_trace(self, _: Any) -> None:
+        self._score()
+
+    @guarded("worker")
+    def _on_heads(self, _: Any) -> None:
+        heads = HeadSet.parse(self.set_text.value, "chosen")
+        heads_in(self.model, heads)
+        self.heads = heads
+        self._score()
+
+    @guarded("worker")
+    def _on_colour(self, _: Any) -> None:
+        self.head = None
+        self._recolour()
+
+    @guarded("worker")
+    def _on_all(self, _: Any) -> None:
+        self.head = None
+        self._recolour()
+
+    @guarded("worker")
+    def _on_add(self, _: Any) -> None:
+        self.choice.add_pasted()
+
+    @guarded("worker")
+    def _on_step(self, step: int) -> None:
+        self.map.column = step
+        self.sources.choose(step)
+        self.sources.ask_again()
+        self._ask()
+
+    @guarded("worker")
+    def _on_pair(self, index: int, _: int) -> None:
+        if pair := self.sources.cell(index):
+            self.map.column = pair[0]
+            self.sources.choose(*pair)
+
+    @guarded("worker")
+    def _on_which(self, _: Any) -> None:
+        self.head = None
+        self._recolour()
+        if self.map.column >= 0:
+            self._ask()
+
+    @guarded("worker")
+    def _on_cell(self, index: int, _: int) -> None:
+        name, step = self.map.rows[index // len(self.map.cols)], index % len(self.map.cols)
+        self.map.current, self.head = index, str(name)
+        self.map.column = step
+        self.sources.choose(step)
+        self._recolour()
+
+    # Measuring ---------------------------------------------------------------------------------
+
+    @property
+    def trace(self) -> Trace:
+        """The chosen trace, split as chosen."""
+        return self.choice.trace
+
+    def _key(self, *more: Any) -> Key:
+        return (*self.choice.key, self.mode.value, *more)
+
+    @property
+    def result(self) -> Influence | None:
+        """The influence of the chosen heads on the chosen trace, where it was measured."""
+        return self._found.get(self._key(str(self.heads)))
+
+    def _score(self) -> None:
+        self.head = None
+        if self.result is not None:
+            self._show()
+            return
+        self.sources.worker.stop()  # or the score would wait for a result that is no longer shown
+        trace, heads, mode = self.trace, self.heads, self.mode.value
+        key = self._key(str(heads))
+
+        def work() -> Influence:
+            options: dict[str, Any] = {"controls": self._controls, **self._written}
+            return influence(self.model, trace, heads, mode=mode, progress=False, **options)
+
+        def done(found: Influence) -> None:
+            keep(self._found, key, found, KEPT)
+            self._show()
+
+        what = f"scoring {shorten(trace.id, 30)}"
+        self.worker.start(work, done, what=what, size=2 + self._controls)
+
+    def _ask(self) -> None:
+        self.alone.ask(self.trace, self.heads, self.mode.value, self._written, self._key())
+
+    # Showing -----------------------------------------------------------------------------------
+
+    def _show(self) -> None:
+        found = self.result
+        if found is None:
+            return
+        random = ", random heads in grey" if self._controls else ""
+        self.text.legend = f"margin: AIS of the step{random}; ablation: {self.mode.value}"
+        trace = self.trace
+        prompt = self.sources.prompt_of(trace, self._written)
+        self.text.fill(found.tokens, found.steps, trace.response, *prompt)
+        self.alone.clear()
+        self._recolour()
+        self.sources.ask(trace, self.heads, self._written, (*self.choice.key, str(self.heads)))
+
+    def _recolour(self) -> None:
+        found = self.result
+        if found is None:
+            return
+        self.all_heads.layout.display = "none" if self.head is None else ""
+        if self.head is None:
+            value = self.colour.value
+            tokens = found.tokens
+            if value == "ais":
+                tokens = tokens.merge(found.steps[["step", "ais"]], on="step", how="left")
+            self.text.colour(tokens, value)
+            return
+        alone = self.alone.tokens()
+        text = f"Δ NLL, {self.head} alone (nats)"
+        self.text.colour(alone[alone["name"] == self.head], "delta", text, f"{self.head} alone:")
+
+    # The data and the static form --------------------------------------------------------------
+
+    def frame(self, what: str = "tokens") -> pd.DataFrame:
+        """The data behind a view; empty where it was not measured yet.
+
+        Args:
+            what: "tokens", "steps", "samples", "controls"; "heads" (each head alone, by step),
+                "head_tokens"; "sources" (pairs of a step and a source), "events" (copied tokens),
+                "units" (of prompt and response).
+
+        Raises:
+            ConfigError: another name.
+        """
+        if what in ("sources", "events", "units"):
+            return self.sources.frame("pairs" if what == "sources" else what)
+        if what in ("heads", "head_tokens"):
+            return self.alone.steps() if what == "heads" else self.alone.tokens()
+        if what not in ("tokens", "steps", "samples", "controls"):
+            names = "tokens, steps, samples, controls, heads, head_tokens, sources, events, units"
+            raise ConfigError(f"frame({what!r}): use one of {names}")
+        table: pd.DataFrame = getattr(self.result, what) if self.result else pd.DataFrame()
+        return table
+
+    def figure(self, what: str = "steps") -> Any:
+        """A static figure of a view.
+
+        Args:
+            what: "steps", "tokens", "heads", "sources" (map of steps and sources) or "arcs".
+
+        Raises:
+            ConfigError: another name.
+        """
+        views: dict[str, Callable[[], Any]] = {
+            "steps": lambda: step_bars(self.frame("steps")),
+            "tokens": lambda: token_strip(self.frame("tokens")),
+            "heads": lambda: head_step_heatmap(self.frame("heads")),
+            "sources": self.sources.figure,
+            "arcs": self.sources.arcs_figure,
+        }
+        if what not in views:
+            raise ConfigError(f"figure({what!r}): use {', '.join(views)}")
+        return views[what]()
+
+    def html(self) -> str:
+        """The text as a static HTML fragment."""
+        return trace_html(self.frame("tokens"), self.frame("steps"), response=self.trace.response)

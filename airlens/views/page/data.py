@@ -1,0 +1,243 @@
+"""The data of a page: tables of influence and sources as the traits of the views.
+
+The same functions fill the widgets of a notebook (:mod:`airlens.views.explorers.traits`,
+:mod:`airlens.views.explorers.source_traits`). Here the values are rounded, and values shared by all
+colourings or measures of a trace are stored once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from airlens.views.explorers.source_traits import (
+    arc_units,
+    event_traits,
+    matrix_traits,
+    prompt_pieces,
+    with_prompt,
+)
+from airlens.views.explorers.traits import (
+    COLOURS_BY,
+    Traits,
+    colour_traits,
+    head_traits,
+    step_head_traits,
+    table_traits,
+    text_traits,
+)
+from airlens.views.figures.coloured_text import Piece, pieces
+from airlens.views.figures.labels import MEASURES, label
+from airlens.views.figures.step_maps import row_dicts
+from airlens.views.figures.style import floats
+
+if TYPE_CHECKING:
+    from airlens.heads import HeadScores
+    from airlens.step_influence.influence import Influence
+    from airlens.step_sources import Sources
+    from airlens.traces.trace import Trace
+
+DIGITS = 3  # significant ones of a number on the page
+SAMPLES = {
+    "id": "trace",
+    "domain": "domain",
+    "ais": "AIS",
+    "ais_control": "AIS (random)",
+    "copied": "copied",
+    "copied_control": "copied (random)",
+    "loss_base": "base loss",
+    "n_tokens": "tokens",
+}
+"""The columns of the table of samples, and their headings."""
+HINTS = {
+    "id": "what the trace is called",
+    "domain": "group within which samples are compared",
+    "copied": "share of the response's tokens that at least one of the heads copies",
+    "copied_control": "the same for as many random heads",
+}
+BETWEEN = "   "  # stands between the parts of a note
+PER_TOKEN = "attention_per_token"  # the page divides attention by the size of the source itself
+PER_MEASURE = ("at", "values", "controls", "bound", "signed", "title", "said")
+"""The traits of the matrix that differ between measures."""
+
+
+def index_data(
+    result: Influence, sources: Sources | None, scores: HeadScores | None, heads: Sequence[str]
+) -> Traits:
+    """The data that the page needs before a trace is chosen."""
+    frame = samples_frame(result, sources)
+    table = table_traits(frame)
+    table["bars"] = _bars(frame)
+    table["columns"] = [SAMPLES[name] for name in frame.columns]
+    table["hints"] = [HINTS.get(name) or label(name) for name in frame.columns]
+    controls = bool(result.provenance.get("controls"))
+    return {
+        "traces": len(frame),
+        "colours": colours_of(result.tokens),
+        "measures": measures_of(sources),
+        "text": {"legend": _legend(controls), "hint": _hint(sources)},
+        "map": None if scores is None else _head_map(scores, heads),
+        "heads": list(heads),
+        "controls": controls,
+        "table": table,
+    }
+
+
+def trace_data(
+    result: Influence,
+    sources: Sources | None,
+    trace: Trace,
+    step_heads: pd.DataFrame | None = None,
+) -> Traits:
+    """The traits of the views of one trace.
+
+    Args:
+        result: with this trace in it.
+        sources: the sources of its steps; None leaves the prompt, arcs and matrix out.
+        trace: the trace.
+        step_heads: its rows of each head alone: name, step, delta.
+    """
+    tokens, steps = (_of(table, trace.id) for table in (result.tokens, result.steps))
+    answer = pieces(row_dicts(tokens), trace.response)
+    text = text_traits(answer, steps)
+    prompt: list[Piece] = []
+    found: Traits = {"alone": None, "measures": {}, "units": []}
+    if sources is not None and (sources.units["id"] == trace.id).any():
+        tables = (sources.units, sources.tokens, sources.pairs, sources.events)
+        units, whole, pairs, events = (_of(table, trace.id) for table in tables)
+        prompt = prompt_pieces(units, whole)
+        text = with_prompt(text, prompt, units) | event_traits(prompt, answer, whole, events)
+        found |= _source_data(units, pairs, [m["name"] for m in measures_of(sources)])
+    if step_heads is not None and len(step_heads):
+        found["alone"] = step_head_traits(step_heads)
+    with_ais = tokens.merge(steps[["step", "ais"]], on="step", how="left")
+    found["colours"] = {
+        colour["name"]: _padded(colour_traits(answer, with_ais, colour["name"]), len(prompt))
+        for colour in colours_of(result.tokens)
+    }
+    text = {name: value for name, value in text.items() if name not in ("values", "current")}
+    return {"text": text | {"notes": in_columns(text["notes"])}, **found}
+
+
+def _source_data(units: pd.DataFrame, pairs: pd.DataFrame, measures: Sequence[str]) -> Traits:
+    maps = {name: matrix_traits(pairs, units, name, every=False) for name in measures}
+    if not maps:
+        return {}
+    first = next(iter(maps.values()))
+    found = {name: {trait: of[trait] for trait in PER_MEASURE} for name, of in maps.items()}
+    if PER_TOKEN in found and "attention" in found:
+        for trait in ("at", "values", "controls"):
+            del found[PER_TOKEN][trait]
+    return {
+        "units": arc_units(units),
+        "sizes": [int(n) for n in units.sort_values("unit")["n_tokens"]],
+        "matrix": {name: value for name, value in first.items() if name not in PER_MEASURE},
+        "measures": found,
+    }
+
+
+def in_columns(notes: Sequence[str]) -> list[list[Any]]:
+    """Notes as columns of their parts, ``[common beginning, the rest of each]``.
+
+    Most notes have the same parts, "name: number", in the same order; the page joins them again.
+    """
+    rows = [note.split(BETWEEN) for note in notes]
+    width = max(map(len, rows), default=0)
+    columns = [[row[i] if i < len(row) else None for row in rows] for i in range(width)]
+    found: list[list[Any]] = []
+    for column in columns:
+        known = [part for part in column if part is not None]
+        name, mark, _ = known[0].partition(": ")
+        begin = name + mark if all(part.startswith(name + mark) for part in known) else ""
+        found.append([begin, [part and part[len(begin) :] for part in column]])
+    return found
+
+
+def _padded(traits: Traits, prompt: int) -> Traits:
+    """The colours of a response, after as many uncoloured pieces of the prompt."""
+    return traits | {"values": [None] * prompt + traits["values"]}
+
+
+def _of(table: pd.DataFrame, id: str) -> pd.DataFrame:
+    return table[table["id"].astype(str) == id].reset_index(drop=True)
+
+
+def colours_of(tokens: pd.DataFrame) -> list[dict[str, str]]:
+    """The known columns that the text can be coloured by."""
+    known = [(text, name) for text, name in COLOURS_BY if name == "ais" or _any(tokens, name)]
+    return [{"name": name, "text": text} for text, name in known]
+
+
+def measures_of(sources: Sources | None) -> list[dict[str, str]]:
+    """The measures of sources that have values, the simplest first."""
+    names = [] if sources is None else [n for n in MEASURES if _any(sources.pairs, n)]
+    return [{"name": name, "text": label(name), "said": MEASURES[name]} for name in names]
+
+
+def samples_frame(result: Influence, sources: Sources | None) -> pd.DataFrame:
+    """One row per trace: the columns of `SAMPLES` that are known."""
+    frame = result.samples.copy()
+    if sources is not None and len(sources.steps):
+        frame = frame.merge(copied_shares(sources.steps), on="id", how="left")
+    return frame[[name for name in SAMPLES if name in frame and frame[name].notna().any()]]
+
+
+def _bars(frame: pd.DataFrame) -> list[float]:
+    """The value of the longest bar of each column, the same for a score and its control."""
+    most = dict.fromkeys(frame.columns, 0.0)
+    for name in ("ais", "copied"):
+        both = [column for column in (name, f"{name}_control") if column in frame]
+        longest = float(frame[both].abs().max().max()) if both else 0.0
+        most |= {column: longest for column in both if longest == longest}
+    return list(most.values())
+
+
+def copied_shares(steps: pd.DataFrame) -> pd.DataFrame:
+    """Share of each response's tokens that are copied, from the shares of its steps."""
+    names = ("copied", "copied_control")
+    weighted = steps[["id", "n_tokens"]].copy()
+    for name in names:
+        weighted[name] = floats(steps, name) * steps["n_tokens"]
+    sums = weighted.groupby("id", sort=False).sum()
+    shares = {name: sums[name] / sums["n_tokens"] for name in names}
+    return pd.DataFrame(shares).reset_index()
+
+
+def _any(frame: pd.DataFrame, column: str) -> bool:
+    return column in frame and bool(frame[column].notna().any())
+
+
+def _legend(controls: bool) -> str:
+    return "margin: AIS, random heads in grey" if controls else "margin: AIS"
+
+
+def _hint(sources: Sources | None) -> str:
+    if sources is None:
+        return "Point at a token for its numbers."
+    return "Point at a token for its numbers and its source; click a step for the step's sources."
+
+
+def _head_map(scores: HeadScores, heads: Sequence[str]) -> Traits:
+    traits = head_traits(scores)
+    width = len(traits["cols"])
+    names = [f"L{i // width}H{i % width}" for i in range(len(traits["values"]))]
+    marked = [i for i, name in enumerate(names) if name in set(heads)]
+    hint = "Outlined: the heads that are ablated. Click one to see only what it copies."
+    return {**traits, "names": names, "marked": marked, "hint": hint}
+
+
+def compact(value: Any) -> Any:
+    """The value with floats of few digits, whole ones as integers; NaN becomes None."""
+    if isinstance(value, dict):
+        return {key: compact(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [compact(item) for item in value]
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None
+        short = float(f"{value:.{DIGITS}g}")
+        return int(short) if short == int(short) else short
+    return value

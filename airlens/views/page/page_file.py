@@ -1,0 +1,122 @@
+"""Write the page: results of influence and sources to one HTML file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airlens.arguments import checked
+from airlens.errors import ConfigError, DataError
+from airlens.files import atomic_file
+from airlens.traces.trace import Trace
+from airlens.views.figures.labels import escape_html
+from airlens.views.figures.style import need
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from airlens.heads import HeadScores
+    from airlens.step_influence.influence import Influence
+    from airlens.step_sources import Sources
+
+
+@checked
+def page(
+    result: Influence,
+    sources: Sources | None,
+    traces: Iterable[Trace] | Trace,
+    scores: HeadScores | None = None,
+    path: str | Path = "page.html",
+    *,
+    step_heads: pd.DataFrame | None = None,
+    title: str | None = None,
+) -> Path:
+    """Write one interactive HTML file: traces, steps, heads and sources beside their controls.
+
+    The file contains its data, style and script; it loads nothing from a server, and its
+    content-security policy forbids that. The address holds what is shown:
+    ``page.html#trace=3&step=12`` opens that step.
+
+    Args:
+        result: of :func:`airlens.influence`.
+        sources: of :func:`airlens.sources`, of the same heads; None for a page without sources.
+        traces: the traces to show, in this order; ``result`` must contain each.
+        scores: of all heads, for their map; None: no map.
+        path: where the page is written, atomically.
+        step_heads: each head alone, one row per trace, head and step: id, name (``L18H6``), step,
+            delta (nats per token); None leaves the map of heads and steps out.
+        title: of the page; plain text.
+
+    Returns:
+        The path.
+
+    Raises:
+        ConfigError: ``sources`` are of other heads than ``result``.
+        DataError: a trace that ``result`` does not contain, or no trace at all.
+    """
+    text = page_html(result, sources, traces, scores, step_heads=step_heads, title=title)
+    target = Path(path)
+    with atomic_file(target) as temporary:
+        temporary.write_bytes(text.encode("utf-8", "replace"))
+    return target
+
+
+def page_html(
+    result: Influence,
+    sources: Sources | None,
+    traces: Iterable[Trace] | Trace,
+    scores: HeadScores | None = None,
+    *,
+    step_heads: pd.DataFrame | None = None,
+    title: str | None = None,
+) -> str:
+    """The page that :func:`page` writes, as text; the same input gives the same bytes."""
+    from . import body, data, page_script, shell
+
+    chosen = [traces] if isinstance(traces, Trace) else list(traces)
+    result = _only(result, chosen)
+    heads = _heads(result, sources)
+    if step_heads is not None:
+        need(step_heads, ("id", "name", "step", "delta"), "page")
+    index = data.index_data(result, sources, scores, heads)
+    index["alone"] = step_heads is not None and len(step_heads) > 0
+    blocks = {"index": shell.script_json(data.compact(index))}
+    for i, trace in enumerate(chosen):
+        alone = None if step_heads is None else step_heads[step_heads["id"] == trace.id]
+        found = data.compact(data.trace_data(result, sources, trace, alone))
+        blocks[f"trace-{i}"] = shell.packed_json(found)
+    heading = title or body.page_title(result, sources)
+    return shell.html_page(
+        title=escape_html(heading),
+        body=body.body(heading, result, sources, chosen, index),
+        style=page_script.page_style(),
+        script=page_script.page_script(),
+        data=blocks,
+    )
+
+
+def _only(result: Influence, traces: Sequence[Trace]) -> Influence:
+    """The result with the samples of these traces, in their order."""
+    from dataclasses import replace
+
+    if not traces:
+        raise DataError("a page needs at least one trace")
+    ids = [trace.id for trace in traces]
+    rows = result.samples.assign(id=result.samples["id"].astype(str)).set_index("id", drop=False)
+    if missing := [id for id in ids if id not in rows.index]:
+        raise DataError(
+            f"trace {missing[0]!r} is not in the result: run al.influence on the same traces"
+        )
+    return replace(result, samples=rows.loc[ids].reset_index(drop=True))
+
+
+def _heads(result: Influence, sources: Sources | None) -> list[str]:
+    """The heads that the page is about."""
+    heads = [str(name) for name in result.provenance.get("heads", [])]
+    others = heads if sources is None else sources.provenance.get("heads", heads)
+    if set(others) != set(heads):
+        raise ConfigError(
+            "influence and sources are of different heads; give al.sources those of al.influence"
+        )
+    return heads
