@@ -1,9 +1,8 @@
 """All figures under one name: ``al.figures.head_map(scores.to_frame())``.
 
-Each takes a tidy DataFrame and returns a Plotly figure, without a model. The functions live in the
-modules of this package. Registered figures (:mod:`airlens.plugins`) are available here too.
-May import: of the core, arguments, errors, files and registry; storage.
-Imported by: explorers, reports, paper, cli.
+Each takes a tidy DataFrame and returns a Plotly figure, without a model. Those of single traces, heads
+and selections live in `airlens.views.figures`, those of experiments in `airlens.experiments.figures`;
+registered ones (:mod:`airlens.plugins`) are here too.
 """
 
 from __future__ import annotations
@@ -11,30 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .experiments.figures.detector_comparison import (
-    agreement_figure,
-    detector_curves,
-    mirror_figure,
-    stability_figure,
-)
-from .experiments.figures.detector_comparison import rank_figure as rank_figure
-from .experiments.figures.emergence import emergence_figure, emergence_map
-from .experiments.figures.model_comparison import models_bars, models_forest, models_side_by_side
-from .experiments.figures.needle_grids import generations_figure, needle_grid_figure
-from .experiments.figures.source_truth import source_truth
-from .experiments.figures.speed import speed_bars, speed_frame
-from .experiments.figures.step_validity import (
-    auroc_forest,
-    correlation_strip,
-    influence_by_function,
-    matched_pairs,
-)
-from .experiments.figures.training_arms import (
-    arm_differences,
-    composition_map,
-    step_weight_bars,
-    study_forest,
-)
 from .registry import Registry
 from .views.figures.arcs import source_arcs
 from .views.figures.coloured_text import trace_html
@@ -59,6 +34,40 @@ from .views.figures.selected_samples import (
 from .views.figures.single_trace import step_bars, token_strip
 from .views.figures.source_matrix import step_sources
 from .views.figures.step_maps import ais_by_label, head_step_heatmap, step_heatmap
+
+# The figures of experiments, where these are installed: the library works without them.
+try:
+    from .experiments.figures.detector_comparison import (
+        agreement_figure,
+        detector_curves,
+        mirror_figure,
+        stability_figure,
+    )
+    from .experiments.figures.detector_comparison import rank_figure as rank_figure
+    from .experiments.figures.emergence import emergence_figure, emergence_map
+    from .experiments.figures.model_comparison import (
+        models_bars,
+        models_forest,
+        models_side_by_side,
+    )
+    from .experiments.figures.needle_grids import generations_figure, needle_grid_figure
+    from .experiments.figures.source_truth import source_truth
+    from .experiments.figures.speed import speed_bars, speed_frame
+    from .experiments.figures.step_validity import (
+        auroc_forest,
+        correlation_strip,
+        influence_by_function,
+        matched_pairs,
+    )
+    from .experiments.figures.training_arms import (
+        arm_differences,
+        composition_map,
+        step_weight_bars,
+        study_forest,
+    )
+except ModuleNotFoundError as error:
+    if not str(error.name).startswith("airlens.experiments"):
+        raise
 
 __all__ = [
     "ablation_curve",
@@ -109,12 +118,11 @@ __all__ = [
 
 # By name, registered ones included: (frame, *, title=None) -> Plotly figure.
 FIGURES: Registry[Callable[..., Any]] = Registry(
-    "figure", "airlens.figures", {name: globals()[name] for name in __all__}
+    "figure", "airlens.figures", {name: globals()[name] for name in __all__ if name in globals()}
 )
 
 
 def __getattr__(name: str) -> Any:
-    # The modules of this package come here too while they are being imported.
     if not name.startswith("_") and "FIGURES" in globals() and name in FIGURES:
         return FIGURES[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,31 +6,13 @@ Detectors, ablation modes, selectors, splitters and figures are each such a tabl
 
 from __future__ import annotations
 
-import pkgutil
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 from .errors import ConfigError, one_of
 
 T = TypeVar("T")
-
-
-def named(place: str) -> Callable[..., Any]:
-    """The function at ``module:name``, imported when it is called: how the core uses other parts.
-
-    >>> named("math:gcd")(12, 18)
-    6
-    """
-    return partial(_call, place)
-
-
-def _call(place: str, *args: Any, **options: Any) -> Any:
-    return pkgutil.resolve_name(place)(*args, **options)
-
-
-_offers = named("airlens.entry_points:offers")
-_load = named("airlens.entry_points:load")
 
 
 class Registry(Mapping[str, T], Generic[T]):
@@ -45,7 +27,7 @@ class Registry(Mapping[str, T], Generic[T]):
     def __init__(self, kind: str, group: str, own: Mapping[str, T]) -> None:
         self.kind, self.group, self.own = kind, group, dict(own)
         self._added: dict[str, T] = {}
-        self._offered: dict[str, Any] | None = None
+        self._offered: dict[str, list[EntryPoint]] | None = None
 
     def add(self, name: Any, value: T) -> None:
         """Register a function; :class:`ConfigError` where the name is taken, or is no name."""
@@ -86,9 +68,9 @@ class Registry(Mapping[str, T], Generic[T]):
     def _there_are(self, also: tuple[str, ...] = (), given: object = None) -> str:
         return one_of(given, [*also, *self])
 
-    def _entry_points(self) -> dict[str, Any]:
+    def _entry_points(self) -> dict[str, list[EntryPoint]]:
         if self._offered is None:
-            self._offered = _offers(self.group)
+            self._offered = offers(self.group)
         return self._offered
 
 
@@ -97,3 +79,37 @@ def _same(one: object, other: object) -> bool:
     names = ("__module__", "__qualname__")
     again = [getattr(one, name, None) == getattr(other, name, object()) for name in names]
     return one is other or (callable(one) and all(again))
+
+
+def offers(group: str) -> dict[str, list[EntryPoint]]:
+    """The entry points of a group, by name; none is loaded."""
+    found: dict[str, list[EntryPoint]] = {}
+    for offer in entry_points(group=group):
+        found.setdefault(offer.name, []).append(offer)
+    return found
+
+
+def _load(kind: str, name: str, offered: list[EntryPoint], *, is_own: bool) -> Any:
+    """The function that a package offers.
+
+    Args:
+        kind: what it is, as in messages: "detector".
+        name: its name.
+        offered: all entry points of that name.
+        is_own: whether airlens has one of that name too.
+
+    Raises:
+        ConfigError: more than one has the name, or it cannot be loaded; names the packages.
+    """
+    packages = [f"{o.dist.name if o.dist else 'a package'} ({o.value})" for o in offered]
+    owners = ["airlens"] * is_own + packages
+    if len(owners) > 1:
+        raise ConfigError(
+            f"the {kind} {name!r} is offered by {' and by '.join(owners)}: uninstall or rename one"
+        )
+    try:
+        return offered[0].load()
+    except Exception as error:  # the package's own code runs, and may raise whatever it likes
+        what = f"{type(error).__name__}: {error}"
+        reason = f"the {kind} {name!r} of {owners[0]} could not be loaded ({what})"
+        raise ConfigError(reason) from error

@@ -13,12 +13,13 @@ from test_planting import traces
 
 from airlens.ablation import ablated
 from airlens.errors import ConfigError
-from airlens.experiments.validity.alternatives import loss_in_place, score_all, step_window
+from airlens.experiments.validity.alternatives import loss_in_place, step_window
 from airlens.experiments.validity.attention_received import FOLLOW, attention_received
 from airlens.experiments.validity.benchmark import head_groups, measure_planted
 from airlens.experiments.validity.planted import validate
 from airlens.experiments.validity.planting import plant, planted_info
 from airlens.heads import HeadSet
+from airlens.losses.shared_beginnings import score_all
 from airlens.step_influence.influence import influence
 
 KINDS = ["irrelevant", "wrong_result", "repeated"]

@@ -49,7 +49,7 @@ def offered(group: str, *names: str) -> Callable[[str], str]:
     """A parser that takes one of these names, or one that an installed package offers."""
 
     def known() -> Iterable[str]:
-        from airlens.entry_points import offers
+        from airlens.registry import offers
 
         return dict.fromkeys([*names, *offers(group)])
 

@@ -2,8 +2,6 @@
 
 `rows` reads it, `run` scores it into the folder that `run_folder` describes, `score_part` scores
 one part, `export` writes what was selected.
-May import: the core, reading, engine, analysis.
-Imported by: explorers, reports, cli.
 """
 
 from .rows import Chunk as Chunk

@@ -1,13 +1,8 @@
-"""Every head detector under one name: what the command line and the figures choose from.
+"""Which heads copy from the context: probes, and one score of every head for each detector.
 
-A detector takes a model and probes and returns `HeadScores`; each has a file, `by_name` lists them.
-The kinds of probes are here too (`…_probes`), and head scores that others published.
-May import: the core, reading, engine.
-Imported by: analysis, explorers, paper, cli.
+>>> probes = al.key_value_probes(model.tokenizer, n=12)
+>>> scores = al.retrieval_scores(model, probes)  # or al.detect(model, probes, "induction")
+
+`retrieval` is the papers' own detector, the files `…_probes` make what is read, `by_name` lists all
+detectors.
 """
-
-from .by_name import DESCRIPTIONS as DESCRIPTIONS
-from .by_name import DETECTORS as DETECTORS
-from .by_name import READERS as READERS
-from .by_name import detect as detect
-from .by_name import detect_all as detect_all

@@ -34,7 +34,7 @@ Precision: TypeAlias = Literal["full", "bf16"]
 
 # What the core asks of the fast engine: whether it can run, its form of `score_windows`, and the
 # reading of probes.
-choose_engine = named("airlens.losses.fast:choose_engine")
+choose_engine = named("airlens.losses.choice:choose_engine")
 fast_losses = named("airlens.losses.fast.fast_losses:score_fast")
 fast_probes = named("airlens.detectors.fast_probes:read_probes")
 

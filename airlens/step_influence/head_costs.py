@@ -16,9 +16,8 @@ import pandas as pd
 import torch
 
 from airlens.ablation import DEFAULT_MODE, Mode, as_head_set, mean_z
-from airlens.arguments import checked
-from airlens.experiments.validity.alternatives import score_all
-from airlens.heads import Head, Heads, HeadSet, parse_head
+from airlens.heads import Head, Heads, HeadSet
+from airlens.losses.shared_beginnings import score_all
 from airlens.losses.token_losses import WindowLoss, windows
 from airlens.model.heads import heads_in, heads_of
 from airlens.model.state import forward, running

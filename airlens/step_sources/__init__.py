@@ -2,8 +2,6 @@
 
 `measures` defines copies, attention and knockout; `units` are the possible sources; attention is
 read by `hook_reading`, the reference, or `fast_reading`; `tables` makes DataFrames.
-May import: the core, engine.
-Imported by: analysis, explorers, reports, cli.
 """
 
 from .measures import MEASURES as MEASURES

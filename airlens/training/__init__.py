@@ -2,6 +2,4 @@
 
 `train` runs it, `step_weights` makes the weights, `evaluate` measures NLL and accuracy on held-out
 problems, `study` compares the arms of an experiment.
-May import: the core, reading, analysis. Needs the extra ``train``.
-Imported by: paper, cli.
 """

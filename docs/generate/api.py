@@ -14,14 +14,12 @@ from typing import Any
 import airlens as al
 
 from . import first_sentence, write_if_new
-from .rooms import CORE, room_of
-
-_ROOT_TEXT = "The method itself: model, heads, probes, ablation, influence, selection."
+from .rooms import room_of
 
 
 def names_by_room() -> dict[str, list[str]]:
-    """Every public name of `airlens` under the room it lives in, the core first."""
-    rooms: dict[str, list[str]] = {CORE: []}
+    """Every public name of `airlens` under the room it lives in."""
+    rooms: dict[str, list[str]] = {}
     for name in al.__all__:
         found = getattr(al, name)
         if not name.startswith("__") and not inspect.ismodule(found):
@@ -70,8 +68,7 @@ def _directive(dotted: str) -> str:
 
 def _page(room: str, names: list[str]) -> str:
     module = sys.modules.get(f"airlens.{room}")
-    about = _ROOT_TEXT if room == CORE else (inspect.getdoc(module) or "") if module else ""
-    about = about.split("\nMay import:")[0]
+    about = (inspect.getdoc(module) or "") if module else ""
     if room in ("figures", "errors"):
         about = first_sentence(about)
     heading = room.replace("_", " ").capitalize()

@@ -14,7 +14,7 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from generate import ROOT, write_if_new
-from generate.rooms import CORE, Room, read_rooms, wrong_way
+from generate.rooms import Room, read_rooms
 
 WIDTH, BOX_W, BOX_H, ROW = 860, 132, 46, 104
 
@@ -96,11 +96,10 @@ def _arrow(start: tuple[float, float], end: tuple[float, float]) -> str:
 def _box(room: Room, x: float, y: float) -> str:
     files = len(room.modules)
     size = f"{files} file{'s' if files > 1 else ''}, {room.lines:,} lines"
-    weight = 3 if room.name == CORE else 1.2
     return (
         f'<g transform="translate({x - BOX_W / 2:.0f},{y - BOX_H / 2:.0f})">'
         f'<rect width="{BOX_W}" height="{BOX_H}" rx="8" class="room" stroke="currentColor" '
-        f'stroke-width="{weight}"/>'
+        'stroke-width="1.2"/>'
         f'<text x="{BOX_W / 2}" y="20" text-anchor="middle" font-size="14.5" font-weight="600">'
         f"{room.name}</text>"
         f'<text x="{BOX_W / 2}" y="36" text-anchor="middle" font-size="11.5" '
@@ -142,14 +141,9 @@ def _cell(text: str) -> str:
 def write(folder: Path) -> None:
     """Write the picture and the list."""
     rooms = read_rooms()
-    wrong = wrong_way(rooms)
-    note = f"Arrows that run the wrong way today: {', '.join(wrong)}.\n" if wrong else ""
-    svg = picture(rooms)
-    write_if_new(folder / "parts" / "rooms.md", f"```{{raw}} html\n{svg}\n```\n\n{note}")
+    write_if_new(folder / "parts" / "rooms.md", f"```{{raw}} html\n{picture(rooms)}\n```\n")
     write_if_new(folder / "parts" / "files.md", files_table(rooms))
 
 
 if __name__ == "__main__":
-    found = read_rooms()
-    wrong_way(found)
-    Path(sys.argv[1]).write_text(picture(found), encoding="utf-8")
+    Path(sys.argv[1]).write_text(picture(read_rooms()), encoding="utf-8")

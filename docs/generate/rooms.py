@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,14 +10,15 @@ import grimp
 
 from . import ROOT, first_sentence
 
-CORE = "core"
+# What all rooms stand on: files at the root that know nothing of the method.
+GROUND = "ground"
+ON_THE_GROUND = ("errors", "files", "folders", "hub", "provenance", "registry", "statistics")
 
 
 def room_of(module: str) -> str:
-    """`airlens.views.figures.head_maps` lies in `figures`; a module at the root is part of the core."""
-    parts = module.split(".")
-    package = ROOT / "airlens" / parts[1] if len(parts) > 1 else ROOT / "airlens"
-    return parts[1] if len(parts) > 1 and package.is_dir() else CORE
+    """`airlens.views.figures.head_maps` lies in `views`, `airlens.errors` on the ground."""
+    name = (module.split(".") + [""])[1]
+    return GROUND if name in ON_THE_GROUND else name
 
 
 @dataclass
@@ -62,13 +61,8 @@ class Room:
     @property
     def about(self) -> str:
         """What its `__init__` says it is; what imports what is drawn from the imports instead."""
-        own = (
-            [m.doc for m in self.modules if m.path.name == "__init__.py"]
-            if self.name != CORE
-            else []
-        )
-        text = own[0] if own else ""
-        return re.split(r"\n(?=May import:)", text)[0].strip()
+        own = [m.doc for m in self.modules if m.name == f"airlens.{self.name}"]
+        return own[0].strip() if own else "What everything else stands on; it knows no model."
 
     def in_reading_order(self) -> list[Module]:
         """Its files, each after those of its own that it imports."""
@@ -87,24 +81,15 @@ def read_rooms() -> dict[str, Room]:
     """Every room, with the arrows between them; imports for type checkers only do not count."""
     graph = grimp.build_graph("airlens", exclude_type_checking_imports=True, cache_dir=None)
     rooms: dict[str, Room] = {}
-    for name in sorted(graph.modules):
+    # The root's own `__init__` names everything and imports it when it is used: it is no room.
+    for name in sorted(graph.modules - {"airlens"}):
         room = rooms.setdefault(room_of(name), Room(room_of(name)))
         module = read_module(name)
         room.modules.append(module)
-        # The root's own `__init__` names everything and imports it when it is used.
-        if name != "airlens":
-            imported = graph.find_modules_directly_imported_by(name)
-            module.needs = {other for other in imported if room_of(other) == room.name}
-            room.imports |= {room_of(other) for other in imported} - {room.name}
+        imported = graph.find_modules_directly_imported_by(name) - {"airlens"}
+        module.needs = {other for other in imported if room_of(other) == room.name}
+        room.imports |= {room_of(other) for other in imported} - {room.name}
     return rooms
-
-
-def wrong_way(rooms: Mapping[str, Room]) -> list[str]:
-    """`core → engine` for everything around it that the core imports: there should be nothing."""
-    core = rooms.get(CORE, Room(CORE))
-    found = [f"{CORE} → {name}" for name in sorted(core.imports)]
-    core.imports = set()
-    return found
 
 
 def read_module(name: str) -> Module:

@@ -192,7 +192,7 @@ def test_f9_names_are_those_of_the_library() -> None:
 
 
 def test_f9_a_name_that_a_package_offers_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airlens.entry_points.offers", lambda group: {"halved": []})
+    monkeypatch.setattr("airlens.registry.offers", lambda group: {"halved": []})
     assert checks.offered("airlens.ablation_modes", *checks.MODES)("halved") == "halved"
 
 

@@ -2,6 +2,4 @@
 
 `measurements` measures everything once, `reproductions` draws it, `captions` describes it in
 sentences filled from the tables.
-May import: everything but explorers and cli.
-Imported by: cli.
 """

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from airlens.ablation import MeanZ, Mode
-from airlens.errors import DataError
-from airlens.heads import HeadSet
-from airlens.losses.choice import Engine, choose_engine
-from airlens.losses.token_losses import Window, WindowLoss, token_losses
+from airlens.losses.choice import Engine
+from airlens.losses.shared_beginnings import score_all
+from airlens.losses.token_losses import Window
 from airlens.traces.trace import Template, Trace, encode_trace
 
 from .planting import put
@@ -19,10 +17,6 @@ from .planting import put
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import PreTrainedTokenizerBase
-
-# Tokens of a packed row times its head sets: alternatives share their common beginning only within
-# a row, which saves more than the larger temporaries cost.
-BATCH_TOKENS = 16_384
 
 
 def step_window(
@@ -45,39 +39,6 @@ def step_window(
     first, stop = max(1, int(inside[0])), int(inside[-1]) + 1
     window = Window(encoded.tokens[:stop], first, first - encoded.response_start)
     return window, encoded.tokens[stop:]
-
-
-def score_all(
-    model: TransformerBridge,
-    windows: Sequence[Window],
-    head_sets: Sequence[HeadSet],
-    modes: Mode | Sequence[Mode],
-    *,
-    means: MeanZ | None = None,
-    engine: Engine = "auto",
-) -> list[WindowLoss]:
-    """Losses of the windows under each head set; a common beginning of windows runs only once.
-
-    Args:
-        model: the bridge.
-        windows: in any order.
-        head_sets: what to ablate.
-        modes: one mode for all, or one for each head set: the base pass is then shared too.
-        means: for ``mean``.
-        engine: see :mod:`airlens.losses.fast`.
-    """
-    longest = max((len(window.tokens) for window in windows), default=0)
-    chosen = choose_engine(model, engine, mode=modes, longest=longest)
-    budget = BATCH_TOKENS if chosen == "fast" else None
-    return token_losses(
-        model,
-        windows,
-        head_sets,
-        modes,
-        means=means,
-        engine=chosen,
-        max_tokens_per_batch=budget,
-    )
 
 
 def loss_in_place(

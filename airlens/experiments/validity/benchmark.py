@@ -27,13 +27,14 @@ from airlens.files import atomic_file
 from airlens.heads import HeadSet, random_heads
 from airlens.json_lines import json_line, read_json_lines
 from airlens.model.heads import heads_in, heads_of
+from airlens.losses.shared_beginnings import score_all
 from airlens.provenance import fingerprint, provenance
 from airlens.traces.chat_template import Template, template_identity
 from airlens.traces.identity import traces_key
 from airlens.traces.readings import how_read
 from airlens.traces.trace import Trace
 
-from .alternatives import score_all, step_window
+from .alternatives import step_window
 from .attention_received import attention_received
 from .heuristics import overlap
 from .planting import planted_info, real_of

@@ -2,6 +2,4 @@
 
 A view computes in the background (`jobs`), shows figures and text, and returns its DataFrames. The
 scripts that a browser runs lie in `static/`.
-May import: the core, engine, detectors, step_sources, analysis, corpus, figures.
-Imported by: cli.
 """

@@ -2,8 +2,6 @@
 
 It opens from disk, without a network and without Python; see :func:`page`. `data` turns tables into
 what the views show, `page_script` and `shell` put views and data into the file.
-May import: the core, figures, step_sources, explorers (the views and what fills them).
-Imported by: reports, cli.
 """
 
 from .page_file import page as page
