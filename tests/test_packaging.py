@@ -23,6 +23,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+import airlens as al
+
 ROOT = Path(__file__).resolve().parent.parent
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 PLATFORMS = ("linux", "darwin", "win32")
@@ -150,7 +152,7 @@ def test_the_makefile_installs_the_same() -> None:
 
 def test_versions_agree() -> None:
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    assert cited["version"] == project()["version"]
+    assert cited["version"] == al.__version__
 
 
 def test_the_citation_names_the_papers() -> None:
@@ -220,4 +222,4 @@ def test_the_wheel_holds_the_data(tmp_path: Path) -> None:
     data = {f"airlens/_data/{p.relative_to(ROOT / 'data')}" for p in (ROOT / "data").rglob("*")}
     assert {name for name in data if name.endswith((".txt", ".jsonl"))} <= held
     tops = {name.split("/")[0] for name in held}
-    assert tops == {"airlens", f"airlens-{project()['version']}.dist-info"}
+    assert tops == {"airlens", f"airlens-{al.__version__}.dist-info"}
