@@ -11,7 +11,7 @@ are listed in ``__init__.pyi``.
 
 import lazy_loader
 
-__version__ = "0.2.0"
+from .version import __version__
 
 __getattr__, __dir__, _names = lazy_loader.attach_stub(__name__, __file__)
 __all__ = ["__version__", *_names]

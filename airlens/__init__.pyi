@@ -58,8 +58,8 @@ from .step_influence.influence import influence as influence
 from .step_sources import Sources as Sources
 from .step_sources import sources as sources
 from .traces.load import load_traces as load_traces
+from .traces.step import Step as Step
 from .traces.steps import split_steps as split_steps
-from .traces.trace import Step as Step
 from .traces.trace import Trace as Trace
 from .training.evaluate import generate_answers as generate_answers
 from .training.evaluate import held_out_nll as held_out_nll

@@ -1,8 +1,8 @@
 """All figures under one name: ``al.figures.head_map(scores.to_frame())``.
 
-Each takes a tidy DataFrame and returns a Plotly figure, without a model. Those of single traces, heads
-and selections live in `airlens.views.figures`, those of experiments in `airlens.experiments.figures`;
-registered ones (:mod:`airlens.plugins`) are here too.
+Each takes a tidy DataFrame and returns a Plotly figure, without a model. Those of single traces,
+heads and selections live in `airlens.views.figures`, those of experiments in
+`airlens.experiments.figures`; registered ones (:mod:`airlens.plugins`) are here too.
 """
 
 from __future__ import annotations

@@ -29,9 +29,9 @@ from airlens.heads import HeadSet, random_heads
 from airlens.losses.choice import choose_engine
 from airlens.losses.fast.fast_losses import score_fast
 from airlens.losses.fast.process_settings import matmul_precision
-from airlens.losses.token_losses import Window, windows
+from airlens.losses.windows import Window, windows
 from airlens.provenance import provenance
-from airlens.traces.trace import encode_trace
+from airlens.traces.encoding import encode_trace
 
 # The critical heads of the default model; `airlens heads` finds them.
 HEADS = (

@@ -10,10 +10,10 @@ from timing import interleaved, table
 
 import airlens as al
 from airlens.heads import HeadSet
-from airlens.losses.token_losses import windows
+from airlens.losses.windows import windows
 from airlens.step_sources import fast_reading, hook_reading
 from airlens.step_sources.units import span_of, stretch_of, units_of
-from airlens.traces.trace import encode_trace
+from airlens.traces.encoding import encode_trace
 
 SOURCES = 30  # steps knocked out
 

@@ -18,7 +18,7 @@ from airlens.experiments.needles import needle_costs, needle_grid, needle_summar
 from airlens.folders import write_tables
 from airlens.heads import TOP_SHARE, HeadSet
 from airlens.provenance import provenance
-from airlens.traces.trace import resolve_template
+from airlens.traces.chat_template import resolve_template
 
 ROOT = Path(__file__).resolve().parents[1]
 LENGTHS = (128, 192, 256, 384, 512, 1024, 2048)

@@ -58,7 +58,7 @@ def main() -> None:
 
 def _costs(setting: Setting, args: argparse.Namespace) -> Any:
     from airlens.model.files import load_hf
-    from airlens.traces.trace import encode_traces
+    from airlens.traces.encoding import encode_traces
 
     model, tokenizer = load_hf(setting.model)
     pool, test = problems(setting, tokenizer)

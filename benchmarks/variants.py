@@ -12,7 +12,7 @@ from airlens.ablation import ablated
 from airlens.detectors.probes import Probe
 from airlens.heads import HeadSet
 from airlens.losses.fast.fast_model import share
-from airlens.losses.token_losses import Window
+from airlens.losses.windows import Window
 
 
 @torch.inference_mode()

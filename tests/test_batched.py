@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import airlens as al
-from airlens.losses.token_losses import WindowLoss
+from airlens.losses.windows import WindowLoss
 from airlens.step_influence.influence import TOKEN_COLUMNS, tables
-from airlens.traces.trace import EncodedTrace, encode_trace, encode_traces, prompt_text
+from airlens.traces.chat_template import prompt_text
+from airlens.traces.encoding import EncodedTrace, encode_trace, encode_traces
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 CHAT = "{% for m in messages %}<s>{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}A: "
@@ -27,7 +28,7 @@ def test_traces_are_encoded_as_alone(
     traces = [al.Trace(str(i), p, r).with_steps("line") for i, (p, r) in enumerate(pairs)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tokenizer, "chat_template", CHAT if chat else None)
-        patch.setattr("airlens.traces.trace.AT_ONCE", 2)
+        patch.setattr("airlens.traces.encoding.AT_ONCE", 2)
         together = encode_traces(tokenizer, traces)
         alone = [encode_trace(tokenizer, trace) for trace in traces]
         texts = [prompt_text(tokenizer, trace, "auto") for trace in traces]

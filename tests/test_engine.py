@@ -20,7 +20,8 @@ from airlens.losses.choice import choose_engine
 from airlens.losses.fast.fast_losses import score_fast
 from airlens.losses.fast.fast_model import fast_model
 from airlens.losses.fast.packing import common_prefix, pack
-from airlens.losses.token_losses import Window, WindowLoss, score_windows
+from airlens.losses.hooks import score_windows
+from airlens.losses.windows import Window, WindowLoss
 from airlens.step_influence.influence import influence
 from airlens.traces.trace import Trace
 

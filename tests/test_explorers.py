@@ -21,7 +21,7 @@ from airlens.step_influence.single_heads import (
     single_heads,
     step_attribution,
 )
-from airlens.traces.trace import Step
+from airlens.traces.step import Step
 from airlens.views.explorers.continuation import compare, continuation, encode_prompt, next_tokens
 from airlens.views.figures.head_attention import answer_attention_map
 from airlens.views.figures.next_tokens import next_token_bars

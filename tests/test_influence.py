@@ -14,7 +14,8 @@ import torch
 import airlens as al
 from airlens.ablation import ablated
 from airlens.errors import ConfigError, DataError, HeadError
-from airlens.losses.token_losses import batches, windows
+from airlens.losses.hooks import batches
+from airlens.losses.windows import windows
 from airlens.step_influence.influence import (
     SAMPLE_COLUMNS,
     STEP_COLUMNS,
@@ -22,7 +23,7 @@ from airlens.step_influence.influence import (
     Influence,
     influence,
 )
-from airlens.traces.trace import encode_trace
+from airlens.traces.encoding import encode_trace
 
 HEADS = "L0H1, L2H3"
 TRACES = [

@@ -19,7 +19,7 @@ from airlens.files import atomic_file
 from airlens.folders import atomic_dir
 from airlens.model import load as model
 from airlens.model.files import absolute_name
-from airlens.model.load import DEFAULT_MODEL
+from airlens.model.packaged import DEFAULT_MODEL
 
 TOKENS = torch.tensor([[5, 17, 99, 23, 42, 7, 88]])
 

@@ -17,8 +17,14 @@ import airlens as al
 from airlens.errors import ModelError
 from airlens.model import packaged as packaged_models
 from airlens.model.files import absolute_name
-from airlens.model.load import DEFAULT_MODEL
-from airlens.model.packaged import GEMMA3, PACKAGED, PackagedModel, Wheel, packaged_gguf
+from airlens.model.packaged import (
+    DEFAULT_MODEL,
+    GEMMA3,
+    PACKAGED,
+    PackagedModel,
+    Wheel,
+    packaged_gguf,
+)
 
 PARTS = (b"GGUF, the first half; ", b"and the second")
 

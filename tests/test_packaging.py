@@ -145,7 +145,7 @@ def test_the_makefile_installs_the_same() -> None:
     assert re.findall(r"^TORCH = torch==(.*)$", makefile, re.M) == [TORCH]
     (model,) = re.findall(r"^MODEL = (\S+==\S+)$", makefile, re.M)
     assert model in (ROOT / "environment.yml").read_text(encoding="utf-8")
-    source = (ROOT / "airlens" / "reading" / "packaged_models.py").read_text(encoding="utf-8")
+    source = (ROOT / "airlens" / "model" / "packaged.py").read_text(encoding="utf-8")
     name, version = re.findall(r'^PACKAGE(?:_VERSION)? = "(.*)"$', source, re.M)
     assert model == f"{name}=={version}"
 

@@ -19,8 +19,9 @@ from airlens.losses.fast import single_head_passes as per_head_run
 from airlens.losses.fast.fast_model import named_tensors
 from airlens.step_influence.head_influence import HeadInfluence, head_influence
 from airlens.step_influence.influence import influence
+from airlens.traces.encoding import encode_trace
 from airlens.traces.steps import split_steps
-from airlens.traces.trace import Trace, encode_trace
+from airlens.traces.trace import Trace
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from airlens.errors import AblationError, ConfigError, ModelError
 from airlens.heads import HeadSet
 from airlens.losses.choice import choose_engine
 from airlens.plugins import KINDS, registry
-from airlens.traces.trace import encode_trace
+from airlens.traces.encoding import encode_trace
 
 ROOT = Path(__file__).parents[1]
 PLUGIN = Path(__file__).parent / "plugin_package"

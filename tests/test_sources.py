@@ -20,12 +20,12 @@ from airlens.losses.choice import choose_engine
 from airlens.losses.fast.fast_model import fast_model
 from airlens.losses.fast.packed_attention import Plan, _packed
 from airlens.losses.fast.packing import Segment
-from airlens.losses.token_losses import Window
+from airlens.losses.windows import Window
 from airlens.step_sources import fast_reading as fast
 from airlens.step_sources.hook_reading import knocked_out, sliding_window
 from airlens.step_sources.tables import COLUMNS
 from airlens.step_sources.units import units_of
-from airlens.traces.trace import encode_trace
+from airlens.traces.encoding import encode_trace
 
 ALL: Any = ("copies", "attention", "knockout")
 HEADS = "L0H1, L1H3, L1H2"

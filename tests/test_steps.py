@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from airlens.errors import ConfigError
 from airlens.traces.align_steps import align_steps
+from airlens.traces.step import Step
 from airlens.traces.steps import auto_how, split_steps
-from airlens.traces.trace import Step, Trace
+from airlens.traces.trace import Trace
 
 HOW = ("auto", "paragraph", "line", "sentence")
 # Text in which separators are common, beside any text at all.

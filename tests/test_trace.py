@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from airlens.errors import ConfigError, DataError
 from airlens.traces.load import load_traces
+from airlens.traces.step import Step
 from airlens.traces.steps import split_steps
-from airlens.traces.trace import Step, Trace
+from airlens.traces.trace import Trace
 from airlens.traces.write_traces import save_traces
 
 TEXT = st.text(max_size=60)
@@ -140,5 +141,6 @@ def test_only_json_lines_are_saved(tmp_path: Path) -> None:
 
 def test_the_import_is_light() -> None:
     heavy = "{'torch', 'datasets', 'pandas', 'pyarrow', 'transformers', 'zstandard'}"
-    code = f"import sys, airlens.traces.trace, airlens.traces.load; assert not {heavy} & set(sys.modules)"
+    code = "import sys, airlens.traces.encoding, airlens.traces.load; "
+    code += f"assert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -19,7 +19,8 @@ from transformers import (
 )
 
 from airlens.errors import ConfigError, DataError
-from airlens.traces.trace import Step, Trace
+from airlens.traces.step import Step
+from airlens.traces.trace import Trace
 from airlens.training.examples import WeightedCollator, equal_token_batches, join, training_examples
 from airlens.training.step_weights import StepWeights, step_weights
 from airlens.training.train import TrainSettings, fine_tune

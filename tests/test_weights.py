@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airlens.errors import ConfigError, DataError
-from airlens.traces.trace import EncodedTrace, Trace
+from airlens.traces.encoding import EncodedTrace
+from airlens.traces.trace import Trace
 from airlens.training.scored_tokens import hash_tokens
 from airlens.training.step_weights import SCHEMES, StepWeights, step_weights
 

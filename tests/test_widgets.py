@@ -236,4 +236,4 @@ def test_a_headline_is_escaped() -> None:
 
 
 def test_static_files_are_shipped() -> None:
-    assert (Path(al.__file__).parent / "explorers" / "static" / "grid.js").is_file()
+    assert (Path(al.__file__).parent / "views" / "explorers" / "static" / "grid.js").is_file()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import typer
 
-from airlens import __version__
+from airlens.version import __version__
 
 from . import app as cli_app
 from . import demo as cli_demo

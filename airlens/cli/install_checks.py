@@ -11,10 +11,12 @@ from airlens.detectors.key_value_probes import key_value_probes
 from airlens.detectors.retrieval import copy_accuracy
 from airlens.errors import ConfigError
 from airlens.folders import cache_dir
-from airlens.losses.token_losses import Window, score_windows, windows
+from airlens.losses.hooks import score_windows
+from airlens.losses.windows import Window, windows
 from airlens.model.given import stays_as_it_is
 from airlens.provenance import model_info, versions
-from airlens.traces.trace import Trace, encode_trace
+from airlens.traces.encoding import encode_trace
+from airlens.traces.trace import Trace
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

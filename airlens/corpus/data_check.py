@@ -20,13 +20,15 @@ from airlens.errors import ConfigError, DataError, ModelError, NumbersError
 from airlens.losses.choice import choose_engine
 from airlens.losses.fast.fast_model import fast_model
 from airlens.losses.fast.self_check import compared
-from airlens.losses.token_losses import trace_losses, windows
+from airlens.losses.token_losses import trace_losses
+from airlens.losses.windows import windows
 from airlens.model.checks import embedding_rows
 from airlens.model.state import running
-from airlens.traces.encoding import encode_for
+from airlens.traces.chat_template import Template, Think
+from airlens.traces.encoding import EncodedTrace, encode_for
 from airlens.traces.load import Traces
 from airlens.traces.skipped import Skipped
-from airlens.traces.trace import UNALIGNED, EncodedTrace, Template, Think, Trace, as_traces
+from airlens.traces.trace import UNALIGNED, Trace, as_traces
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from airlens.loss_free import dumps, loads
-from airlens.traces.trace import Step, Trace
+from airlens.traces.step import Step
+from airlens.traces.trace import Trace
 
 from .rows import Row
 

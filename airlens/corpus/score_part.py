@@ -24,7 +24,7 @@ from airlens.errors import (
     out_of_memory,
 )
 from airlens.heads import HeadGrid, HeadSet
-from airlens.losses.token_losses import Long
+from airlens.losses.windows import Long
 from airlens.model.heads import heads_in
 from airlens.model.state import state_of
 from airlens.provenance import fingerprint, model_info
@@ -52,7 +52,7 @@ FIRST_BUDGET = 16_384
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings that affect the scores of a run; see `airlens.step_influence.influence.influence` for each.
+    """Settings that affect the scores of a run; see :func:`airlens.influence` for each.
 
     Args:
         ifd: score each response without its prompt too, for IFD = L(y given x) / L(y)

@@ -18,9 +18,10 @@ from tqdm.auto import tqdm
 
 from airlens.ablation import active_ablation
 from airlens.arguments import checked
+from airlens.detectors.fast_probes import read_probes as fast_probes
 from airlens.errors import ConfigError, NumbersError
 from airlens.heads import HeadScores
-from airlens.losses.token_losses import Engine, choose_engine, fast_probes
+from airlens.losses.choice import Engine, choose_engine
 from airlens.model.heads import heads_of, need_all_read
 from airlens.model.load import learnt_positions
 from airlens.model.state import forward, not_finite, running

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import torch
 
@@ -19,12 +19,13 @@ from airlens.model.state import running, state_of
 from .fast.fast_model import fast_model
 from .fast.packed_attention import Unsupported
 from .fast.self_check import BASE, disagreement
-from .token_losses import Engine as Engine
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 log = logging.getLogger(__name__)
+
+Engine: TypeAlias = Literal["auto", "hooks", "fast"]
 
 FAST_MODES = ("uniform", "zero", "mean")
 

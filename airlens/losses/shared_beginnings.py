@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from airlens.ablation import MeanZ, Mode
 from airlens.heads import HeadSet
+from airlens.losses.token_losses import token_losses
+from airlens.losses.windows import Window, WindowLoss
 
 from .choice import Engine, choose_engine
-from .token_losses import Window, WindowLoss, token_losses
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

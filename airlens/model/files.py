@@ -16,8 +16,7 @@ from airlens.hub import unreachable
 
 from .folder import need_model_folder, need_real_file, need_tokenizer
 from .gguf import converted, need_all_weights, without_bars
-from .load import DEFAULT_MODEL, as_dtype
-from .packaged import PACKAGED, PackagedModel, packaged_gguf
+from .packaged import DEFAULT_MODEL, PACKAGED, PackagedModel, packaged_gguf
 
 if TYPE_CHECKING:
     import torch
@@ -209,3 +208,15 @@ def _model(source: str, dtype: torch.dtype, options: dict[str, Any]) -> Any:
             raise ModelError(f"could not load {source}: {error}") from error
     need_all_weights(found, source)
     return model
+
+
+def as_dtype(dtype: str | torch.dtype) -> torch.dtype:
+    """A torch dtype from itself or its name; :class:`ModelError` where there is no such dtype."""
+    import torch
+
+    value = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(value, torch.dtype) or not value.is_floating_point:
+        raise ModelError(
+            f"dtype {dtype!r} is no torch dtype of weights; use float32, bfloat16 or float16"
+        )
+    return value

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from airlens.arguments import reader
 from airlens.errors import ConfigError, ModelError, first_line, out_of_memory
-from airlens.registry import named
 
+from .files import as_dtype, read_model, read_tokenizer
+from .packaged import DEFAULT_MODEL
 from .placement import DeviceMap, MaxMemory, Placement, need_context
 
 if TYPE_CHECKING:
@@ -21,12 +22,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
-
-DEFAULT_MODEL = "smollm2-135m"
-
-# Finds and reads the files of a model: (name, tokenizer, dtype, …) to (label, model, tokenizer).
-read_model = named("airlens.model.files:read_model")
-read_tokenizer = named("airlens.model.files:read_tokenizer")
 
 
 def load_model(
@@ -96,7 +91,7 @@ def load_model(
     # Tensors made under inference mode could never take part in a gradient.
     with torch.inference_mode(False), undisturbed():
         if isinstance(name, (str, Path)):
-            options = {"trust_remote_code": trust_remote_code, "revision": revision}
+            options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "revision": revision}
             options |= where.options()
             label, model, tokenizer = read_model(str(name), tokenizer, dtype, **options)
             if place is not None and not stays_as_it_is(model):
@@ -118,18 +113,6 @@ def load_model(
         if given is not None:
             state_of(bridge).copied_from(given)
         return bridge
-
-
-def as_dtype(dtype: str | torch.dtype) -> torch.dtype:
-    """A torch dtype from itself or its name; :class:`ModelError` where there is no such dtype."""
-    import torch
-
-    value = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if not isinstance(value, torch.dtype) or not value.is_floating_point:
-        raise ModelError(
-            f"dtype {dtype!r} is no torch dtype of weights; use float32, bfloat16 or float16"
-        )
-    return value
 
 
 def as_device(device: str | torch.device | None = None) -> torch.device:

@@ -26,7 +26,7 @@ from airlens.errors import ModelError
 from airlens.files import atomic_file
 from airlens.folders import cache_dir
 
-from .load import DEFAULT_MODEL
+DEFAULT_MODEL = "smollm2-135m"
 
 log = logging.getLogger(__name__)
 

@@ -29,7 +29,8 @@ def confound_table(
 
     Args:
         samples: ``Influence.samples``, or steps with the same columns. A confound without a column
-            is left out; :func:`airlens.experiments.validity.heuristics.add_overlap` adds ``overlap``.
+            is left out; :func:`airlens.experiments.validity.heuristics.add_overlap` adds
+            ``overlap``.
         scores: columns.
         against: columns.
         within: column of the domains; None: only over all.

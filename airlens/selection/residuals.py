@@ -8,10 +8,8 @@ import numpy as np
 import pandas as pd
 
 from airlens.arguments import checked
-from airlens.errors import ConfigError
+from airlens.errors import ConfigError, DataError
 from airlens.statistics.correlations import rank_residual
-
-from .select import need_column
 
 
 @checked
@@ -47,3 +45,10 @@ def residualise(
     for where in pd.Series(keys).groupby(np.asarray(keys)).indices.values():
         values[where] = rank_residual(columns[where, 0], list(columns[where, 1:].T))
     return samples.assign(**{f"{score}_residual": values})
+
+
+def need_column(samples: pd.DataFrame, name: str) -> pd.Series:
+    """A column of the samples, or a :class:`DataError` that names those there are."""
+    if name not in samples:
+        raise DataError(f"no such column; there are: {', '.join(map(str, samples))}", field=name)
+    return samples[name]

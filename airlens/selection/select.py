@@ -13,10 +13,10 @@ from pandas.api.types import is_numeric_dtype
 from airlens.arguments import checked, expected
 from airlens.errors import ConfigError, DataError
 from airlens.provenance import provenance
-from airlens.registry import Registry, named
+from airlens.registry import Registry
 from airlens.shares import Share, how_many, share_or_count
 
-residualise = named("airlens.selection.residuals:residualise")
+from .residuals import need_column, residualise
 
 
 @dataclass(frozen=True)
@@ -260,13 +260,6 @@ def _groups(names: pd.Index, sizes: pd.Series) -> str:
         return "the selection has"
     few = ", ".join(map(repr, names[:3])) + (", …" if len(names) > 3 else "")
     return f"{len(names):,} of {len(sizes):,} groups ({few}) ha{'s' if len(names) == 1 else 've'}"
-
-
-def need_column(samples: pd.DataFrame, name: str) -> pd.Series:
-    """A column of the samples, or a :class:`DataError` that names those there are."""
-    if name not in samples:
-        raise DataError(f"no such column; there are: {', '.join(map(str, samples))}", field=name)
-    return samples[name]
 
 
 def _ranks(frame: pd.DataFrame, cells: pd.Series, eligible: pd.Series) -> pd.Series:

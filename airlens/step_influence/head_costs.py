@@ -16,15 +16,17 @@ import pandas as pd
 import torch
 
 from airlens.ablation import DEFAULT_MODE, Mode, as_head_set, mean_z
-from airlens.heads import Head, Heads, HeadSet
+from airlens.arguments import checked
+from airlens.heads import Head, Heads, HeadSet, parse_head
 from airlens.losses.shared_beginnings import score_all
-from airlens.losses.token_losses import WindowLoss, windows
+from airlens.losses.windows import WindowLoss, windows
 from airlens.model.heads import heads_in, heads_of
 from airlens.model.state import forward, running
 from airlens.statistics.estimates import UNKNOWN, Estimate
 from airlens.statistics.grids import mean_of, ratio_grid
-from airlens.traces.encoding import encode_for
-from airlens.traces.trace import EncodedTrace, Template, Trace
+from airlens.traces.chat_template import Template
+from airlens.traces.encoding import EncodedTrace, encode_for
+from airlens.traces.trace import Trace
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -30,20 +30,21 @@ from airlens.losses.fast.fast_losses import row_budget
 from airlens.losses.fast.fast_model import fast_model
 from airlens.losses.fast.packing import pack
 from airlens.losses.fast.single_head_passes import attribution_row, exact_row
-from airlens.losses.token_losses import Long, WindowLoss, check_finite, score_windows, windows
+from airlens.losses.hooks import check_finite, score_windows
+from airlens.losses.windows import Long, WindowLoss, windows
 from airlens.model.heads import heads_of
 from airlens.model.state import not_finite, running
 from airlens.provenance import fingerprint, provenance
 from airlens.traces.chat_template import Template, Think, resolve_template, template_note
-from airlens.traces.encoding import encode_for
+from airlens.traces.encoding import EncodedTrace, encode_for
 from airlens.traces.readings import how_read
-from airlens.traces.trace import EncodedTrace, Trace
+from airlens.traces.trace import Trace
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
     from airlens.heads import HeadArray
-    from airlens.losses.token_losses import Window
+    from airlens.losses.windows import Window
 
 Method: TypeAlias = Literal["exact", "attribution", "screened"]
 

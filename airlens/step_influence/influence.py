@@ -20,30 +20,24 @@ import pandas as pd
 from airlens.ablation import DEFAULT_MODE, MeanZ, Mode, mean_z
 from airlens.arguments import checked
 from airlens.errors import ConfigError
+from airlens.folders import load_tables, save_tables
 from airlens.heads import HeadGrid, Heads, HeadSet, Shape, random_heads
-from airlens.losses.token_losses import (
-    Engine,
-    Long,
-    Precision,
-    WindowLoss,
-    choose_engine,
-    trace_losses,
-)
+from airlens.losses.choice import Engine, choose_engine
+from airlens.losses.fast.process_settings import Precision
+from airlens.losses.token_losses import trace_losses
+from airlens.losses.windows import Long, WindowLoss
 from airlens.model.heads import heads_in
 from airlens.model.load import need_bridge
 from airlens.model.state import running
 from airlens.provenance import provenance
-from airlens.registry import named
 from airlens.traces.chat_template import Template, Think, resolve_template, template_note
-from airlens.traces.encoding import encode_for
+from airlens.traces.encoding import EncodedTrace, encode_for
 from airlens.traces.readings import how_read
-from airlens.traces.trace import EncodedTrace, Trace, as_traces, check_ids
+from airlens.traces.trace import Trace, as_traces, check_ids
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-save_tables = named("airlens.folders:save_tables")
-load_tables = named("airlens.folders:load_tables")
 
 CONTROLS = 3  # ours: draws of random heads beside every score
 # Ours: under this base loss (nats a token) the text is as good as known to the model, and a ratio
@@ -98,7 +92,7 @@ class Influence:
     def save(self, folder: str | Path) -> Path:
         """Write the tables as Parquet and the provenance as JSON into ``folder``."""
         tables = {name: getattr(self, name) for name in TABLES}
-        return Path(save_tables(folder, tables, self.provenance))
+        return save_tables(folder, tables, self.provenance)
 
     @classmethod
     def load(cls, folder: str | Path) -> Influence:

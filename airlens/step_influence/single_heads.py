@@ -14,7 +14,8 @@ from airlens.losses.choice import choose_engine
 from airlens.losses.fast.fast_model import fast_model
 from airlens.losses.fast.packing import pack
 from airlens.losses.fast.single_head_passes import attribution_row
-from airlens.losses.token_losses import Window, token_losses, windows
+from airlens.losses.token_losses import token_losses
+from airlens.losses.windows import Window, windows
 from airlens.model.state import running
 from airlens.traces.chat_template import Template, Think
 from airlens.traces.encoding import encode_for
@@ -79,7 +80,8 @@ def step_attribution(
 ) -> np.ndarray:
     """Estimate, fp32 [L, H], of the rise of a step's summed NLL (nats) by ablating each head alone.
 
-    One backward pass for all heads, see :func:`airlens.losses.fast.single_head_passes.attribution_row`.
+    One backward pass for all heads, see
+    :func:`airlens.losses.fast.single_head_passes.attribution_row`.
 
     Raises:
         ConfigError: the step has no token, or the fast engine cannot run on this model.

@@ -19,7 +19,7 @@ from airlens.losses.fast.fast_losses import row_budget, row_losses, scored_rows
 from airlens.losses.fast.fast_model import FastModel, fast_model
 from airlens.losses.fast.packed_attention import Call, Plan
 from airlens.losses.fast.packing import Pack, Segment, pack, to_device
-from airlens.losses.token_losses import Window
+from airlens.losses.windows import Window
 from airlens.model.state import running
 
 from .hook_reading import Reader, Reading, Span

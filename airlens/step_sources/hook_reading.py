@@ -19,7 +19,8 @@ import torch
 from airlens.ablation import attention_of
 from airlens.errors import AblationError
 from airlens.heads import Head, HeadSet
-from airlens.losses.token_losses import Window, nll_and_entropy
+from airlens.losses.hooks import nll_and_entropy
+from airlens.losses.windows import Window
 from airlens.model.state import forward, running
 
 from .units import SINK, Stretch

@@ -32,7 +32,7 @@ from airlens.errors import ConfigError, NumbersError
 from airlens.folders import load_tables, save_tables
 from airlens.heads import Heads, HeadSet
 from airlens.losses.choice import Engine, choose_engine
-from airlens.losses.token_losses import Long, windows
+from airlens.losses.windows import Long, windows
 from airlens.model.heads import heads_in, heads_of
 from airlens.model.state import not_finite, running
 from airlens.provenance import provenance

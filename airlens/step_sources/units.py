@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from airlens.losses.token_losses import Window
+from airlens.losses.windows import Window
 from airlens.traces.chat_template import KNOWN_TAGS
+from airlens.traces.encoding import EncodedTrace
 from airlens.traces.steps import split_steps
 from airlens.traces.token_spans import first_characters
-from airlens.traces.trace import EncodedTrace
 
 SINK, TEMPLATE = 0, 1  # groups of tokens that belong to no unit; unit u is group 2 + P + u
 _CLOSING = re.compile("|".join(re.escape(closing) for _, closing in KNOWN_TAGS))

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 
 from airlens.errors import ConfigError
 
-from .steps import Step, cut_at
+from .step import Step, cut_at
 
 _WORD = re.compile(r"\S+")
 

@@ -22,10 +22,11 @@ from airlens.arguments import named, reader
 from airlens.errors import ConfigError, DataError
 from airlens.provenance import fingerprint
 
+from .trace import Trace
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from .trace import Trace
 
 log = logging.getLogger(__name__)
 Template: TypeAlias = Literal["auto", "chat", "plain"]

@@ -19,8 +19,9 @@ from airlens.errors import ConfigError, DataError
 from .columns import GENERATIONS, Columns
 from .items import Record, Rejected
 from .records import iter_records
-from .steps import SPLITTERS, split_steps
-from .trace import Splitter, Step, Trace
+from .step import Step
+from .steps import SPLITTERS, Splitter, split_steps
+from .trace import Trace
 from .trace_builder import TraceBuilder
 from .trace_builder import content_hash as content_hash
 
@@ -99,9 +100,9 @@ def load_traces(
         split: which split of a data set or folder that has several; the default is "train".
         config: which configuration of a hub data set, or of its copy in a folder.
         splitter: "auto" takes the steps that are given, else lines for GSM8K, else what
-            `airlens.traces.steps.auto_how` says. Any other replaces given steps: "paragraph", "line",
-            "sentence", a registered name, a compiled pattern, or a function from a response to its
-            steps.
+            `airlens.traces.steps.auto_how` says. Any other replaces given steps: "paragraph",
+            "line", "sentence", a registered name, a compiled pattern, or a function
+            from a response to its steps.
         on_error: what to do with a record that makes no trace.
         limit: how many traces to load at most.
 

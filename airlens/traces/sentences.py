@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from .steps import Step, cut_at, skip_space
+from .step import Step, cut_at, skip_space
 
 # What may end a sentence: Western marks with the quotes and brackets that close after them, marks
 # that need no space after them (CJK, Devanagari, Arabic), and a newline.

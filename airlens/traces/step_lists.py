@@ -11,7 +11,7 @@ from airlens.errors import DataError, found
 
 from .align_steps import align_steps
 from .columns import Columns, Fields, list_of, parsed
-from .steps import Step
+from .step import Step
 from .trace import UNALIGNED, check_text
 
 _STEP_TEXT = ("text", "step", "content", "value", "completion", "sentence")

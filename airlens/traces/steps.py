@@ -8,33 +8,16 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 
 from airlens.arguments import checked
 from airlens.errors import ConfigError
-from airlens.registry import Registry, named
+from airlens.registry import Registry
 
 from .blocks import blocks
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of a response.
-
-    Args:
-        text: the characters ``response[start:end]``.
-        start: first character, counted in the response.
-        end: one past the last character.
-        label: what kind of step it is, where the data say so.
-    """
-
-    text: str
-    start: int
-    end: int
-    label: str | None = None
-
+from .sentences import cut_sentences
+from .step import Step, cut_at
 
 # Cuts a response into steps that join to it; `split_steps` is one.
 Splitter = Callable[[str], tuple[Step, ...]]
@@ -42,7 +25,6 @@ Splitter = Callable[[str], tuple[Step, ...]]
 # The separators run up to the last newline, so that an indentation stays with its own line.
 _PARAGRAPH = re.compile(r"\n\s*\n")
 _LINE = re.compile(r"\n(?:\s*\n)?")
-_SPACE = re.compile(r"\s*")
 
 
 @checked
@@ -101,29 +83,6 @@ def auto_how(response: str) -> str:
     return "line" if "\n" in text else "sentence"
 
 
-def cut_at(response: str, starts: Iterable[int]) -> tuple[Step, ...]:
-    """Steps that begin at the given characters (ascending); a blank one joins the one before."""
-    if not response:
-        return ()
-    cuts = [0]
-    text = skip_space(response, 0)
-    for start in starts:
-        if start <= text:
-            continue  # what precedes is blank: it opens the next step
-        text = skip_space(response, start)
-        if text == len(response):
-            break  # what follows is blank: it ends this step
-        cuts.append(start)
-    ends = [*cuts[1:], len(response)]
-    return tuple(Step(response[a:b], a, b) for a, b in zip(cuts, ends, strict=True))
-
-
-def skip_space(response: str, position: int) -> int:
-    """The first character from ``position`` on that is no whitespace."""
-    space = _SPACE.match(response, position)
-    return space.end() if space else position
-
-
 def _auto(response: str) -> tuple[Step, ...]:
     return SPLITTERS.own[auto_how(response)](response)
 
@@ -157,6 +116,6 @@ SPLITTERS: Registry[Splitter] = Registry(
         **{how: partial(_with_blocks, how) for how in ("paragraph", "line", "sentence")},
         "raw-paragraph": partial(_cut_after, _PARAGRAPH),
         "raw-line": partial(_cut_after, _LINE),
-        "raw-sentence": named("airlens.traces.sentences:cut_sentences"),
+        "raw-sentence": cut_sentences,
     },
 )

@@ -19,9 +19,10 @@ from .items import Record, Rejected
 from .layouts import read_record
 from .plain_values import Unreadable, plain_record
 from .readings import describe
+from .step import Step
 from .step_lists import given_steps
-from .steps import split_steps
-from .trace import NEW_FIELDS, OWN_FIELDS, Splitter, Step, Trace, check_text, upgraded
+from .steps import Splitter, split_steps
+from .trace import NEW_FIELDS, OWN_FIELDS, Trace, check_text, upgraded
 
 log = logging.getLogger(__name__)
 

@@ -20,9 +20,10 @@ from airlens.model.checks import embedding_rows
 from airlens.model.weights import moving_rotary
 from airlens.statistics.estimates import Estimate
 from airlens.statistics.grids import grid_of, mean_of, proportion_of, ratio_grid
-from airlens.traces.encoding import need_embedded
+from airlens.traces.chat_template import Template, Think
+from airlens.traces.encoding import EncodedTrace, encode_trace, encode_traces, need_embedded
 from airlens.traces.skipped import OnError, Skipped, usable
-from airlens.traces.trace import EncodedTrace, Template, Think, Trace, encode_trace, encode_traces
+from airlens.traces.trace import Trace
 
 from .answers import check_math_verify as check_math_verify
 from .answers import final_answer as final_answer

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 
 from airlens.errors import ConfigError, DataError, ModelError
-from airlens.traces.encoding import need_embedded
+from airlens.traces.chat_template import Template, Think
+from airlens.traces.encoding import EncodedTrace, encode_trace, need_embedded
 from airlens.traces.readings import how_read
 from airlens.traces.skipped import OnError, Skipped, check_on_error, note_of, said
-from airlens.traces.trace import EncodedTrace, Template, Think, Trace, encode_trace
+from airlens.traces.trace import Trace
 
 from .step_weights import StepWeights, normalised
 
@@ -100,9 +101,9 @@ def training_set(
 ) -> TrainingSet:
     """Encode traces for training on their responses.
 
-    The tokens are those that :func:`~airlens.traces.trace.encode_trace` scores, and after them the EOS
-    token, which belongs to the last step. Labels of the prompt are ignored. The mean weight of the
-    labels of a trace is 1, also where it was cut; without ``weights`` every weight is 1.
+    The tokens are those that :func:`~airlens.traces.encoding.encode_trace` scores, and after them
+    the EOS token, which belongs to the last step. Labels of the prompt are ignored. The mean weight
+    of the labels of a trace is 1, also where it was cut; without ``weights`` every weight is 1.
 
     Args:
         tokenizer: the student's.

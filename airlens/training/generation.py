@@ -14,8 +14,8 @@ from tqdm.auto import tqdm
 from airlens.arguments import checked
 from airlens.errors import ConfigError, DataError
 from airlens.model.weights import moving_rotary
-from airlens.traces.chat_template import resolve_template, write
-from airlens.traces.trace import Template, Think, Trace
+from airlens.traces.chat_template import Template, Think, resolve_template, write
+from airlens.traces.trace import Trace
 
 from .packing_check import positions_limit
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from airlens.errors import DataError
-from airlens.traces.trace import EncodedTrace
+from airlens.traces.encoding import EncodedTrace
 
 
 def check_scored(steps: pd.DataFrame, known: str | None, encoded: EncodedTrace) -> None:

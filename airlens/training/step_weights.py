@@ -22,7 +22,8 @@ from airlens.arguments import checked
 from airlens.errors import ConfigError, DataError, need_columns
 from airlens.files import atomic_file
 from airlens.provenance import provenance
-from airlens.traces.trace import EncodedTrace, Trace
+from airlens.traces.encoding import EncodedTrace
+from airlens.traces.trace import Trace
 
 from .scored_tokens import check_scored, hash_texts, text_hashes, token_hashes
 

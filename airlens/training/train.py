@@ -24,9 +24,9 @@ from airlens.errors import AirlensError, ConfigError, DataError
 from airlens.model.checks import embedding_rows
 from airlens.model.files import load_hf
 from airlens.provenance import fingerprint, provenance
-from airlens.traces.chat_template import template_note
+from airlens.traces.chat_template import Template, Think, template_note
 from airlens.traces.skipped import OnError
-from airlens.traces.trace import Template, Think, Trace
+from airlens.traces.trace import Trace
 
 from .examples import Example, TrainingSet, WeightedCollator, equal_token_batches, training_set
 from .interrupts import checkpoints_of, stopped_later

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from airlens.traces.trace import prompt_text
+from airlens.traces.chat_template import prompt_text
 from airlens.training.examples import Example, training_examples
 
 from .pool import HeldOut

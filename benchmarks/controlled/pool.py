@@ -6,7 +6,8 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from airlens.traces.trace import Step, Trace
+from airlens.traces.step import Step
+from airlens.traces.trace import Trace
 from tools.bundled_data.prose import prose
 from tools.bundled_data.written_trace import NAMES, OPENERS, PAUSES
 

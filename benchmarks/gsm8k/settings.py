@@ -11,8 +11,10 @@ import numpy as np
 
 from airlens.files import data_path
 from airlens.provenance import fingerprint
+from airlens.traces.chat_template import Template
+from airlens.traces.encoding import encode_trace
 from airlens.traces.load import load_traces
-from airlens.traces.trace import Template, Trace, encode_trace
+from airlens.traces.trace import Trace
 
 # A study begun before these could be set goes on: at their old values they are not in its key.
 _ADDED = {"epochs": 1, "budgets": ("tokens", "all", "samples"), "bf16": True}

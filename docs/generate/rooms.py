@@ -12,12 +12,15 @@ from . import ROOT, first_sentence
 
 # What all rooms stand on: files at the root that know nothing of the method.
 GROUND = "ground"
-ON_THE_GROUND = ("errors", "files", "folders", "hub", "provenance", "registry", "statistics")
+ON_THE_GROUND = (
+    *("arguments", "errors", "files", "folders", "hub", "json_lines", "loss_free", "registry"),
+    *("shares", "statistics", "version"),
+)
 
 
 def room_of(module: str) -> str:
     """`airlens.views.figures.head_maps` lies in `views`, `airlens.errors` on the ground."""
-    name = (module.split(".") + [""])[1]
+    name = [*module.split("."), ""][1]
     return GROUND if name in ON_THE_GROUND else name
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 import airlens as al
 from airlens.step_sources.units import unit_table, units_of
 from airlens.traces.blocks import blocks
+from airlens.traces.encoding import encode_trace
 from airlens.traces.steps import auto_how, split_steps
-from airlens.traces.trace import encode_trace
 
 CODE = "```python\nx = 1. It is.\n\nprint(x)\n```"
 MATHS = "\\[\nx = 3. \\\\\n\ny = 4. Z\n\\]"

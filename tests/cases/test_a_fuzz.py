@@ -26,7 +26,7 @@ import airlens as al
 from airlens.errors import ConfigError, DataError
 from airlens.step_sources.units import units_of
 from airlens.traces.chat_template import write
-from airlens.traces.trace import encode_trace
+from airlens.traces.encoding import encode_trace
 
 MARKS = ["<|a|>", "<|b|>", "<|end|>"]
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import airlens as al
 from airlens.step_sources.units import unit_table, units_of
-from airlens.traces.trace import encode_trace
+from airlens.traces.encoding import encode_trace
 from airlens.views.figures.step_maps import row_dicts
 
 TEXT = "Ann has 3 apples. Bert buys 4 more. So 7."

@@ -13,7 +13,7 @@ import airlens as al
 from airlens.errors import ConfigError, DataError
 from airlens.step_sources.units import units_of
 from airlens.traces.chat_template import template_identity, write
-from airlens.traces.trace import encode_trace
+from airlens.traces.encoding import encode_trace
 from airlens.views.figures.coloured_text import pieces
 
 ASK, THOUGHT, ANSWER = "3 + 4?", "Three and four.\nSo seven.", "It is 7."

@@ -11,7 +11,7 @@ from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizer
 from transformers import PreTrainedTokenizerFast
 
 import airlens as al
-from airlens.traces.trace import EncodedTrace, encode_trace
+from airlens.traces.encoding import EncodedTrace, encode_trace
 
 
 def roberta() -> Any:

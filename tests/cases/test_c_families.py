@@ -17,7 +17,8 @@ import airlens as al
 from airlens.errors import AblationError, EngineError
 from airlens.heads import HeadSet
 from airlens.losses.choice import choose_engine
-from airlens.losses.token_losses import Window, token_losses
+from airlens.losses.token_losses import token_losses
+from airlens.losses.windows import Window
 
 HEADS = {0: [1], 1: [0, 3]}
 SET = HeadSet.parse("L0H1, L1H0, L1H3")

@@ -12,7 +12,7 @@ from tiny_zoo import tokenizer
 
 import airlens as al
 from airlens.losses.choice import choose_engine
-from airlens.traces.trace import encode_trace
+from airlens.traces.encoding import encode_trace
 
 TRACES = [al.Trace("a", "b", "cde fghi jklm no"), al.Trace("c", "b", "cde fgxyz. Op")]
 HEADS = "L0H1, L1H2"

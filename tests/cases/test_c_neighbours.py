@@ -16,7 +16,9 @@ import airlens as al
 from airlens.errors import ModelError
 from airlens.heads import HeadSet
 from airlens.losses.choice import choose_engine
-from airlens.losses.token_losses import Window, score_windows, token_losses
+from airlens.losses.hooks import score_windows
+from airlens.losses.token_losses import token_losses
+from airlens.losses.windows import Window
 
 SHAPE = {
     "vocab_size": VOCAB,

@@ -11,7 +11,9 @@ from tiny_zoo import hf_model, tokenizer
 
 import airlens as al
 from airlens.errors import NumbersError
-from airlens.losses.token_losses import Window, WindowLoss, score_windows, token_losses
+from airlens.losses.hooks import score_windows
+from airlens.losses.token_losses import token_losses
+from airlens.losses.windows import Window, WindowLoss
 from airlens.step_influence.influence import summary
 
 ENGINES = ("hooks", "fast")

@@ -13,7 +13,7 @@ import airlens as al
 from airlens.errors import EngineError, ModelError
 from airlens.losses.choice import choose_engine
 from airlens.losses.fast import fast_model, packed_attention, self_check
-from airlens.traces.trace import encode_trace
+from airlens.traces.encoding import encode_trace
 
 SLOW = ("falcon", "falcon_alibi", "bloom", "mpt")
 SHORT, LONG = al.Trace("s", "a", "bc d"), al.Trace("l", "a", "bc defgh ijkl mnop")

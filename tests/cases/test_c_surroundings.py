@@ -23,7 +23,7 @@ from airlens.errors import ModelError
 from airlens.losses.choice import choose_engine
 from airlens.model.copies import diverged
 from airlens.model.state import state_of
-from airlens.traces.trace import encode_trace
+from airlens.traces.encoding import encode_trace
 
 TRACES = [al.Trace("a", "b", "cde fgh"), al.Trace("c", "d", "ij klm nop")]
 COLUMNS = ["nll_base", "nll_ref", "nll_control", "entropy"]

@@ -14,7 +14,7 @@ import pytest
 from pyarrow import parquet as pq
 
 import airlens as al
-from airlens import entry_points, hub
+from airlens import hub, registry
 from airlens.cli.train import _selection
 from airlens.corpus.export import manifest_path
 from airlens.corpus.markers import Marker, checksum, read_marker, write_marker
@@ -173,7 +173,7 @@ def test_d24_a_package_whose_code_fails_is_named(error: Exception) -> None:
             raise error
 
     with pytest.raises(ConfigError, match=rf"'mine' of a package .*{type(error).__name__}"):
-        entry_points.load(
+        registry._load(
             "detector",
             "mine",
             [Offered()],  # type: ignore[list-item]

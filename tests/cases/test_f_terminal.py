@@ -181,7 +181,7 @@ def test_f9_names_are_those_of_the_library() -> None:
     from airlens.ablation import MODES
     from airlens.detectors.by_name import DETECTORS
     from airlens.experiments.validity.planting import KINDS
-    from airlens.traces.trace import Template
+    from airlens.traces.chat_template import Template
     from airlens.training.step_weights import SCHEMES
 
     assert tuple(MODES.own) == checks.MODES

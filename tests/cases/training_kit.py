@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 import torch
 
-from airlens.traces.trace import Step, Trace
+from airlens.traces.step import Step
+from airlens.traces.trace import Trace
 from airlens.training.step_weights import StepWeights
 
 VOCAB = 260

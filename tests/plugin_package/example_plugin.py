@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 import airlens as al
-from airlens.traces.steps import cut_at
+from airlens.traces.step import cut_at
 
 
 def last_layers(model: Any, probes: Any, *, progress: bool = True, power: float = 1.0) -> Any:

@@ -152,8 +152,8 @@ def arm_differences(table: pd.DataFrame, *, title: str | None = None) -> go.Figu
     """Difference of each arm to the one it is compared with; filled where it is decided.
 
     Args:
-        table: :func:`~airlens.experiments.studies.arm_differences.differences_table`; the rows with the most
-            frequent value of ``against`` (random selection) are drawn.
+        table: :func:`~airlens.experiments.studies.arm_differences.differences_table`; the rows with
+            the most frequent value of ``against`` (random selection) are drawn.
         title: instead of the headline.
 
     Bars are 95 % intervals over seeds and problems, not corrected; a filled dot differs from zero

@@ -104,8 +104,8 @@ class Comparison:
         claims: from :func:`~airlens.experiments.paper.model_claims.comparison_claims`.
         provenance: sizes, versions, and by run the model and its top heads.
         measured: the measurements behind the rows, of all models: ``units``
-            (:func:`~airlens.experiments.paper.comparison_rows.unit_values`), ``samples`` (traces, with their
-            scores) and ``planted`` (planted steps, with their losses).
+            (:func:`~airlens.experiments.paper.comparison_rows.unit_values`), ``samples`` (traces,
+            with their scores) and ``planted`` (planted steps, with their losses).
     """
 
     table: pd.DataFrame

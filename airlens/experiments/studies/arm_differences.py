@@ -65,8 +65,8 @@ def differences_table(
         part: of the controlled study's test; None: all problems.
 
     Returns:
-        arm, against, measure, part, and what :func:`~airlens.experiments.studies.paired_runs.difference_rows`
-        gives.
+        arm, against, measure, part, and what
+        :func:`~airlens.experiments.studies.paired_runs.difference_rows` gives.
 
     Raises:
         DataError: the runs answered different problems.

@@ -246,8 +246,8 @@ def study_table(runs: pd.DataFrame, against: str = "random") -> pd.DataFrame:
     """One row per arm and budget: its held-out NLL, and the difference to another arm's.
 
     The interval of the NLL is over problems, of the runs that there are. That of the difference is
-    over problems and runs (:mod:`airlens.experiments.studies.paired_runs`): NaN where nothing tells how much
-    the runs of an arm vary.
+    over problems and runs (:mod:`airlens.experiments.studies.paired_runs`): NaN where nothing tells
+    how much the runs of an arm vary.
 
     Returns:
         setting, budget, arm, n_runs, n_samples, n_labels, steps, nll, lo, hi, seed_std,
@@ -296,8 +296,8 @@ def weights_table(runs: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         setting, budget, arm (with step weights), against (the same data plain, or with its weights
-        on other steps), and what :func:`~airlens.experiments.studies.paired_runs.difference_rows` gives, of
-        held-out NLL (nats per token; below 0: the weights help).
+        on other steps), and what :func:`~airlens.experiments.studies.paired_runs.difference_rows`
+        gives, of held-out NLL (nats per token; below 0: the weights help).
     """
     tables = []
     for (setting, budget), group in runs.groupby(["setting", "budget"], sort=False):

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from airlens.errors import DataError
 from airlens.losses.choice import Engine
 from airlens.losses.shared_beginnings import score_all
-from airlens.losses.token_losses import Window
-from airlens.traces.trace import Template, Trace, encode_trace
+from airlens.losses.windows import Window
+from airlens.traces.chat_template import Template
+from airlens.traces.encoding import encode_trace
+from airlens.traces.trace import Trace
 
 from .planting import put
 

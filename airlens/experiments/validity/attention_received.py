@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from airlens.losses.fast.packing import Pack, pack
-from airlens.losses.token_losses import Window
+from airlens.losses.windows import Window
 from airlens.model.heads import heads_of
 from airlens.model.state import forward, running
 

@@ -3,8 +3,8 @@
 Tables:
 
 - items, one row a scored step: source, kind ("real" or of
-  :data:`airlens.experiments.validity.planting.KINDS`), step, text, n_tokens, loss, entropy, length, position,
-  overlap, attention
+  :data:`airlens.experiments.validity.planting.KINDS`), step, text, n_tokens, loss, entropy, length,
+  position, overlap, attention
 - losses, one row a step and ablation: source, kind, mode, heads ("top", "random",
   "layer-matched"), draw, loss_ref
 """
@@ -26,8 +26,8 @@ from airlens.errors import ConfigError, DataError
 from airlens.files import atomic_file
 from airlens.heads import HeadSet, random_heads
 from airlens.json_lines import json_line, read_json_lines
-from airlens.model.heads import heads_in, heads_of
 from airlens.losses.shared_beginnings import score_all
+from airlens.model.heads import heads_in, heads_of
 from airlens.provenance import fingerprint, provenance
 from airlens.traces.chat_template import Template, template_identity
 from airlens.traces.identity import traces_key

@@ -100,9 +100,9 @@ def labelled_report(
 
     Returns:
         Tables "functions" (mode and the columns of
-        :func:`airlens.experiments.validity.labelled.by_function`), "differences" (from random heads,
-        :func:`airlens.experiments.validity.labelled.function_differences`), and with importances "correlations"
-        (a row a trace) and "importance" (means over problems).
+        :func:`airlens.experiments.validity.labelled.by_function`), "differences" (from random
+        heads, :func:`airlens.experiments.validity.labelled.function_differences`), and with
+        importances "correlations" (a row a trace) and "importance" (means over problems).
     """
     chosen = sorted(traces, key=lambda t: (len(t.prompt) + len(t.response), t.id))[:n]
     settings = {"modes": modes, "controls": controls, "seed": seed, "progress": progress}
@@ -189,8 +189,8 @@ def head_report(
     Arguments as for :func:`confound_report`; a few traces are enough.
 
     Returns:
-        Tables "leave_one_out" (:func:`airlens.step_influence.head_costs.leave_one_out`, under the first
-        mode) and "idle" (:func:`airlens.step_influence.head_costs.idle_heads`).
+        Tables "leave_one_out" (:func:`airlens.step_influence.head_costs.leave_one_out`, under the
+        first mode) and "idle" (:func:`airlens.step_influence.head_costs.idle_heads`).
     """
     chosen = first_of_each_domain(traces, n)
     rises = head_rises(model, chosen, with_and_without(heads), modes[0])

@@ -17,10 +17,10 @@ from airlens.files import atomic_write_text, read_json
 from airlens.folders import write_tables
 from airlens.heads import HeadSet
 from airlens.provenance import fingerprint, model_info
-from airlens.traces.chat_template import template_identity
+from airlens.traces.chat_template import Template, template_identity
 from airlens.traces.identity import traces_key
 from airlens.traces.load import load_traces
-from airlens.traces.trace import Template, Trace
+from airlens.traces.trace import Trace
 from airlens.traces.write_traces import save_traces
 
 from .added_value import gain_table

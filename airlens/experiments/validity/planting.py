@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from airlens.arguments import checked
 from airlens.errors import ConfigError, DataError
 from airlens.files import sentences
-from airlens.traces.trace import Step, Trace
+from airlens.traces.step import Step
+from airlens.traces.trace import Trace
 
 from .planting_texts import (
     NUMBER,

@@ -16,7 +16,8 @@ from airlens.heads import HeadSet
 from airlens.provenance import fingerprint, model_info
 from airlens.step_influence.influence import TABLES, Influence, influence
 from airlens.traces.chat_template import Template, template_identity
-from airlens.traces.trace import Trace, encode_trace
+from airlens.traces.encoding import encode_trace
+from airlens.traces.trace import Trace
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

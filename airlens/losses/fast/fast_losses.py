@@ -18,7 +18,8 @@ import torch
 from airlens.ablation import mean_z
 from airlens.errors import out_of_memory
 from airlens.heads import HeadSet
-from airlens.losses.token_losses import LEAST, WindowLoss, check_finite
+from airlens.losses.hooks import LEAST, check_finite
+from airlens.losses.windows import WindowLoss
 from airlens.model.state import running
 
 from .fast_model import FastModel, fast_model, order, plan_of
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
     from airlens.ablation import MeanZ, Mode
-    from airlens.losses.token_losses import Precision, Window
+    from airlens.losses.fast.process_settings import Precision
+    from airlens.losses.windows import Window
 
 log = logging.getLogger(__name__)
 

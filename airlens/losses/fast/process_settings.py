@@ -7,12 +7,12 @@ import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import Literal, TypeAlias
 
 import torch
 
-if TYPE_CHECKING:
-    from airlens.losses.token_losses import Precision
+Precision: TypeAlias = Literal["full", "bf16"]
+
 
 # mallopt(3): M_TRIM_THRESHOLD, M_MMAP_MAX.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4

@@ -18,7 +18,8 @@ from torch import nn
 
 from airlens.ablation import MeanZ, Mode
 from airlens.heads import Head, HeadSet
-from airlens.losses.token_losses import Window, WindowLoss, score_windows
+from airlens.losses.hooks import score_windows
+from airlens.losses.windows import Window, WindowLoss
 
 from .fast_losses import score_fast
 from .fast_model import FastModel
@@ -53,7 +54,8 @@ def disagreement(model: TransformerBridge, fast: FastModel, mode: Mode, *, beyon
         fast: its fast model.
         mode: of the ablation, which is checked together with the base model; or :data:`BASE`.
         beyond: a length beyond which the model computes in another way
-            (:func:`~airlens.losses.fast.fast_model.switches`); the text is longer. 0 for a short text.
+            (:func:`~airlens.losses.fast.fast_model.switches`); the text is longer. 0 for a short
+            text.
     """
     if beyond + SCORED > LONGEST:
         return f"it computes otherwise beyond {beyond} tokens, too many to check"

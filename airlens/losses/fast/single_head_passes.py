@@ -17,7 +17,7 @@ from .packing import Pack, to_device
 
 if TYPE_CHECKING:
     from airlens.ablation import MeanZ, Mode
-    from airlens.losses.token_losses import Window
+    from airlens.losses.windows import Window
 
 
 def exact_row(

@@ -12,7 +12,7 @@ from airlens.arguments import checked
 from airlens.errors import ConfigError
 from airlens.heads import Heads, HeadSet
 from airlens.model.heads import heads_in
-from airlens.traces.trace import Template
+from airlens.traces.chat_template import Template
 from airlens.views.figures.next_tokens import next_token_bars
 
 from .continuation import Comparison, compare, encode_prompt, next_tokens

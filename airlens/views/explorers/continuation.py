@@ -16,7 +16,8 @@ from airlens.errors import ConfigError
 from airlens.heads import HeadSet
 from airlens.model.checks import embedding_rows
 from airlens.model.state import forward, running
-from airlens.traces.trace import Template, Trace, prompt_text, resolve_template
+from airlens.traces.chat_template import Template, prompt_text, resolve_template
+from airlens.traces.trace import Trace
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -9,6 +9,7 @@ import ipywidgets as w
 import pandas as pd
 
 from airlens.ablation import DEFAULT_MODE, MODES, Mode, as_head_set
+from airlens.arguments import checked
 from airlens.detectors.answer_attention import AnswerAttention, answer_attention
 from airlens.detectors.by_name import DETECTORS, detect
 from airlens.detectors.probes import ProbeSet

@@ -43,8 +43,8 @@ def put_figure(output: Any, fig: Any) -> None:
 def _take_headline(layout: dict[str, Any]) -> tuple[str, int]:
     """Take the title out of a figure's layout: as HTML, and the room it needs, in pixels.
 
-    The title is what :func:`airlens.views.figures.style.figure` made: escaped text in lines, and under it
-    a span of smaller print.
+    The title is what :func:`airlens.views.figures.style.figure` made: escaped text in lines, and
+    under it a span of smaller print.
     """
     head, _, rest = layout.pop("title")["text"].partition("<br><span")
     aid = rest.partition(">")[2].removesuffix("</span>")

@@ -40,8 +40,9 @@ class SelectionExplorer(w.VBox):  # type: ignore[misc]
     """Samples as points and as a table, a threshold that chooses, a trace behind each.
 
     Args:
-        samples: ``Influence.samples``, or the whole :class:`~airlens.step_influence.influence.Influence`,
-            whose tokens then colour the traces.
+        samples: ``Influence.samples``, or the whole
+            :class:`~airlens.step_influence.influence.Influence`, whose tokens then colour the
+            traces.
         traces: the texts, by id; without them only numbers are shown.
         by: initial selector.
         top: initial share kept.

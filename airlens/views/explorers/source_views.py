@@ -11,7 +11,8 @@ import pandas as pd
 from airlens.heads import HeadSet
 from airlens.step_sources import Sources, sources
 from airlens.step_sources.units import token_table, unit_table, units_of
-from airlens.traces.trace import Trace, encode_trace
+from airlens.traces.encoding import encode_trace
+from airlens.traces.trace import Trace
 from airlens.views.figures.arcs import source_arcs
 from airlens.views.figures.labels import shorten
 from airlens.views.figures.source_matrix import step_sources

@@ -31,7 +31,8 @@ class StepHeads:
     Args:
         model: the bridge.
         worker: runs the measurements.
-        measure: measures each head alone, see :func:`airlens.step_influence.single_heads.single_heads`.
+        measure: measures each head alone, see
+            :func:`airlens.step_influence.single_heads.single_heads`.
         most: how many heads are measured for a step when all heads are chosen.
         kept: how many measurements stay in memory.
     """

@@ -1,7 +1,7 @@
 """Contents of the small widgets as plain values: from tables to the traits of ``static/*.js``.
 
-The same values fill the widgets in a notebook (:mod:`airlens.views.explorers.js`) and the shared page
-(:mod:`airlens.views.page`). No widget is used here.
+The same values fill the widgets in a notebook (:mod:`airlens.views.explorers.js`) and the shared
+page (:mod:`airlens.views.page`). No widget is used here.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def step_head_traits(rows: pd.DataFrame, step: int | None = None) -> Traits:
 
 
 def text_traits(pieces: Sequence[Piece], steps: pd.DataFrame) -> Traits:
-    """A trace cut by :func:`airlens.views.figures.coloured_text.pieces`, its steps in the margin."""
+    """A trace in pieces (`coloured_text.pieces`), its steps in the margin."""
     return {
         "texts": [piece.text for piece in pieces],
         "steps": [piece.step for piece in pieces],

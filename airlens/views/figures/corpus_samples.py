@@ -214,7 +214,8 @@ def cluster_bars(table: pd.DataFrame, *, title: str | None = None) -> go.Figure:
     """Return each cluster's share of all samples and of the chosen ones.
 
     Args:
-        table: from `airlens.selection.contrast.cluster_shares`; ``words`` names a cluster, if known.
+        table: from `airlens.selection.contrast.cluster_shares`; ``words`` names a cluster, if
+            known.
         title: Replaces the headline.
     """
     if table.empty:

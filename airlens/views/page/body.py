@@ -9,8 +9,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airlens import __version__
 from airlens.heads import HeadGrid
+from airlens.version import __version__
 from airlens.views.figures.coloured_text import margin_number
 from airlens.views.figures.labels import DASH, known, number, percent, shorten
 from airlens.views.figures.labels import escape_html as escape

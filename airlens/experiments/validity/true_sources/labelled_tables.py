@@ -129,8 +129,9 @@ def trace_gains(
 ) -> pd.DataFrame:
     """What a score adds to a logistic model of the controls that need no model (`TEXT`).
 
-    Both models are fitted on the other traces (:func:`airlens.experiments.validity.added_value.held_out`). Of
-    random heads the first draw is taken.
+    Both models are fitted on the other traces
+    (:func:`airlens.experiments.validity.added_value.held_out`). Of random heads the first draw is
+    taken.
 
     Args:
         pairs: with the column true and the columns of `score_columns`; the prompt is left out.

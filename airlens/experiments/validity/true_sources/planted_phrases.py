@@ -1,4 +1,4 @@
-"""Phrases from which :mod:`airlens.experiments.validity.true_sources.planted_traces` makes its traces.
+"""Phrases from which :mod:`.planted_traces` makes its traces.
 
 In a phrase ``{e}`` is a name of two words and ``{v}`` a number.
 """

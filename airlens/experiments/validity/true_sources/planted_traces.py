@@ -25,7 +25,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from airlens.errors import ConfigError
-from airlens.traces.trace import Step, Trace
+from airlens.traces.step import Step
+from airlens.traces.trace import Trace
 
 from .planted_phrases import CLOSINGS, FILLERS, SETTINGS, SUMS, Setting
 

@@ -33,7 +33,7 @@ DISTRACTORS = {
 
 
 def source_claims(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Claims from the tables of :func:`airlens.experiments.validity.true_sources.source_report.source_report`.
+    """Claims from the tables of :func:`.source_report.source_report`.
 
     Returns:
         What :func:`airlens.statistics.verdicts.claims_table` gives.

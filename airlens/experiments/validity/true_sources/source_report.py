@@ -13,8 +13,9 @@ from airlens.experiments.validity.claim_reports import ClaimReport
 from airlens.experiments.validity.labelled import problems_of
 from airlens.heads import HeadSet
 from airlens.provenance import provenance
+from airlens.traces.chat_template import Template
 from airlens.traces.readings import how_read
-from airlens.traces.trace import Template, Trace
+from airlens.traces.trace import Trace
 
 from .head_contrasts import contrast_table
 from .labelled_tables import gain_table, labelled_table, trace_gains, trace_scores
@@ -62,9 +63,9 @@ def source_report(
         progress: show progress bars.
 
     Returns:
-        Tables "planted" (:func:`airlens.experiments.validity.true_sources.planted_tables.planted_table`),
+        Tables "planted" (:func:`.planted_tables.planted_table`),
         "distractors", "planted_contrasts"; "labelled"
-        (:func:`airlens.experiments.validity.true_sources.labelled_tables.labelled_table`),
+        (:func:`.labelled_tables.labelled_table`),
         "labelled_contrasts", "gain" and "alignment".
 
     Raises:
