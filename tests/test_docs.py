@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -151,3 +153,25 @@ def test_binder_has_the_torch_that_is_tested() -> None:
     model = re.search(r"^MODEL = (\S+)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
     assert model is not None
     assert model[1] in (ROOT / ".binder/postBuild").read_text(encoding="utf-8")
+
+
+def test_the_diffs_of_contributing_apply(tmp_path: Path) -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    diffs = re.findall(r"```diff\n(.*?)```", text, re.S)
+    assert len(diffs) == 5
+    shutil.copytree(ROOT / "airlens", tmp_path / "airlens", ignore=shutil.ignore_patterns("*.pyc"))
+    for diff in diffs:
+        assert diff.count("\n") < 40
+        check = ["git", "apply", "--check", "--recount", "-"]
+        done = subprocess.run(check, cwd=tmp_path, input=diff, text=True, capture_output=True)
+        assert done.returncode == 0, done.stderr
+
+
+def test_the_architecture_page_names_files_that_there_are() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = text[text.index("## Where do I change") : text.index("## Every file")]
+    rows = [line.split("|")[2] for line in table.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) >= 15
+    for name in re.findall(r"`([a-z_.]+)`", " ".join(rows)):
+        place = ROOT / "airlens" / name.replace(".", "/")
+        assert place.is_dir() or place.with_suffix(".py").is_file(), name
