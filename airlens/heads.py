@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from operator import index
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
@@ -226,6 +226,9 @@ class HeadGrid:
         each = ", ".join(f"L{i} {count}" for i, count in enumerate(self.per_layer))
         return f"{n} layers with different numbers of query heads ({each})"
 
+
+Control: TypeAlias = Literal["same_layers", "random"]
+"""Where control heads are drawn: from the layers of the heads first, or from anywhere."""
 
 Shape: TypeAlias = "HeadGrid | tuple[int, int]"
 """Which heads a model has: a grid, or (n_layers, n_heads) where all layers are alike."""
@@ -491,7 +494,7 @@ def random_heads(
         few = f"the model has only {len(others)} others"
         raise HeadError(f"no disjoint control of {len(heads)} heads: {few}")
     rng = np.random.default_rng(seed)
-    kind = "same-layer random" if same_layers else "random"
+    kind: Control = "same_layers" if same_layers else "random"
     sets = []
     for draw in range(draws):
         if same_layers:
@@ -500,6 +503,16 @@ def random_heads(
             chosen = [others[i] for i in rng.choice(len(others), size=len(heads), replace=False)]
         sets.append(HeadSet(tuple(chosen), f"{kind} {draw}", {"control": kind, "seed": seed}))
     return sets
+
+
+def control_sets(
+    shape: Shape, heads: HeadSet, control: Control, *, draws: int, seed: int
+) -> list[HeadSet]:
+    """The control sets of that name (:data:`Control`); none for no heads, or no draws."""
+    if not len(heads) or not draws:
+        return []
+    same = control == "same_layers"
+    return random_heads(shape, heads, draws=draws, seed=seed, same_layers=same)
 
 
 def _draw_same_layers(others: list[Head], heads: HeadSet, rng: np.random.Generator) -> list[Head]:

@@ -54,7 +54,7 @@ def main() -> None:
         found[name] = HeadScores.load(path)
     frames = []
     for name, one in found.items():
-        groups = ("top", "random", "same-layer random") if name == "retrieval" else ("top",)
+        groups = ("top", "random", "same_layers") if name == "retrieval" else ("top",)
         frames.append(
             kept(
                 home / f"curve-{name}.csv",

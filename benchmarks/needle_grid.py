@@ -76,7 +76,7 @@ def main() -> None:
             model.tokenizer, args.needles, (length,), DEPTHS, args.seed, template=best
         )
         frame = needle_grid(
-            model, heads, probes, draws=args.draws, layer_matched=args.draws, seed=args.seed,
+            model, heads, probes, draws=args.draws, same_layers=args.draws, seed=args.seed,
             resume=args.resume, progress=False,
         )  # fmt: skip
         frame.insert(0, "template", best)

@@ -80,8 +80,8 @@ def test_every_model_has_the_same_rows(compared: Comparison) -> None:
     assert of_model["tiny-llama"] == of_model["tiny-qwen3"]
     heads = {h for m, h in of_model["tiny-llama"] if m == "copy accuracy"}
     assert heads == {
-        "base", "top", "random", "layer-matched", "needle removed",
-        "top - random", "top - layer-matched",
+        "base", "top", "random", "same_layers", "needle removed",
+        "top - random", "top - same_layers",
     }  # fmt: skip
     assert table.groupby("model")["weights"].nunique().eq(1).all()
     runs = compared.provenance["runs"]
@@ -203,7 +203,7 @@ def test_losses_of_a_domain_are_means_over_tokens(models: list[Any]) -> None:
     code = tokens[tokens["id"].str.startswith("code")]
     assert rows["NLL, code", "base"]["value"] == pytest.approx(code["nll_base"].mean(), rel=1e-5)
     assert rows["NLL, code", "top"]["value"] == pytest.approx(code["nll_ref"].mean(), rel=1e-5)
-    assert rows["NLL, code", "layer-matched"]["draws"] == 2
+    assert rows["NLL, code", "same_layers"]["draws"] == 2
 
 
 def row(model: str, measure: str, heads: str, lo: float, hi: float) -> dict[str, Any]:

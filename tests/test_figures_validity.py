@@ -15,7 +15,7 @@ from airlens.views.figures.style import COLOURS
 def aurocs() -> pd.DataFrame:
     rows = [
         ("other", "ais", "uniform", "top", 0.9, 0.8, 0.95, 40),
-        ("other", "ais", "uniform", "layer-matched", 0.6, 0.5, 0.7, 40),
+        ("other", "ais", "uniform", "same_layers", 0.6, 0.5, 0.7, 40),
         ("other", "loss", "", "", 0.1, 0.0, 0.2, 40),
         ("<b>restated</b>", "ais", "uniform", "top", 0.2, 0.1, 0.3, 40),
         ("<b>restated</b>", "loss", "", "", np.nan, np.nan, np.nan, 0),
@@ -30,7 +30,7 @@ def test_forest_has_a_panel_a_kind_and_a_row_a_score() -> None:
     first = fig.data[0]
     assert list(first.x) == [0.9, 0.6, 0.1]
     assert list(first.error_x.array) == pytest.approx([0.05, 0.1, 0.1])
-    assert "AIS uniform, layer-matched heads" in str(fig.layout.yaxis.ticktext)
+    assert "AIS uniform, random heads of the same layers" in str(fig.layout.yaxis.ticktext)
     assert "other" in fig.layout.title.text
     assert "<b>restated" not in str(fig.to_json()).replace("&lt;b&gt;", "")
     assert len(auroc_forest(aurocs(), "other").data) == 1

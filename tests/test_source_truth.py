@@ -252,7 +252,7 @@ def short_traces() -> list[Trace]:
 
 @pytest.fixture(scope="module")
 def groups(llama: Any) -> Any:
-    return head_groups(llama, HEADS, {"layer-matched": 1, "random": 1}, 0)
+    return head_groups(llama, HEADS, {"same_layers": 1, "random": 1}, 0)
 
 
 def test_what_is_kept_is_what_sources_gives(llama: Any, groups: Any, tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_curve_sets_are_as_many_heads_and_disjoint_controls() -> None:
     one = scores(np.random.default_rng(2).random((2, 6, 4)))
     sets = curve_sets(one, 0.25, draws=3)
     groups = [group for group, _, _ in sets]
-    assert groups == ["top", "bottom"] + ["random"] * 3 + ["same-layer random"] * 3
+    assert groups == ["top", "bottom"] + ["random"] * 3 + ["same_layers"] * 3
     assert {len(heads) for _, _, heads in sets} == {6}
     top = set(sets[0][2])
     assert all(not top & set(heads) for group, _, heads in sets if group != "top")
@@ -145,7 +145,7 @@ def test_curves_hold_every_group_and_start_at_base(small: dict[str, Any]) -> Non
     )
     assert set(frame["mode"]) == {"uniform", "zero", "mean"}
     counts = frame[(frame["mode"] == "zero") & (frame["k"] == 2)].groupby("heads").size()
-    assert counts.to_dict() == {"top": 1, "bottom": 1, "random": 2, "same-layer random": 2}
+    assert counts.to_dict() == {"top": 1, "bottom": 1, "random": 2, "same_layers": 2}
     base = frame[frame["heads"] == "base"].iloc[0]
     start = frame[(frame["heads"] == "top") & (frame["k"] == 0)].iloc[0]
     assert start["nll"] == base["nll"] and start["trace_nll"] == base["trace_nll"]
@@ -276,12 +276,12 @@ def test_a_needle_grid_goes_on_where_it_stopped(
     small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, heads = small["model"], small["scores"].top(2)
-    options: dict[str, Any] = {"layer_matched": 1, "resume": tmp_path, "progress": False}
+    options: dict[str, Any] = {"same_layers": 1, "resume": tmp_path, "progress": False}
     grid = needle_grid(model, heads, small["needles"], **options)
-    assert list(dict.fromkeys(grid["condition"])) == ["base", "top", "random", "layer-matched"]
-    sets = {name: chosen for name, _, chosen in conditions(model, heads, 1, 0, layer_matched=1)}
+    assert list(dict.fromkeys(grid["condition"])) == ["base", "top", "random", "same_layers"]
+    sets = {name: chosen for name, _, chosen in conditions(model, heads, 1, 0, same_layers=1)}
     layers = {name: sorted(h.layer for h in chosen) for name, chosen in sets.items()}
-    assert layers["layer-matched"] == layers["top"] and not set(sets["layer-matched"]) & set(heads)
+    assert layers["same_layers"] == layers["top"] and not set(sets["same_layers"]) & set(heads)
 
     def fail(*args: Any) -> None:
         raise AssertionError("asked again")

@@ -34,7 +34,7 @@ def run(model: Any, folder: Any = None, n: int = 3, seed: int = 0) -> Any:
         n=n,
         kinds=KINDS,
         modes=["uniform", "mean"],
-        draws={"random": 1, "layer-matched": 1},
+        draws={"random": 1, "same_layers": 1},
         seed=seed,
         folder=folder,
         progress=False,
@@ -57,11 +57,11 @@ def test_measured_losses_are_those_of_influence(llama: Any) -> None:
 
 def test_controls_are_disjoint_from_the_heads(llama: Any) -> None:
     groups = head_groups(llama, HEADS, 2, seed=0)
-    assert [name for name, _, _ in groups] == ["top"] + ["random"] * 2 + ["layer-matched"] * 2
+    assert [name for name, _, _ in groups] == ["top"] + ["random"] * 2 + ["same_layers"] * 2
     for _, heads, _ in groups[1:]:
         assert len(heads) == len(HEADS)
         assert not set(heads) & set(HEADS)
-    with pytest.raises(ConfigError, match="layer-matched"):
+    with pytest.raises(ConfigError, match="same_layers"):
         head_groups(llama, HEADS, {"others": 1}, seed=0)
 
 

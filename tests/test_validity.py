@@ -124,7 +124,7 @@ def test_claims_follow_the_tables() -> None:
     top = {**row, "heads": "top", "auroc": 0.9, "lo": 0.8, "hi": 0.95, "p": 1e-9}
     equal = {**top, "auroc": 0.5, "lo": 0.4, "hi": 0.6, "p": 1.0, "caliper": 0.1}
     gain = {**row, "heads": "top", "auroc_free": 0.9, "gain": 0.05, "lo": 0.01, "hi": 0.1}
-    against = {**row, "against": "layer-matched", "auroc": 0.9, "auroc_control": 0.85, "draws": 3}
+    against = {**row, "against": "same_layers", "auroc": 0.9, "auroc_control": 0.85, "draws": 3}
     against |= {"difference": 0.05, "lo": -0.05, "hi": 0.15, "p": 0.4}
     tables = ([top], [equal], [gain | {"p": 0.001}], [against])
     claims = planted_claims(*(pd.DataFrame(t) for t in tables))

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from airlens.heads import HeadSet
 
 # The names that airlens has itself. Kept here as importing what they name takes seconds; a test
 # compares them with the registries.
@@ -159,11 +162,18 @@ def max_memory(text: str) -> Any:
 
 def heads_text(text: str) -> str:
     """Names of heads, or a file of them, which is read here only to see that it can be."""
-    from .options import read_heads
-
     if text:
         _read(read_heads, text)
     return text
+
+
+def read_heads(text: str) -> HeadSet:
+    """The critical heads of a file that `airlens heads` wrote, or heads by name."""
+    from airlens.heads import HeadSet, load_heads
+
+    if text.endswith(".json") or Path(text).exists():
+        return load_heads(text)
+    return HeadSet.parse(text)
 
 
 def traces_source(text: str) -> str:

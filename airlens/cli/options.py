@@ -112,15 +112,6 @@ def data_argument(text: str) -> Any:
     return typer.Argument(help=text, parser=checks.traces_source, metavar="DATA")
 
 
-def read_heads(text: str) -> HeadSet:
-    """The critical heads of a file that `airlens heads` wrote, or heads by name."""
-    from airlens.heads import HeadSet, load_heads
-
-    if text.endswith(".json") or Path(text).exists():
-        return load_heads(text)
-    return HeadSet.parse(text)
-
-
 def find_heads(
     bridge: TransformerBridge, text: str, *, seed: int = 0, progress: bool = True
 ) -> tuple[HeadScores | None, HeadSet]:
@@ -129,7 +120,7 @@ def find_heads(
     from airlens.detectors.retrieval import retrieval_scores
 
     if text:
-        return None, read_heads(text)
+        return None, checks.read_heads(text)
     probes = key_value_probes(bridge.tokenizer, seed=seed)
     scores = retrieval_scores(bridge, probes, progress=progress)
     return scores, scores.top()

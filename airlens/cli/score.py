@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import checks
+from .checks import read_heads
 from .data_options import PANEL, DataOptions, reads_data
 from .ending import when_interrupted
 from .model_options import ModelOptions, loads_model
@@ -24,7 +25,6 @@ from .options import (
     echo_json,
     name_option,
     out_folder,
-    read_heads,
 )
 
 if TYPE_CHECKING:

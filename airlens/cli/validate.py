@@ -119,7 +119,7 @@ def validate(
     _, critical = find_heads(bridge, heads, progress=progress)
     shared: dict[str, Any] = {"modes": _names(modes), "seed": seed, "folder": out}
     options: dict[str, Any] = {"place": place, "progress": progress}
-    both = {"layer-matched": draws, "random": draws_anywhere}
+    both = {"same_layers": draws, "random": draws_anywhere}
     result: Any
     if what == "planted":
         from airlens.experiments.validity.planted import validate as run

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from airlens.ablation import DEFAULT_MODE, MODES, Mode
-from airlens.arguments import number
 from airlens.errors import (
     AblationError,
     AirlensError,
@@ -20,17 +18,16 @@ from airlens.errors import (
     HeadError,
     ModelError,
     RunError,
-    need_count,
     out_of_memory,
 )
 from airlens.heads import HeadGrid, HeadSet
-from airlens.losses.windows import Long
 from airlens.model.heads import heads_in
 from airlens.model.state import state_of
 from airlens.provenance import fingerprint, model_info
 from airlens.step_influence.ifd import ifd
-from airlens.step_influence.influence import FLOOR, Influence, control_sets, influence
-from airlens.traces.chat_template import Template, Think, template_identity
+from airlens.step_influence.influence import Influence, score_traces
+from airlens.step_influence.settings import ScoreSettings
+from airlens.traces.chat_template import template_identity
 from airlens.traces.encoding import encode_for
 from airlens.traces.identity import tokenizer_key
 from airlens.traces.trace import Trace
@@ -42,16 +39,12 @@ from .run_folder import PARTS, ROWS, Part
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-Control: TypeAlias = Literal["same_layers", "random"]
-Scope: TypeAlias = Literal["response", "document"]
-_CHOICES = {"control": Control, "scope": Scope, "template": Template, "think": Think, "long": Long}
-
 # Ours: the first batch size tried after memory ran out with the engine's default.
 FIRST_BUDGET = 16_384
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(ScoreSettings):
     """Settings that affect the scores of a run; see :func:`airlens.influence` for each.
 
     Args:
@@ -59,26 +52,11 @@ class Settings:
             (Cherry LLM, 2308.12032).
     """
 
-    mode: Mode = DEFAULT_MODE
     controls: int = 1
-    control: Control = "same_layers"
-    seed: int = 0
-    scope: Scope = "response"
-    template: Template = "auto"
-    think: Think = "auto"
-    long: Long = "stride"
-    floor: float = FLOOR
     ifd: bool = False
 
     def __post_init__(self) -> None:
-        MODES.find(self.mode)
-        need_count(self.controls, "controls", 0)
-        need_count(self.seed, "seed", 0)
-        number(self.floor, "floor")
-        for name, kind in _CHOICES.items():
-            if getattr(self, name) not in get_args(kind):
-                names = ", ".join(get_args(kind))
-                raise ConfigError(f"{name}={getattr(self, name)!r}: use one of {names}")
+        super().__post_init__()
         if self.ifd and self.scope == "document":
             raise ConfigError(
                 "IFD compares a response with and without prompt: a document has none"
@@ -99,10 +77,7 @@ def run_identity(
     info = model_info(model)
     heads_in(model, heads)
     grid = HeadGrid(state_of(model).heads_per_layer)
-    template = settings.template
-    if settings.scope == "document":
-        template = "plain"
-    draws = control_sets(grid, heads, settings.controls, settings.control, settings.seed)
+    draws = settings.control_sets(grid, heads)
     return {
         "weights": info["weights"],
         "dtype": info["dtype"],
@@ -110,7 +85,7 @@ def run_identity(
         "heads": sorted(heads.names()),
         "control_heads": [sorted(draw.names()) for draw in draws],
         **{k: v for k, v in asdict(settings).items() if k not in ("controls", "control", "seed")},
-        "template": template_identity(model.tokenizer, template, settings.think),
+        "template": template_identity(model.tokenizer, *settings.written),
         "tokenizer": tokenizer_key(model.tokenizer),
         **how,
     }
@@ -209,7 +184,7 @@ class PartScorer:
         kept, rejects = [], []
         for row in rows:
             try:
-                encode_for(self.model, [self._trace(row)], *self._template)
+                encode_for(self.model, [self._trace(row)], *self.settings.written)
             except (ModelError, MemoryError):  # of the machine, not of the row
                 raise
             except Exception as failure:  # a template or a tokenizer may raise whatever it likes
@@ -236,11 +211,6 @@ class PartScorer:
             return [*a, *b], [*bad, *worse]
         return rows, []
 
-    @property
-    def _template(self) -> tuple[Template, Think]:
-        s = self.settings
-        return ("plain" if s.scope == "document" else s.template), s.think
-
     def _trace(self, row: Row) -> Trace:
         return row.trace.as_document() if self.settings.scope == "document" else row.trace
 
@@ -251,23 +221,8 @@ class PartScorer:
         return np.asarray(total > int(self.model.cfg.n_ctx))
 
     def _influence(self, traces: list[Trace], budget: int | None) -> Influence:
-        s = self.settings
-        return influence(
-            self.model,
-            traces,
-            self.heads,
-            mode=s.mode,
-            controls=s.controls,
-            control=s.control,
-            seed=s.seed,
-            scope=s.scope,
-            template=s.template,
-            think=s.think,
-            long=s.long,
-            floor=s.floor,
-            max_tokens_per_batch=budget,
-            progress=False,
-        )
+        how = {"max_tokens_per_batch": budget, "progress": False}
+        return score_traces(self.model, traces, self.heads, self.settings, **how)  # type: ignore[arg-type]
 
     def _ifd(self, result: Influence, traces: list[Trace], budget: int | None) -> pd.DataFrame:
         how = {"long": self.settings.long, "max_tokens_per_batch": budget}

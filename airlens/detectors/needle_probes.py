@@ -161,7 +161,7 @@ def needle_probes(
         raise ConfigError(f"style={style!r}: use 'literal' or 'paraphrase'")
     if not all(0 <= d <= 1 for d in depths):
         raise ConfigError(f"depths={tuple(depths)}: a depth lies between 0 and 1")
-    template = resolve_template(tokenizer, template)  # type: ignore[assignment]
+    template = resolve_template(tokenizer, template)
     frame = _frame(tokenizer, template)
     probes = []
     # Facts in shuffled order, so that probes use different ones as long as there are enough.

@@ -15,7 +15,7 @@ from airlens.detectors.greedy_decoding import MIN_RECALL, Answered, greedy_batch
 from airlens.detectors.probes import Probe, ProbeSet
 from airlens.errors import DataError
 from airlens.files import atomic_write_text
-from airlens.heads import HeadSet, random_heads
+from airlens.heads import Control, HeadSet, control_sets
 from airlens.model.heads import heads_of
 from airlens.provenance import fingerprint, model_info
 from airlens.statistics.grids import grid_of, mean_of, proportion_of
@@ -57,7 +57,7 @@ def needle_grid(
     *,
     mode: Mode = "uniform",
     draws: int = 1,
-    layer_matched: int = 0,
+    same_layers: int = 0,
     seed: int = 0,
     resume: str | Path | None = None,
     progress: bool = True,
@@ -70,17 +70,17 @@ def needle_grid(
         probes: from :func:`~airlens.detectors.needle_probes.needle_probes`.
         mode: ablation mode.
         draws: of random heads from any layer.
-        layer_matched: draws of random heads from the layers of ``heads``.
+        same_layers: draws of random heads from the layers of ``heads``.
         seed: of the draws.
         resume: a folder that stores each finished condition, so that an interrupted run continues.
         progress: show a progress bar.
 
     Returns:
-        The columns of :func:`needle_recall`, after condition (base, top, random, layer-matched)
+        The columns of :func:`needle_recall`, after condition (base, top, random, same_layers)
         and draw.
     """
     frames = []
-    sets = conditions(model, heads, draws, seed, layer_matched=layer_matched)
+    sets = conditions(model, heads, draws, seed, same_layers=same_layers)
     means = mean_z(model) if mode == "mean" else None
     for condition, draw, ablate in tqdm(sets, desc="needles", disable=not progress):
         asked = {"model": model_info(model), "heads": ablate.names(), "probes": probes.hash}
@@ -108,20 +108,18 @@ def _stored(path: Path) -> pd.DataFrame:
 
 
 def conditions(
-    model: TransformerBridge, heads: HeadSet, draws: int, seed: int, *, layer_matched: int = 0
+    model: TransformerBridge, heads: HeadSet, draws: int, seed: int, *, same_layers: int = 0
 ) -> list[tuple[str, int, HeadSet]]:
-    """(condition, draw, heads to ablate): base, top, disjoint random draws, layer-matched ones.
+    """(condition, draw, heads to ablate): base, top, random draws, those of the same layers.
 
     Without heads there is only base.
     """
     if not len(heads):
         return [("base", 0, heads)]
     found = [("base", 0, HeadSet(())), ("top", 0, heads)]
-    for name, count, same in (
-        ("random", draws, False),
-        ("layer-matched", layer_matched, True),
-    ):
-        drawn = random_heads(heads_of(model), heads, draws=count, seed=seed, same_layers=same)
+    counts: dict[Control, int] = {"random": draws, "same_layers": same_layers}
+    for name, count in counts.items():
+        drawn = control_sets(heads_of(model), heads, name, draws=count, seed=seed)
         found += [(name, i, control) for i, control in enumerate(drawn)]
     return found
 

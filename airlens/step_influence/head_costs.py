@@ -120,7 +120,7 @@ def idle_heads(
         traces: a few suffice.
         heads: the critical heads, left out.
         candidates: the heads to try; None: all others in the layers of ``heads``, from which
-            layer-matched controls are drawn.
+            controls of the same layers are drawn.
         top: how many are returned.
         modes: the first one finds them.
         limit: nats a token, from which on a head alone makes random heads an unfair control.

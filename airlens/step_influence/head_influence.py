@@ -167,7 +167,7 @@ def head_influence(
     if method not in get_args(Method):
         raise ConfigError(f"method={method!r}: use one of {', '.join(get_args(Method))}")
     items = [traces] if isinstance(traces, Trace) else list(traces)
-    template = resolve_template(model.tokenizer, template)  # type: ignore[assignment]
+    template = resolve_template(model.tokenizer, template)
     encoded = encode_for(model, items, template, think)
     with running(model):
         if mode == "mean" and means is None:

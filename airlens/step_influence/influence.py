@@ -12,16 +12,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from airlens.ablation import DEFAULT_MODE, MeanZ, Mode, mean_z
 from airlens.arguments import checked
-from airlens.errors import ConfigError
 from airlens.folders import load_tables, save_tables
-from airlens.heads import HeadGrid, Heads, HeadSet, Shape, random_heads
+from airlens.heads import Control, HeadGrid, Heads
 from airlens.losses.choice import Engine, choose_engine
 from airlens.losses.fast.process_settings import Precision
 from airlens.losses.token_losses import trace_losses
@@ -35,14 +34,12 @@ from airlens.traces.encoding import EncodedTrace, encode_for
 from airlens.traces.readings import how_read
 from airlens.traces.trace import Trace, as_traces, check_ids
 
+from .settings import CONTROLS, FLOOR, Scope, ScoreSettings
+
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 
-CONTROLS = 3  # ours: draws of random heads beside every score
-# Ours: under this base loss (nats a token) the text is as good as known to the model, and a ratio
-# to it says nothing.
-FLOOR = 0.01
 TOKEN_COLUMNS = [
     *("id", "step", "pos", "token_id", "token", "start", "end"),
     *("nll_base", "nll_ref", "delta", "entropy", "nll_control", "delta_control"),
@@ -112,9 +109,9 @@ def influence(
     *,
     mode: Mode = DEFAULT_MODE,
     controls: int = CONTROLS,
-    control: Literal["same_layers", "random"] = "same_layers",
+    control: Control = "same_layers",
     seed: int = 0,
-    scope: Literal["response", "document"] = "response",
+    scope: Scope = "response",
     template: Template = "auto",
     think: Think = "auto",
     long: Long = "stride",
@@ -155,23 +152,50 @@ def influence(
         ConfigError, HeadError, DataError: bad arguments; see the message.
         NumbersError: the model gave NaN or infinity for a token to be scored.
     """
-    if scope not in ("response", "document"):
-        raise ConfigError(f"scope={scope!r}: use 'response' or 'document'")
-    items = as_traces(traces)
-    check_ids(items)
-    if scope == "document":
+    settings = ScoreSettings(mode, controls, control, seed, scope, template, think, long, floor)
+    return score_traces(
+        model,
+        as_traces(traces),
+        heads,
+        settings,
+        means=means,
+        max_tokens_per_batch=max_tokens_per_batch,
+        engine=engine,
+        precision=precision,
+        progress=progress,
+    )
+
+
+def score_traces(
+    model: TransformerBridge,
+    traces: Sequence[Trace],
+    heads: Heads,
+    settings: ScoreSettings,
+    *,
+    means: MeanZ | None = None,
+    max_tokens_per_batch: int | None = None,
+    engine: Engine = "auto",
+    precision: Precision = "full",
+    progress: bool = True,
+) -> Influence:
+    """:func:`influence` with its settings in one object; a corpus run scores its parts so."""
+    check_ids(traces)
+    items = list(traces)
+    if settings.scope == "document":
         items = [trace.as_document() for trace in items]
     need_bridge(model)
     with running(model) as state:
         heads = heads_in(model, heads)
-        draws = control_sets(HeadGrid(state.heads_per_layer), heads, controls, control, seed)
-        template = "plain" if scope == "document" else resolve_template(model.tokenizer, template)  # type: ignore[assignment]
+        draws = settings.control_sets(HeadGrid(state.heads_per_layer), heads)
+        asked, think = settings.written
+        template = resolve_template(model.tokenizer, asked)
         encoded = encode_for(model, items, template, think)
         longest = min(max((len(e.tokens) for e in encoded), default=0), int(model.cfg.n_ctx))
+        mode = settings.mode
         if mode == "mean" and means is None and len(heads):
             means = mean_z(model)
         chosen = choose_engine(model, engine, mode=mode, longest=longest)
-        how: dict[str, Any] = {"long": long, "engine": chosen, "precision": precision}
+        how: dict[str, Any] = {"long": settings.long, "engine": chosen, "precision": precision}
         room: dict[str, Any] = {"means": means, "max_tokens_per_batch": max_tokens_per_batch}
         sets = [heads, *draws]
         losses = trace_losses(model, encoded, sets, mode, progress=progress, **how, **room)
@@ -181,29 +205,18 @@ def influence(
             head_set=heads.name,
             heads_from=heads.provenance.get("probes"),
             mode=mode,
-            seed=seed,
+            seed=settings.seed,
             controls=[d.names() for d in draws],
-            control=control,
-            scope=scope,
+            control=settings.control,
+            scope=settings.scope,
             **template_note(model.tokenizer, template, think),
-            floor=floor,
+            floor=settings.floor,
             n_traces=len(items),
             reading=how_read(items),
             **how,
         )
-    made = dict(zip(TABLES, tables(encoded, losses, floor), strict=True))
+    made = dict(zip(TABLES, tables(encoded, losses, settings.floor), strict=True))
     return Influence(**made, provenance=note)
-
-
-def control_sets(
-    shape: Shape, heads: HeadSet, draws: int, control: str, seed: int
-) -> list[HeadSet]:
-    """The random-heads controls, none for no heads; :class:`ConfigError` for no such control."""
-    if control not in ("same_layers", "random"):
-        raise ConfigError(f"control={control!r}: use 'same_layers' or 'random'")
-    if not draws or not len(heads):
-        return []
-    return random_heads(shape, heads, draws=draws, seed=seed, same_layers=control == "same_layers")
 
 
 def tables(

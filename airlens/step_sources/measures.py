@@ -30,13 +30,13 @@ from tqdm.auto import tqdm
 from airlens.arguments import checked, each, named, reader
 from airlens.errors import ConfigError, NumbersError
 from airlens.folders import load_tables, save_tables
-from airlens.heads import Heads, HeadSet
+from airlens.heads import Control, Heads, HeadSet, control_sets
 from airlens.losses.choice import Engine, choose_engine
 from airlens.losses.windows import Long, windows
 from airlens.model.heads import heads_in, heads_of
 from airlens.model.state import not_finite, running
 from airlens.provenance import provenance
-from airlens.step_influence.influence import CONTROLS, control_sets
+from airlens.step_influence.settings import CONTROLS
 from airlens.traces.chat_template import Template, Think, resolve_template, template_note
 from airlens.traces.encoding import encode_for
 from airlens.traces.readings import how_read
@@ -132,7 +132,7 @@ def sources(
     *,
     measures: Sequence[Measure] = ("copies", "attention"),
     controls: int = CONTROLS,
-    control: Literal["same_layers", "random"] = "same_layers",
+    control: Control = "same_layers",
     seed: int = 0,
     template: Template = "auto",
     think: Think = "auto",
@@ -177,12 +177,12 @@ def sources(
         raise ConfigError("sources needs at least one head: use e.g. scores.top(0.05)")
     items = as_traces(traces)
     check_ids(items)
-    draws = control_sets(grid, heads, controls, control, seed)
+    draws = control_sets(grid, heads, control, draws=controls, seed=seed)
     sets = [heads, *draws]
     blocked = sets
     if all_heads:
         blocked = [HeadSet(tuple(grid.heads()), "all heads")]
-    template = resolve_template(model.tokenizer, template)  # type: ignore[assignment]
+    template = resolve_template(model.tokenizer, template)
     units = [units_of(e) for e in encode_for(model, items, template, think)]
     knockout = "knockout" in measures
     ask = Ask(sets, blocked if knockout else [], screen, max_tokens_per_batch)

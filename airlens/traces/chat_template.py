@@ -59,7 +59,7 @@ reader("Template")(named(get_args(Template)))
 reader("Think")(named(get_args(Think)))
 
 
-def resolve_template(tokenizer: PreTrainedTokenizerBase, template: Template) -> str:
+def resolve_template(tokenizer: PreTrainedTokenizerBase, template: Template) -> Template:
     """``auto`` is ``chat`` where there is a chat template, else ``plain``; or `ConfigError`."""
     has_chat = bool(getattr(tokenizer, "chat_template", None))
     if template != "plain":

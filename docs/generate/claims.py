@@ -64,7 +64,7 @@ def planted_table() -> str:
     kept = table[table["score"].isin(["ais", "loss", "overlap"])].copy()
     kept["cell"] = interval(kept, "auroc")
     kept["column"] = kept["score"] + " " + kept["mode"].fillna("") + " " + kept["heads"].fillna("")
-    kept["column"] = kept["column"].str.strip().str.replace("layer-matched", "control")
+    kept["column"] = kept["column"].str.strip().str.replace("same_layers", "control")
     wide = kept.pivot_table(index="kind", columns="column", values="cell", aggfunc="first")
     columns = [
         c
@@ -121,7 +121,7 @@ def verdict_sentences() -> str:
     from airlens.experiments.studies.arm_differences import differences_table
     from airlens.experiments.studies.study import STUDY_FILE, read_runs
 
-    better = " ones, better than layer-matched random heads do on average"
+    better = " ones, better than random heads of the same layers do on average"
     lines = [
         f"**Planted steps** ({counted(claims_of('planted'))}): AIS (uniform) is decided to rank "
         f"the real step above {kinds_that('holds')}, and below {kinds_that('fails')}; further "
@@ -154,8 +154,8 @@ def verdict_sentences() -> str:
 def sources_table(name: str, rows: str, columns: str) -> str:
     """AUROC of true sources: critical heads, random heads of the same layers, and free controls."""
     table = pd.read_csv(VALIDITY / "sources" / f"{name}.csv").query(rows)
-    table = table[table["heads"].isin(["top", "layer-matched"]) | table["heads"].isna()].copy()
-    kind = {"top": "", "layer-matched": " *(control)*"}
+    table = table[table["heads"].isin(["top", "same_layers"]) | table["heads"].isna()].copy()
+    kind = {"top": "", "same_layers": " *(control)*"}
     table["score"] = table["score"].str.replace("_", " ") + table["heads"].map(kind).fillna("")
     table["cell"] = interval(table, "auroc")
     order = list(dict.fromkeys(table["score"]))
@@ -243,7 +243,7 @@ def needle_table() -> str:
     table = table[table["depth"].isna()]
     table = table.assign(found=interval(table, "found"))
     wide = table.pivot(index=["template", "length"], columns="condition", values="found")
-    columns = [name for name in ("base", "top", "layer-matched", "random") if name in wide]
+    columns = [name for name in ("base", "top", "same_layers", "random") if name in wide]
     return markdown(wide[columns].fillna("").reset_index(), left=2)
 
 
@@ -251,7 +251,7 @@ def detector_tables() -> dict[str, str]:
     """What ablating each detector's top heads leaves, and what more and more heads cost."""
     folder = RESULTS / "detectors"
     curves = pd.read_csv(folder / "curves.csv")
-    curves = curves[curves["heads"].isin(["top", "random", "same-layer random"])]
+    curves = curves[curves["heads"].isin(["top", "random", "same_layers"])]
     curves = curves[curves["k"] > 0]
     names = curves["detector"].where(curves["heads"] == "top", curves["heads"])
     kept = curves.pivot_table(index=names.rename("heads"), columns="k", values="copy_accuracy")

@@ -96,7 +96,7 @@ def test_c8_heads_that_do_not_exist_are_never_drawn() -> None:
         *random_heads(grid, heads, draws=20),
         *random_heads(grid, heads, draws=20, same_layers=False),
         *(heads for _, heads, _ in head_groups(model, heads, 5, 0)),
-        *(heads for _, _, heads in conditions(model, heads, 5, 0, layer_matched=5)),
+        *(heads for _, _, heads in conditions(model, heads, 5, 0, same_layers=5)),
     ]
     assert {head.layer for one in drawn for head in one} == {1, 3}
     with pytest.raises(HeadError, match=r"only 3 others"):

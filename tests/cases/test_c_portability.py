@@ -99,7 +99,7 @@ for name in modules():
         failed.append(f"{name}: {error!r}")
 assert not failed, failed
 assert score()["ais"].notna().all()
-from airlens.engine.process_settings import fast_allocator
+from airlens.losses.fast.process_settings import fast_allocator
 
 sys.platform = "win32"
 assert not fast_allocator()

@@ -143,7 +143,7 @@ def test_d24_a_group_of_heads_that_is_left_out_is_told(caplog: Any) -> None:
     with caplog.at_level(logging.WARNING):
         groups = {group for group, _, _ in curve_sets(scores, 3, draws=2)}
     assert groups == {"top", "bottom"}
-    assert "'random'" in caplog.text and "'same-layer random'" in caplog.text
+    assert "'random'" in caplog.text and "'same_layers'" in caplog.text
 
 
 def test_d24_only_missing_words_are_no_words(monkeypatch: pytest.MonkeyPatch) -> None:

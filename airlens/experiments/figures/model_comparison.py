@@ -25,7 +25,7 @@ GROUPS = {
     "base": ("nothing ablated", COLOURS["base"]),
     "top": ("top heads ablated", COLOURS["ablated"]),
     "random": ("random heads ablated", COLOURS["control"]),
-    "layer-matched": ("layer-matched random heads ablated", "#5d646c"),
+    "same_layers": ("random heads of the same layers ablated", "#5d646c"),
     "needle removed": ("needle removed", COLOURS["floor"]),
 }
 """Sets of heads in the order of their bars: their label and colour."""

@@ -25,7 +25,7 @@ CONDITIONS = {
     "base": COLOURS["base"],
     "top": COLOURS["ablated"],
     "random": COLOURS["control"],
-    "layer-matched": "#5d646c",
+    "same_layers": "#5d646c",
 }
 """Conditions in the order of their panels, and their colours."""
 
@@ -156,7 +156,9 @@ def _add_line(grid: Any, rows: pd.DataFrame, names: list[str]) -> None:
 
 def _panel(condition: str) -> str:
     names = {"top": "top heads ablated", "random": "random heads ablated"}
-    return {**names, "layer-matched": "layer-matched ablated"}.get(condition, condition)
+    return {**names, "same_layers": "random heads of the same layers ablated"}.get(
+        condition, condition
+    )
 
 
 @checked

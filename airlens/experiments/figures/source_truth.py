@@ -25,7 +25,7 @@ from airlens.views.figures.style import (
 NAMES = {**MEASURES, "copies_number": "share of the number copied"}
 HEADS = {
     "top": ("critical heads", COLOURS["ablated"], "circle"),
-    "layer-matched": ("random heads of the same layers", COLOURS["control"], "diamond-open"),
+    "same_layers": ("random heads of the same layers", COLOURS["control"], "diamond-open"),
     "random": ("random heads anywhere", COLOURS["unselected"], "square-open"),
 }
 FREE = "free controls"
@@ -122,7 +122,7 @@ def _headline(rows: pd.DataFrame, value: str, places: dict[str, Any]) -> str:
         best = top.iloc[int(np.argmax(floats(top, value)))]
         parts.append(f"{_named(best)} {best[value]:.2f}")
         same = far[far["score"] == best["score"]].set_index("heads")[value]
-        known = [heads for heads in ("layer-matched", "random") if heads in same.index]
+        known = [heads for heads in ("same_layers", "random") if heads in same.index]
         parts += [f"random heads {same[heads]:.2f}" for heads in known[:1]]
     if len(free):
         best = free.iloc[int(np.argmax(floats(free, value)))]

@@ -23,7 +23,8 @@ from airlens.views.figures.style import (
 )
 
 MODE_COLOURS = {"uniform": "#D55E00", "zero": "#56B4E9", "mean": "#0072B2", "": "#8d949c"}
-HEAD_SYMBOLS = {"top": "circle", "layer-matched": "diamond-open", "random": "square-open", "": "x"}
+HEAD_SYMBOLS = {"top": "circle", "same_layers": "diamond-open", "random": "square-open", "": "x"}
+CONTROL_NAMES = {"same_layers": "random heads of the same layers", "random": "random heads"}
 SHORT = {
     "ais": "AIS",
     "delta": "Δ",
@@ -33,11 +34,11 @@ SHORT = {
 
 
 def _name(row: Mapping[Any, Any]) -> str:
-    """The name of a score in lists: "AIS uniform, layer-matched heads"."""
+    """The name of a score in lists: "AIS uniform, random heads of the same layers"."""
     score = SHORT.get(str(row["score"]), str(row["score"]))
     if not known(row.get("mode")):
         return score
-    heads = "" if row["heads"] == "top" else f", {row['heads']} heads"
+    heads = "" if row["heads"] == "top" else f", {CONTROL_NAMES.get(row['heads'], row['heads'])}"
     return f"{score} {row['mode']}{heads}"
 
 
@@ -145,7 +146,7 @@ def matched_pairs(
         kind: Which planted steps.
         value: `ais` or `delta`.
         mode: Ablation mode.
-        heads: `top`, `random` or `layer-matched` (the mean over draws).
+        heads: `top`, `random` or `same_layers` (the mean over draws).
         title: Replaces the headline.
     """
     heading = title or f"{label(value)} against base loss: real and {kind} steps"

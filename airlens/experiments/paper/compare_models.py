@@ -1,9 +1,9 @@
 """The same measurements on several models, as one tidy table: which findings hold on all of them.
 
 One row a model, measure and set of heads. The sets are ``top`` (the best 5 %, see ``share``),
-``random`` (as many from any layer), ``layer-matched`` (as many from the layers of the top ones),
+``random`` (as many from any layer), ``same_layers`` (as many from the layers of the top ones),
 ``base`` (nothing ablated), ``needle removed`` (the floor of copying), ``all`` (all heads), and the
-differences ``top - random`` and ``top - layer-matched``, taken probe by probe or trace by trace.
+differences ``top - random`` and ``top - same_layers``, taken probe by probe or trace by trace.
 Intervals (95 %) are over independent units and, for controls, over draws too.
 """
 
@@ -38,7 +38,8 @@ from airlens.model.load import load_model
 from airlens.provenance import fingerprint, model_info, provenance
 from airlens.selection.confounds import confound_table
 from airlens.statistics.estimates import Estimate
-from airlens.step_influence.influence import FLOOR, Influence, influence
+from airlens.step_influence.influence import Influence, influence
+from airlens.step_influence.settings import FLOOR
 from airlens.traces.chat_template import template_identity
 from airlens.traces.identity import traces_key
 from airlens.traces.load import first_of_each_domain, load_traces
@@ -70,7 +71,7 @@ class CompareSize:
         needles, needle_lengths, needle_depths: the needle grid; ``needles`` probes per cell. Only
             other needles are independent of each other, not other lengths or depths.
         traces_per_domain: traces whose loss is measured, of each domain.
-        trace_draws: layer-matched control sets on traces.
+        trace_draws: control sets of the same layers on traces.
         planted: traces to plant steps in.
         kinds: of planted steps.
     """
@@ -299,7 +300,7 @@ class _Job:
     def _by_group(self, measure: Callable[[], np.ndarray], draws: int) -> dict[str, np.ndarray]:
         """[draws, units] of what ``measure`` gives with each group of heads ablated."""
         found: dict[str, list[np.ndarray]] = {}
-        both = {"random": draws, "layer-matched": draws}
+        both = {"random": draws, "same_layers": draws}
         groups: list[Group] = [("base", BASE, 0)]
         for group, heads, _ in [*groups, *head_groups(self.model, self.top, both, self.seed)]:
             with ablated(self.model, heads, self.mode):
@@ -363,7 +364,7 @@ class _Job:
             n=self.size.planted,
             kinds=self.size.kinds,
             modes=(self.mode,),
-            draws={"layer-matched": self.size.trace_draws},
+            draws={"same_layers": self.size.trace_draws},
             seed=self.seed,
             folder=folder,
             progress=self.progress,
@@ -407,7 +408,7 @@ def correlation_rows(samples: pd.DataFrame, draws: int) -> list[dict[str, Any]]:
     for row in table[table["group"] == last].to_dict("records"):
         control = row["score"] == "ais_control"
         name = f"ρ of AIS and {row['against']}, {row['group']}".replace(", all", "")
-        place = {"measure": name, "heads": "layer-matched" if control else "top"}
+        place = {"measure": name, "heads": "same_layers" if control else "top"}
         numbers = {"value": row["rho"], **{key: row[key] for key in ("lo", "hi", "p", "n")}}
         rows.append({**place, **numbers, "unit": "traces", "draws": draws if control else 0})
     return rows

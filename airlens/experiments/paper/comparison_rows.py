@@ -15,7 +15,7 @@ from airlens.statistics.estimates import Estimate
 from airlens.statistics.grids import grid_of, mean_of, proportion_of, ratio_grid
 from airlens.step_influence.influence import Influence
 
-CONTROLS = ("random", "layer-matched")
+CONTROLS = ("random", "same_layers")
 
 
 def unit_values(
@@ -82,7 +82,7 @@ def _grid(own: pd.DataFrame) -> np.ndarray:
 
 
 def loss_values(result: Influence) -> pd.DataFrame:
-    """Response NLL of each trace, by domain (nats per token): base, top, layer-matched."""
+    """Response NLL of each trace, by domain (nats per token): base, top, same_layers."""
     parts = []
     for domain, part in result.samples.groupby("domain", sort=False):
         ids = part["id"].tolist()
@@ -93,7 +93,7 @@ def loss_values(result: Influence) -> pd.DataFrame:
         }
         if len(own):
             grid = own.pivot(index="draw", columns="id", values="loss_control")[ids]
-            values["layer-matched"] = grid.to_numpy(np.float64)
+            values["same_layers"] = grid.to_numpy(np.float64)
         tokens = part["n_tokens"].to_numpy(np.float64)
         parts.append(unit_values(f"NLL, {domain}", values, "traces", ids, tokens))
     return pd.concat(parts, ignore_index=True)

@@ -18,7 +18,7 @@ from .paired_runs import LEAST_SEEDS, Difference, difference, difference_rows, r
 REFERENCE = "random"
 UNTRAINED = "untrained"
 # AIR with other heads than the critical ones.
-CONTROLS = ("AIR, layer-matched heads", "AIR, random heads", "random heads")
+CONTROLS = ("AIR, random heads of the same layers", "AIR, random heads", "random heads")
 
 
 def unweighted(name: str) -> str | None:

@@ -26,7 +26,7 @@ CONTROLLED_ARMS: tuple[Arm, ...] = (
     Arm("random", "random", seeded=True),
     Arm("oracle: clean only", "is_clean"),
     Arm("AIR", "ais"),
-    Arm("AIR, layer-matched heads", "ais_control"),
+    Arm("AIR, random heads of the same layers", "ais_control"),
     Arm("AIR, random heads", "ais_random"),
     Arm("longest", "length"),
     Arm("shortest", "shortest"),

@@ -17,7 +17,7 @@ import pandas as pd
 from airlens.errors import DataError
 from airlens.statistics.auroc import auroc_difference, auroc_of, wins_of
 from airlens.statistics.estimates import Proportion
-from airlens.step_influence.influence import FLOOR
+from airlens.step_influence.settings import FLOOR
 
 from .benchmark import Measured
 from .heuristics import HEURISTICS

@@ -6,7 +6,7 @@ Tables:
   :data:`airlens.experiments.validity.planting.KINDS`), step, text, n_tokens, loss, entropy, length,
   position, overlap, attention
 - losses, one row a step and ablation: source, kind, mode, heads ("top", "random",
-  "layer-matched"), draw, loss_ref
+  "same_layers"), draw, loss_ref
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 from airlens.ablation import MODES, Mode, mean_z
 from airlens.errors import ConfigError, DataError
 from airlens.files import atomic_file
-from airlens.heads import HeadSet, random_heads
+from airlens.heads import Control, HeadSet, control_sets
 from airlens.json_lines import json_line, read_json_lines
 from airlens.losses.shared_beginnings import score_all
 from airlens.model.heads import heads_in, heads_of
@@ -42,7 +42,7 @@ from .planting import planted_info, real_of
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-CONTROLS = ("random", "layer-matched")
+CONTROLS: tuple[Control, ...] = ("random", "same_layers")
 Group = tuple[str, HeadSet, int]
 
 
@@ -149,8 +149,7 @@ def head_groups(
     for name, count in wanted.items():
         if name not in CONTROLS:
             raise ConfigError(f"control {name!r}: use one of {', '.join(CONTROLS)}")
-        same = name == "layer-matched"
-        found = random_heads(heads_of(model), heads, draws=count, seed=seed, same_layers=same)
+        found = control_sets(heads_of(model), heads, name, draws=count, seed=seed)
         groups += [(name, chosen, draw) for draw, chosen in enumerate(found)]
     return groups
 

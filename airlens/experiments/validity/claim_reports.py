@@ -93,7 +93,7 @@ def labelled_report(
         heads: the critical heads.
         n: only the ``n`` shortest; None: all.
         modes: ablation modes.
-        controls: draws of layer-matched random heads.
+        controls: draws of random heads of the same layers.
         seed: of the draws.
         folder: stores the tables and each trace's losses, so that the call can be resumed.
         progress: show a progress bar.

@@ -61,10 +61,10 @@ def _planted(
                 evidence += f" within {other['caliper']:g} nats"
             also = f"{said}, also at equal base loss"
             yield greater(also, other, evidence, value="auroc", null=0.5)
-        for other in _same(differences, row, against="layer-matched"):
+        for other in _same(differences, row, against="same_layers"):
             evidence = f"{other['auroc']:.2f} against {other['auroc_control']:.2f}, difference "
             evidence += f"{number(other, 'difference', form='+.2f')}, {other['draws']} draws"
-            better = f"{said}, better than layer-matched random heads do on average"
+            better = f"{said}, better than random heads of the same layers do on average"
             yield greater(better, other, evidence, value="difference")
         for other in _same(gain, row, heads="top"):
             evidence = f"gain {number(other, 'gain', form='+.2f')} over {other['auroc_free']:.2f}"

@@ -19,7 +19,7 @@ from airlens.errors import DataError
 from airlens.provenance import fingerprint
 from airlens.statistics.correlations import partial_spearman, spearman
 from airlens.statistics.grids import grid_of, mean_of
-from airlens.step_influence.influence import FLOOR
+from airlens.step_influence.settings import FLOOR
 from airlens.traces.trace import Trace
 
 IMPORTANCES = tuple(

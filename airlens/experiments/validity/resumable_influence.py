@@ -42,7 +42,7 @@ def resumable_influence(
         traces: the traces to score, uncut.
         heads: the critical heads.
         modes: ablation modes.
-        controls: draws of layer-matched random heads.
+        controls: draws of random heads of the same layers.
         seed: of the draws.
         template: how the prompt is put before the response.
         folder: stores each trace's tables; traces stored with the same model, heads and settings

@@ -10,7 +10,7 @@ import pandas as pd
 from airlens.ablation import MODES, Mode, ablated
 from airlens.detectors.probes import ProbeSet
 from airlens.detectors.retrieval import CopyResult, copy_accuracy
-from airlens.heads import HeadScores, HeadSet, random_heads
+from airlens.heads import HeadScores, HeadSet, control_sets
 from airlens.model.heads import heads_of
 
 from .continuation import Comparison, compare
@@ -99,7 +99,7 @@ class HeadEffects:
         best = scores.top(max(1, len(heads))).heads
         sets = {"top" if heads.heads == best else "chosen": heads}
         if len(heads) and 2 * len(heads) <= len(scores.grid):
-            sets["random"] = random_heads(scores.grid, heads, draws=1, same_layers=False)[0]
+            sets["random"] = control_sets(scores.grid, heads, "random", draws=1, seed=0)[0]
         return sets
 
     def _levels(self) -> list[dict[str, Any]]:

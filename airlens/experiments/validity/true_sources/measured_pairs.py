@@ -90,7 +90,7 @@ def measured_pairs(
         the share of the number's tokens that the heads copy from the source; and knockout, nats a
         token, NaN where it was not measured.
     """
-    template = resolve_template(model.tokenizer, template)  # type: ignore[assignment]
+    template = resolve_template(model.tokenizer, template)
     store = _Store(model, template, folder)
     parts = [
         store(trace, list(groups), partial(_read, model, trace, groups, template))

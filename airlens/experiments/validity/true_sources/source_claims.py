@@ -22,7 +22,7 @@ NAMES = {
     "attention_per_token": "attention per token",
     "knockout": "knockout",
 }
-RANDOM = {"layer-matched": "layer-matched random heads", "random": "random heads anywhere"}
+RANDOM = {"same_layers": "random heads of the same layers", "random": "random heads anywhere"}
 DISTRACTORS = {
     "words": "a step with the same name",
     "numbers": "a step with the same number",
