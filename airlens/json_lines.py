@@ -6,11 +6,29 @@ Python's ``str.splitlines`` also cuts at U+2028, U+0085 and six others, which JS
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from .errors import DataError
+
+
+def jsonable(value: Any) -> Any:
+    """A value as JSON can express it: NaN, infinity and ``pd.NA`` become null, numpy plain Python.
+
+    >>> jsonable({"a": (1, float("nan"))})
+    {'a': [1, None]}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(item) for item in value]
+    if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
+        value = value.item()
+    if type(value).__name__ == "NAType" or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    return value
 
 
 def json_line(value: object, *, strict: bool = True) -> bytes:

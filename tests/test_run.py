@@ -166,7 +166,7 @@ def test_out_of_memory_halves_the_batch(
 ) -> None:
     from airlens.corpus import score_part
 
-    original = score_part.influence
+    original = score_part.score_traces
     budgets: list[int | None] = []
 
     def scarce(*args: Any, max_tokens_per_batch: int | None, **options: Any) -> Any:
@@ -175,7 +175,7 @@ def test_out_of_memory_halves_the_batch(
             raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
         return original(*args, max_tokens_per_batch=max_tokens_per_batch, **options)
 
-    monkeypatch.setattr(score_part, "influence", scarce)
+    monkeypatch.setattr(score_part, "score_traces", scarce)
     result = score(llama, data, tmp_path / "out")
     assert budgets[:4] == [None, 16384, 8192, 4096]
     assert set(budgets[4:]) == {4096}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from airlens.json_lines import jsonable
 
 from . import checks
 
@@ -160,15 +161,4 @@ def with_shared(
 def echo_json(record: dict[str, Any]) -> None:
     """Print ``record`` as one line of JSON on stdout; what JSON lacks (NaN, infinity) is null."""
     utf8 = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
-    typer.echo(json.dumps(_plain(record), ensure_ascii=not utf8, allow_nan=False, default=str))
-
-
-def _plain(value: Any) -> Any:
-    """A value of lists, mappings and scalars, also numpy's, as JSON can express it."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    typer.echo(json.dumps(jsonable(record), ensure_ascii=not utf8, allow_nan=False, default=str))

@@ -6,18 +6,17 @@ import base64
 import hashlib
 import json
 import logging
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 
 from airlens.errors import ConfigError, DataError
 from airlens.files import atomic_write_text
 from airlens.folders import read_table
+from airlens.json_lines import jsonable
 from airlens.loss_free import encode
 from airlens.selection.select import Selection
 from airlens.traces.items import Rejected
@@ -138,9 +137,9 @@ def with_texts(
 ) -> Iterator[dict[str, Any]]:
     """One object per chosen sample, best first, joined with its text by id."""
     for row in selection.chosen.to_dict("records"):
-        scores = {str(k): plain(v) for k, v in row.items() if k not in _NO_SCORE}
+        scores = {str(k): jsonable(v) for k, v in row.items() if k not in _NO_SCORE}
         # What JSON lacks becomes null or text here; the record has it as it was.
-        text = {k: _finite(v) for k, v in texts.get(str(row["id"]), {}).items()}
+        text = {k: jsonable(v) for k, v in texts.get(str(row["id"]), {}).items()}
         yield {"id": row["id"], "domain": row.get("domain") or "", **text, **scores}
 
 
@@ -162,24 +161,6 @@ def chosen_texts(run: RunFolder, ids: set[str]) -> dict[str, dict[str, Any]]:
     if missing:
         raise DataError(f"{len(missing)} rows have no text, the first is {min(missing)!r}")
     return found
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON can express it; NaN and infinity become null."""
-    if hasattr(value, "item"):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return None if value is pd.NA else value
-
-
-def _finite(value: Any) -> Any:
-    """`plain` of all that is in a value."""
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return plain(value)
 
 
 def export(

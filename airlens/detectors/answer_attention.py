@@ -15,6 +15,7 @@ from airlens.heads import Head
 from airlens.model.heads import heads_of, need_all_read
 from airlens.model.state import forward, running
 
+from .copying import copied
 from .probes import Probe
 
 if TYPE_CHECKING:
@@ -42,13 +43,10 @@ class AnswerAttention:
 
     def copied(self, head: Head) -> list[bool]:
         """Whether the head copies each answer token: its most attended position holds it."""
-        best = self.pattern[head].argmax(axis=-1)
-        start, stop = self.probe.needle
-        wanted = self.probe.answer_tokens
-        return [
-            bool(start <= at < stop and self.probe.tokens[at] == token)
-            for at, token in zip(best, wanted, strict=True)
-        ]
+        tokens, target = torch.tensor(self.probe.tokens), torch.tensor(self.probe.answer_tokens)
+        rows = torch.from_numpy(self.pattern[head])
+        hits: list[bool] = copied(rows, tokens, target, self.probe.needle).tolist()
+        return hits
 
     def frame(self, head: Head, around: int = AROUND) -> pd.DataFrame:
         """Attention of one head to the needle and ``around`` tokens on each side of it.

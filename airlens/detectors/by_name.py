@@ -15,13 +15,14 @@ from airlens.registry import Registry
 from .attention_scores import LayerView, Reader, attention_scores
 from .attribution import attribution
 from .causal import causal
+from .copying import copied
 from .greedy import retrieval_greedy
 from .induction import induction, repeated_probes
 from .locos import locos
 from .probes import ProbeSet
 from .qrhead import qrhead
 from .reasoning import retrieval_reasoning
-from .retrieval import copied, need_readable, retrieval_scores
+from .retrieval import need_readable, retrieval_scores
 
 if TYPE_CHECKING:
     import torch

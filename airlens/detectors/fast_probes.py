@@ -19,6 +19,8 @@ from airlens.losses.fast.packed_attention import Call, Plan
 from airlens.losses.fast.packing import Pack, Segment, pack, to_device
 from airlens.model.state import running
 
+from .copying import is_copy
+
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
@@ -108,8 +110,7 @@ class _Reader:
             rows = path[start - 1 : stop - 1]
             asked, seen = query[0, :, rows], key[0, :, path]
             best = most_attended(asked, seen, start - 1, call.scaling, call.window)
-            inside = (best >= probe.needle[0]) & (best < probe.needle[1])
-            copied = inside & (tokens[best] == tokens[start:stop])
+            copied = is_copy(best, tokens, tokens[start:stop], probe.needle)
             self.scores[i, call.layer] = copied.float().mean(dim=-1).cpu().numpy()
 
 

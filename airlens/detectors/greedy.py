@@ -18,9 +18,9 @@ from airlens.model.heads import heads_of
 from airlens.provenance import provenance
 
 from .attention_scores import LayerView, stream
+from .copying import copied
 from .greedy_decoding import MAX_STEPS, MIN_RECALL, greedy
 from .probes import Probe, ProbeSet
-from .retrieval import copied
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

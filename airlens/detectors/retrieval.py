@@ -27,7 +27,8 @@ from airlens.model.load import learnt_positions
 from airlens.model.state import forward, not_finite, running
 from airlens.provenance import provenance
 
-from .probes import Probe, ProbeSet, Span
+from .copying import copied
+from .probes import Probe, ProbeSet
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -131,22 +132,6 @@ def _score_probe(
         predicted = answer_predictions(model, probe)
     need_all_read(model, seen)
     return predicted
-
-
-def copied(
-    rows: torch.Tensor, tokens: torch.Tensor, target: torch.Tensor, needle: Span
-) -> torch.Tensor:
-    """Where a head copies: bool [H, n], from attention rows [H, n, T] (Wu et al.'s condition).
-
-    The position attended to most lies in the needle and holds the target token [n].
-
-    >>> tokens = torch.tensor([7, 8, 9, 8])
-    >>> rows = torch.tensor([[[0.1, 0.8, 0.1, 0.0], [0.6, 0.2, 0.2, 0.0]]])  # one head, two rows
-    >>> copied(rows, tokens, torch.tensor([8, 9]), (1, 3)).tolist()
-    [[True, False]]
-    """
-    best = rows.argmax(dim=-1)
-    return (best >= needle[0]) & (best < needle[1]) & (tokens[best] == target)
 
 
 def answer_predictions(model: TransformerBridge, probe: Probe) -> tuple[torch.Tensor, torch.Tensor]:

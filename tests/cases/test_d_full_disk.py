@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,29 +28,35 @@ def model(make_model: Any) -> Any:
     return make_model("llama")
 
 
-@pytest.fixture
-def no_room(tmp_path: Path) -> Any:
-    """No file can grow beyond a few thousand bytes, as on a disk that is nearly full."""
+@contextmanager
+def no_room() -> Iterator[None]:
+    """No file can grow beyond a few thousand bytes, as on a disk that is nearly full.
+
+    Inside a test only: pytest itself may write to a file between fixtures.
+    """
     resource = pytest.importorskip("resource")
     import signal
 
     kept = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (SMALL, kept[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, kept)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, kept)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 NAMES = ["x.jsonl", "x.jsonl.gz", "x.json", "x.csv", "x.parquet", "x.arrow", "x"]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_d14_an_export_that_finds_no_room(tmp_path: Path, name: str, no_room: Any) -> None:
+def test_d14_an_export_that_finds_no_room(tmp_path: Path, name: str) -> None:
     rows = [{**ROW, "response": os.urandom(20_000).hex()}]
     if name != "x":
         (tmp_path / name).write_bytes(b"before")
-    with pytest.raises(WriteError, match=rf"{name} could not be written \(.*\): make room"):
+    told = rf"{name} could not be written \(.*\): make room"
+    with pytest.raises(WriteError, match=told), no_room():
         write_rows(lambda: rows, tmp_path / name, format_of(name))
     left = [path.name for path in tmp_path.iterdir()]
     assert left == ([name] if name != "x" else [])
@@ -56,18 +64,18 @@ def test_d14_an_export_that_finds_no_room(tmp_path: Path, name: str, no_room: An
         assert (tmp_path / name).read_bytes() == b"before"
 
 
-def test_d14_select_and_export_say_it(model: Any, tmp_path: Path, request: Any) -> None:
+def test_d14_select_and_export_say_it(model: Any, tmp_path: Path) -> None:
     rows = [{**row, "note": os.urandom(3000).hex()} for row in ROWS]
     score(model, write(tmp_path / "d.jsonl", rows), tmp_path / "out")
     out = tmp_path / "s.jsonl"
     run("select", tmp_path / "out", "--top", "1.0", "--weights", "linear", "--out", out)
     before = {path: path.read_bytes() for path in tmp_path.glob("s.*")}
     parts = files(tmp_path / "out")
-    request.getfixturevalue("no_room")
-    told = refused("select", tmp_path / "out", "--top", "1.0", "--out", out)
-    assert "s.jsonl could not be written (File too large): make room" in told
-    told = refused("export", out, "--out", tmp_path / "x.parquet")
-    assert "x.parquet could not be written" in told
+    with no_room():
+        selected = refused("select", tmp_path / "out", "--top", "1.0", "--out", out)
+        exported = refused("export", out, "--out", tmp_path / "x.parquet")
+    assert "s.jsonl could not be written (File too large): make room" in selected
+    assert "x.parquet could not be written" in exported
     assert {path: path.read_bytes() for path in tmp_path.glob("s.*")} == before
     assert not list(tmp_path.glob("x.*")) and files(tmp_path / "out") == parts
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from airlens.json_lines import jsonable
 from airlens.views.figures.coloured_text import Piece, hover_text, pieces
 from airlens.views.figures.labels import MEASURES, is_signed, label
 from airlens.views.figures.source_matrix import unit_names
@@ -172,7 +173,9 @@ def arc_units(units: pd.DataFrame) -> list[int]:
 
 def rounded(values: Any) -> list[float | None]:
     """Floats of few digits for JSON; None for NaN."""
-    return [_short(value, DIGITS) if np.isfinite(value) else None for value in np.ravel(values)]
+    short = [_short(value, DIGITS) for value in np.ravel(values)]
+    found: list[float | None] = jsonable(short)
+    return found
 
 
 def _short(value: float, digits: int) -> float:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from airlens.json_lines import jsonable
 from airlens.views.figures.coloured_text import Piece, hover_text, margin_number, piece_value
 from airlens.views.figures.labels import clean, is_signed, known, label, number, shorten, visible
 from airlens.views.figures.step_maps import row_dicts
@@ -35,8 +36,8 @@ COLOURS_BY = [
 
 def plain(values: Any) -> list[float | None]:
     """Floats for JSON, which has no NaN: None instead."""
-    array = np.asarray(values, dtype=np.float64).ravel()
-    return [float(v) if np.isfinite(v) else None for v in array]
+    found: list[float | None] = jsonable(np.asarray(values, dtype=np.float64).ravel().tolist())
+    return found
 
 
 def grid_traits(
@@ -222,10 +223,6 @@ def table_traits(frame: pd.DataFrame, bars: Sequence[str] = ()) -> Traits:
 
 
 def _cell(value: Any) -> Any:
-    if isinstance(value, (bool, np.bool_)):
-        return bool(value)
-    if isinstance(value, (int, np.integer)):
-        return int(value)
-    if isinstance(value, (float, np.floating)):
-        return float(value) if np.isfinite(value) else None
+    if isinstance(value, (bool, int, float, np.generic)):
+        return jsonable(value)
     return shorten(value, TABLE_TEXT) if known(value) else None

@@ -1,0 +1,29 @@
+"""The copying rule (Wu et al. 2404.15574, section 2): what counts as a copy, in one place."""
+
+from __future__ import annotations
+
+import torch
+
+from .probes import Span
+
+
+def copied(
+    rows: torch.Tensor, tokens: torch.Tensor, target: torch.Tensor, needle: Span
+) -> torch.Tensor:
+    """Where a head copies: bool [H, n], from attention rows [H, n, T] (Wu et al.'s condition).
+
+    The position attended to most lies in the needle and holds the target token [n].
+
+    >>> tokens = torch.tensor([7, 8, 9, 8])
+    >>> rows = torch.tensor([[[0.1, 0.8, 0.1, 0.0], [0.6, 0.2, 0.2, 0.0]]])  # one head, two rows
+    >>> copied(rows, tokens, torch.tensor([8, 9]), (1, 3)).tolist()
+    [[True, False]]
+    """
+    return is_copy(rows.argmax(dim=-1), tokens, target, needle)
+
+
+def is_copy(
+    best: torch.Tensor, tokens: torch.Tensor, target: torch.Tensor, needle: Span
+) -> torch.Tensor:
+    """The rule itself: the position ``best`` lies in the needle and holds the target token."""
+    return (best >= needle[0]) & (best < needle[1]) & (tokens[best] == target)
