@@ -120,14 +120,14 @@ def fails_on(monkeypatch: pytest.MonkeyPatch, error: Exception, *ids: str) -> No
     """Let scoring fail wherever one of these traces is among those scored."""
     from airlens.corpus import score_part
 
-    original = score_part.influence
+    original = score_part.score_traces
 
     def influence(model: Any, traces: Any, *args: Any, **options: Any) -> Any:
         if {trace.id for trace in traces} & set(ids):
             raise error
         return original(model, traces, *args, **options)
 
-    monkeypatch.setattr(score_part, "influence", influence)
+    monkeypatch.setattr(score_part, "score_traces", influence)
 
 
 @pytest.mark.parametrize("error", [DataError("odd"), ModelError("overflow"), ValueError("odd")])
