@@ -221,12 +221,18 @@ class PartScorer:
         return np.asarray(total > int(self.model.cfg.n_ctx))
 
     def _influence(self, traces: list[Trace], budget: int | None) -> Influence:
-        how = {"max_tokens_per_batch": budget, "progress": False}
-        return score_traces(self.model, traces, self.heads, self.settings, **how)  # type: ignore[arg-type]
+        return score_traces(
+            self.model,
+            traces,
+            self.heads,
+            self.settings,
+            max_tokens_per_batch=budget,
+            progress=False,
+        )
 
     def _ifd(self, result: Influence, traces: list[Trace], budget: int | None) -> pd.DataFrame:
-        how = {"long": self.settings.long, "max_tokens_per_batch": budget}
-        return ifd(self.model, traces, result, **how)
+        long = self.settings.long
+        return ifd(self.model, traces, result, long=long, max_tokens_per_batch=budget)
 
     def _with_memory(self, score: Any, traces: list[Trace]) -> Any:
         """Score, with smaller batches each time memory runs out; the size found stays in use.

@@ -8,13 +8,14 @@ run.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, get_args
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from airlens.ablation import Mode
+from airlens.ablation import MeanZ, Mode
 from airlens.errors import ConfigError, NumbersError
 from airlens.heads import HeadSet
 from airlens.model.heads import heads_in
@@ -39,7 +40,9 @@ def token_losses(
     *,
     engine: Engine = "auto",
     precision: Precision = "full",
-    **options: Any,
+    means: MeanZ | None = None,
+    max_tokens_per_batch: int | None = None,
+    on_progress: Callable[[int], None] = lambda _: None,
 ) -> list[WindowLoss]:
     """NLL of every scored token under the model and under each ablation, by the engine asked for.
 
@@ -56,15 +59,20 @@ def token_losses(
     longest = max((len(window.tokens) for window in items), default=0)
     with running(model):
         chosen = choose_engine(model, engine, mode=mode, longest=longest)
-        if chosen == "fast":
-            options["precision"] = precision
-        elif precision != "full":
+        if chosen == "hooks" and precision != "full":
             raise ConfigError(
                 f"precision={precision!r} needs the fast engine, which does not run here"
             )
-        score = score_fast if chosen == "fast" else score_windows
-        found: list[WindowLoss] = score(model, items, head_sets, mode, **options)
-    return found
+        score = score_windows if chosen == "hooks" else partial(score_fast, precision=precision)
+        return score(
+            model,
+            items,
+            head_sets,
+            mode,
+            means=means,
+            max_tokens_per_batch=max_tokens_per_batch,
+            on_progress=on_progress,
+        )
 
 
 def trace_losses(
@@ -74,8 +82,11 @@ def trace_losses(
     mode: Mode,
     *,
     long: Long = "stride",
+    engine: Engine = "auto",
+    precision: Precision = "full",
+    means: MeanZ | None = None,
+    max_tokens_per_batch: int | None = None,
     progress: bool = True,
-    **options: Any,
 ) -> list[WindowLoss]:
     """NLL of all n response tokens of each trace; NaN where no window scored a token.
 
@@ -91,7 +102,17 @@ def trace_losses(
     total = sum(len(w.tokens) for w in flat)
     with tqdm(total=total, unit="tok", desc="influence", disable=not progress) as bar:
         try:
-            losses = token_losses(model, flat, head_sets, mode, on_progress=bar.update, **options)
+            losses = token_losses(
+                model,
+                flat,
+                head_sets,
+                mode,
+                engine=engine,
+                precision=precision,
+                means=means,
+                max_tokens_per_batch=max_tokens_per_batch,
+                on_progress=bar.update,
+            )
         except NumbersError as error:
             raise _of_trace(error, encoded, parts) from None
     found = iter(losses)

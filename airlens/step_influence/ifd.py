@@ -17,6 +17,7 @@ import pandas as pd
 
 from airlens.ablation import DEFAULT_MODE
 from airlens.losses.token_losses import trace_losses
+from airlens.losses.windows import Long
 from airlens.traces.encoding import EncodedTrace, encode_for, encode_trace
 from airlens.traces.trace import Trace
 
@@ -27,7 +28,12 @@ if TYPE_CHECKING:
 
 
 def ifd(
-    model: TransformerBridge, traces: Sequence[Trace], scored: Influence, **options: Any
+    model: TransformerBridge,
+    traces: Sequence[Trace],
+    scored: Influence,
+    *,
+    long: Long = "stride",
+    max_tokens_per_batch: int | None = None,
 ) -> pd.DataFrame:
     """IFD of traces that were scored: columns id, loss_alone (L(y), nats a token), ifd.
 
@@ -35,8 +41,8 @@ def ifd(
         model: the bridge that scored them.
         traces: in the order in which they were scored.
         scored: what :func:`airlens.influence` said of them; its tokens are needed.
-        options: of :func:`airlens.losses.token_losses.trace_losses`, such as ``long`` and
-            ``max_tokens_per_batch``.
+        long: a trace longer than the context is scored in strides or cut.
+        max_tokens_per_batch: bounds memory.
 
     NaN where no token can be compared.
     """
@@ -45,7 +51,15 @@ def ifd(
     encoded = encode_for(model, traces, *how)
     head = _head(model.tokenizer)
     bare = [_alone(each, head) for each in encoded]
-    losses = trace_losses(model, bare, [], DEFAULT_MODE, **{"progress": False, **options})
+    losses = trace_losses(
+        model,
+        bare,
+        [],
+        DEFAULT_MODE,
+        long=long,
+        max_tokens_per_batch=max_tokens_per_batch,
+        progress=False,
+    )
     given = scored.tokens["nll_base"].to_numpy()
     ends = np.cumsum([each.n_response for each in encoded])
     rows = []

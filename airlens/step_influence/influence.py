@@ -195,10 +195,18 @@ def score_traces(
         if mode == "mean" and means is None and len(heads):
             means = mean_z(model)
         chosen = choose_engine(model, engine, mode=mode, longest=longest)
-        how: dict[str, Any] = {"long": settings.long, "engine": chosen, "precision": precision}
-        room: dict[str, Any] = {"means": means, "max_tokens_per_batch": max_tokens_per_batch}
-        sets = [heads, *draws]
-        losses = trace_losses(model, encoded, sets, mode, progress=progress, **how, **room)
+        losses = trace_losses(
+            model,
+            encoded,
+            [heads, *draws],
+            mode,
+            long=settings.long,
+            engine=chosen,
+            precision=precision,
+            means=means,
+            max_tokens_per_batch=max_tokens_per_batch,
+            progress=progress,
+        )
         note = provenance(
             model,
             heads=heads.names(),
@@ -213,7 +221,9 @@ def score_traces(
             floor=settings.floor,
             n_traces=len(items),
             reading=how_read(items),
-            **how,
+            long=settings.long,
+            engine=chosen,
+            precision=precision,
         )
     made = dict(zip(TABLES, tables(encoded, losses, settings.floor), strict=True))
     return Influence(**made, provenance=note)
