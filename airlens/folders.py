@@ -123,6 +123,27 @@ def read_table(path: Path) -> pd.DataFrame:
         raise DataError(what, file=str(path)) from error
 
 
+def kept_table(path: str | Path | None, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """The table stored at a path; where there is none it is made, and stored for the next time.
+
+    Args:
+        path: whose name tells all that decides the table; None: it is made and not stored.
+        make: makes it.
+
+    Raises:
+        DataError: what is stored is damaged, or cannot be read.
+    """
+    if path is None:
+        return make()
+    path = Path(path)
+    if path.is_file():
+        return read_table(path)
+    table = make()
+    with atomic_file(path) as temporary:
+        table.to_parquet(temporary, index=False)
+    return table
+
+
 def load_tables(
     folder: str | Path, names: Iterable[str], what: str
 ) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +13,7 @@ from tqdm.auto import tqdm
 from airlens.ablation import Mode, ablated, mean_z
 from airlens.detectors.greedy_decoding import MIN_RECALL, Answered, greedy_batch
 from airlens.detectors.probes import Probe, ProbeSet
-from airlens.errors import DataError
-from airlens.files import atomic_write_text
+from airlens.folders import kept_table
 from airlens.heads import Control, HeadSet, control_sets
 from airlens.model.heads import heads_of
 from airlens.provenance import fingerprint, model_info
@@ -85,26 +84,13 @@ def needle_grid(
     for condition, draw, ablate in tqdm(sets, desc="needles", disable=not progress):
         asked = {"model": model_info(model), "heads": ablate.names(), "probes": probes.hash}
         key = fingerprint({**asked, "mode": mode if len(ablate) else None})
-        path = None if resume is None else Path(resume) / f"{condition}-{draw}-{key}.json"
-        if path is not None and path.is_file():
-            found = _stored(path)
-        else:
-            with ablated(model, ablate, mode, means=means):
-                found = needle_recall(model, probes)
-            if path is not None:
-                atomic_write_text(path, json.dumps(found.to_dict("records"), ensure_ascii=False))
+        path = None if resume is None else Path(resume) / f"{condition}-{draw}-{key}.parquet"
+        with ablated(model, ablate, mode, means=means):
+            found = kept_table(path, partial(needle_recall, model, probes))
         found.insert(0, "condition", condition)
         found.insert(1, "draw", draw)
         frames.append(found)
     return pd.concat(frames, ignore_index=True)
-
-
-def _stored(path: Path) -> pd.DataFrame:
-    try:
-        return pd.DataFrame(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        reason = f"no recall that can be read ({error}): delete the file, and it is measured again"
-        raise DataError(reason, file=str(path)) from error
 
 
 def conditions(

@@ -31,8 +31,8 @@ from airlens.experiments.validity.auroc_tables import auroc_table
 from airlens.experiments.validity.benchmark import Group, head_groups
 from airlens.experiments.validity.heuristics import add_overlap
 from airlens.experiments.validity.planted import validate
-from airlens.files import atomic_file, data_path, portable_name
-from airlens.folders import read_table, save_tables, write_tables
+from airlens.files import data_path, portable_name
+from airlens.folders import kept_table, save_tables, write_tables
 from airlens.heads import TOP_SHARE, HeadScores, HeadSet
 from airlens.model.load import load_model
 from airlens.provenance import fingerprint, model_info, provenance
@@ -248,15 +248,11 @@ class _Job:
         return self.folder and self.folder / f"{portable_name(self.name)}-{part}-{self.key}{suffix}"
 
     def _part(self, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-        path = self._file(name, ".parquet")
-        if path is not None and path.is_file():
-            return read_table(path)
-        self.say(f"{self.name}: {name}")
-        frame = make()
-        if path is not None:
-            with atomic_file(path) as temporary:
-                frame.to_parquet(temporary, index=False)
-        return frame
+        def measured() -> pd.DataFrame:
+            self.say(f"{self.name}: {name}")
+            return make()
+
+        return kept_table(self._file(name, ".parquet"), measured)
 
     def _scores(self) -> HeadScores:
         path = self._file("scores", ".json")

@@ -16,8 +16,8 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from airlens.experiments.validity.benchmark import Group
-from airlens.files import atomic_file, portable_name
-from airlens.folders import read_table
+from airlens.files import portable_name
+from airlens.folders import kept_table
 from airlens.losses.choice import choose_engine
 from airlens.provenance import fingerprint, model_info
 from airlens.step_sources.measures import Ask, read_traces
@@ -129,13 +129,7 @@ class _Store:
         shown = {"id": trace.id, "prompt": trace.prompt, "known": trace.step_meta}
         name = fingerprint({**shown, "measured": encoded.digest()})
         path = self.folder / f"{portable_name(kind)}-{fingerprint({**self.of, 'sets': sets})}"
-        path /= f"{name}.parquet"
-        if path.is_file():
-            return read_table(path)
-        table = measure()
-        with atomic_file(path) as temporary:
-            table.to_parquet(temporary, index=False)
-        return table
+        return kept_table(path / f"{name}.parquet", measure)
 
 
 def _one(model: TransformerBridge, trace: Trace, ask: Ask, template: Template) -> Read:
