@@ -433,6 +433,7 @@ GOOD = b'{"prompt": "p", "response": "r"}\n'
         (b'{"prompt": ["p"], "response": "r"}', "prompt", "found a list of 1"),
         (b'{"prompt": "", "response": ""}', "response", "both empty"),
         (b'{"prompt": "p", "response": "\\ud83d"}', "response", "surrogate"),
+        (b'{"instruction": "p", "input": "\\ud83d", "output": "r"}', "prompt", "surrogate"),
         (b'{"messages": "hello"}', "messages", "expected a list"),
         (b'{"messages": "[1"}', "messages", "not a JSON list"),
         (b'{"messages": []}', "messages", "assistant"),

@@ -221,7 +221,9 @@ def _rejected(record: Record, error: DataError) -> Rejected:
 
 def content_hash(prompt: str, response: str) -> str:
     """The id of a trace without a given one: the same for the same texts in any file."""
-    digest = hashlib.sha256(prompt.encode() + b"\0" + response.encode())
+    # Half a surrogate pair is refused with its field where the trace is made, not here.
+    both = [text.encode("utf-8", "surrogatepass") for text in (prompt, response)]
+    digest = hashlib.sha256(b"\0".join(both))
     return digest.hexdigest()[:ID_DIGITS]
 
 
