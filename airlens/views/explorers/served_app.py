@@ -20,7 +20,7 @@ from airlens.errors import ConfigError
 from .notebook_files import read, with_parameters, write
 
 HERE = Path(__file__).resolve().parent
-PACKAGE = HERE.parent
+PACKAGE = HERE.parents[1]
 NAME = "07_explorers.ipynb"
 TEMPLATE = "airlens"
 STATIC = "static-form"
