@@ -108,7 +108,7 @@ def portable_name(text: str) -> str:
     apart: such a text gets a hash.
 
     >>> portable_name("zero"), portable_name("org/Model:1")
-    ('zero', 'org_model_1-7ab5e2b3')
+    ('zero', 'org_model_1-c4871e09')
     """
     plain = re.sub(r"[^a-z0-9._-]+", "_", text.lower())[:80].strip(" .")
     if plain == text and plain.split(".")[0] not in _RESERVED:

@@ -25,7 +25,7 @@ SCRIPT = """
 import os, pathlib, signal, sys, threading, time
 import psutil
 import ray
-from airlens.model import load_model
+from airlens.model.load import load_model
 from airlens.corpus.ray_runner import RayEngine
 from airlens.corpus.run import score_corpus
 
