@@ -7,8 +7,13 @@ import pandas as pd
 import pytest
 
 from airlens.errors import DataError
-from airlens.figures import source_truth
-from airlens.figures import auroc_forest, correlation_strip, influence_by_function, matched_pairs
+from airlens.figures import (
+    auroc_forest,
+    correlation_strip,
+    influence_by_function,
+    matched_pairs,
+    source_truth,
+)
 from airlens.views.figures.style import COLOURS
 
 
