@@ -190,7 +190,7 @@ def _usable(
             ``on_error`` is ``raise``; or none is left.
     """
     from airlens.experiments.validity.true_sources.true_pairs import dependencies
-    from airlens.traces.encoding import encode_for
+    from airlens.traces.model_encoding import encode_for
     from airlens.traces.skipped import Skipped, note_of, note_of_rows, said, usable
 
     def check(trace: Trace) -> None:

@@ -25,8 +25,9 @@ from airlens.losses.windows import windows
 from airlens.model.checks import embedding_rows
 from airlens.model.state import running
 from airlens.traces.chat_template import Template, Think
-from airlens.traces.encoding import EncodedTrace, encode_for
+from airlens.traces.encoding import EncodedTrace
 from airlens.traces.load import Traces
+from airlens.traces.model_encoding import encode_for
 from airlens.traces.skipped import Skipped
 from airlens.traces.trace import UNALIGNED, Trace, as_traces
 

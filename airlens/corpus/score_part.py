@@ -28,8 +28,8 @@ from airlens.step_influence.ifd import ifd
 from airlens.step_influence.influence import Influence, score_traces
 from airlens.step_influence.settings import ScoreSettings
 from airlens.traces.chat_template import template_identity
-from airlens.traces.encoding import encode_for
 from airlens.traces.identity import tokenizer_key
+from airlens.traces.model_encoding import encode_for
 from airlens.traces.trace import Trace
 
 from .row_table import row_table

@@ -25,7 +25,8 @@ from airlens.model.state import forward, running
 from airlens.statistics.estimates import UNKNOWN, Estimate
 from airlens.statistics.grids import mean_of, ratio_grid
 from airlens.traces.chat_template import Template
-from airlens.traces.encoding import EncodedTrace, encode_for
+from airlens.traces.encoding import EncodedTrace
+from airlens.traces.model_encoding import encode_for
 from airlens.traces.trace import Trace
 
 if TYPE_CHECKING:

@@ -36,7 +36,8 @@ from airlens.model.heads import heads_of
 from airlens.model.state import not_finite, running
 from airlens.provenance import fingerprint, provenance
 from airlens.traces.chat_template import Template, Think, resolve_template, template_note
-from airlens.traces.encoding import EncodedTrace, encode_for
+from airlens.traces.encoding import EncodedTrace
+from airlens.traces.model_encoding import encode_for
 from airlens.traces.readings import how_read
 from airlens.traces.trace import Trace
 

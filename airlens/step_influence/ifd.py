@@ -18,7 +18,8 @@ import pandas as pd
 from airlens.ablation import DEFAULT_MODE
 from airlens.losses.token_losses import trace_losses
 from airlens.losses.windows import Long
-from airlens.traces.encoding import EncodedTrace, encode_for, encode_trace
+from airlens.traces.encoding import EncodedTrace, encode_trace
+from airlens.traces.model_encoding import encode_for
 from airlens.traces.trace import Trace
 
 from .influence import Influence

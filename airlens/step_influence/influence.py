@@ -30,7 +30,8 @@ from airlens.model.load import need_bridge
 from airlens.model.state import running
 from airlens.provenance import provenance
 from airlens.traces.chat_template import Template, Think, resolve_template, template_note
-from airlens.traces.encoding import EncodedTrace, encode_for
+from airlens.traces.encoding import EncodedTrace
+from airlens.traces.model_encoding import encode_for
 from airlens.traces.readings import how_read
 from airlens.traces.trace import Trace, as_traces, check_ids
 

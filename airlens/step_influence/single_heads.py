@@ -18,7 +18,7 @@ from airlens.losses.token_losses import token_losses
 from airlens.losses.windows import Window, windows
 from airlens.model.state import running
 from airlens.traces.chat_template import Template, Think
-from airlens.traces.encoding import encode_for
+from airlens.traces.model_encoding import encode_for
 from airlens.traces.trace import Trace
 
 if TYPE_CHECKING:

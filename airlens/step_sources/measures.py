@@ -38,7 +38,7 @@ from airlens.model.state import not_finite, running
 from airlens.provenance import provenance
 from airlens.step_influence.settings import CONTROLS
 from airlens.traces.chat_template import Template, Think, resolve_template, template_note
-from airlens.traces.encoding import encode_for
+from airlens.traces.model_encoding import encode_for
 from airlens.traces.readings import how_read
 from airlens.traces.trace import Trace, as_traces, check_ids
 

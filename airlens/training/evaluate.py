@@ -21,7 +21,8 @@ from airlens.model.weights import moving_rotary
 from airlens.statistics.estimates import Estimate
 from airlens.statistics.grids import grid_of, mean_of, proportion_of, ratio_grid
 from airlens.traces.chat_template import Template, Think
-from airlens.traces.encoding import EncodedTrace, encode_trace, encode_traces, need_embedded
+from airlens.traces.encoding import EncodedTrace, encode_trace, encode_traces
+from airlens.traces.model_encoding import need_embedded
 from airlens.traces.skipped import OnError, Skipped, usable
 from airlens.traces.trace import Trace
 

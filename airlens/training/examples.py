@@ -10,7 +10,8 @@ import numpy as np
 
 from airlens.errors import ConfigError, DataError, ModelError
 from airlens.traces.chat_template import Template, Think
-from airlens.traces.encoding import EncodedTrace, encode_trace, need_embedded
+from airlens.traces.encoding import EncodedTrace, encode_trace
+from airlens.traces.model_encoding import need_embedded
 from airlens.traces.readings import how_read
 from airlens.traces.skipped import OnError, Skipped, check_on_error, note_of, said
 from airlens.traces.trace import Trace

@@ -24,7 +24,8 @@ from airlens.step_sources.measures import Ask, read_traces
 from airlens.step_sources.tables import Read
 from airlens.step_sources.units import TEMPLATE, units_of
 from airlens.traces.chat_template import Template, resolve_template, template_identity
-from airlens.traces.encoding import encode_for, encode_trace
+from airlens.traces.encoding import encode_trace
+from airlens.traces.model_encoding import encode_for
 from airlens.traces.trace import Trace
 
 if TYPE_CHECKING:
