@@ -95,8 +95,11 @@ PARTS: dict[str, tuple[Callable[[Path], Tables], Path, str]] = {
 def main() -> None:
     """Recompute what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("part", nargs="*", default=list(PARTS), choices=[[], *PARTS])
-    for name in parser.parse_args().part:
+    parser.add_argument("part", nargs="*", help=f"of {', '.join(PARTS)}; default: all")
+    asked = parser.parse_args().part or list(PARTS)
+    if unknown := [name for name in asked if name not in PARTS]:
+        parser.error(f"no such part: {', '.join(unknown)}")
+    for name in asked:
         make, folder, need = PARTS[name]
         if not (folder / need).is_file():
             print(f"{name}: {folder} holds no {need}: measure it again")
