@@ -146,6 +146,17 @@ def test_saved_and_read_again(compared: Comparison, tmp_path: Path) -> None:
         Comparison.load(tmp_path / "nothing")
 
 
+def test_what_was_saved_before_p_values_were_kept_decides_nothing(
+    compared: Comparison, tmp_path: Path
+) -> None:
+    folder = compared.save(tmp_path / "out")
+    table = pd.read_csv(folder / "table.csv").drop(columns="p")
+    table.to_csv(folder / "table.csv", index=False)
+    found = Comparison.load(folder)
+    assert list(found.table) == list(compared.table)
+    assert set(comparison_claims(found.table)["verdict"]) <= {"no verdict", "undecided"}
+
+
 def test_no_model_is_an_error() -> None:
     with pytest.raises(ConfigError, match="at least one"):
         al.compare_models([])

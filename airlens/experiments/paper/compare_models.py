@@ -142,6 +142,8 @@ class Comparison:
         except (OSError, ValueError) as error:
             raise DataError(f"not a saved comparison ({error})", file=str(folder)) from error
         measured = {name.removeprefix("measured_"): frame for name, frame in found.items()}
+        # What was saved before p values were kept has none, and decides nothing.
+        table = table.reindex(columns=COLUMNS)
         return cls(table, heads, claims, note, measured)
 
 
