@@ -159,7 +159,7 @@ def short(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
-def found(value: object) -> str:
+def described(value: object) -> str:
     """A value named as in JSON, for an error message: "null", "a number (3)", "a list of 2"."""
     match value:
         case None | bool():

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from airlens.errors import ConfigError, DataError, found
+from airlens.errors import ConfigError, DataError, described
 
 from .plain_values import Unreadable
 from .trace import check_text
@@ -54,7 +54,7 @@ class Columns:
         for each in fields(self):
             value = getattr(self, each.name)
             if value is not None and not isinstance(value, str):
-                raise ConfigError(f"{each.name}= is the name of a column, not {found(value)}")
+                raise ConfigError(f"{each.name}= is the name of a column, not {described(value)}")
         if self.generations not in (None, *GENERATIONS):
             names = " or ".join(GENERATIONS)
             raise ConfigError(f"generations={self.generations!r}: use {names}")
@@ -150,7 +150,7 @@ def list_of(data: Mapping[str, Any], name: str) -> list[Any]:
     if isinstance(value, Unreadable):
         raise DataError(f"expected a list, found {value.what}", field=name)
     if not isinstance(value, list):
-        raise DataError(f"expected a list, found {found(value)}", field=name)
+        raise DataError(f"expected a list, found {described(value)}", field=name)
     return value
 
 

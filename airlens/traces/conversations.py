@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeGuard
 
-from airlens.errors import DataError, found
+from airlens.errors import DataError, described
 
 from .columns import parsed
 from .plain_values import Unreadable
@@ -103,7 +103,7 @@ def turns_of(value: object, name: str) -> list[Turn]:
         raise DataError(f"expected a list, found {value.what}", field=name)
     value = [value] if isinstance(value, Mapping) and are_turns(value) else value
     if not isinstance(value, list):
-        raise DataError(f"expected a list, found {found(value)}", field=name)
+        raise DataError(f"expected a list, found {described(value)}", field=name)
     if len(value) > 1 and all(isinstance(item, str) for item in value):
         return [_plain_turn(number, check_text(text, name)) for number, text in enumerate(value)]
     turns: list[Turn] = []
@@ -121,7 +121,9 @@ def _turns_of_item(item: object, number: int, name: str) -> list[Turn]:
     if _is_pair(item):
         return [_plain_turn(i, check_text(text, name)) for i, text in enumerate(item)]
     if not isinstance(item, Mapping):
-        raise DataError(f"message {number}: expected an object, found {found(item)}", field=name)
+        raise DataError(
+            f"message {number}: expected an object, found {described(item)}", field=name
+        )
     if _first(item, _ROLE_KEYS) is None and (pair := _pair(item)):
         return [_plain_turn(i, check_text(item[key], name)) for i, key in enumerate(pair)]
     return [_turn(item, number, name)]
@@ -150,7 +152,7 @@ def _turn(item: Mapping[str, Any], number: int, name: str) -> Turn:
         content, thought = _joined(content, thought, number, name)
     empty = content is None and (calls or thought)
     if not isinstance(role, str) or not (isinstance(content, str) or empty):
-        what = f"role {found(role)}, content {found(content)}"
+        what = f"role {described(role)}, content {described(content)}"
         raise DataError(f"message {number}: expected two texts, found {what}", field=name)
     check_text(role + (content or ""), name)
     if role.lower() in _CALLS and isinstance(content, str):
@@ -160,7 +162,7 @@ def _turn(item: Mapping[str, Any], number: int, name: str) -> Turn:
         if isinstance(thought, list) and all(isinstance(text, str) for text in thought):
             thought = "\n".join(thought)
         if not isinstance(thought, str):
-            reason = f"message {number}: expected a thought as text, found {found(thought)}"
+            reason = f"message {number}: expected a thought as text, found {described(thought)}"
             raise DataError(reason, field=name)
         turn["reasoning_content"] = check_text(thought, name)
     for key in _OTHER_KEYS:
@@ -179,7 +181,7 @@ def _joined(parts: list[Any], thought: Any, number: int, name: str) -> tuple[str
         if isinstance(part, str):
             texts.append(part)
             continue
-        kind = part.get("type", "text") if isinstance(part, Mapping) else found(part)
+        kind = part.get("type", "text") if isinstance(part, Mapping) else described(part)
         if kind in _THOUGHT_PARTS and isinstance(text := _first(part, (kind, "text")), str):
             thoughts.append(text)
         elif kind in _TEXT_PARTS and isinstance(part.get("text"), str):
@@ -203,7 +205,7 @@ def _calls(value: object, number: int, name: str) -> list[dict[str, Any]]:
     """Tool calls, their arguments as an object: templates write JSON of it."""
     calls = parsed(value) if isinstance(value, str) else value
     if not isinstance(calls, list) or not all(isinstance(call, Mapping) for call in calls):
-        reason = f"message {number}: expected tool calls, found {found(calls)}"
+        reason = f"message {number}: expected tool calls, found {described(calls)}"
         raise DataError(reason, field=name)
     made = []
     for call in calls:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from airlens.errors import DataError, found
+from airlens.errors import DataError, described
 
 from .trace import Trace
 
@@ -79,7 +79,9 @@ def item_of(data: object, file: str, line: int) -> Item:
     if isinstance(data, Trace):
         data = data.to_json()
     if not isinstance(data, Mapping):
-        return Rejected(file, line, None, f"expected an object with columns, found {found(data)}")
+        return Rejected(
+            file, line, None, f"expected an object with columns, found {described(data)}"
+        )
     return Record(file, line, dict(data))
 
 

@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from airlens.errors import ConfigError, DataError, found
+from airlens.errors import ConfigError, DataError, described
 
 from .arrow_files import BATCH, batch_items
 from .items import Item, numbered
@@ -73,7 +73,7 @@ def iter_records(
     if isinstance(source, Iterable) and not isinstance(source, bytes | bytearray):
         return numbered(source, name)
     raise ConfigError(
-        f"cannot load traces from {found(source)}; give a path, a hub name or records"
+        f"cannot load traces from {described(source)}; give a path, a hub name or records"
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from airlens.errors import DataError, found
+from airlens.errors import DataError, described
 
 from .columns import Columns, Fields, as_text, label, list_of, parsed, text_of
 from .conversations import Scored, call_text, joined
@@ -183,7 +183,7 @@ def _listed(value: Any, name: str) -> tuple[list[str], list[str]]:
             return [a for a, _ in pairs], [f"{a}. {b}" for a, b in pairs]
         value = list(value.values())
     if not isinstance(value, list) or not 0 < len(value) <= 26:
-        raise DataError(f"expected a list of choices, found {found(value)}", field=name)
+        raise DataError(f"expected a list of choices, found {described(value)}", field=name)
     texts = [label(item, name) for item in value]
     given = [_LETTER.match(text) for text in texts]
     if all(given):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airlens.errors import DataError, found
+from airlens.errors import DataError, described
 
 from .align_steps import align_steps
 from .columns import Columns, Fields, list_of, parsed
@@ -130,11 +130,11 @@ def _steps(items: list[Any], name: str) -> GivenSteps:
         step = {"text": item} if isinstance(item, str) else item
         key = _text_key(step)
         if key is None:
-            raise DataError(f"step {number}: expected a text, found {found(item)}", field=name)
+            raise DataError(f"step {number}: expected a text, found {described(item)}", field=name)
         label_key = next((k for k in _STEP_LABEL if step.get(k) is not None), None)
         label = step[label_key] if label_key else _first_tag(step)
         if not _is_label(label):
-            what = f"expected a text or a number as label, found {found(label)}"
+            what = f"expected a text or a number as label, found {described(label)}"
             raise DataError(f"step {number}: {what}", field=name)
         if isinstance(label, str):
             check_text(label, name)

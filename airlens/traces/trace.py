@@ -8,7 +8,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from airlens.arguments import reader
-from airlens.errors import ConfigError, DataError, found, short
+from airlens.errors import ConfigError, DataError, described, short
 
 from .step import Step
 from .steps import Splitter, split_steps
@@ -70,10 +70,12 @@ class Trace:
         for number, turn in enumerate(self.turns):
             if not isinstance(role := turn.get("role"), str):
                 raise DataError(
-                    f"turn {number}: expected a role, found {found(role)}", field="turns"
+                    f"turn {number}: expected a role, found {described(role)}", field="turns"
                 )
         if type(self.thinking) is not int or not 0 <= self.thinking <= len(self.response):
-            reason = f"expected 0 to {len(self.response)} characters, found {found(self.thinking)}"
+            reason = (
+                f"expected 0 to {len(self.response)} characters, found {described(self.thinking)}"
+            )
             raise DataError(reason, field="thinking")
         object.__setattr__(self, "steps", tuple(self.steps))
         _check_cover(self.steps, self.response)
@@ -131,7 +133,7 @@ class Trace:
             DataError: names the field.
         """
         if not isinstance(data, Mapping):
-            raise DataError(f"expected an object, found {found(data)}")
+            raise DataError(f"expected an object, found {described(data)}")
         for name in ("id", "prompt", "response"):
             if name not in data:
                 names = ", ".join(map(str, data)) or "none"
@@ -184,13 +186,13 @@ def _are_mappings(value: object) -> TypeGuard[list[Mapping[str, Any]]]:
 
 def _mapping(value: object, name: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise DataError(f"expected a mapping, found {found(value)}", field=name)
+        raise DataError(f"expected a mapping, found {described(value)}", field=name)
     return value
 
 
 def _mappings(values: object, name: str) -> tuple[dict[str, Any], ...]:
     if not isinstance(values, list | tuple):
-        raise DataError(f"expected a list, found {found(values)}", field=name)
+        raise DataError(f"expected a list, found {described(values)}", field=name)
     return tuple(dict(_mapping(value, name)) for value in values)
 
 
@@ -231,7 +233,7 @@ def check_ids(traces: Iterable[Trace]) -> None:
 def check_text(value: object, name: str) -> str:
     """``value`` if it is text that UTF-8 can express, else :class:`DataError` on field ``name``."""
     if not isinstance(value, str):
-        raise DataError(f"expected text, found {found(value)}", field=name)
+        raise DataError(f"expected text, found {described(value)}", field=name)
     try:
         value.encode()
     except UnicodeEncodeError as error:
@@ -246,7 +248,9 @@ def _check_cover(steps: tuple[Step, ...], response: str) -> None:
     position = 0
     for number, step in enumerate(steps):
         if not isinstance(step, Step):
-            raise DataError(f"step {number}: expected a Step, found {found(step)}", field="steps")
+            raise DataError(
+                f"step {number}: expected a Step, found {described(step)}", field="steps"
+            )
         if step.label is not None:
             check_text(step.label, "steps")
         if step.start != position or step.end <= step.start:
@@ -262,12 +266,12 @@ def _check_cover(steps: tuple[Step, ...], response: str) -> None:
 
 def _steps_from_json(items: object) -> tuple[Step, ...]:
     if not isinstance(items, list | tuple):
-        raise DataError(f"expected a list, found {found(items)}", field="steps")
+        raise DataError(f"expected a list, found {described(items)}", field="steps")
     steps = []
     for number, item in enumerate(items):
         try:
             steps.append(Step(item["text"], item["start"], item["end"], item.get("label")))
         except (KeyError, TypeError, AttributeError) as error:
-            reason = f"step {number}: expected text, start, end, found {found(item)}"
+            reason = f"step {number}: expected text, start, end, found {described(item)}"
             raise DataError(reason, field="steps") from error
     return tuple(steps)

@@ -15,7 +15,7 @@ from airlens.model.heads import heads_in
 from airlens.traces.chat_template import Template
 from airlens.views.figures.next_tokens import next_token_bars
 
-from .continuation import Comparison, compare, encode_prompt, next_tokens
+from .continuation import Continuations, compare, encode_prompt, next_tokens
 from .jobs import Worker, guarded
 from .js import TokenLine
 from .layout import columns, figure_output, put_figure, row, title
@@ -54,7 +54,7 @@ class AblationLab(w.VBox):  # type: ignore[misc]
         self.model, self._template = model, template
         heads = as_head_set(heads)
         heads_in(model, heads)
-        self.result: Comparison | None = None
+        self.result: Continuations | None = None
         self._next = pd.DataFrame()
         self.worker = Worker(model)
         wide = {"width": "min(97%, 900px)"}
@@ -95,13 +95,13 @@ class AblationLab(w.VBox):  # type: ignore[misc]
         tokens = encode_prompt(self.model, self.prompt.value, self._template)
         mode, length = self.mode.value, self.length.value
 
-        def work() -> tuple[Comparison, pd.DataFrame]:
+        def work() -> tuple[Continuations, pd.DataFrame]:
             found = compare(self.model, tokens, chosen, mode, max_new_tokens=length)
             return found, next_tokens(self.model, tokens, found.base, chosen, mode)
 
         self.worker.start(work, self._show, what="writing", size=2 * length + 2)
 
-    def _show(self, found: tuple[Comparison, pd.DataFrame]) -> None:
+    def _show(self, found: tuple[Continuations, pd.DataFrame]) -> None:
         self.result, self._next = found
         split = self.result.divergence
         self.base.fill("all heads", self.result.base_texts, split)

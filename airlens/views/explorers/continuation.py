@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Continuations:
     """Greedy continuations of one prompt by the base model and with some heads ablated.
 
     Attributes:
@@ -112,13 +112,13 @@ def compare(
     *,
     max_new_tokens: int = 32,
     base: Sequence[int] | None = None,
-) -> Comparison:
+) -> Continuations:
     """Continue ``tokens`` with all heads (``base``, where known) and with ``heads`` ablated."""
     first = tuple(base) if base is not None else continuation(model, tokens, max_new_tokens)
     with ablated(model, heads, mode):
         second = continuation(model, tokens, max_new_tokens)
     texts = (token_texts(model.tokenizer, first), token_texts(model.tokenizer, second))
-    return Comparison(tuple(tokens), first, second, heads, mode, *texts)
+    return Continuations(tuple(tokens), first, second, heads, mode, *texts)
 
 
 def next_tokens(

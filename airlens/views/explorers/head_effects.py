@@ -13,14 +13,14 @@ from airlens.detectors.retrieval import CopyResult, copy_accuracy
 from airlens.heads import HeadScores, HeadSet, control_sets
 from airlens.model.heads import heads_of
 
-from .continuation import Comparison, compare
+from .continuation import Continuations, compare
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 COLUMNS = ["heads", "mode", "k", "share", "copy_accuracy", "nll", "set"]
 GROUPS = ("top", "random", "chosen")
-Measured: TypeAlias = "tuple[list[dict[str, Any]], Comparison]"
+Measured: TypeAlias = "tuple[list[dict[str, Any]], Continuations]"
 
 
 class HeadEffects:
@@ -35,7 +35,7 @@ class HeadEffects:
     def __init__(self, model: TransformerBridge, probes: ProbeSet, new_tokens: int) -> None:
         self.model, self.probes, self.new_tokens = model, probes, new_tokens
         self.rows: list[dict[str, Any]] = []
-        self.comparison: Comparison | None = None
+        self.comparison: Continuations | None = None
 
     def plan(
         self, heads: HeadSet, mode: Mode, scores: HeadScores
