@@ -73,7 +73,7 @@ def validate(
         int,
         typer.Option(
             min=0,
-            help="Layer-matched sets of random heads to compare with; with fewer than three "
+            help="Sets of random heads of the same layers to compare with; with fewer than three "
             "nothing is decided about them.",
         ),
     ] = 10,

@@ -1,5 +1,8 @@
 """A corpus of any size: read as a stream, scored in parts that survive a crash, and exported.
 
+>>> run = al.score_corpus(model, "data/*.parquet", heads, "runs/x")  # again: it goes on
+>>> run.samples, run.folder.read("steps")
+
 `rows` reads it, `run` scores it into the folder that `run_folder` describes, `score_part` scores
 one part, `export` writes what was selected.
 """

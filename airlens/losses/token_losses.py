@@ -1,9 +1,9 @@
 """NLL of every token of a text, under the model as it is and under each ablation of heads.
 
-NLL of token t = -log p(x_t | x_<t), in nats. The reference engine, here, runs TransformerLens
-hooks: one pass of the unchanged model, then one pass for each head set. The fast engine
-(:mod:`airlens.losses.fast`) gives the same numbers in one forked pass and is taken where it can
-run.
+NLL of token t = -log p(x_t | x_<t), in nats. The reference engine (:mod:`airlens.losses.hooks`)
+runs TransformerLens hooks: one pass of the unchanged model, then one pass for each head set. The
+fast engine (:mod:`airlens.losses.fast`) gives the same numbers in one forked pass and is taken
+where it can run.
 """
 
 from __future__ import annotations

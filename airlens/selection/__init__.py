@@ -3,5 +3,5 @@
 >>> chosen = al.select(result.samples, by="ais", top=0.25, within="domain")
 
 `select` chooses; `residuals` and `confounds` ask what else would explain a score;
-`selection_overlap` and `contrast` compare choices.
+`overlap` and `contrast` compare choices.
 """

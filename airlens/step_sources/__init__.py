@@ -1,5 +1,8 @@
 """Which earlier steps and prompt sentences each step draws on: ``airlens.sources``.
 
+>>> found = al.sources(model, traces, heads)
+>>> found.pairs  # a row a step and possible source, beside random heads
+
 `measures` defines copies, attention and knockout; `units` are the possible sources; attention is
 read by `hook_reading`, the reference, or `fast_reading`; `tables` makes DataFrames.
 """

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from os import PathLike
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import Any, TypeGuard
 
 from airlens.arguments import reader
 from airlens.errors import ConfigError, DataError, described, short
 
 from .step import Step
 from .steps import Splitter, split_steps
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ def files_table(rooms: Mapping[str, Room]) -> str:
         room = rooms[name]
         users = sorted(n for n, other in rooms.items() if name in other.imports)
         parts.append(f"### {name}\n")
-        parts.append(f"{_cell(room.about)}\n")
+        parts.append(f"{_about(room.about)}\n")
         parts.append(
             f"{len(room.modules)} files, {room.lines:,} lines. Imports: {_list(room.imports)}. "
             f"Imported by: {_list(users)}.\n"
@@ -130,6 +130,14 @@ def files_table(rooms: Mapping[str, Room]) -> str:
 
 def _list(names: set[str] | list[str]) -> str:
     return ", ".join(f"`{name}`" for name in sorted(names)) or "nothing"
+
+
+def _about(doc: str) -> str:
+    """A docstring as Markdown; its examples as code, since ``>`` would begin a quotation."""
+    return "\n\n".join(
+        f"```pycon\n{part}\n```" if part.startswith(">>> ") else _cell(part)
+        for part in doc.split("\n\n")
+    )
 
 
 def _cell(text: str) -> str:

@@ -1,5 +1,7 @@
 """One page to share: a trace, its heads and its sources in one interactive HTML file.
 
+>>> al.page(result, found, traces, scores, "page.html")
+
 It opens from disk, without a network and without Python; see :func:`page`. `data` turns tables into
 what the views show, `page_script` and `shell` put views and data into the file.
 """
