@@ -254,6 +254,12 @@ def test_page_in_a_browser(tmp_path: Path) -> None:
         assert page.locator(".plot .main-svg").count() > 0
         assert page.locator("img").count() == 0
         assert page.evaluate("document.documentElement.scrollWidth") <= 800
+        page.set_viewport_size({"width": 400, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400
+        assert page.locator(".plot").first.bounding_box()["width"] >= 600  # titles are not cut
+        assert page.locator(".wide").first.bounding_box()["width"] <= 400
+        assert page.locator("tbody td").first.bounding_box()["width"] >= 80
+        page.set_viewport_size({"width": 800, "height": 1000})
         page.get_by_role("button", name="value").click()
         assert page.locator("tbody tr").first.inner_text().split("\t")[1].strip() == "0.123"
         page.get_by_role("button", name="value").click()

@@ -103,14 +103,18 @@ class Report:
         self._parts.append(f'<dl class="facts">{cells}</dl>')
 
     def add_figure(self, fig: Any, caption: str = "", *, width: int | None = None) -> None:
-        """Add a Plotly figure, as wide as the page or at most `width` pixels (titles need 600)."""
+        """Add a Plotly figure, as wide as the page or at most `width` pixels (titles need 600).
+
+        On a narrower screen it can be moved sideways.
+        """
         self._figures += 1
         name = f"fig{self._figures}"
         height = int(fig.layout.height or 420)
         spec = fig.to_json().replace("<", "\\u003c")
         limit = f";max-width:{int(width)}px" if width else ""
         self._parts.append(
-            f'<figure><div class="plot" id="{name}" style="height:{height}px{limit}"></div>'
+            f'<figure><div class="wide"><div class="plot" id="{name}" '
+            f'style="height:{height}px{limit}"></div></div>'
             f'<script type="application/json" id="{name}-data">{spec}</script>'
             f"{_caption(caption)}</figure>"
         )

@@ -31,7 +31,8 @@ blockquote div{white-space:pre-wrap;unicode-bidi:isolate}
 code,pre{font-family:ui-monospace,"SF Mono",Menlo,Consolas,"DejaVu Sans Mono",monospace}
 code{font-size:.88em;background:var(--tint);padding:.1em .35em;border-radius:3px}
 figure{margin:30px 0 40px}
-figure .plot{width:100%}
+.wide{overflow:auto hidden}
+figure .plot{width:100%;min-width:600px}
 figcaption{font-size:14.5px;line-height:1.55;color:var(--soft);max-width:50em;margin-top:10px;
 padding-left:6px}
 .facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:26px 32px;
@@ -54,6 +55,7 @@ th[aria-sort=ascending] button::after{content:"\\2191"}
 th[aria-sort=descending] button::after{content:"\\2193"}
 td{padding:7px 14px;border-bottom:1px solid var(--line);vertical-align:top;
 overflow-wrap:anywhere;max-width:36em}
+td:not(.num){min-width:8em}
 tr:last-child td{border-bottom:0}
 tbody tr:hover td{background:var(--tint)}
 th.num,td.num{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
@@ -90,6 +92,8 @@ SCRIPT = """
       var layout = spec.layout;
       layout.font = Object.assign({}, layout.font, { color: colour("--soft") });
       if (layout.title && layout.title.font) { layout.title.font.color = colour("--ink"); }
+      // On a phone a finger moves the figure sideways, it does not zoom.
+      if (node.parentNode.clientWidth < node.clientWidth) { layout.dragmode = false; }
       Plotly.newPlot(node, spec.data, layout, config).then(next, next);
     } catch (error) {
       node.textContent = "This figure could not be drawn: " + error;
