@@ -81,7 +81,7 @@ class WriteError(RunError):
 
 
 class DataError(AirlensError, ValueError):
-    """Bad input data.
+    """Data that cannot be used: the message says which file, line and field, and what is wrong.
 
     Args:
         message: what is wrong and what was found.

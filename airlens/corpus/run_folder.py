@@ -55,7 +55,7 @@ _TEXTS = frozenset(
 
 
 class RunFolder:
-    """Reads and writes the files of one run; only its `lock` holder writes."""
+    """The folder of a scoring run: ``read()`` gives its tables. Only its `lock` holder writes."""
 
     @checked
     def __init__(self, path: str | Path) -> None:

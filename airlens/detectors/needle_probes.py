@@ -143,7 +143,7 @@ def needle_probes(
     style: Style = "literal",
     template: Template = "auto",
 ) -> ProbeSet:
-    """``n`` probes at every length and depth.
+    """Needles in a haystack: a fact in an unrelated text, asked for at every length and depth.
 
     Args:
         tokenizer: the model's.

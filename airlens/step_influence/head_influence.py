@@ -56,7 +56,7 @@ ATTRIBUTION_TOKENS = 512  # of a row on CPU: the backward pass keeps every layer
 
 @dataclass(frozen=True)
 class HeadInfluence:
-    """Rise of the mean token NLL, nats, when one head alone is ablated; S steps.
+    """What each head costs when it alone is ablated: rises of the mean token NLL, in nats; S steps.
 
     Attributes:
         scores: fp32 [L, H], over all scored tokens.

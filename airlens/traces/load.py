@@ -71,7 +71,7 @@ def load_traces(
     on_error: Literal["raise", "skip"] = "raise",
     limit: int | None = None,
 ) -> Traces:
-    r"""Load traces.
+    r"""Load traces from files, data frames, records or a hub data set, whatever their columns.
 
     The columns of most public data sets are known (the page "Data sets" of the documentation lists
     them), others are named by argument; "none" says that there is no such column. What was chosen

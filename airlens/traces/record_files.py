@@ -125,7 +125,8 @@ def _parse(text: bytes, file: str, line: int) -> Item:
     except UnicodeDecodeError as error:
         return Rejected(file, line, None, f"not UTF-8: {error.reason} at byte {error.start}")
     except json.JSONDecodeError as error:
-        return Rejected(file, line, None, f"not JSON: {error.msg} at character {error.colno}")
+        what = error.msg.removesuffix(" at")  # as in "Invalid control character at"
+        return Rejected(file, line, None, f"not JSON: {what} at character {error.colno}")
     except ValueError as error:  # an integer of thousands of digits
         return Rejected(file, line, None, f"not JSON: {_first_line(error)}")
     except RecursionError:
@@ -140,7 +141,7 @@ def _read_json(stream: IO[bytes], file: str) -> Iterator[Item]:
         if error.msg == "Extra data":  # JSON lines under another name
             yield from _parse_lines(io.BytesIO(text), file)
         else:
-            yield Rejected(file, error.lineno, None, f"not JSON: {error.msg}")
+            yield Rejected(file, error.lineno, None, f"not JSON: {error.msg.removesuffix(' at')}")
         return
     if isinstance(data, dict):
         data = data["data"] if isinstance(data.get("data"), list) else _pandas_rows(data)

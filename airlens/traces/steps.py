@@ -31,7 +31,7 @@ _LINE = re.compile(r"\n(?:\s*\n)?")
 def split_steps(
     response: str, how: str = "paragraph", pattern: str | re.Pattern[str] | None = None
 ) -> tuple[Step, ...]:
-    r"""Split a response.
+    r"""Split a response into steps, which together are the response.
 
     Args:
         response: any text.
