@@ -53,7 +53,7 @@ suppress_warnings = ["mystnb.unknown_mime_type"]  # of outputs that are there in
 
 # API
 autodoc_default_options = {"members": True, "member-order": "bysource"}
-autodoc_typehints = "none"  # the signature shows them, and the text says what they mean
+autodoc_typehints = "none"  # the text says what an argument is
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
@@ -67,6 +67,7 @@ html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["airlens.css"]
 html_show_sourcelink = False
+html_show_copyright = False  # LICENSE says whose it is; the line would be empty
 html_copy_source = False
 html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#0072b2", "color-brand-content": "#0072b2"},

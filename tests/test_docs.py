@@ -59,6 +59,14 @@ def test_every_file_of_the_package_is_in_its_room() -> None:
     assert "airlens" not in found
 
 
+def test_rooms_are_read_in_an_order_in_which_each_imports_what_was_read() -> None:
+    found = rooms.read_rooms()
+    assert set(rooms.READING) == set(found)
+    for at, name in enumerate(rooms.READING):
+        assert found[name].imports <= set(rooms.READING[:at]), name
+    assert set(api.names_by_room()) <= {*rooms.READING, "errors"}
+
+
 def test_tables_hold_the_numbers_of_the_results() -> None:
     frame = pd.read_csv(claims.VALIDITY / "planted" / "auroc.csv")
     row = frame.query("kind == 'restated' and score == 'ais' and mode == 'uniform'")

@@ -14,7 +14,7 @@ from typing import Any
 import airlens as al
 
 from . import first_sentence, write_if_new
-from .rooms import room_of
+from .rooms import GROUND, READING, room_of
 
 
 def names_by_room() -> dict[str, list[str]]:
@@ -91,7 +91,9 @@ def _plain(text: str) -> str:
 
 def write(folder: Path) -> None:
     """Write a page for each room, and the one that lists them."""
-    rooms = {room: sorted(names, key=str.lower) for room, names in names_by_room().items() if names}
+    found = names_by_room()
+    order = (*READING[1:], GROUND, "errors")
+    rooms = {room: sorted(found[room], key=str.lower) for room in order if found.get(room)}
     bad = [
         name for names in rooms.values() for dotted in names for name in missing_docstrings(dotted)
     ]

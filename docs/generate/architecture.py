@@ -14,7 +14,7 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from generate import ROOT, write_if_new
-from generate.rooms import Room, read_rooms
+from generate.rooms import READING, Room, read_rooms
 
 WIDTH, BOX_W, BOX_H, ROW = 860, 132, 46, 104
 
@@ -110,8 +110,7 @@ def _box(room: Room, x: float, y: float) -> str:
 def files_table(rooms: Mapping[str, Room]) -> str:
     """One line a file, by room, with what each room imports and what imports it."""
     parts = []
-    height = layers({name: room.imports for name, room in rooms.items()})
-    for name in sorted(rooms, key=lambda n: (height[n], n)):
+    for name in sorted(rooms, key=READING.index):
         room = rooms[name]
         users = sorted(n for n, other in rooms.items() if name in other.imports)
         parts.append(f"### {name}\n")

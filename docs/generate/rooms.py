@@ -16,6 +16,12 @@ ON_THE_GROUND = (
     *("arguments", "errors", "files", "folders", "hub", "json_lines", "loss_free", "registry"),
     *("shares", "statistics", "version"),
 )
+# The order in which the package is read, that of the method; a room imports only from those before.
+READING = (
+    *(GROUND, "heads", "model", "provenance", "traces", "ablation", "losses", "detectors"),
+    *("step_influence", "step_sources", "selection", "corpus", "training", "views", "experiments"),
+    *("figures", "plugins", "cli", "__main__"),
+)
 
 
 def room_of(module: str) -> str:
