@@ -23,6 +23,7 @@ from airlens.arguments import checked
 from airlens.errors import AirlensError, ConfigError, DataError
 from airlens.model.checks import embedding_rows
 from airlens.model.files import load_hf
+from airlens.model.gguf import without_bars
 from airlens.provenance import fingerprint, provenance
 from airlens.traces.chat_template import Template, Think, template_note
 from airlens.traces.skipped import OnError
@@ -198,7 +199,8 @@ def _save(
     if folder is None:
         return
     runner.accelerator.wait_for_everyone()
-    runner.save_model(str(folder.path / MODEL))
+    with without_bars():
+        runner.save_model(str(folder.path / MODEL))
     if runner.is_world_process_zero():
         tokenizer.save_pretrained(folder.path / MODEL)
         rows = _losses(runner).to_dict("records")

@@ -82,6 +82,7 @@ def weighted_loss(logits: Any, labels: Any, weights: Any, num_items_in_batch: An
 
 def trainer_arguments(folder: Path | None, settings: TrainSettings, progress: bool) -> Any:
     """``TrainingArguments``; with neither folder nor ``save_steps`` there are no checkpoints."""
+    import torch
     from transformers import TrainingArguments
 
     batches = settings.n_batches is not None
@@ -109,7 +110,7 @@ def trainer_arguments(folder: Path | None, settings: TrainSettings, progress: bo
         remove_unused_columns=False,  # the weights are a column of ours
         report_to=[],
         disable_tqdm=not progress,
-        dataloader_pin_memory=not settings.cpu,
+        dataloader_pin_memory=not settings.cpu and torch.cuda.is_available(),  # else it warns
     )
     try:
         return TrainingArguments(**options)

@@ -138,13 +138,14 @@ class Sections:
         self.page.add_figure(correlation_forest(table, self.by))
         said = "; ".join(
             f"with {NAMES[str(row.column)]} **{_interval(row)}**"
-            for row in table[table["scope"] == "overall"].itertuples()
+            for row in table[(table["scope"] == "overall") & table["rho"].notna()].itertuples()
         )
-        self.page.add_text(
-            f"Spearman's ρ of {self.name}, with its 95 % interval: {said}. Where an interval holds "
-            "0 nothing is shown to go together; near 1 or −1 the cheaper value gives the same "
-            "order."
-        )
+        if said:
+            self.page.add_text(
+                f"Spearman's ρ of {self.name}, with its 95 % interval: {said}. Where an interval "
+                "holds 0 nothing is shown to go together; near 1 or −1 the cheaper value gives the "
+                "same order."
+            )
         self.page.add_figure(
             selection_scatter(drawn, "loss_base", self.column),
             "AIS divides by the base loss: where that is low, a small rise is a large share of it.",
