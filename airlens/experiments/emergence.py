@@ -50,7 +50,7 @@ def head_history(
         checkpoints: training step and model, e.g. from :func:`train_tiny` or
             :func:`pythia_checkpoints`; each is scored before the next is asked for.
         probes: the same for all.
-        detector: see :data:`~airlens.detectors.DETECTORS`.
+        detector: see :data:`~airlens.detectors.by_name.DETECTORS`.
     """
     frames = []
     for step, model in checkpoints:
