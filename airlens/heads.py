@@ -229,6 +229,7 @@ class HeadGrid:
 
 Control: TypeAlias = Literal["same_layers", "random"]
 """Where control heads are drawn: from the layers of the heads first, or from anywhere."""
+CONTROL_KINDS: tuple[Control, ...] = ("random", "same_layers")
 
 Shape: TypeAlias = "HeadGrid | tuple[int, int]"
 """Which heads a model has: a grid, or (n_layers, n_heads) where all layers are alike."""

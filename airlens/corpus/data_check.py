@@ -17,6 +17,7 @@ import pandas as pd
 
 from airlens.arguments import checked, reader
 from airlens.errors import ConfigError, DataError, ModelError, NumbersError
+from airlens.json_lines import jsonable
 from airlens.losses.choice import choose_engine
 from airlens.losses.fast.fast_model import fast_model
 from airlens.losses.fast.self_check import compared
@@ -64,7 +65,7 @@ class DataCheck:
 
     def to_json(self) -> dict[str, Any]:
         """All of it for ``json.dumps``; NaN is null."""
-        rows = self.rows.astype(object).where(self.rows.notna(), None).to_dict("records")
+        rows = jsonable(self.rows.to_dict("records"))
         told = {"problems": list(self.problems), "notes": list(self.notes)}
         return {"sound": self.sound, "counts": self.counts, **told, "rows": rows}
 

@@ -19,7 +19,7 @@ from airlens.arguments import checked, each, named
 from airlens.detectors.probes import ProbeSet
 from airlens.detectors.retrieval import copy_accuracy
 from airlens.errors import HeadError
-from airlens.heads import Control, HeadScores, HeadSet, control_sets
+from airlens.heads import CONTROL_KINDS, HeadScores, HeadSet, control_sets
 from airlens.traces.trace import Trace
 
 from .influence import influence
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 SHARES = (0.01, 0.02, 0.05, 0.10, 0.20, 0.30)
 DRAWS = 5
 """Random draws of each share: fewer give no interval worth showing (ours)."""
-GROUPS = ("top", "bottom", "random", "same_layers")
+GROUPS = ("top", "bottom", *CONTROL_KINDS)
 
 
 def curve_sets(
@@ -46,8 +46,7 @@ def curve_sets(
     scored = [head for head in scores.ranked() if not np.isnan(scores.scores[head])]
     bottom = HeadSet(tuple(scored[::-1][: len(top)]), f"bottom {len(top)}")
     found = [("top", 0, top), ("bottom", 0, bottom)]
-    kinds: tuple[Control, ...] = ("random", "same_layers")
-    for group in kinds:
+    for group in CONTROL_KINDS:
         try:
             drawn = control_sets(scores.grid, top, group, draws=draws, seed=seed)
         except HeadError as error:

@@ -11,11 +11,10 @@ import numpy as np
 import pandas as pd
 
 from airlens.experiments.validity.auroc_tables import is_control
+from airlens.heads import CONTROL_KINDS
 from airlens.statistics.estimates import Estimate
 from airlens.statistics.grids import grid_of, mean_of, proportion_of, ratio_grid
 from airlens.step_influence.influence import Influence
-
-CONTROLS = ("random", "same_layers")
 
 
 def unit_values(
@@ -60,7 +59,7 @@ def group_rows(units: pd.DataFrame) -> list[dict[str, Any]]:
         for heads, grid in grids.items():
             found: Estimate = plain(grid, random_draws=is_control_set(heads))
             rows.append(measure_row(str(measure), heads, found, unit))
-        for control in (name for name in CONTROLS if name in grids and "top" in grids):
+        for control in (name for name in CONTROL_KINDS if name in grids and "top" in grids):
             found = mean_of(grids["top"] - grids[control], random_draws=True)
             rows.append(measure_row(str(measure), f"top - {control}", found, unit))
     return rows
@@ -68,7 +67,7 @@ def group_rows(units: pd.DataFrame) -> list[dict[str, Any]]:
 
 def is_control_set(heads: str) -> bool:
     """Whether a set of heads, or one side of a difference, was drawn at random."""
-    return is_control(heads) and any(name in heads for name in CONTROLS)
+    return is_control(heads) and any(name in heads for name in CONTROL_KINDS)
 
 
 def _grid(own: pd.DataFrame) -> np.ndarray:

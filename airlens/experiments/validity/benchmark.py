@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 from airlens.ablation import MODES, Mode, mean_z
 from airlens.errors import ConfigError, DataError
 from airlens.files import atomic_file
-from airlens.heads import Control, HeadSet, control_sets
+from airlens.heads import CONTROL_KINDS, HeadSet, control_sets
 from airlens.json_lines import json_line, read_json_lines
 from airlens.losses.shared_beginnings import score_all
 from airlens.model.heads import heads_in, heads_of
@@ -42,7 +42,6 @@ from .planting import planted_info, real_of
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-CONTROLS: tuple[Control, ...] = ("random", "same_layers")
 Group = tuple[str, HeadSet, int]
 
 
@@ -88,7 +87,7 @@ def measure_planted(
         planted: from :func:`airlens.experiments.validity.planting.plant`.
         heads: the critical heads.
         modes: ablation modes.
-        draws: control head sets of each kind (`CONTROLS`), or one number for both.
+        draws: control head sets of each kind (`CONTROL_KINDS`), or one number for both.
         seed: of the controls.
         template: how the prompt is put before the response.
         path: a JSON-lines file that stores finished sources; the same call, or one with more
@@ -144,11 +143,11 @@ def head_groups(
         ConfigError: an unknown kind of control.
     """
     heads_in(model, heads)
-    wanted = dict.fromkeys(CONTROLS, draws) if isinstance(draws, int) else dict(draws)
+    wanted = dict.fromkeys(CONTROL_KINDS, draws) if isinstance(draws, int) else dict(draws)
     groups: list[Group] = [("top", heads, 0)]
     for name, count in wanted.items():
-        if name not in CONTROLS:
-            raise ConfigError(f"control {name!r}: use one of {', '.join(CONTROLS)}")
+        if name not in CONTROL_KINDS:
+            raise ConfigError(f"control {name!r}: use one of {', '.join(CONTROL_KINDS)}")
         found = control_sets(heads_of(model), heads, name, draws=count, seed=seed)
         groups += [(name, chosen, draw) for draw, chosen in enumerate(found)]
     return groups
