@@ -18,7 +18,7 @@ LINT_IMPORTS = $(if $(findstring /,$(PY)),$(dir $(PY)))lint-imports
 PIP = $(PY) -m pip --disable-pip-version-check -qq
 export PIP_ROOT_USER_ACTION = ignore
 
-.PHONY: help setup demo test test-fast lint format types docs check lab app notebooks bench data lock clean
+.PHONY: help setup demo test test-fast fuzz lint format types docs check lab app notebooks bench data lock clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -54,6 +54,9 @@ test: $(READY) ## run all tests
 
 test-fast: $(READY) ## run the tests that take no more than a few seconds
 	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
+
+fuzz: $(READY) ## look for inputs that break a property, new ones each time
+	$(PYTEST) -m "hypothesis and not slow" --hypothesis-profile=explore $(PYTEST_ARGS)
 
 lint: $(READY) ## look for mistakes, unformatted code and imports that run the wrong way
 	$(PY) -m ruff check .

@@ -115,7 +115,7 @@ def claims_table(claims: Iterable[Claim], alpha: float = ALPHA) -> pd.DataFrame:
     rows = []
     for claim, alone, together in zip(given, p, corrected, strict=True):
         said = NO_VERDICT if claim.why_not else UNDECIDED
-        if together < alpha:
+        if together <= alpha:
             said = HOLDS if claim.against < claim.favour else FAILS
         evidence = claim.evidence + (f" ({claim.why_not})" if claim.why_not else "")
         rows.append((claim.claim, said, said == HOLDS, evidence, alone, together))

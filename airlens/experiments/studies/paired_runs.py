@@ -257,7 +257,7 @@ def difference_rows(
     for (names, gap), p, p_holm in zip(pairs, tested, corrected, strict=True):
         lo, hi = gap.interval(alpha)
         row = {**names, "difference": gap.value, "lo": lo, "hi": hi, "n_seeds": gap.n_seeds}
-        row |= {"p": p, "p_holm": p_holm, "decided": bool(p_holm < alpha)}
+        row |= {"p": p, "p_holm": p_holm, "decided": bool(p_holm <= alpha)}
         row["smallest_seen"] = gap.smallest_seen(strict)
         row["seeds_needed"] = gap.seeds_needed(abs(gap.value), strict)
         rows.append(row)
