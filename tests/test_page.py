@@ -22,8 +22,9 @@ from page_data import long_results, measured
 
 import airlens as al
 from airlens.errors import ConfigError, DataError
+from airlens.views import html_file
 from airlens.views.explorers import view_scripts as parts
-from airlens.views.page import data, page_html, page_script, shell
+from airlens.views.page import data, page_html, page_script
 
 
 class Page(HTMLParser):
@@ -78,16 +79,16 @@ def page(html: str) -> Page:
 @settings(max_examples=40)
 @given(st.recursive(st.text() | st.integers() | st.none(), st.lists))
 def test_json_in_a_page_is_inert_and_whole(value: Any) -> None:
-    text = shell.script_json(value)
+    text = html_file.script_json(value)
     assert not set(text) & set("<>&\u2028\u2029")
     assert json.loads(text) == value
-    packed = shell.packed_json(value)
+    packed = html_file.packed_json(value)
     assert re.fullmatch(r"[A-Za-z0-9+/=]*", packed)
     assert json.loads(zlib.decompress(base64.b64decode(packed))) == value
 
 
 def test_what_json_has_not_is_refused() -> None:
-    for write in (shell.script_json, shell.packed_json):
+    for write in (html_file.script_json, html_file.packed_json):
         with pytest.raises(ValueError):
             write([float("nan")])
     assert data.compact({"a": [float("nan"), 1.23456, 2.0, 7, "x"]}) == {

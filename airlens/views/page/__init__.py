@@ -3,7 +3,7 @@
 >>> al.page(result, found, traces, scores, "page.html")
 
 It opens from disk, without a network and without Python; see :func:`page`. `data` turns tables into
-what the views show, `page_script` and `shell` put views and data into the file.
+what the views show, `page_script` and `body` make the rest of the file.
 """
 
 from .page_file import page as page

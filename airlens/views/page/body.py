@@ -1,20 +1,23 @@
-"""The HTML of a page: its head, the places of the views, and the explanation of its numbers.
+"""What a page says around its views: its head, the traces to choose from, what its numbers mean.
 
-All of it is HTML made here, with every text from data escaped.
+The HTML of it is the template ``page.html.j2``.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
 
 from airlens.heads import HeadGrid
 from airlens.version import __version__
 from airlens.views.figures.coloured_text import margin_number
 from airlens.views.figures.labels import DASH, known, number, percent, shorten
-from airlens.views.figures.labels import escape_html as escape
 from airlens.views.figures.step_maps import row_dicts
+from airlens.views.html_file import rendered
 
 from .data import copied_shares
 
@@ -51,8 +54,8 @@ def body(
     sources: Sources | None,
     traces: Sequence[Trace],
     data: Mapping[str, Any],
-) -> str:
-    """The page's body, for :func:`airlens.views.page.shell.html_page`.
+) -> Markup:
+    """The page's body, for :func:`airlens.views.html_file.html_file`.
 
     Args:
         title: plain text.
@@ -61,33 +64,40 @@ def body(
         traces: in the order of ``result.samples``.
         data: what :func:`airlens.views.page.data.index_data` gave.
     """
-    parts = [
-        _header(title, result, sources, traces),
-        _strip(result, traces),
-        f"<main>{_reader(data)}{_below(data)}</main>",
-        _about(result, sources),
-    ]
-    return "\n".join(parts)
+    notes = {"influence": result.provenance}
+    if sources is not None:
+        notes["sources"] = sources.provenance
+    shown = [("critical", "the critical heads"), ("control", "random heads"), ("both", "both")]
+    return rendered(
+        "page/page.html.j2",
+        title=title,
+        lede=_lede(result, len(traces)),
+        facts=list(_facts(result, sources)),
+        cards=_cards(result, traces),
+        colours=[(colour["name"], colour["text"]) for colour in data["colours"]],
+        measures=[(measure["name"], measure["text"]) for measure in data["measures"]],
+        shown=shown if data["controls"] else shown[:1],
+        map=data["map"] is not None,
+        alone=data["alone"],
+        measured=measured(result, sources),
+        made_by=list(_made_by(result)),
+        record=json.dumps(notes, indent=1, ensure_ascii=False, default=str),
+        version=__version__,
+        papers=PAPERS,
+    )
 
 
-def _header(title: str, result: Influence, sources: Sources | None, traces: Sequence[Trace]) -> str:
+def _lede(result: Influence, n_traces: int) -> str:
+    """What was done, in a sentence."""
     note = result.provenance
     model, heads = note.get("model", {}), note.get("heads", [])
     total = len(HeadGrid.of_model(model))
     names = ", ".join(heads[:HEADS_SHOWN]) + (", …" if len(heads) > HEADS_SHOWN else "")
-    lede = (
-        f"{_count(len(traces), 'trace')} read through {_count(len(heads), 'attention head')}"
+    return (
+        f"{_count(n_traces, 'trace')} read through {_count(len(heads), 'attention head')}"
         + (f" of {total}" if total else "")
         + f" ({names}), ablation {note.get('mode', DASH)}"
         + (", beside as many random heads." if note.get("controls") else ".")
-    )
-    facts = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(aside)}</small></dd></div>"
-        for name, value, aside in _facts(result, sources)
-    )
-    return (
-        f'<header><div><h1>{escape(title)}</h1><p class="lede">{escape(lede)}</p></div>'
-        f'<dl class="facts">{facts}</dl></header>'
     )
 
 
@@ -115,26 +125,43 @@ def _count(n: int, what: str) -> str:
     return f"{n:,} {what}{'s' * (n != 1)}"
 
 
-def _strip(result: Influence, traces: Sequence[Trace]) -> str:
-    """The traces to choose from, each with its AIS and that of random heads."""
+@dataclass(frozen=True)
+class _Bar:
+    """A value with its bar: ``width`` in pixels, ``colour`` a class of the style sheet."""
+
+    text: str
+    width: str
+    colour: str
+
+
+@dataclass(frozen=True)
+class _Card:
+    """A trace to choose, with its AIS and that of random heads."""
+
+    name: str
+    said: str
+    size: str
+    bars: list[_Bar]
+
+
+def _cards(result: Influence, traces: Sequence[Trace]) -> list[_Card]:
     rows = {str(row["id"]): row for row in row_dicts(result.samples)}
     sizes = [abs(float(r[n])) for r in rows.values() for n in ("ais", "ais_control") if known(r[n])]
     longest = max(sizes, default=0.0) or 1.0
-    cards = "".join(_card(i, t, rows[t.id], longest) for i, t in enumerate(traces))
-    hidden = " hidden" if len(traces) < 2 else ""
-    return f'<nav id="traces" aria-label="Traces"{hidden}>{cards}</nav>'
+    return [_card(trace.id, rows[trace.id], longest) for trace in traces]
 
 
-def _card(i: int, trace: Trace, row: Mapping[str, Any], longest: float) -> str:
-    size = f"{_count(int(row['n_steps']), 'step')}, {int(row['n_tokens']):,} tokens"
-    bars = _bar(row["ais"], longest, "warm") + _bar(row["ais_control"], longest, "grey")
-    said = f"AIS {number(row['ais'])}" + (
+def _card(id: str, row: Mapping[str, Any], longest: float) -> _Card:
+    said = f"{id}: AIS {number(row['ais'])}" + (
         f", random heads {number(row['ais_control'])}" if known(row["ais_control"]) else ""
     )
-    return (
-        f'<button type="button" data-trace="{i}" title="{escape(trace.id)}: {said}">'
-        f"<b>{i + 1}</b> <span>{escape(_last(trace.id))}</span><small>{size}</small>{bars}</button>"
-    )
+    size = f"{_count(int(row['n_steps']), 'step')}, {int(row['n_tokens']):,} tokens"
+    bars = [
+        _bar(float(row[name]), longest, colour)
+        for name, colour in (("ais", "warm"), ("ais_control", "grey"))
+        if known(row[name])
+    ]
+    return _Card(_last(id), said, size, bars)
 
 
 def _last(id: str) -> str:
@@ -142,101 +169,10 @@ def _last(id: str) -> str:
     return shorten(id.rstrip("/").rsplit("/", 1)[-1] or id, 28)
 
 
-def _bar(value: object, longest: float, kind: str) -> str:
-    if not known(value):
-        return ""
-    real = float(str(value))
-    kind = "cool" if real < 0 and kind == "warm" else kind
-    width = 60 * min(abs(real) / longest, 1.0)
-    return (
-        f'<span class="meter"><span>{margin_number(real)}</span>'
-        f'<svg class="{kind}" width="60" height="6" aria-hidden="true">'
-        f'<rect width="{max(width, 1):.0f}" height="6" rx="1"></rect></svg></span>'
-    )
-
-
-def _reader(data: Mapping[str, Any]) -> str:
-    colours = _select("colour", "colour", [(c["name"], c["text"]) for c in data["colours"]])
-    measures = data["measures"]
-    controls = ""
-    if measures:
-        shown = [("critical", "the critical heads"), ("control", "random heads"), ("both", "both")]
-        controls = _select("measure", "sources by", [(m["name"], m["text"]) for m in measures])
-        controls += _select("show", "of", shown if data["controls"] else shown[:1])
-        controls += (
-            '<label>at least <input type="range" id="threshold" min="0" max="50" value="0">'
-            '<output id="threshold-said" for="threshold"></output></label>'
-        )
-    views = '<div id="text"></div>'
-    if measures:
-        views = f'<div id="arcs"></div>{views}<div id="matrix"></div>'
-    return (
-        f'<section id="reader" aria-label="A trace"><form class="controls">{colours}{controls}'
-        f'</form><p id="failed" hidden>The data of this page could not be read; a browser of 2023 '
-        f'or later can.</p><div class="views{"" if measures else " alone"}">{views}</div></section>'
-    )
-
-
-def _select(id: str, name: str, options: Iterable[tuple[str, str]]) -> str:
-    items = "".join(f'<option value="{value}">{escape(text)}</option>' for value, text in options)
-    return f'<label>{name} <select id="{id}">{items}</select></label>'
-
-
-def _below(data: Mapping[str, Any]) -> str:
-    where = _section("map-part", _MAP, "map") if data["map"] is not None else ""
-    alone = _section("alone-part", _ALONE, "alone") if data["alone"] else ""
-    table = _section("table-part", _SAMPLES, "table")
-    kind = "below" if where else "below alone"
-    return f'<div class="{kind}">{where}<div>{alone}{table}</div></div>'
-
-
-def _section(id: str, words: tuple[str, str], place: str) -> str:
-    head, text = map(escape, words)
-    return f'<section id="{id}"><h2>{head}</h2><p>{text}</p><div id="{place}"></div></section>'
-
-
-_MAP = (
-    "Which heads",
-    "Score of every head on probes from which one value has to be copied: the share of the value's "
-    "tokens that the head attends to most, just when they are to be predicted.",
-)
-_ALONE = (
-    "Which head carries which step",
-    "Each head ablated alone. The effects of single heads need not add up to that of all of them.",
-)
-_SAMPLES = (
-    "The traces side by side",
-    "Click a heading to sort, a row to read its trace. Samples are selected for a high AIS; beside "
-    "it stands what random heads, length and base loss say of them.",
-)
-
-
-def _about(result: Influence, sources: Sources | None) -> str:
-    """What is measured, how the page was made, and what to cite."""
-    terms = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>"
-        for name, text in measured(result, sources)
-    )
-    facts = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
-        for name, value in _made_by(result)
-    )
-    notes = {"influence": result.provenance}
-    if sources is not None:
-        notes["sources"] = sources.provenance
-    record = escape(json.dumps(notes, indent=1, ensure_ascii=False, default=str))
-    papers = "; ".join(
-        f'{escape(name)}, <a href="https://arxiv.org/abs/{id}" rel="noreferrer">arXiv {id}</a> '
-        f"({escape(what)})"
-        for name, id, what in PAPERS
-    )
-    return (
-        f'<footer><section><h2>What is measured</h2><dl class="terms">{terms}</dl></section>'
-        f'<section><h2>How this was made</h2><dl class="made">{facts}</dl>'
-        f"<details><summary>Everything that decides these numbers</summary><pre>{record}</pre>"
-        f"</details><p>Made with airlens {__version__}. Please cite airlens and the papers whose "
-        f"methods it implements: {papers}.</p></section></footer>"
-    )
+def _bar(real: float, longest: float, colour: str) -> _Bar:
+    width = max(60 * min(abs(real) / longest, 1.0), 1)
+    shade = "cool" if real < 0 and colour == "warm" else colour
+    return _Bar(margin_number(real), f"{width:.0f}", shade)
 
 
 def measured(result: Influence, sources: Sources | None) -> list[tuple[str, str]]:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 from airlens.arguments import checked
 from airlens.errors import ConfigError, DataError
-from airlens.files import atomic_file
 from airlens.traces.trace import Trace
-from airlens.views.figures.labels import escape_html
 from airlens.views.figures.style import need
+from airlens.views.html_file import html_file, packed_json, script_json, write_html
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,10 +55,7 @@ def page(
         DataError: a trace that ``result`` does not contain, or no trace at all.
     """
     text = page_html(result, sources, traces, scores, step_heads=step_heads, title=title)
-    target = Path(path)
-    with atomic_file(target) as temporary:
-        temporary.write_bytes(text.encode("utf-8", "replace"))
-    return target
+    return write_html(text, path)
 
 
 def page_html(
@@ -72,7 +68,7 @@ def page_html(
     title: str | None = None,
 ) -> str:
     """The page that :func:`page` writes, as text; the same input gives the same bytes."""
-    from . import body, data, page_script, shell
+    from . import body, data, page_script
 
     chosen = [traces] if isinstance(traces, Trace) else list(traces)
     result = _only(result, chosen)
@@ -81,17 +77,17 @@ def page_html(
         need(step_heads, ("id", "name", "step", "delta"), "page")
     index = data.index_data(result, sources, scores, heads)
     index["alone"] = step_heads is not None and len(step_heads) > 0
-    blocks = {"index": shell.script_json(data.compact(index))}
+    blocks = {"index": script_json(data.compact(index))}
     for i, trace in enumerate(chosen):
         alone = None if step_heads is None else step_heads[step_heads["id"] == trace.id]
         found = data.compact(data.trace_data(result, sources, trace, alone))
-        blocks[f"trace-{i}"] = shell.packed_json(found)
+        blocks[f"trace-{i}"] = packed_json(found)
     heading = title or body.page_title(result, sources)
-    return shell.html_page(
-        title=escape_html(heading),
+    return html_file(
+        title=heading,
         body=body.body(heading, result, sources, chosen, index),
         style=page_script.page_style(),
-        script=page_script.page_script(),
+        scripts=[page_script.page_script()],
         data=blocks,
     )
 

@@ -7,21 +7,23 @@ forbids that, and lets only the page's own two scripts run. Text from data is es
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from airlens.files import atomic_file
-from airlens.views.figures.labels import escape_html, known, number
+from airlens.views.figures.labels import known, number
 from airlens.views.figures.style import CONFIG
-from airlens.views.page.shell import source_hash
+from airlens.views.html_file import escaped, html_file, inert, part, write_html
 
-from .html_page_assets import CSS, SCRIPT
-
+HERE = Path(__file__).parent
+PARTS = "reports/parts.html.j2"
 _INLINE = (
     (re.compile(r"`([^`]+)`"), r"<code>\1</code>"),
     (re.compile(r"\*\*(.+?)\*\*"), r"<strong>\1</strong>"),
@@ -29,12 +31,12 @@ _INLINE = (
 )
 
 
-def inline(text: str) -> str:
+def inline(text: str) -> Markup:
     """Escape `text`, then convert `**bold**`, `*emphasis*` and `` `code` `` to HTML."""
-    escaped = escape_html(text)
+    html = str(escaped(str(text)))
     for pattern, markup in _INLINE:
-        escaped = pattern.sub(markup, escaped)
-    return escaped
+        html = pattern.sub(markup, html)
+    return Markup(html)
 
 
 class Report:
@@ -53,15 +55,18 @@ class Report:
         """Start a page; `provenance` (serialisable as JSON) is shown at its foot."""
         self.title, self.subtitle = title, subtitle
         self.provenance: dict[str, Any] = dict(provenance or {})
-        self._parts: list[str] = []
+        self._parts: list[Markup] = []
         self._sections: list[tuple[str, str]] = []
         self._figures = 0
+
+    def _add(self, name: str, **values: Any) -> None:
+        self._parts.append(part(PARTS, name, **values))
 
     def add_section(self, title: str) -> None:
         """Start a section; the page's contents list links to it."""
         anchor = f"s{len(self._sections) + 1}"
         self._sections.append((anchor, title))
-        self._parts.append(f'<h2 id="{anchor}">{inline(title)}</h2>')
+        self._add("section", anchor=anchor, title=inline(title))
 
     def add_text(self, text: str) -> None:
         """Add paragraphs, `- ` lists, `## ` sections and `### ` headings; all text is escaped.
@@ -79,28 +84,20 @@ class Report:
             self.add_section(lines[0][3:])
             self._add_block(lines[1:])
         elif lines[0].startswith("### "):
-            self._parts.append(f"<h3>{inline(lines[0][4:])}</h3>")
+            self._add("heading", title=inline(lines[0][4:]))
             self._add_block(lines[1:])
         elif all(line.startswith("- ") for line in lines):
-            items = "".join(f"<li>{inline(line[2:])}</li>" for line in lines)
-            self._parts.append(f"<ul>{items}</ul>")
+            self._add("items", texts=[inline(line[2:]) for line in lines])
         else:
-            self._parts.append(f"<p>{inline(' '.join(lines))}</p>")
+            self._add("paragraph", text=inline(" ".join(lines)))
 
     def add_quote(self, text: str, title: str = "") -> None:
         """Add text from data, such as a prompt: escaped, without markup, with its line breaks."""
-        head = f"<strong>{inline(title)}</strong>" if title else ""
-        self._parts.append(
-            f'<blockquote dir="auto">{head}<div>{escape_html(text)}</div></blockquote>'
-        )
+        self._add("quote", title=inline(title), text=text)
 
     def add_facts(self, facts: Mapping[str, object]) -> None:
         """Add a row of key numbers: what → value (numbers get three significant digits)."""
-        cells = "".join(
-            f"<div><dd>{escape_html(_shown(value))}</dd><dt>{inline(name)}</dt></div>"
-            for name, value in facts.items()
-        )
-        self._parts.append(f'<dl class="facts">{cells}</dl>')
+        self._add("facts", pairs=[(inline(name), _shown(value)) for name, value in facts.items()])
 
     def add_figure(self, fig: Any, caption: str = "", *, width: int | None = None) -> None:
         """Add a Plotly figure, as wide as the page or at most `width` pixels (titles need 600).
@@ -108,15 +105,13 @@ class Report:
         On a narrower screen it can be moved sideways.
         """
         self._figures += 1
-        name = f"fig{self._figures}"
-        height = int(fig.layout.height or 420)
-        spec = fig.to_json().replace("<", "\\u003c")
-        limit = f";max-width:{int(width)}px" if width else ""
-        self._parts.append(
-            f'<figure><div class="wide"><div class="plot" id="{name}" '
-            f'style="height:{height}px{limit}"></div></div>'
-            f'<script type="application/json" id="{name}-data">{spec}</script>'
-            f"{_caption(caption)}</figure>"
+        self._add(
+            "plot",
+            id=f"fig{self._figures}",
+            spec=inert(fig.to_json()),
+            height=int(fig.layout.height or 420),
+            width=int(width) if width else None,
+            text=inline(caption),
         )
 
     def add_html(self, trusted_html: str, caption: str = "") -> None:
@@ -124,7 +119,7 @@ class Report:
 
         Scripts in it do not run.
         """
-        self._parts.append(f'<figure class="html">{trusted_html}{_caption(caption)}</figure>')
+        self._add("html", content=Markup(trusted_html), text=inline(caption))
 
     def add_table(
         self,
@@ -146,54 +141,36 @@ class Report:
         """
         if len(frame) > rows:
             caption = f"{caption} First {rows} of {len(frame):,} rows.".strip()
-        table = _table(frame.head(rows), bars, names or {})
-        self._parts.append(f'<figure class="html">{table}{_caption(caption)}</figure>')
+        self.add_html(_table(frame.head(rows), bars, names or {}), caption)
 
     def html(self) -> str:
         """Return the whole page."""
-        library = get_plotlyjs() if self._figures else ""
-        config = json.dumps(CONFIG)
-        script = SCRIPT.replace("__CONFIG__", config)
-        scripts = [text for text in (library, script) if text]
-        allowed = " ".join(map(source_hash, scripts))
-        policy = (
-            f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
-            "img-src data: blob:; font-src data:; base-uri 'none'; form-action 'none'"
+        script = (HERE / "report.js").read_text("utf-8").replace("__CONFIG__", json.dumps(CONFIG))
+        header = part(
+            PARTS,
+            "header",
+            title=inline(self.title),
+            subtitle=inline(self.subtitle),
+            sections=[(anchor, inline(name)) for anchor, name in self._sections],
         )
-        return _PAGE.format(
-            policy=policy,
-            title=escape_html(self.title),
-            css=CSS,
-            header=self._header(),
-            body="\n".join(self._parts),
-            footer=self._footer(),
-            scripts="\n".join(f"<script>{text}</script>" for text in scripts),
+        body = Markup("\n").join([header, Markup("<main>"), *self._parts, Markup("</main>")])
+        return html_file(
+            title=self.title,
+            body=body + self._footer(),
+            style=(HERE / "report.css").read_text("utf-8"),
+            scripts=[get_plotlyjs(), script] if self._figures else [script],
+            styled=True,
         )
 
     def write(self, path: str | Path) -> Path:
         """Write the page to `path` atomically, and return the path."""
-        target = Path(path)
-        page = self.html().encode("utf-8", "replace")
-        with atomic_file(target) as temporary:
-            temporary.write_bytes(page)
-        return target
+        return write_html(self.html(), path)
 
-    def _header(self) -> str:
-        links = "".join(f'<a href="#{at}">{inline(name)}</a>' for at, name in self._sections)
-        nav = f'<nav aria-label="Contents">{links}</nav>' if len(self._sections) > 1 else ""
-        subtitle = f'<p class="subtitle">{inline(self.subtitle)}</p>' if self.subtitle else ""
-        return f"<header><h1>{inline(self.title)}</h1>{subtitle}{nav}</header>"
-
-    def _footer(self) -> str:
+    def _footer(self) -> Markup:
         if not self.provenance:
-            return ""
-        text = escape_html(json.dumps(self.provenance, indent=2, ensure_ascii=False, default=str))
-        summary = "<summary>How this was made</summary>"
-        return f"<footer><details>{summary}<pre>{text}</pre></details></footer>"
-
-
-def _caption(text: str) -> str:
-    return f"<figcaption>{inline(text)}</figcaption>" if text else ""
+            return Markup()
+        record = json.dumps(self.provenance, indent=2, ensure_ascii=False, default=str)
+        return part(PARTS, "footer", record=record)
 
 
 def _shown(value: object) -> str:
@@ -206,65 +183,47 @@ def _shown(value: object) -> str:
     return number(value) if not known(value) or pd.api.types.is_number(value) else str(value)
 
 
-def _table(frame: pd.DataFrame, bars: Sequence[str], names: Mapping[str, str]) -> str:
-    numeric = {
-        column: pd.api.types.is_numeric_dtype(frame[column])
-        and not pd.api.types.is_bool_dtype(frame[column])
-        for column in frame.columns
-    }
-    heads = "".join(
-        f'<th scope="col"{" class=num" if numeric[column] else ""}>'
-        f'<button type="button">{escape_html(names.get(str(column), column))}</button></th>'
-        for column in frame.columns
-    )
-    tops = {column: float(frame[column].abs().max()) for column in bars if numeric.get(column)}
-    body = "".join(
-        "<tr>"
-        + "".join(
-            _cell(value, numeric[column], tops.get(column))
-            for column, value in zip(frame.columns, row, strict=True)
+@dataclass(frozen=True)
+class _Column:
+    name: str
+    numeric: bool
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """Its text; of a number its key for sorting, and the width in pixels of its bar, if any."""
+
+    shown: str
+    key: str = ""
+    width: int | None = None
+    negative: bool = False
+
+
+def _table(frame: pd.DataFrame, bars: Sequence[str], names: Mapping[str, str]) -> Markup:
+    columns = [
+        _Column(
+            str(names.get(str(name), name)),
+            pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column),
         )
-        + "</tr>"
+        for name, column in frame.items()
+    ]
+    tops = [
+        float(column.abs().max()) if name in bars and about.numeric else None
+        for (name, column), about in zip(frame.items(), columns, strict=True)
+    ]
+    rows = [
+        [
+            _cell(value, about.numeric, top)
+            for value, about, top in zip(row, columns, tops, strict=True)
+        ]
         for row in frame.itertuples(index=False, name=None)
-    )
-    empty = "" if len(frame) else '<p class="empty">no rows</p>'
-    head = f"<thead><tr>{heads}</tr></thead>"
-    table = f"<table>{head}<tbody>{body}</tbody></table>"
-    return f'<div class="table" tabindex="0">{table}{empty}</div>'
+    ]
+    return part(PARTS, "table", columns=columns, rows=rows)
 
 
-def _cell(value: object, numeric: bool, top: float | None) -> str:
-    shown = escape_html(_shown(value))
-    if not numeric:
-        return f"<td>{shown}</td>"
-    real = float(str(value)) if known(value) else float("nan")
-    key = f' data-v="{real!r}"' if real == real else ""
-    if not top or real != real:
-        return f'<td class="num"{key}>{shown}</td>'
-    sign = " neg" if real < 0 else ""
-    width = 72 * min(abs(real) / top, 1)
-    bar = f'<span class="bar{sign}"><i style="width:{width:.0f}px"></i></span>'
-    return f'<td class="num"{key}><div class="cell">{bar}<span>{shown}</span></div></td>'
-
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta name="generator" content="airlens">
-<title>{title}</title>
-<style>{css}</style>
-</head>
-<body>
-{header}
-<main>
-{body}
-</main>
-{footer}
-{scripts}
-</body>
-</html>
-"""
+def _cell(value: object, numeric: bool, top: float | None) -> _Cell:
+    real = float(str(value)) if numeric and known(value) else float("nan")
+    if real != real:
+        return _Cell(_shown(value))
+    width = round(72 * min(abs(real) / top, 1)) if top and math.isfinite(top) else None
+    return _Cell(_shown(value), repr(real), width, real < 0)
