@@ -14,12 +14,16 @@ from tiny_zoo import tokenizer as tokenizer_of
 import airlens as al
 from airlens.errors import ConfigError, DataError
 from airlens.experiments.emergence import TinySettings, _no_tokenizer
-from airlens.heads import Head
+from airlens.heads import Head, HeadSet
+from airlens.losses.each_head_alone import each_head_alone
 from airlens.losses.fast import single_head_passes as per_head_run
 from airlens.losses.fast.fast_model import named_tensors
+from airlens.losses.token_losses import token_losses
+from airlens.losses.windows import windows
 from airlens.step_influence.head_influence import HeadInfluence, head_influence
 from airlens.step_influence.influence import influence
 from airlens.traces.encoding import encode_trace
+from airlens.traces.model_encoding import encode_for
 from airlens.traces.steps import split_steps
 from airlens.traces.trace import Trace
 
@@ -52,6 +56,22 @@ def test_hooks_engine_gives_the_same(traces: list[Trace]) -> None:
     assert np.allclose(fast.step_scores, slow.step_scores, atol=1e-4)
     with pytest.raises(ConfigError, match="needs the fast engine"):
         head_influence(model, traces, "attribution", engine="hooks")
+
+
+@pytest.mark.parametrize("engine", ["fast", "hooks"])
+def test_each_head_alone_is_a_set_of_one_head(engine: Any, traces: list[Trace]) -> None:
+    """In the order of the windows and of the heads, whatever shares a row or a layer."""
+    model = tiny("llama")
+    items = [part for e in encode_for(model, traces) for part in windows(e, 64)]
+    heads = [Head(1, 2), Head(0, 1), Head(1, 0)]
+    found = each_head_alone(model, items, heads, "zero", engine=engine, max_tokens_per_batch=700)
+    singles = [HeadSet((head,)) for head in heads]
+    expected = token_losses(model, items, singles, "zero", engine="hooks")
+    for ours, theirs in zip(found, expected, strict=True):
+        for name in ("base", "entropy", "ablated"):
+            assert np.allclose(getattr(ours, name), getattr(theirs, name), atol=1e-4), name
+    nothing = each_head_alone(model, items[:1], [], "zero", engine=engine)
+    assert nothing[0].ablated.shape == (0, items[0].n_scored)
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "qwen3"])
@@ -161,7 +181,7 @@ def test_a_stopped_run_goes_on(traces: list[Trace], tmp_path: Path, monkeypatch:
             raise KeyboardInterrupt
         return run(*args)
 
-    monkeypatch.setattr("airlens.step_influence.head_influence.exact_row", stops)
+    monkeypatch.setattr("airlens.losses.each_head_alone.exact_row", stops)
     options: Any = {"max_tokens_per_batch": 4, "resume": tmp_path / "run.npz"}
     with pytest.raises(KeyboardInterrupt):
         head_influence(model, traces, "exact", **options)

@@ -26,11 +26,12 @@ from airlens.files import atomic_file
 from airlens.folders import load_tables, save_tables
 from airlens.heads import Head, HeadSet
 from airlens.losses.choice import Engine, choose_engine
+from airlens.losses.each_head_alone import each_head_alone, widest_row
 from airlens.losses.fast.fast_losses import row_budget
 from airlens.losses.fast.fast_model import fast_model
 from airlens.losses.fast.packing import pack
-from airlens.losses.fast.single_head_passes import attribution_row, exact_row
-from airlens.losses.hooks import check_finite, score_windows
+from airlens.losses.fast.single_head_passes import attribution_row
+from airlens.losses.hooks import check_finite
 from airlens.losses.windows import Long, WindowLoss, windows
 from airlens.model.heads import heads_of
 from airlens.model.state import not_finite, running
@@ -255,7 +256,7 @@ class _Job:
             with running(self.model, gradients=True):
                 options = (self.mode, self.means)
                 base, found, squared = attribution_row(fast, row, chosen, parts, *options)
-            self._check(row.items, base, np.zeros((0, len(base)), np.float32))
+            self._check(row.items, base)
             if not np.isfinite(squared).all():
                 raise NumbersError(not_finite(self.model, "a gradient that is NaN or infinite"))
             self._add_base(row.items, base)
@@ -284,11 +285,11 @@ class _Job:
         np.add.at(self.base, steps, base)
         return steps
 
-    def exact(self, heads: Sequence[Head], engine: str, resume: Path | None) -> None:
+    def exact(self, heads: Sequence[Head], engine: Engine, resume: Path | None) -> None:
         """Fill the sums of ``heads``; rows found in ``resume`` are not run again."""
         self.count[:], self.base[:] = 0, 0
-        widest = self.budget // 4  # of a row: at least four heads side by side
-        packs = pack([w.tokens for w in self.items], widest if engine == "fast" else 0)
+        widest = widest_row(self.budget) if engine == "fast" else 0
+        packs = pack([w.tokens for w in self.items], widest)  # after each the sums are kept
         settings: dict[str, Any] = {"heads": [str(h) for h in heads], "mode": self.mode}
         settings["budget"] = self.budget
         tokens = [w.tokens for w in self.items]
@@ -298,40 +299,49 @@ class _Job:
         with tqdm(total=len(packs) * len(heads), desc="heads", disable=not self.progress) as bar:
             bar.update(done * len(heads))
             for k, row in enumerate(packs[done:], start=done + 1):
-                base, nll = self._run(row, heads, engine, bar)
-                self._check(row.items, base, nll)
-                steps = self._add_base(row.items, base)
-                for head, line in zip(heads, nll, strict=True):
-                    np.add.at(self.rise[:, head.layer, head.head], steps, line - base)
+                for i, loss in zip(
+                    row.items, self._run(row.items, heads, engine, bar), strict=True
+                ):
+                    steps = self._add_base([i], loss.base)
+                    for head, line in zip(heads, loss.ablated, strict=True):
+                        np.add.at(self.rise[:, head.layer, head.head], steps, line - loss.base)
                 self._keep(resume, key, k)
 
-    def _check(self, items: Sequence[int], base: np.ndarray, others: np.ndarray) -> None:
-        """Raise where a loss of a row's windows is not finite, [n] and [heads, n]; names it."""
+    def _run(
+        self, items: Sequence[int], heads: Sequence[Head], engine: Engine, bar: Any
+    ) -> list[WindowLoss]:
+        """The losses of some windows without each head; where one is not finite it is named."""
+        try:
+            return each_head_alone(
+                self.model,
+                [self.items[i] for i in items],
+                heads,
+                self.mode,
+                engine=engine,
+                means=self.means,
+                max_tokens_per_batch=self.budget,
+                on_progress=bar.update,
+            )
+        except NumbersError as error:
+            raise self._of_step(error, items[error.item or 0]) from None
+
+    def _check(self, items: Sequence[int], base: np.ndarray) -> None:
+        """Raise where a base loss of the windows of a row, [n], is not finite; names it."""
         start = 0
         for i in items:
-            own = slice(start, start + self.items[i].n_scored)
-            loss = WindowLoss(base[own], np.zeros_like(base[own]), others[:, own])
+            own = base[start : start + self.items[i].n_scored]
+            start += len(own)
+            none = np.zeros((0, len(own)), np.float32)
             try:
-                check_finite(self.model, loss, i)
+                check_finite(self.model, WindowLoss(own, np.zeros_like(own), none), i)
             except NumbersError as error:
-                step = self.step_of[i][error.token or 0]
-                place = "trace {id!r}, step {step}".format(**self.rows[step])
-                raise NumbersError(error.reason, place=place) from None
-            start = own.stop
+                raise self._of_step(error, i) from None
 
-    def _run(
-        self, row: Any, heads: Sequence[Head], engine: str, bar: Any
-    ) -> tuple[np.ndarray, np.ndarray]:
-        chosen = [self.items[i] for i in row.items]
-        if engine == "fast":
-            fast = fast_model(self.model)
-            options = (self.mode, self.means, self.budget, bar.update)
-            return exact_row(fast, row, chosen, heads, *options)
-        sets = [HeadSet((head,)) for head in heads]
-        found = score_windows(self.model, chosen, sets, self.mode, means=self.means)
-        bar.update(len(heads))
-        base = np.concatenate([x.base for x in found])
-        return base, np.concatenate([x.ablated for x in found], axis=1)
+    def _of_step(self, error: NumbersError, item: int) -> NumbersError:
+        """The error with the trace and the step named."""
+        step = self.step_of[item][error.token or 0]
+        place = "trace {id!r}, step {step}".format(**self.rows[step])
+        return NumbersError(error.reason, place=place)
 
     def _keep(self, path: Path | None, key: str, done: int) -> None:
         if path is not None:

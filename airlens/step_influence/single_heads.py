@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from airlens.ablation import DEFAULT_MODE, Mode, as_head_set, mean_z
+from airlens.ablation import DEFAULT_MODE, Mode, mean_z
 from airlens.errors import ConfigError
 from airlens.heads import Head, Heads, HeadSet
 from airlens.losses.choice import choose_engine
+from airlens.losses.each_head_alone import each_head_alone
 from airlens.losses.fast.fast_model import fast_model
 from airlens.losses.fast.packing import pack
 from airlens.losses.fast.single_head_passes import attribution_row
-from airlens.losses.token_losses import token_losses
 from airlens.losses.windows import Window, windows
+from airlens.model.heads import heads_in
 from airlens.model.state import running
 from airlens.traces.chat_template import Template, Think
 from airlens.traces.model_encoding import encode_for
@@ -24,7 +25,7 @@ from airlens.traces.trace import Trace
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-TOKENS = 8192  # ours: of one batch, counting the base model and each head; bounds memory
+TOKENS = 8192  # ours: of a row times the heads that run side by side; bounds memory
 
 
 def single_heads(
@@ -40,18 +41,15 @@ def single_heads(
 
     Returns one row per head and token: name, layer, head, step, pos, delta (nats).
     """
-    heads = as_head_set(heads)
+    heads = heads_in(model, heads)
     encoded = encode_for(model, [trace], template, think)[0]
     n = encoded.n_response
     parts = windows(encoded, int(model.cfg.n_ctx))
-    longest = max((len(part.tokens) for part in parts), default=1)
-    together = max(1, TOKENS // longest - 1)
+    losses = each_head_alone(model, parts, heads.heads, mode, max_tokens_per_batch=TOKENS)
     deltas = np.full((len(heads), n), np.nan, dtype=np.float32)
-    for first in range(0, len(heads), together):
-        sets = [HeadSet((head,)) for head in heads.heads[first : first + together]]
-        for part, loss in zip(parts, token_losses(model, parts, sets, mode), strict=True):
-            where = slice(part.position, part.position + part.n_scored)
-            deltas[first : first + len(sets), where] = loss.ablated - loss.base
+    for part, loss in zip(parts, losses, strict=True):
+        where = slice(part.position, part.position + part.n_scored)
+        deltas[:, where] = loss.ablated - loss.base
     frames = [
         pd.DataFrame(
             {

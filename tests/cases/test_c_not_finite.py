@@ -79,6 +79,8 @@ def test_c3_single_heads_sources_and_means() -> None:
         with pytest.raises(NumbersError, match=r"'bad one'.*float16"):
             al.head_influence(model, [GOOD, BAD], method, progress=False)  # type: ignore[arg-type]
     for engine in ENGINES:
+        with pytest.raises(NumbersError, match=r"'bad one', step 0.*float16"):
+            al.head_influence(model, [GOOD, BAD], "exact", engine=engine, progress=False)
         with pytest.raises(NumbersError, match=r"'bad one'.*float16"):
             al.sources(model, [GOOD, BAD], "L1H1", engine=engine, progress=False)  # type: ignore[arg-type]
     with pytest.raises(NumbersError, match="float16"):

@@ -29,8 +29,8 @@ def exact_row(
     means: MeanZ | None,
     budget: int,
     on_progress: Callable[[int], None] = lambda _: None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """NLL of the scored tokens of a row: base [n], and with each head ablated alone [heads, n].
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of the scored tokens of a row: base NLL [n], entropy [n], NLL without each head [heads, n].
 
     The base pass stores the input of each layer, and a head's pass begins at its own layer; heads
     of a layer run side by side, as many as ``budget`` (batch rows times tokens) allows.
@@ -39,7 +39,7 @@ def exact_row(
     with torch.inference_mode():
         where, target = (to_device(x, fast.device) for x in scored_rows(row, items))
         kept, hidden = fast.residuals(row, Plan(row.segments))
-        base = row_losses(fast, hidden[0], where, target, entropy=False)[0]
+        base, entropy = row_losses(fast, hidden[0], where, target, entropy=True)
         size = max(1, budget // len(row.tokens))
         for layer in sorted({h.layer for h in heads}):
             here = [h for h in heads if h.layer == layer]
@@ -50,8 +50,8 @@ def exact_row(
                 for head, state in zip(chunk, hidden, strict=True):
                     nll[head] = row_losses(fast, state, where, target, entropy=False)[0]
                 on_progress(len(chunk))
-        stacked = torch.stack([nll[h] for h in heads])
-    return base.cpu().numpy(), stacked.cpu().numpy()
+        stacked = torch.stack([nll[h] for h in heads]) if nll else base.new_zeros(0, len(base))
+    return base.cpu().numpy(), entropy.cpu().numpy(), stacked.cpu().numpy()
 
 
 def attribution_row(
