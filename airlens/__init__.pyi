@@ -49,6 +49,8 @@ from .selection.residuals import residualise as residualise
 from .selection.select import Selection as Selection
 from .selection.select import select as select
 from .step_influence.ablation_curves import ablation_curves as ablation_curves
+from .step_influence.early_answers import EarlyAnswers as EarlyAnswers
+from .step_influence.early_answers import early_answers as early_answers
 from .step_influence.head_costs import idle_heads as idle_heads
 from .step_influence.head_costs import leave_one_out as leave_one_out
 from .step_influence.head_influence import HeadInfluence as HeadInfluence

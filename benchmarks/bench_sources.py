@@ -10,8 +10,9 @@ from timing import interleaved, table
 
 import airlens as al
 from airlens.heads import HeadSet
+from airlens.losses.fast.knockout import knocked_out as fast_knocked_out
+from airlens.losses.knockout import knocked_out
 from airlens.losses.windows import windows
-from airlens.step_sources import fast_reading, hook_reading
 from airlens.step_sources.units import span_of, stretch_of, units_of
 from airlens.traces.encoding import encode_trace
 
@@ -60,8 +61,8 @@ def knockout(b: Any) -> None:
     slow, quick = f"{n} hooked passes", "airlens"
     times, out = interleaved(
         {
-            slow: partial(hook_reading.knocked_out, b.model, window, spans, sets),
-            quick: partial(fast_reading.knocked_out, b.model, window, spans, sets),
+            slow: partial(knocked_out, b.model, window, spans, sets),
+            quick: partial(fast_knocked_out, b.model, window, spans, sets),
         },
         1,
     )

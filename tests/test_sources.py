@@ -17,12 +17,13 @@ import airlens as al
 from airlens.errors import AblationError, ConfigError, DataError
 from airlens.heads import Head, HeadSet
 from airlens.losses.choice import choose_engine
+from airlens.losses.fast import knockout as fast
 from airlens.losses.fast.fast_model import fast_model
 from airlens.losses.fast.packed_attention import Plan, _packed
 from airlens.losses.fast.packing import Segment
+from airlens.losses.knockout import knocked_out
 from airlens.losses.windows import Window
-from airlens.step_sources import fast_reading as fast
-from airlens.step_sources.hook_reading import knocked_out, sliding_window
+from airlens.step_sources.hook_reading import sliding_window
 from airlens.step_sources.tables import COLUMNS
 from airlens.step_sources.units import units_of
 from airlens.traces.encoding import encode_trace

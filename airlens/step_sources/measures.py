@@ -31,7 +31,9 @@ from airlens.arguments import checked, each, named, reader
 from airlens.errors import ConfigError, NumbersError
 from airlens.folders import load_tables, save_tables
 from airlens.heads import Control, Heads, HeadSet, control_sets
+from airlens.losses import knockout
 from airlens.losses.choice import Engine, choose_engine
+from airlens.losses.fast import knockout as fast_knockout
 from airlens.losses.windows import Long, windows
 from airlens.model.heads import heads_in, heads_of
 from airlens.model.state import not_finite, running
@@ -184,8 +186,7 @@ def sources(
         blocked = [HeadSet(tuple(grid.heads()), "all heads")]
     template = resolve_template(model.tokenizer, template)
     units = [units_of(e) for e in encode_for(model, items, template, think)]
-    knockout = "knockout" in measures
-    ask = Ask(sets, blocked if knockout else [], screen, max_tokens_per_batch)
+    ask = Ask(sets, blocked if "knockout" in measures else [], screen, max_tokens_per_batch)
     longest = max((len(u.encoded.tokens) for u in units), default=0)
     with running(model):
         chosen = choose_engine(model, engine, longest=min(longest, int(model.cfg.n_ctx)))
@@ -219,7 +220,8 @@ def read_traces(
     progress: bool,
 ) -> Iterator[Read]:
     """Measurements of each trace: attention of each set of heads, and losses under knockout."""
-    module: Any = fast_reading if engine == "fast" else hook_reading
+    read_attention = (fast_reading if engine == "fast" else hook_reading).read_attention
+    knocked_out = (fast_knockout if engine == "fast" else knockout).knocked_out
     limit = int(model.cfg.n_ctx)
     parts = [[stretch_of(u, w) for w in windows(u.encoded, limit, long)] for u in units]
     flat = [stretch for part in parts for stretch in part]
@@ -227,9 +229,7 @@ def read_traces(
     options: dict[str, Any] = {"max_tokens_per_batch": ask.budget}
     total = sum(len(s.window.tokens) for s in flat)
     with tqdm(total=total, unit="tok", desc="attention", disable=not progress) as bar:
-        readings = iter(
-            module.read_attention(model, flat, heads, on_progress=bar.update, **options)
-        )
+        readings = iter(read_attention(model, flat, heads, on_progress=bar.update, **options))
     reads = [
         Read(u, tuple(part), tuple(next(readings) for _ in part), tuple(ask.sets))
         for u, part in zip(units, parts, strict=True)
@@ -251,7 +251,7 @@ def read_traces(
             for stretch in read.stretches:
                 spans = [_span(stretch, group) for group in groups]
                 losses.append(
-                    module.knocked_out(
+                    knocked_out(
                         model,
                         stretch.window,
                         spans,

@@ -462,6 +462,39 @@ def _with_thought(turn: str, trace: Trace, manner: Manner, thought: _Thought) ->
     return Written(turn if tagged else turn + manner.open, tuple(pieces))
 
 
+def thought_span(
+    tokenizer: PreTrainedTokenizerBase,
+    trace: Trace,
+    template: Template = "auto",
+    think: Think = "auto",
+) -> tuple[int, int, str] | None:
+    """Where the thought in a response is open, and what closes it if the text is cut there.
+
+    Args are those of :func:`write`.
+
+    Returns:
+        (first character of the response at which a cut would leave the thought open, the first one
+        at which it is closed, the text that closes it); a thought that the response never closes
+        ends beyond it. None where it has no thought.
+    """
+    text = trace.response
+    never = len(text) + 1
+    prefix = write(tokenizer, trace, template, think).prefix
+    chat = resolve_template(tokenizer, template) == "chat" and bool(prefix)
+    manner = manner_of(tokenizer) if chat and think == "auto" else Manner()
+    found = _thought(trace, manner)
+    if found is not None:
+        begin = found.start if text[: found.start].strip() else 0  # behind a tag of its own
+        return begin, (found.answer if found.closed else never), manner.close
+    for opened, closed in KNOWN_TAGS:
+        own = re.match(rf"\s*{re.escape(opened)}", text)
+        if own or prefix.rstrip().endswith(opened) or closed in text:
+            at = text.find(closed)
+            end = at + len(closed) if at >= 0 else never
+            return (own.end() if own else 0), end, f"\n{closed}\n\n"
+    return None
+
+
 # Two days, as the formats of `strftime` write them.
 _DAYS = (
     {"%d": "26", "%m": "07", "%b": "Jul", "%B": "July", "%Y": "2024", "%y": "24"},

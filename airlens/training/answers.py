@@ -1,8 +1,4 @@
-r"""Final answers: where they stand in a solution, and whether one is the reference's.
-
-``#### 72`` (GSM8K) and ``\boxed{72}`` (MATH) mark an answer. Answers are compared as mathematics
-(math-verify).
-"""
+r"""Whether a final answer is the reference's, compared as mathematics (math-verify)."""
 
 from __future__ import annotations
 
@@ -12,73 +8,11 @@ import threading
 import unicodedata
 from functools import cache
 
-from airlens.errors import AirlensError, DataError
-from airlens.traces.chat_template import KNOWN_TAGS
-from airlens.traces.trace import Trace
+from airlens.errors import AirlensError
+from airlens.traces.answers import WORD, after_thought, final_answer
 
 SECONDS = 30  # ours: an answer that takes longer to work out, such as 9^{9^9}, is not right
-_HASHES = re.compile(r"####[ \t]*([^\n]+)")
-_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
-_BOX_BARE = re.compile(r"\\(?:boxed|fbox)\s+([^\s{}$]+)")
-# "#### Step 2: add", "#### Solution": a title in markdown, no answer.
-_TITLE = re.compile(
-    r"\W*(?:(?:step|part|case|phase)\s*\d*\W*(?=[A-Za-z]|\Z)"
-    r"|(?:(?:final )?answer|solution|conclusion|explanation|calculations?|summary)\W*\Z)",
-    re.IGNORECASE,
-)
-_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
 _MIXED = re.compile(r"(-?)(\d+)\s+(\d+/\d+)")
-
-
-def reference_answer(trace: Trace) -> str:
-    r"""The reference answer: `Trace.answer`, else after ``####`` (GSM8K), or ``\boxed{…}`` (MATH).
-
-    Raises:
-        DataError: there is none.
-    """
-    found = trace.answer or final_answer(trace.response)
-    if found is None:
-        reason = f"trace {trace.id!r} has no reference answer (#### 72, or \\boxed{{72}})"
-        raise DataError(reason, field="response")
-    return found
-
-
-def final_answer(text: str) -> str | None:
-    r"""The text after ``####``, or else the last whole ``\boxed{…}``, or None.
-
-    Of several ``####`` the first counts: what comes after it is a new problem. But markdown has
-    titles of that form: a title is no answer, and words count only where there is nothing else.
-    Where there is a thought, only what follows it is looked at.
-    """
-    text = _after_thought(text)
-    marked = [match[1].strip() for match in _HASHES.finditer(text)]
-    marked = [found for found in marked if not _TITLE.match(found)]
-    numbers = [found for found in marked if re.search(r"\d", found)]
-    bare = [found for found in numbers if not _WORD.search(re.split(r"\d", found)[0])]
-    boxes = _boxes(text)[-1:]
-    return next(iter([*bare, *numbers, *boxes, *marked]), None)
-
-
-def _after_thought(text: str) -> str:
-    """What stands behind the last thought that is closed."""
-    ends = [text.rfind(close) + len(close) for _, close in KNOWN_TAGS if close in text]
-    return text[max(ends, default=0) :]
-
-
-def _boxes(text: str) -> list[str]:
-    r"""Each ``\boxed{…}`` whose braces are closed, in order; ``\boxed 5`` too."""
-    found = [(match.start(), f"\\boxed{{{match[1]}}}") for match in _BOX_BARE.finditer(text)]
-    for match in _BOX.finditer(text):
-        depth, at = 1, match.end()
-        while depth and at < len(text):
-            if text[at] == "\\":
-                at += 1  # \{ and \} are part of the answer
-            else:
-                depth += {"{": 1, "}": -1}.get(text[at], 0)
-            at += 1
-        if not depth:
-            found.append((match.start(), f"\\boxed{{{text[match.end() : at]}"))
-    return [box for _, box in sorted(found)]
 
 
 def check_math_verify() -> None:
@@ -120,7 +54,7 @@ def is_correct(solution: str, answer: str, *, truncated: bool = False) -> bool:
     marked = final_answer(solution)
     if marked is None and truncated:
         return False
-    found = marked or _after_thought(solution)
+    found = marked or after_thought(solution)
     # Its timeouts are signals, which only the main thread of a POSIX system has.
     alarms = threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGALRM")
     seconds = SECONDS if alarms else None
@@ -133,7 +67,7 @@ def is_correct(solution: str, answer: str, *, truncated: bool = False) -> bool:
 def as_maths(text: str) -> str:
     r"""A bare answer (``1,234``, ``\frac12``, ``(1, 2)``) as LaTeX that math-verify reads whole."""
     text = _plain(text)
-    worded = " " in text and _WORD.search(text)
+    worded = " " in text and WORD.search(text)
     if len(text) >= 200 or "\n" in text or worded:
         return text
     text = re.sub(r"(?<=\d)(?:\\[,;! ]|\s)(?=\d{3}(?!\d))", "", text)  # 1 234 567

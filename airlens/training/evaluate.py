@@ -20,6 +20,8 @@ from airlens.model.checks import embedding_rows
 from airlens.model.weights import moving_rotary
 from airlens.statistics.estimates import Estimate
 from airlens.statistics.grids import grid_of, mean_of, proportion_of, ratio_grid
+from airlens.traces.answers import final_answer as final_answer
+from airlens.traces.answers import reference_answer as reference_answer
 from airlens.traces.chat_template import Template, Think
 from airlens.traces.encoding import EncodedTrace, encode_trace, encode_traces
 from airlens.traces.model_encoding import need_embedded
@@ -27,9 +29,7 @@ from airlens.traces.skipped import OnError, Skipped, usable
 from airlens.traces.trace import Trace
 
 from .answers import check_math_verify as check_math_verify
-from .answers import final_answer as final_answer
 from .answers import is_correct as is_correct
-from .answers import reference_answer as reference_answer
 from .generation import generate_answers as generate_answers
 from .generation import prompt_ids
 from .packing_check import positions_limit

@@ -93,23 +93,28 @@ class FastModel:
         return out[0] if isinstance(out, tuple) else out.last_hidden_state
 
     def residuals(
-        self, pack: Pack, plan: Plan, layers: Sequence[int] | None = None
+        self,
+        pack: Pack,
+        plan: Plan,
+        layers: Sequence[int] | None = None,
+        forks: Sequence[int] = (),
     ) -> tuple[list[torch.Tensor], torch.Tensor]:
         """Residual stream before the layers (default: all), [1, N, d], and the last hidden state.
 
-        Layers that were not asked for have an empty tensor in the list.
+        Layers that were not asked for have an empty tensor in the list. With ``forks``, as for
+        :meth:`hidden`, the residual stream is that of the base model.
         """
         kept: list[torch.Tensor] = []
 
         def keep(module: Any, args: tuple[Any, ...], out: Any) -> None:
             wanted = layers is None or len(kept) in layers
-            kept.append(args[0] if wanted else args[0].new_empty(0))
+            kept.append(args[0][:1] if wanted else args[0].new_empty(0))
             if isinstance(out, tuple):
                 self.tuples.add(len(kept) - 1)
 
         handles = [layer.register_forward_hook(keep) for layer in self.layers]
         try:
-            return kept, self.hidden(pack, plan)
+            return kept, self.hidden(pack, plan, forks)
         finally:
             for handle in handles:
                 handle.remove()

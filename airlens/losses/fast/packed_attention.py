@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -68,8 +69,10 @@ class Plan:
         blocked: layer -> (segment, heads, first, stop): the rows of that segment, all of which come
             after position ``stop``, do not attend to positions ``first`` to ``stop`` with these
             heads.
-        before: layer -> key and value [1, K, M, D] of M rows that precede the pack's own; the paths
-            of the segments count them first. For passes that continue from a base pass.
+        hidden: layer -> (segment with branches, heads, spans): each own row of that segment does
+            not attend to shared rows spans[i, 0] to spans[i, 1] with these heads; int [n, 2].
+        before: layer -> key and value [B, K, M, D] of M rows that precede the pack's own; the
+            paths of the segments count them first. For passes that continue from another pass.
         on_layer: called in each layer with the :class:`Call`, before any edit.
         on_z: called in each layer with (layer, z, z under even attention), both [B, N, H, D].
         calls: attention calls so far.
@@ -80,6 +83,7 @@ class Plan:
     modes: Sequence[Mode] = ("uniform",)
     means: MeanZ | None = None
     blocked: dict[int, list[tuple[int, list[int], int, int]]] = field(default_factory=dict)
+    hidden: dict[int, list[tuple[int, list[int], np.ndarray]]] = field(default_factory=dict)
     before: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
     on_layer: Callable[[Call], None] | None = None
     on_z: Callable[[int, torch.Tensor, torch.Tensor], None] | None = None
@@ -87,6 +91,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         self._paths: dict[torch.device, list[torch.Tensor]] = {}
+        self._branches: dict[tuple[torch.device, int], tuple[torch.Tensor, ...]] = {}
 
     def mode(self, row: int) -> Mode:
         """The mode of a batch row."""
@@ -97,6 +102,15 @@ class Plan:
         if device not in self._paths:
             self._paths[device] = [to_device(s.path, device) for s in self.segments]
         return self._paths[device]
+
+    def branches(self, index: int, device: torch.device) -> tuple[torch.Tensor, ...]:
+        """``seen``, ``own`` and ``place`` of a segment's branches, put on the device once."""
+        if (device, index) not in self._branches:
+            branches = self.segments[index].branches
+            assert branches is not None
+            parts = (branches.seen, branches.own, branches.place)
+            self._branches[device, index] = tuple(to_device(x, device) for x in parts)
+        return self._branches[device, index]
 
 
 def register() -> None:
@@ -164,7 +178,7 @@ def attend(
             torch.cat(x, dim=2) for x in zip(plan.before[layer], (key, value), strict=True)
         )
     blocked = plan.blocked.get(layer, [])
-    z = _packed(plan, query, key, value, scaling, options, blocked)
+    z = _packed(plan, query, key, value, scaling, options, blocked, plan.hidden.get(layer, []))
     if plan.on_z is not None:
         with torch.no_grad():
             even = _packed(plan, torch.zeros_like(query), key, value, scaling, options, [])
@@ -191,6 +205,7 @@ def _packed(
     scaling: float,
     options: dict[str, Any],
     blocked: Sequence[tuple[int, list[int], int, int]],
+    hidden: Sequence[tuple[int, list[int], np.ndarray]] = (),
 ) -> torch.Tensor:
     batch, heads, rows, _ = query.shape
     z = query.new_empty(batch, rows, heads, value.shape[-1])
@@ -205,6 +220,11 @@ def _packed(
             k, v = (x.index_select(2, path) for x in (key, value))
         else:
             k, v = (x[:, :, own] for x in (key, value))
+        if segment.branches is not None:
+            spans = [(some, span) for at, some, span in hidden if at == index]
+            parts = plan.branches(index, query.device)
+            z[:, own] = branch_off(q, k, v, scaling, parts, spans, options).transpose(1, 2)
+            continue
         # A causal square without a mask is worth a few rows computed twice.
         if 0 < 4 * segment.shared <= q.shape[2] and not plan.before:
             q = query.index_select(2, path)
@@ -213,6 +233,47 @@ def _packed(
         for _, some, first, stop in (b for b in blocked if b[0] == index):
             without = attend_without(query[:, :, own], k, v, scaling, some, (first, stop), options)
             z[:, own, some] = without.transpose(1, 2)
+    return z
+
+
+def branch_off(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scaling: float,
+    branches: tuple[torch.Tensor, ...],
+    hidden: Sequence[tuple[list[int], np.ndarray]],
+    options: dict[str, Any],
+) -> torch.Tensor:
+    """Output z [B, H, n, D] of rows that branch off from shared ones, which are the first keys.
+
+    Args:
+        query: [B, H, n, D].
+        key: [B, K, m, D].
+        value: [B, K, m, D].
+        scaling: of the scores.
+        branches: seen, own and place, see :class:`airlens.losses.fast.packing.Branches`.
+        hidden: heads, and the span [n, 2] of shared rows that each row does not see with them.
+        options: window, softcap and sinks.
+    """
+    seen, own, place = branches
+    shared = key.shape[2] - len(place)
+    column = torch.arange(shared, device=query.device)
+    sees, mine = column[None] < seen[:, None], own
+    if options["window"] is not None:
+        least = place[-len(seen) :, None] - options["window"]
+        sees, mine = sees & (column[None] > least), mine & (place[None] > least)
+    sinks = options["sinks"]
+    rest = {"softcap": options["softcap"]}
+    mask = torch.cat([sees, mine], dim=1)
+    z = attend_one(query, key, value, scaling, sinks=sinks, mask=mask, **rest)
+    group = query.shape[1] // key.shape[1]
+    for heads, spans in hidden:
+        first, stop = to_device(spans, query.device).T[:, :, None]
+        mask = torch.cat([sees & ((column < first) | (column >= stop)), mine], dim=1)
+        k, v = (x[:, [head // group for head in heads]] for x in (key, value))
+        some = None if sinks is None else sinks[heads]
+        z[:, heads] = attend_one(query[:, heads], k, v, scaling, sinks=some, mask=mask, **rest)
     return z
 
 

@@ -15,18 +15,38 @@ import torch
 
 
 @dataclass(frozen=True)
+class Branches:
+    """Several short texts that go on from places along the same rows; n own rows in all.
+
+    The path of their segment is the shared rows in order, then r rows of the texts: those of
+    earlier passes, if any, and the n own ones.
+
+    Attributes:
+        seen: int [n], how many of the shared rows each own row sees.
+        own: bool [n, r], which rows of the texts each own row sees.
+        place: int [r], position of each of them in its text; that of a shared row is its index.
+    """
+
+    seen: np.ndarray
+    own: np.ndarray
+    place: np.ndarray
+
+
+@dataclass(frozen=True)
 class Segment:
-    """One sequence in a packed row.
+    """One sequence in a packed row, or many that branch off from one.
 
     Attributes:
         start: first row of its own; rows shared with an earlier sequence lie elsewhere.
         stop: end of its own rows.
         path: [n] rows of all of its tokens, in order; the own rows are the last of them.
+        branches: what each own row sees; None: all that come before it in the path.
     """
 
     start: int
     stop: int
     path: np.ndarray
+    branches: Branches | None = None
 
     @property
     def shared(self) -> int:
