@@ -116,9 +116,10 @@ def _changes(name: str, former: pd.DataFrame, claims: pd.DataFrame) -> None:
     before = "verdict" if "verdict" in former else "holds"
     both = claims.merge(former, on="claim", how="outer", suffixes=("", "_before"))
     old = both[f"{before}_before"] if f"{before}_before" in both else both[before]
-    changed = both[both["verdict"].astype(str) != old.astype(str)].assign(before=old)
+    changed = both.assign(before=old)[both["verdict"].astype(str) != old.astype(str)]
     print(f"{name}: {len(claims)} claims, {claims['verdict'].value_counts().to_dict()}")
-    print(changed[["claim", "before", "verdict", "evidence"]].to_string(index=False))
+    if len(changed):
+        print(changed[["claim", "before", "verdict", "evidence"]].to_string(index=False))
 
 
 if __name__ == "__main__":
