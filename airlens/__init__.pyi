@@ -65,6 +65,9 @@ from .traces.steps import split_steps as split_steps
 from .traces.trace import Trace as Trace
 from .training.evaluate import generate_answers as generate_answers
 from .training.evaluate import held_out_nll as held_out_nll
+from .training.heads_off import accuracy_under_ablation as accuracy_under_ablation
+from .training.heads_off_tables import accuracy_differences as accuracy_differences
+from .training.heads_off_tables import accuracy_table as accuracy_table
 from .training.step_weights import StepWeights as StepWeights
 from .training.step_weights import step_weights as step_weights
 from .training.train import TrainSettings as TrainSettings

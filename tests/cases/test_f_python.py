@@ -68,6 +68,7 @@ def given() -> dict[str, Any]:
         "response": "a b",
         "detectors": ["retrieval"],
         "name": "traces.jsonl",
+        "answers": pd.DataFrame({"condition": ["base"], "id": ["0"]}),
         "runs": pd.DataFrame({"setting": [1], "budget": [1], "arm": ["random"], "nll": [1.0]}),
     }
     return found
@@ -80,6 +81,7 @@ SPECIAL: dict[tuple[str, str], Any] = {
     ("held_out_nll", "model"): lambda g: tiny_zoo.hf_model("llama"),
     ("generate_answers", "model"): lambda g: tiny_zoo.hf_model("llama"),
     ("fine_tune", "model"): lambda g: "smollm2-135m",
+    ("accuracy_under_ablation", "conditions"): lambda g: {"base": "", "top": g["heads"]},
     ("compare_models", "models"): lambda g: [g["model"]],
 }
 
@@ -101,6 +103,8 @@ def bad_values(kind: str, g: dict[str, Any], name: str) -> Iterable[Any]:
             return [[], None, "x", 12, g["traces"], g["heads"], g["scores"], {}]
         case "HeadScores":
             return [None, "heads.json", g["heads"], 5, g["scores"].scores, []]
+        case "Conditions":
+            return [None, "L1H0", 5, [], {}, g["heads"], {"a": 1}, {"a": g["scores"]}]
         case "Mapping[str, HeadScores]":
             return [None, "heads.json", g["heads"], 5, [], {}, g["scores"], {"a": 1}]
         case "HeadScores | Mapping[str, HeadScores]" | "HeadScores | Mapping[int, HeadScores]":

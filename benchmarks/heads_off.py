@@ -1,0 +1,142 @@
+"""GSM8K with heads off: accuracy of a model without its retrieval heads, and without others.
+
+    python benchmarks/heads_off.py MODEL --n 250 --out runs/heads-off --table TABLES
+
+The papers' main table (AttentionInfluence, Table 6) with what it leaves open: heads of the same
+layers, several draws, lookup and continuation heads apart, intervals. All conditions answer a block
+of problems before the next block is begun, and what is finished is kept in ``--out``: the same
+command goes on where it was stopped, and a smaller ``--n`` writes the tables of what is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+import airlens as al
+from airlens.detectors.probes import ProbeSet
+from airlens.folders import write_tables
+from airlens.heads import HeadScores, HeadSet
+from airlens.model.heads import heads_of
+from airlens.provenance import provenance
+
+SEED, DRAWS, PROBES, SHARE = 0, 3, 12, 0.05
+PARTS = ("whole", "lookup", "continuation")
+PAIRS = [
+    *(("base", name) for name in ("top", "lookup", "continuation", "same_layers", "random")),
+    *((control, name) for name in ("top", "lookup", "continuation")
+      for control in ("same_layers", "random")),
+    ("continuation", "lookup"),
+    *(("base", f"{name}, mean") for name in ("top", "same_layers", "random")),
+    *((f"{control}, mean", "top, mean") for control in ("same_layers", "random")),
+]  # fmt: skip
+
+
+def part(probes: ProbeSet, which: str) -> ProbeSet:
+    """The probes with only the first answer token scored (lookup), or only the later ones."""
+    if which == "whole":
+        return probes
+    cut = []
+    for probe in probes:
+        start, stop = probe.answer
+        if which == "lookup":
+            cut.append(replace(probe, tokens=probe.tokens[: start + 1], answer=(start, start + 1)))
+        else:
+            cut.append(replace(probe, answer=(start + 1, stop)))
+    return ProbeSet(tuple(cut), f"{probes.kind}, {which}", probes.settings)
+
+
+def scores_of(model, folder: Path) -> dict[str, HeadScores]:
+    """Retrieval scores by part, kept in the folder."""
+    probes = al.key_value_probes(model.tokenizer, n=PROBES, seed=SEED)
+    found = {}
+    for which in PARTS:
+        path = folder / f"scores_{which}.json"
+        if not path.is_file():
+            print("scores of heads:", which, flush=True)
+            al.retrieval_scores(model, part(probes, which), progress=False).save(path, SHARE)
+        found[which] = HeadScores.load(path)
+    return found
+
+
+def conditions(model, scores: dict[str, HeadScores]) -> dict[str, HeadSet | list[HeadSet]]:
+    """The sets of heads by name."""
+    top, grid = scores["whole"].top(SHARE), heads_of(model)
+    same = al.random_heads(grid, top, draws=DRAWS, seed=SEED)
+    anywhere = al.random_heads(grid, top, draws=DRAWS, seed=SEED, same_layers=False)
+    return {
+        "base": HeadSet(()),
+        "top": top,
+        "same_layers": same,
+        "random": anywhere,
+        "lookup": scores["lookup"].top(SHARE),
+        "continuation": scores["continuation"].top(SHARE),
+        "top, mean": top,
+        "same_layers, mean": same[:1],
+        "random, mean": anywhere[:1],
+    }
+
+
+def names(item: HeadSet | Sequence[HeadSet]) -> list:
+    """The names of the heads of a set, or of each draw."""
+    return item.names() if isinstance(item, HeadSet) else [one.names() for one in item]
+
+
+def main() -> None:
+    """Measure, or go on measuring, and write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model")
+    parser.add_argument("--n", type=int, default=250)
+    parser.add_argument("--out", type=Path, default=Path("runs/heads-off"))
+    parser.add_argument("--table", type=Path)
+    parser.add_argument("--data", default=os.environ.get("AIRLENS_DATA", ""))
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--batch-size", type=int, default=50)
+    parser.add_argument("--block", type=int, default=50)
+    parser.add_argument("--max-new-tokens", type=int, default=320)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--only", nargs="+", help="of the conditions, for a trial")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    model = al.load_model(args.model, dtype=args.dtype)
+    scores = scores_of(model, args.out)
+    sets = conditions(model, scores)
+    sets = {name: item for name, item in sets.items() if not args.only or name in args.only}
+    traces = al.load_traces(Path(args.data) / "gsm8k" / "test.jsonl", limit=args.n)
+    began, used = time.perf_counter(), time.process_time()
+    size = {"max_new_tokens": args.max_new_tokens, "batch_size": args.batch_size}
+    modes = {name: "mean" if name.endswith(", mean") else "uniform" for name in sets}
+    answers = al.accuracy_under_ablation(
+        model, traces, sets, mode=modes, block=args.block, resume=args.out, **size
+    )
+    seconds = {"wall": time.perf_counter() - began, "cpu": time.process_time() - used}
+    shares = al.accuracy_table(answers)
+    pairs = [pair for pair in PAIRS if set(pair) <= set(sets)]
+    differences = al.accuracy_differences(answers, pairs)
+    for table in (shares, differences):
+        print(table.round(3).to_string(index=False), flush=True)
+    print({name: round(value) for name, value in seconds.items()})
+    if args.table:
+        path, top = Path(args.model), set(scores["whole"].top(SHARE))
+        sha = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+        note = provenance(
+            model, file=path.name, sha256=sha, data="gsm8k test", n=len(traces), seed=SEED,
+            **size, heads={name: names(item) for name, item in sets.items()},
+            probes=scores["whole"].provenance["probes"],
+            first_token_accuracy=scores["lookup"].copy_accuracy,
+            copy_accuracy=scores["whole"].copy_accuracy,
+            shared_with_top={w: len(top & set(scores[w].top(SHARE))) for w in PARTS[1:]},
+        )  # fmt: skip
+        tables = {"answers": answers, "accuracy": shares, "differences": differences}
+        print(write_tables(args.table, tables, note))
+
+
+if __name__ == "__main__":
+    main()
