@@ -32,7 +32,7 @@ import torch
 from jaxtyping import Float
 
 from .arguments import checked, each, reader
-from .errors import AblationError
+from .errors import AblationError, ConfigError
 from .files import sentences
 from .heads import HeadGrid, Heads, HeadSet
 from .heads import as_head_set as as_head_set
@@ -204,6 +204,37 @@ def _set(indices: list[int], value: torch.Tensor | int, old: torch.Tensor) -> to
         value = value.to(old)[..., : old.shape[-1]]  # of a model whose layers differ in D
     new[:, :, indices] = value
     return new
+
+
+def without_each_head(
+    z: torch.Tensor,
+    layer: int,
+    mode: Mode,
+    *,
+    even: torch.Tensor | None = None,
+    means: MeanZ | None = None,
+) -> torch.Tensor:
+    """Every head's z [..., H, D] as it is when that head alone is ablated: for first-order effects.
+
+    Args:
+        z: of the layer, [..., H, D].
+        layer: its index.
+        mode: ``uniform``, ``zero`` or ``mean``.
+        even: z under uniform attention, of the shape of ``z``; for ``uniform``.
+        means: for ``mean``.
+
+    Raises:
+        ConfigError: another mode, or one whose ``even`` or ``means`` is not given.
+    """
+    if mode == "zero":
+        return torch.zeros_like(z)
+    if mode == "uniform" and even is not None:
+        return even
+    if mode == "mean" and means is not None:
+        return means[layer, : z.shape[-2], : z.shape[-1]].to(z).expand_as(z)
+    # The edit of a mode of one's own need not be a value of z.
+    known = "use one of uniform, zero, mean"
+    raise ConfigError(f"mode={mode!r}: {'needs means' if mode == 'mean' else known}")
 
 
 def uniform_edit(model: TransformerBridge, layer: int, indices: list[int]) -> tuple[str, Edit]:

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from airlens.ablation import DEFAULT_MODE, MeanZ, Mode, attention_of, mean_z
-from airlens.errors import AblationError, ConfigError, NumbersError
+from airlens.ablation import DEFAULT_MODE, MeanZ, Mode, attention_of, mean_z, without_each_head
+from airlens.errors import AblationError, NumbersError
 from airlens.heads import HeadScores
 from airlens.model.heads import heads_of
 from airlens.model.state import forward, not_finite, running
@@ -47,8 +47,6 @@ def attribution(
     Raises:
         ConfigError: an unknown mode.
     """
-    if mode not in ("uniform", "zero", "mean"):
-        raise ConfigError(f"mode={mode!r}: use one of uniform, zero, mean")
     means = mean_z(model) if mode == "mean" and means is None else means
     samples = heads_of(model).zeros(len(probes))
     for i, probe in enumerate(tqdm(probes, desc="attribution", disable=not progress)):
@@ -72,7 +70,10 @@ def _attribute(
     def read(z: torch.Tensor, hook: Any, layer: int) -> torch.Tensor:
         z.retain_grad()
         kept["z"][layer] = z
-        kept["change"][layer] = _ablated_z(model, kept, z, layer, mode, means) - z.detach()[0]
+        now, even = z.detach()[0], None
+        if mode == "uniform":
+            even = _even_z(model, layer, kept["v"].pop(layer), kept["scores"].pop(layer, None), z)
+        kept["change"][layer] = without_each_head(now, layer, mode, even=even, means=means) - now
         return z
 
     hooks: list[tuple[str, Any]] = [("blocks.0.hook_in", start)]
@@ -106,23 +107,15 @@ def _answer_loss(model: TransformerBridge, probe: Probe, hooks: list[tuple[str, 
         torch.nn.functional.cross_entropy(logits, target).backward()
 
 
-def _ablated_z(
+def _even_z(
     model: TransformerBridge,
-    kept: dict[str, dict[int, torch.Tensor]],
-    z: torch.Tensor,
     layer: int,
-    mode: Mode,
-    means: MeanZ | None,
+    v: torch.Tensor,
+    scores: torch.Tensor | None,
+    z: torch.Tensor,
 ) -> torch.Tensor:
-    """Each head's z [T, H, D] when it alone is ablated."""
-    if mode == "zero":
-        return torch.zeros_like(z.detach()[0])
-    if mode == "mean":
-        if means is None:
-            raise ConfigError("mode='mean' needs means")
-        return means[layer, : z.shape[2], : z.shape[3]].to(z).expand_as(z[0])
-    weights = uniform_pattern(model, layer, kept["scores"].pop(layer, None), z)
-    v = kept["v"].pop(layer)  # [T, Hkv, D]
+    """Each head's z [T, H, D] under uniform attention, from the layer's v [T, Hkv, D]."""
+    weights = uniform_pattern(model, layer, scores, z)
     v = v.repeat_interleave(weights.shape[0] // v.shape[1], dim=1)
     return torch.einsum("hts,shd->thd", weights.to(v), v)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from airlens.ablation import without_each_head
 from airlens.heads import Head
 
 from .fast_losses import row_losses, scored_rows
@@ -79,12 +80,8 @@ def attribution_row(
     def keep(layer: int, z: torch.Tensor, even: torch.Tensor) -> None:
         # Weights are frozen: the first z is the first tensor to require a gradient.
         kept.append(z if z.requires_grad else z.requires_grad_())
-        if mode == "uniform":
-            away.append(even - z.detach())
-        elif means is None:
-            away.append(-z.detach())
-        else:
-            away.append(means[layer, :, : z.shape[-1]].to(z) - z.detach())
+        now = z.detach()
+        away.append(without_each_head(now, layer, mode, even=even, means=means) - now)
 
     with torch.enable_grad():
         hidden = fast.hidden(row, Plan(row.segments, on_z=keep))
