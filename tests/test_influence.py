@@ -14,7 +14,7 @@ import torch
 import airlens as al
 from airlens.ablation import ablated
 from airlens.errors import ConfigError, DataError, HeadError
-from airlens.losses.hooks import batches
+from airlens.losses.batches import batches
 from airlens.losses.windows import windows
 from airlens.step_influence.influence import (
     SAMPLE_COLUMNS,

@@ -1,10 +1,15 @@
-"""The copying rule (Wu et al. 2404.15574, section 2): what counts as a copy, in one place."""
+"""What counts as a copy (Wu et al. 2404.15574, section 2), and as an answer that is predicted."""
 
 from __future__ import annotations
+
+from typing import TypeAlias
 
 import torch
 
 from .probes import Span
+
+Predicted: TypeAlias = tuple[torch.Tensor, torch.Tensor]
+"""Whether each answer token is the most likely one (bool [n]), and its NLL (fp32 [n], nats)."""
 
 
 def copied(
@@ -27,3 +32,9 @@ def is_copy(
 ) -> torch.Tensor:
     """The rule itself: the position ``best`` lies in the needle and holds the target token."""
     return (best >= needle[0]) & (best < needle[1]) & (tokens[best] == target)
+
+
+def hits_and_nll(logits: torch.Tensor, target: torch.Tensor) -> Predicted:
+    """Of the answer tokens ``target`` [n] under fp32 logits [n, V]."""
+    nll = torch.nn.functional.cross_entropy(logits, target, reduction="none")
+    return logits.argmax(dim=-1) == target, nll

@@ -8,7 +8,7 @@ pattern nor logits beyond the answer's are computed.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from airlens.losses.fast.packed_attention import Call, Plan
 from airlens.losses.fast.packing import Pack, Segment, pack, to_device
 from airlens.model.state import running
 
-from .copying import is_copy
+from .copying import Predicted, hits_and_nll, is_copy
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from .probes import Probe
 
 TOKENS = 4096  # of a packed row of probes, on any device
-
-Predicted: TypeAlias = tuple[torch.Tensor, torch.Tensor]
 
 
 def read_probes(
@@ -86,9 +84,7 @@ def _predicted(fast: FastModel, hidden: torch.Tensor, segment: Segment, probe: P
     start, stop = probe.answer
     where = to_device(segment.path[start - 1 : stop - 1], hidden.device)
     target = to_device(np.asarray(probe.answer_tokens, np.int64), hidden.device)
-    logits = fast.logits(hidden[where])
-    nll = torch.nn.functional.cross_entropy(logits, target, reduction="none")
-    return logits.argmax(dim=-1) == target, nll
+    return hits_and_nll(fast.logits(hidden[where]), target)
 
 
 class _Reader:

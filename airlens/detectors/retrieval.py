@@ -27,7 +27,7 @@ from airlens.model.load import learnt_positions
 from airlens.model.state import forward, not_finite, running
 from airlens.provenance import provenance
 
-from .copying import copied
+from .copying import Predicted, copied, hits_and_nll
 from .probes import Probe, ProbeSet
 
 if TYPE_CHECKING:
@@ -111,9 +111,7 @@ def need_readable(model: TransformerBridge, probes: Sequence[Probe] | ProbeSet) 
             )
 
 
-def _score_probe(
-    model: TransformerBridge, probe: Probe, out: np.ndarray
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _score_probe(model: TransformerBridge, probe: Probe, out: np.ndarray) -> Predicted:
     """Fill ``out`` [L, H] with the share of answer tokens copied by each head."""
     start, stop = probe.answer
     tokens = torch.tensor([probe.tokens], device=model.cfg.device)
@@ -134,19 +132,18 @@ def _score_probe(
     return predicted
 
 
-def answer_predictions(model: TransformerBridge, probe: Probe) -> tuple[torch.Tensor, torch.Tensor]:
+def answer_predictions(model: TransformerBridge, probe: Probe) -> Predicted:
     """Whether each answer token is the most likely one (bool [n]), and its NLL (fp32 [n], nats)."""
     start, stop = probe.answer
     tokens = torch.tensor([probe.tokens], device=model.cfg.device)
     logits = forward(model, tokens, check=False)[0, start - 1 : stop - 1].float()
     target = tokens[0, start:stop].to(logits.device)
-    nll = torch.nn.functional.cross_entropy(logits, target, reduction="none")
-    return logits.argmax(dim=-1) == target, nll
+    return hits_and_nll(logits, target)
 
 
 def all_predictions(
     model: TransformerBridge, probes: Sequence[Probe], engine: Engine = "auto"
-) -> list[tuple[torch.Tensor, torch.Tensor]]:
+) -> list[Predicted]:
     """:func:`answer_predictions` of each probe, by the engine that can."""
     with running(model):
         ablation = active_ablation(model)
@@ -164,9 +161,7 @@ def longest_of(probes: Iterable[Probe]) -> int:
     return max((len(probe.tokens) for probe in probes), default=0)
 
 
-def check_predictions(
-    model: TransformerBridge, predicted: Sequence[tuple[torch.Tensor, torch.Tensor]]
-) -> None:
+def check_predictions(model: TransformerBridge, predicted: Sequence[Predicted]) -> None:
     """Raise :class:`NumbersError` where the NLL of a probe's answer is NaN or infinite."""
     for item, (_, nll) in enumerate(predicted):
         wrong = ~torch.isfinite(nll)

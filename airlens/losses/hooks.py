@@ -15,6 +15,7 @@ from airlens.heads import HeadSet
 from airlens.model.attached import attached
 from airlens.model.state import forward, not_finite, running
 
+from .batches import batches
 from .windows import Window, WindowLoss
 
 if TYPE_CHECKING:
@@ -82,22 +83,6 @@ def check_finite(model: TransformerBridge, loss: WindowLoss, item: int | None = 
     kind = "NaN" if np.isnan(rows[row, token]) else "infinity"
     place = "" if item is None else f"text {item}, scored token {token}"
     raise NumbersError(not_finite(model, kind + which), place=place, item=item, token=token)
-
-
-def batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Indices in batches of similar length whose padded size is at most ``budget`` tokens.
-
-    >>> batches([3, 9, 4, 5], budget=10)
-    [[1], [3, 2], [0]]
-    """
-    found: list[list[int]] = []
-    for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        # Longest first: the batch's first item sets its padded width.
-        if found and lengths[found[-1][0]] * (len(found[-1]) + 1) <= budget:
-            found[-1].append(i)
-        else:
-            found.append([i])
-    return found
 
 
 def _score_batch(

@@ -16,6 +16,8 @@ from tqdm.auto import tqdm
 
 from airlens.arguments import checked
 from airlens.errors import DataError, NumbersError
+from airlens.losses.batches import groups
+from airlens.losses.hooks import nll_and_entropy
 from airlens.model.checks import embedding_rows
 from airlens.model.weights import moving_rotary
 from airlens.statistics.estimates import Estimate
@@ -131,11 +133,16 @@ def held_out_nll(
     order = sorted(range(len(encoded)), key=lambda i: lengths[i])
     sums: dict[int, tuple[int, float]] = {}
     together = not _follows_longest(model)
+
+    def fits(batch: Sequence[int], i: int) -> bool:
+        alike = together or lengths[batch[0]] == lengths[i]
+        return not lengths[i] or (alike and lengths[i] * (len(batch) + 1) <= max_tokens_per_batch)
+
     with (
         evaluating(model),
         tqdm(total=len(order), desc="held-out NLL", disable=not progress) as bar,
     ):
-        for batch in _batches(order, lengths, max_tokens_per_batch, together):
+        for batch in groups(order, fits):
             rows = [(encoded[i].tokens, encoded[i].response_start) for i in batch]
             sums.update(zip(batch, _nll(model, rows), strict=True))
             bar.update(len(batch))
@@ -214,7 +221,6 @@ def accuracy(scored: pd.DataFrame) -> dict[str, float]:
 def _nll(model: PreTrainedModel, rows: Sequence[tuple[list[int], int]]) -> list[tuple[int, float]]:
     """(count, summed NLL) of the response tokens of each row, in one forward pass."""
     import torch
-    from torch.nn.functional import cross_entropy
 
     width = max(len(tokens) for tokens, _ in rows)
     # Padded on the right with any id: a causal model does not see the padding, and it has no
@@ -226,32 +232,10 @@ def _nll(model: PreTrainedModel, rows: Sequence[tuple[list[int], int]]) -> list[
         found = []
         for row, (tokens, start) in enumerate(rows):
             first = max(start, 1)
-            # A trace at a time: rows of logits are as long as the vocabulary.
-            scored = logits[row, first - 1 : len(tokens) - 1].float()
-            nll = cross_entropy(scored, ids[row, first : len(tokens)], reduction="none")
-            found.append((len(nll), float(nll.cpu().double().sum())))
+            scored = logits[row, first - 1 : len(tokens) - 1]
+            nll, _ = nll_and_entropy(scored, ids[row, first : len(tokens)], entropy=False)
+            found.append((len(nll), float(torch.from_numpy(nll).double().sum())))
     return found
-
-
-def _batches(
-    order: Sequence[int], lengths: Sequence[int], limit: int, together: bool
-) -> Iterator[list[int]]:
-    """Indices, shortest first, in groups whose padded size is at most ``limit`` tokens.
-
-    ``together``: sequences of different lengths may be in one group.
-    """
-    batch: list[int] = []
-    for i in order:
-        if not lengths[i]:
-            batch.append(i)
-            continue
-        apart = not together and batch and lengths[batch[0]] != lengths[i]
-        if batch and (apart or lengths[i] * (len(batch) + 1) > limit):
-            yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch
 
 
 def _summary(name: str, found: Estimate) -> dict[str, float]:

@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from airlens.arguments import checked
 from airlens.errors import ConfigError, DataError
+from airlens.losses.batches import groups
 from airlens.model.weights import moving_rotary
 from airlens.traces.chat_template import Template, Think, resolve_template, write
 from airlens.traces.trace import Trace
@@ -101,8 +102,11 @@ def generate_answers(
     with _as_it_is(model, ends, pad), torch.inference_mode():
         together = _padding_is_harmless(model, jobs, batch_size, pad)
         set_seed(seed)
-        batches = list(_batches(jobs, batch_size, together))
-        for batch in tqdm(batches, desc="generate", disable=not progress):
+
+        def fits(batch: Sequence[_Job], job: _Job) -> bool:
+            return len(batch) < batch_size and (together or len(batch[0].ids) == len(job.ids))
+
+        for batch in tqdm(groups(jobs, fits), desc="generate", disable=not progress):
             width = max(len(job.ids) for job in batch)
             room = max_new_tokens if limit is None else min(max_new_tokens, limit - width)
             made = _generate(model, batch, pad, max_new_tokens=room, **options)[:, width:].tolist()
@@ -212,16 +216,3 @@ def _same(alone: Any, both: Any) -> bool:
         if int(one.argmax()) != int(other.argmax()):
             break
     return True
-
-
-def _batches(jobs: Sequence[_Job], size: int, together: bool) -> Iterator[list[_Job]]:
-    """Jobs in their order, ``size`` at a time, of one length each where not ``together``."""
-    batch: list[_Job] = []
-    for job in jobs:
-        apart = not together and batch and len(batch[0].ids) != len(job.ids)
-        if batch and (apart or len(batch) == size):
-            yield batch
-            batch = []
-        batch.append(job)
-    if batch:
-        yield batch
