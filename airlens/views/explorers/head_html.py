@@ -6,19 +6,22 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from airlens.views.figures.coloured_text import WARM, coloured
 from airlens.views.figures.labels import escape_html, label, number, visible
 from airlens.views.figures.step_maps import row_dicts
 from airlens.views.figures.style import COLOURS
 
 FAINT = "opacity:.7"
 CELL = "padding:1px 14px 1px 0;text-align:left;font-weight:400;line-height:1.6;min-width:5em"
-MARK = "background:rgba(213,94,0,.28);border-radius:2px;color:inherit"
+ROUND = "border-radius:2px"
+MARKED, AFTER = f"rgba({WARM},.28)", f"rgba({WARM},.12)"
 
 
 def copied_html(name: str, words: Iterable[tuple[str, bool]]) -> str:
     """The tokens of an answer; those that the head copies are marked."""
     parts = [
-        f'<span style="{MARK if hit else FAINT}">{escape_html(visible(text))}</span>\u200b'
+        coloured(escape_html(visible(text)), MARKED if hit else "", look=ROUND if hit else FAINT)
+        + "\u200b"
         for text, hit in words
     ]
     return (
@@ -94,7 +97,7 @@ def marked_html(tokens: Sequence[str], split: int | None) -> str:
     first = escape_html("".join(map(visible, tokens[cut : cut + 1])))
     rest = escape_html("".join(tokens[cut + 1 :]))
     if first:
-        first = f'<mark style="{MARK}">{first}</mark>'
+        first = coloured(first, MARKED, look=ROUND)
     if rest:
-        rest = f'<span style="background:rgba(213,94,0,.12)">{rest}</span>'
+        rest = coloured(rest, AFTER)
     return f'<span style="white-space:pre-wrap;overflow-wrap:anywhere">{same}{first}{rest}</span>'

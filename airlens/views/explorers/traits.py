@@ -13,8 +13,14 @@ import numpy as np
 import pandas as pd
 
 from airlens.json_lines import jsonable
-from airlens.views.figures.coloured_text import Piece, hover_text, margin_number, piece_value
-from airlens.views.figures.labels import clean, is_signed, known, label, number, shorten, visible
+from airlens.views.figures.coloured_text import (
+    Piece,
+    colouring,
+    hover_text,
+    longest_bar,
+    margin_number,
+)
+from airlens.views.figures.labels import clean, known, label, number, shorten, visible
 from airlens.views.figures.step_maps import row_dicts
 from airlens.views.figures.style import COLOURS, limit
 
@@ -124,19 +130,14 @@ def colour_traits(
         shown: name of the value in the line under the text; empty for a column of the tokens.
     """
     rows = {int(r["pos"]): r for r in row_dicts(tokens[["pos", value]])}
-    found = [
-        piece_value([rows.get(int(token["pos"]), {}) for token in piece.tokens], value)
-        for piece in pieces
-    ]
-    bound = limit(np.asarray(found, dtype=np.float64))
-    signed = is_signed(value)
+    paint = colouring(pieces, value, rows)
     return {
-        "signed": signed,
-        "bound": bound,
-        "ends": [number(-bound) if signed else "0", number(bound)],
+        "signed": paint.signed,
+        "bound": paint.bound,
+        "ends": list(paint.ends),
         "label": text or label(value, token=True),
         "shown": shown,
-        "values": plain(found),
+        "values": plain(paint.values),
     }
 
 
@@ -154,15 +155,13 @@ def token_traits(name: str, texts: Sequence[str], split: int | None) -> Traits:
 def step_sides(steps: pd.DataFrame) -> list[dict[str, Any]]:
     """The margin of each step: its number, label, value and control as bars."""
     rows = row_dicts(steps)
-    names = ("ais", "ais_control")
-    sizes = [abs(float(r[n])) for r in rows for n in names if known(r.get(n))]
-    longest = max(sizes, default=0.0) or 1.0
-    return [_side(r, names, longest) for r in rows]
+    longest = longest_bar(rows)
+    return [_side(row, longest) for row in rows]
 
 
-def _side(row: dict[str, Any], names: tuple[str, str], longest: float) -> dict[str, Any]:
+def _side(row: dict[str, Any], longest: float) -> dict[str, Any]:
     name = row.get("label") if known(row.get("label")) else ""
-    values = [float(row[n]) if known(row.get(n)) else None for n in names]
+    values = [float(row[n]) if known(row.get(n)) else None for n in ("ais", "ais_control")]
     value, control = values
     exact = ["" if v is None else number(v) for v in values]
     said = f"step {int(row['step'])} {name}, AIS {exact[0] or 'unknown'}"

@@ -7,12 +7,13 @@ random-heads control.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from airlens.arguments import checked
 
@@ -124,9 +125,74 @@ def piece_value(tokens: list[dict[str, Any]], column: str) -> float:
     return values[0] if column == "ais" else float(sum(values))
 
 
-def _tint(value: float, bound: float) -> str:
-    share = min(abs(value) / bound, 1.0) * STRONGEST if value == value else 0.0
-    return f"rgba({WARM if value > 0 else COOL},{share:.2f})" if share >= 0.01 else ""
+@dataclass(frozen=True)
+class Colouring:
+    """What colours the pieces of a text.
+
+    Attributes:
+        values: of each piece; NaN is not coloured.
+        bound: the value at which the colour is full.
+        signed: whether 0 is the middle of two colours, or the pale end of one.
+    """
+
+    values: NDArray[np.float64]
+    bound: float
+    signed: bool
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """The lowest and the highest value of the scale, as text."""
+        return number(-self.bound) if self.signed else "0", number(self.bound)
+
+    def colour(self, piece: int) -> str:
+        """The background of a piece, in CSS; empty where it has none."""
+        value = float(self.values[piece])
+        share = min(abs(value) / self.bound, 1.0) * STRONGEST if value == value else 0.0
+        warm = self.signed and value > 0
+        return f"rgba({WARM if warm else COOL},{share:.2f})" if share >= 0.01 else ""
+
+
+def colouring(
+    pieces: Sequence[Piece],
+    column: str,
+    rows: Mapping[int, Mapping[str, Any]] | None = None,
+    bound: float | None = None,
+) -> Colouring:
+    """Colour pieces by a column of their tokens.
+
+    Args:
+        pieces: of :func:`pieces`.
+        column: of the tokens, or `ais`.
+        rows: by the tokens' `pos`, rows that hold the column; None: the pieces' own tokens do.
+        bound: the value at which the colour is full; None: the 98 % quantile of the sizes.
+    """
+    tokens = [piece.tokens for piece in pieces]
+    if rows is not None:
+        tokens = [[dict(rows.get(int(t["pos"]), {})) for t in each] for each in tokens]
+    values = np.array([piece_value(each, column) for each in tokens], dtype=np.float64)
+    return Colouring(values, bound or limit(values), is_signed(column))
+
+
+def coloured(html: str, background: str = "", title: str = "", look: str = "") -> str:
+    """A span of text on a background.
+
+    Args:
+        html: the text, escaped already.
+        background: a colour in CSS; empty for none.
+        title: plain text for the pointer.
+        look: more CSS, not from data.
+    """
+    css = ";".join(filter(None, (background and f"background:{background}", look)))
+    style = f' style="{css}"' if css else ""
+    note = f' title="{escape_html(title)}"' if title else ""
+    return f"<span{style}{note}>{html}</span>"
+
+
+def longest_bar(rows: Iterable[Mapping[str, Any]]) -> float:
+    """The size of the AIS, or of that of random heads, whose bar is the longest of these rows."""
+    names = ("ais", "ais_control")
+    sizes = [abs(float(row[name])) for row in rows for name in names if known(row.get(name))]
+    return max(sizes, default=0.0) or 1.0
 
 
 def hover_text(tokens: list[dict[str, Any]]) -> str:
@@ -150,21 +216,18 @@ def _escape(text: str, tail: bool) -> str:
     return body.replace("\n", NEWLINE + "\n") + NEWLINE * ends
 
 
-def _piece_html(piece: Piece, paint: tuple[str, float, bool], tail: bool) -> str:
-    text, (column, bound, signed) = _escape(piece.text, tail), paint
+def _piece_html(piece: Piece, colour: str, tail: bool) -> str:
+    text = _escape(piece.text, tail)
     if not piece.tokens:
         return f'<span class="faint">{text}</span>' if piece.text.strip() else text
-    value = piece_value(piece.tokens, column)
-    colour = _tint(value if signed else -abs(value), bound)
-    style = f' style="background:{colour}"' if colour else ""
-    return f'<span{style} title="{escape_html(hover_text(piece.tokens))}">{text}</span>'
+    return coloured(text, colour, hover_text(piece.tokens))
 
 
-def _text_html(pieces: list[Piece], paint: tuple[str, float, bool]) -> str:
-    """One step's text; newlines at its end are marked but add no empty lines."""
+def _text_html(pieces: list[tuple[Piece, str]]) -> str:
+    """One step's text and colours; newlines at its end are marked but add no empty lines."""
     parts, tail = list[str](), True
-    for piece in reversed(pieces):
-        parts.append(_piece_html(piece, paint, tail))
+    for piece, colour in reversed(pieces):
+        parts.append(_piece_html(piece, colour, tail))
         tail = tail and not piece.text.strip("\n")
     return "".join(reversed(parts))
 
@@ -201,11 +264,11 @@ def _side(step: int, row: dict[str, Any] | None, longest: float) -> str:
     return f'<div class="side" title="{", ".join(losses)}">{text}</div>'
 
 
-def _key(column: str, bound: float, signed: bool, controls: bool) -> str:
+def _key(column: str, paint: Colouring, controls: bool) -> str:
+    signed, ends = paint.signed, paint.ends
     middle = f"rgba({COOL},0) 50%" if signed else ""
     low = f"rgba({COOL},{STRONGEST}),{middle}," if signed else f"rgba({COOL},0),"
     high = f"rgba({WARM},{STRONGEST})" if signed else f"rgba({COOL},{STRONGEST})"
-    ends = (number(-bound), number(bound)) if signed else ("0", number(bound))
     ramp = f'<i class="ramp" style="background:linear-gradient(90deg,{low}{high})"></i>'
     text = escape_html(TOKEN_LABELS.get(column, column))
     margin = "margin: AIS of the step" + (", random heads in grey" if controls else "")
@@ -247,12 +310,10 @@ def trace_html(
     if value == "ais":
         rows = [row | {"ais": sides.get(_step(row), {}).get("ais")} for row in rows]
     parts = pieces(rows, response)
-    signed = is_signed(value)
-    values = np.array([piece_value(part.tokens, value) for part in parts], dtype=float)
-    full = bound or limit(values)
+    paint = colouring(parts, value, bound=bound)
     controls = any(known(side.get("ais_control")) for side in sides.values())
-    body = "".join(_steps_html(parts, sides, (value, full, signed), code))
-    key = _key(value, full, signed, controls)
+    body = "".join(_steps_html(parts, sides, paint, code))
+    key = _key(value, paint, controls)
     return f'<div class="airlens-trace"><style>{CSS}</style>{key}{body}</div>'
 
 
@@ -266,21 +327,15 @@ def _sides(steps: pd.DataFrame | None, id: str) -> dict[int, dict[str, Any]]:
 def _steps_html(
     pieces: list[Piece],
     sides: dict[int, dict[str, Any]],
-    paint: tuple[str, float, bool],
+    paint: Colouring,
     code: bool,
 ) -> Iterator[str]:
-    sizes = [
-        abs(float(side[name]))
-        for side in sides.values()
-        for name in ("ais", "ais_control")
-        if known(side.get(name))
-    ]
-    longest = max(sizes, default=0.0) or 1.0
-    groups: dict[int, list[Piece]] = {}
-    for piece in pieces:
-        groups.setdefault(piece.step, []).append(piece)
+    longest = longest_bar(sides.values())
+    groups: dict[int, list[tuple[Piece, str]]] = {}
+    for i, piece in enumerate(pieces):
+        groups.setdefault(piece.step, []).append((piece, paint.colour(i)))
     for step, group in groups.items():
-        text = _text_html(group, paint)
+        text = _text_html(group)
         side = _side(step, sides.get(step), longest)
         kind = "text code" if code else "text"
         yield f'<div class="step">{side}<div class="{kind}" dir="auto">{text}</div></div>'

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from airlens.heads import HeadGrid
 from airlens.version import __version__
-from airlens.views.figures.coloured_text import margin_number
+from airlens.views.figures.coloured_text import longest_bar, margin_number
 from airlens.views.figures.labels import DASH, known, number, percent, shorten
 from airlens.views.figures.step_maps import row_dicts
 from airlens.views.html_file import rendered
@@ -146,8 +146,7 @@ class _Card:
 
 def _cards(result: Influence, traces: Sequence[Trace]) -> list[_Card]:
     rows = {str(row["id"]): row for row in row_dicts(result.samples)}
-    sizes = [abs(float(r[n])) for r in rows.values() for n in ("ais", "ais_control") if known(r[n])]
-    longest = max(sizes, default=0.0) or 1.0
+    longest = longest_bar(rows.values())
     return [_card(trace.id, rows[trace.id], longest) for trace in traces]
 
 
