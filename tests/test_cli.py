@@ -75,6 +75,23 @@ def test_doctor(folder: Path) -> None:
     assert record["versions"]["torch"]
 
 
+def test_doctor_says_a_line_as_each_check_ends(folder: Path) -> None:
+    result = run("doctor", "--model", folder)
+    said = [line.split(":")[0] for line in result.stderr.splitlines()]
+    for line in (f"{folder} loaded", "base NLL of a plain text", "logits as Hugging Face's"):
+        assert line in said
+    assert "logits as" not in result.stdout
+    assert run("doctor", "--model", folder, "--json").stderr == ""
+
+
+def test_heads_refuses_a_small_max_tokens_before_the_weights_are_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airlens.model.load.load_model", None)  # not called
+    with pytest.raises(ConfigError, match="raise --max-tokens to 634"):
+        run("heads", "--model", folder, "--max-tokens", 50)
+
+
 def test_doctor_fails_without_parity(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airlens.cli.install_checks.TOLERANCE", -1.0)
     result = run("doctor", "--model", folder)

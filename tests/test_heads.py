@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from airlens.errors import DataError, HeadError
 from airlens.heads import Head, HeadScores, HeadSet, load_heads, parse_head, random_heads
+from airlens.statistics.grids import proportion_of
 
 
 def scores_of(values: list[list[float]]) -> HeadScores:
@@ -85,6 +86,22 @@ def test_interval_covers_the_mean() -> None:
     # Independent: 95 % interval of a mean is about ±1.96 standard errors.
     expected = 2 * 1.96 * samples.std(axis=0) / np.sqrt(40)
     np.testing.assert_allclose(hi - lo, expected, rtol=0.15)
+
+
+def test_the_interval_of_a_share_stays_a_share() -> None:
+    samples = np.array([0.698, 1.0, 1.0], dtype=np.float32)[:, None, None]
+    lo, hi = (float(limit[0, 0]) for limit in HeadScores(samples.mean(axis=0), samples).interval())
+    # Independent: the package's own interval of a share, one head at a time.
+    assert (lo, hi) == pytest.approx(proportion_of(samples[:, 0].astype(float)).interval())
+    assert 0 < lo < 0.899 < hi <= 1
+    # What is no share keeps the interval of a mean.
+    other = HeadScores(samples.mean(axis=0), samples, detector="causal")
+    assert float(other.interval()[1][0, 0]) > 1.2
+
+
+def test_a_score_that_never_varies_has_no_interval() -> None:
+    samples = np.array([[[0.0, 1.0, 0.5]]] * 4, dtype=np.float32)
+    assert np.isnan(HeadScores(samples[0], samples).interval()).all()
 
 
 @given(

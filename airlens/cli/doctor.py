@@ -36,6 +36,8 @@ def doctor(
 ) -> None:
     """Print versions, device and cache, and check the model against Hugging Face's own logits.
 
+    A line is printed as each check ends, to the error output; not with --json.
+
     With --data rows are read as every command reads them: what was taken from which column, what
     the template makes of each, whether each token has an embedding, how many are longer than the
     context, and what a few of them give, by both engines.
@@ -53,14 +55,22 @@ def doctor(
 
     from .install_checks import check_model, environment
 
+    def say(line: str) -> None:
+        if not json:
+            typer.echo(line, err=True)
+
     record: dict[str, Any] = environment()
-    model = None if skip_model else model_options.load()
-    if model is not None:
-        record.update(check_model(model))
+    model = None
+    if not skip_model:
+        say(f"loading {model_options.name}, and checking its logits on a few words")
+        model = model_options.load()
+        say(f"{model_options.name} loaded")
+        record.update(check_model(model, say))
     found = None
     if model is not None and traces is not None:
         from airlens.corpus.data_check import check_data
 
+        say(f"holding rows of {data} against the model")
         how: Any = {"template": template, "think": think}
         found = check_data(model, traces, **how)
         record["data"] = {"source": traces.source, "reading": traces.reading, **found.to_json()}

@@ -42,14 +42,17 @@ def heads(
     from airlens.detectors.by_name import DESCRIPTIONS, detect
     from airlens.detectors.key_value_probes import key_value_probes
     from airlens.errors import ConfigError
+    from airlens.model.files import read_tokenizer
 
+    # The tokenizer alone decides whether a probe can be so short: before the weights are loaded.
+    tokenizer = read_tokenizer(str(model_options.name))
+    probe_set = key_value_probes(tokenizer, n=probes, max_tokens=max_tokens, seed=seed)
     bridge = model_options.load()
     longest = min(max_tokens, int(bridge.cfg.n_ctx))
     try:
-        probe_set = key_value_probes(bridge.tokenizer, n=probes, max_tokens=longest, seed=seed)
+        if longest < max_tokens:
+            probe_set = key_value_probes(bridge.tokenizer, probes, longest, seed)
     except ConfigError as error:
-        if longest == max_tokens:
-            raise
         few = f"{model_options.name} reads no more than {longest} tokens, {error.reason}"
         raise ConfigError(few) from error
     scores = detect(bridge, probe_set, detector, progress=not (quiet or json))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -43,8 +44,12 @@ def environment() -> dict[str, Any]:
     }
 
 
-def check_model(model: TransformerBridge) -> dict[str, Any]:
+def check_model(
+    model: TransformerBridge, say: Callable[[str], None] = lambda _: None
+) -> dict[str, Any]:
     """Bridge logits against Hugging Face's, base NLL on a plain text, copy accuracy on 4 probes.
+
+    ``say`` is called with a line of text as each check ends.
 
     A model that is quantised, offloaded or spread over devices has no second copy to compare with:
     :func:`~airlens.load_model` has compared its logits, on a few tokens, before it was wrapped.
@@ -57,13 +62,19 @@ def check_model(model: TransformerBridge) -> dict[str, Any]:
     n_ctx = int(model.cfg.n_ctx)
     items: list[Window] = windows(encoded, n_ctx)
     loss = score_windows(model, items, [], "uniform")[0]
+    record: dict[str, Any] = {"base_nll": float(loss.base.mean())}
+    say(f"base NLL of a plain text: {record['base_nll']:.3g} nats per token")
     alone = not stays_as_it_is(model.original_model)
-    return {
-        "model": model_info(model),
-        **(_compared(model, encoded.tokens[:n_ctx]) if alone else {"parity": True}),
-        "base_nll": float(loss.base.mean()),
-        **_copying(model, min(PROBE_TOKENS, n_ctx)),
-    }
+    same = _compared(model, encoded.tokens[:n_ctx]) if alone else {"parity": True}
+    say(f"logits {'as' if same['parity'] else 'NOT as'} Hugging Face's")
+    copies = _copying(model, min(PROBE_TOKENS, n_ctx))
+    accuracy = copies["copy_accuracy"]
+    say(
+        f"copy accuracy {copies['copy_accuracy_note']}"
+        if accuracy is None
+        else f"copy accuracy: {accuracy:.3g} on {PROBES} probes"
+    )
+    return {"model": model_info(model), **same, **record, **copies}
 
 
 def _copying(model: TransformerBridge, longest: int) -> dict[str, Any]:

@@ -71,6 +71,20 @@ def mean_limits(samples: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.
     return mean - wide, mean + wide
 
 
+def share_limits(samples: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The same for values in [0, 1]: Wilson's limits, which stay inside (:class:`Proportion`).
+
+    >>> [round(float(limit), 3) for limit in share_limits(np.array([0.7, 1.0, 1.0]))]
+    [0.266, 0.996]
+    """
+    low, high = mean_limits(samples)
+    p, wide = samples.astype(np.float64).mean(axis=0), (high - low) / 2
+    spread = wide**2 / (p * (1 - p))  # t² / n of Wilson's, with n = p (1 - p) / variance
+    middle = (p + spread / 2) / (1 + spread)
+    half = np.sqrt(wide**2 + spread**2 / 4) / (1 + spread)
+    return np.maximum(middle - half, 0), np.minimum(middle + half, 1)
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A number with its uncertainty.
