@@ -11,6 +11,7 @@ from .corpus.data_check import check_data as check_data
 from .corpus.near_duplicates import near_duplicates as near_duplicates
 from .corpus.run import score_corpus as score_corpus
 from .corpus.run_folder import RunFolder as RunFolder
+from .corpus.score_part import CorpusSettings as CorpusSettings
 from .corpus.score_part import Settings as Settings
 from .detectors.by_name import detect as detect
 from .detectors.by_name import detect_all as detect_all

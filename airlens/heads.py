@@ -20,16 +20,17 @@ from dataclasses import dataclass, field
 from operator import index
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
 
 from .arguments import checked, expected, reader
+from .control_kinds import Control
 from .errors import ConfigError, DataError, HeadError, need_count, short
 from .files import read_json, write_json
 from .shares import Share, how_many, share_or_count
-from .statistics.estimates import mean_limits
+from .statistics.estimates import mean_limits, share_limits
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,6 +41,8 @@ ProbeHeadArray: TypeAlias = Float[np.ndarray, "P L H"]
 """The same for each of P probes."""
 
 TOP_SHARE = 0.05  # of the heads are the critical ones (AIR; AttentionInfluence app. C)
+# Detectors whose score is a share of tokens or of attention.
+SHARES = ("retrieval", "retrieval_greedy", "retrieval_reasoning", "induction")
 MISSING = "no such file; make one with `airlens heads --out`"
 
 
@@ -227,10 +230,6 @@ class HeadGrid:
         return f"{n} layers with different numbers of query heads ({each})"
 
 
-Control: TypeAlias = Literal["same_layers", "random"]
-"""Where control heads are drawn: from the layers of the heads first, or from anywhere."""
-CONTROL_KINDS: tuple[Control, ...] = ("random", "same_layers")
-
 Shape: TypeAlias = "HeadGrid | tuple[int, int]"
 """Which heads a model has: a grid, or (n_layers, n_heads) where all layers are alike."""
 
@@ -308,11 +307,14 @@ class HeadScores:
         return HeadSet(chosen, f"top {len(chosen)}", note)
 
     def interval(self) -> tuple[HeadArray, HeadArray]:
-        """95 % interval of each mean over probes, Student's: two arrays [L, H].
+        """95 % interval of each mean over probes: two arrays [L, H].
 
+        Wilson's where the scores are shares (`SHARES`), so that it stays in [0, 1]; else Student's.
         NaN with one probe, and where a head has the same score on every probe.
         """
-        lo, hi = mean_limits(self.samples)
+        known = self.samples[np.isfinite(self.samples)]
+        shares = self.detector in SHARES and bool(((known >= 0) & (known <= 1)).all())
+        lo, hi = (share_limits if shares else mean_limits)(self.samples)
         return lo.astype(np.float32), hi.astype(np.float32)
 
     def to_frame(self, top: Share = TOP_SHARE) -> pd.DataFrame:

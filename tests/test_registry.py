@@ -61,6 +61,10 @@ def traces() -> list[al.Trace]:
     return [al.Trace(f"t{i}", "Count: ", RESPONSE + "!" * i) for i in range(4)]
 
 
+def test_the_old_name_of_the_settings_of_a_corpus_run_works() -> None:
+    assert al.Settings is al.CorpusSettings
+
+
 def test_an_installed_package_is_not_imported_before_it_is_needed(plugin: None) -> None:
     names = {
         "detector": "last_layers",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
     from airlens.heads import HeadSet
+    from airlens.step_influence.settings import ScoreSettings
     from airlens.traces.trace import Trace
 
 
@@ -74,7 +75,8 @@ def page(
     """
     from airlens.files import data_path
     from airlens.heads import HeadScores
-    from airlens.step_influence.influence import influence
+    from airlens.step_influence.influence import score_traces
+    from airlens.step_influence.settings import ScoreSettings
     from airlens.step_sources import sources
     from airlens.step_sources.measures import Measure
     from airlens.views.page import page as write_page
@@ -84,20 +86,31 @@ def page(
     bridge = model_options.load()
     progress = not (quiet or json)
     scores, critical = find_heads(bridge, heads, seed=seed, progress=progress)
-    shared: dict[str, Any] = {
-        "controls": controls,
-        "seed": seed,
-        "template": template,
-        "think": think,
-        "progress": progress,
-    }
-    result = influence(bridge, chosen, critical, mode=mode, **shared)
+    settings = ScoreSettings(
+        mode=mode,
+        controls=controls,
+        seed=seed,
+        template=template,  # type: ignore[arg-type]
+        think=think,  # type: ignore[arg-type]
+    )
+    result = score_traces(bridge, chosen, critical, settings, progress=progress)
     measures: list[Measure] = ["copies", "attention", *(["knockout"] if knockout else [])]  # type: ignore[list-item]
-    found = sources(bridge, chosen, critical, measures=measures, **shared)
-    how = {"mode": mode, "template": template, "think": think}
-    alone = _alone(bridge, chosen, critical, how, progress) if single_heads else None
+    origins = sources(
+        bridge,
+        chosen,
+        critical,
+        measures=measures,
+        controls=settings.controls,
+        control=settings.control,
+        seed=settings.seed,
+        template=settings.template,
+        think=settings.think,
+        long=settings.long,
+        progress=progress,
+    )
+    alone = _alone(bridge, chosen, critical, settings, progress) if single_heads else None
     known = scores or kept
-    written = write_page(result, found, chosen, known, out, step_heads=alone, title=title or None)
+    written = write_page(result, origins, chosen, known, out, step_heads=alone, title=title or None)
     if json:
         note = result.provenance
         echo_json({"page": str(written), "traces": len(chosen), "provenance": note})
@@ -109,7 +122,7 @@ def _alone(
     bridge: TransformerBridge,
     traces: list[Trace],
     heads: HeadSet,
-    how: dict[str, Any],
+    settings: ScoreSettings,
     progress: bool,
 ) -> pd.DataFrame:
     """Each head alone on each trace: one row per trace, head and step."""
@@ -118,8 +131,15 @@ def _alone(
 
     from airlens.step_influence.single_heads import by_step, single_heads
 
-    parts = [
-        by_step(single_heads(bridge, trace, heads, **how)).assign(id=trace.id)
-        for trace in tqdm(traces, desc="single heads", unit="trace", disable=not progress)
-    ]
+    parts = []
+    for trace in tqdm(traces, desc="single heads", unit="trace", disable=not progress):
+        tokens = single_heads(
+            bridge,
+            trace,
+            heads,
+            mode=settings.mode,
+            template=settings.template,
+            think=settings.think,
+        )
+        parts.append(by_step(tokens).assign(id=trace.id))
     return pd.concat(parts, ignore_index=True)

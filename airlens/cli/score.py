@@ -30,7 +30,7 @@ from .options import (
 if TYPE_CHECKING:
     from airlens.corpus import Corpus
     from airlens.corpus.run import RunResult
-    from airlens.corpus.score_part import Settings
+    from airlens.corpus.score_part import CorpusSettings
     from airlens.heads import HeadSet
 
 
@@ -95,9 +95,9 @@ def score(
     on_error = reading.pop("on_error")
     corpus = Corpus(data, **reading, stream=stream or None, scope=scope)
     need_rows(corpus)
-    from airlens.corpus.score_part import Settings
+    from airlens.corpus.score_part import CorpusSettings
 
-    settings = Settings(
+    settings = CorpusSettings(
         mode=mode,
         controls=controls,
         seed=seed,
@@ -143,7 +143,7 @@ def _kept(out: Path) -> str:
 
 def _run(
     corpus: Corpus,
-    settings: Settings,
+    settings: CorpusSettings,
     heads: HeadSet,
     out: Path,
     *,

@@ -32,6 +32,8 @@ from airlens.traces.model_encoding import encode_for
 from airlens.traces.skipped import Skipped
 from airlens.traces.trace import UNALIGNED, Trace, as_traces
 
+from .score_part import nothing_scored
+
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
@@ -151,9 +153,7 @@ def _row(
     row |= {"n_prompt_tokens": encoded.response_start, "n_tokens": encoded.n_response}
     row["long"] = len(encoded.tokens) > n_ctx
     if not sum(window.n_scored for window in windows(encoded, n_ctx)):
-        few = "a single token with nothing before it: nothing predicts it"
-        none = "the tokenizer makes no token of its response"
-        row["problem"] = few if encoded.n_response else none
+        row["problem"] = nothing_scored(encoded.n_response, encoded.response_start)
         return row, None
     return row, encoded
 

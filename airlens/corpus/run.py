@@ -29,7 +29,7 @@ from .book import Book
 from .rows import Chunk, Corpus, Reject, estimate_rows, iter_chunks
 from .run_folder import FORMAT, PARTS, SIDES, Part, RejectLog, RunFolder
 from .run_record import MANIFEST_EVERY, Counts, RunRecord
-from .score_part import PartScorer, Settings, run_identity
+from .score_part import CorpusSettings, PartScorer, run_identity
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -73,7 +73,7 @@ def score_corpus(
     heads: Any,
     out: str | Path,
     *,
-    settings: Settings | None = None,
+    settings: CorpusSettings | None = None,
     on_error: str = "skip",
     max_rejects: float = MAX_REJECTS,
     tables: Sequence[str] = ("rows", "steps"),
@@ -93,7 +93,7 @@ def score_corpus(
         corpus: a `Corpus`, or what its ``source`` takes.
         heads: the critical heads.
         out: the folder; ``parts/``, ``rejects.jsonl`` and ``run.json`` go there.
-        settings: of the score.
+        settings: of the score, a :class:`CorpusSettings`.
         on_error: ``skip`` writes a bad row to ``rejects.jsonl`` and continues, ``raise`` stops
             there.
         max_rejects: a larger share of bad rows is an error (rows already scored are kept).
@@ -110,7 +110,7 @@ def score_corpus(
         DataError: a bad row under ``on_error="raise"``, or a source that cannot be read at all.
         ConfigError: an argument that makes no sense.
     """
-    settings = settings or Settings()
+    settings = settings or CorpusSettings()
     corpus = corpus if isinstance(corpus, Corpus) else Corpus(corpus, scope=settings.scope)
     _check(corpus, settings, on_error, max_rejects, tables, part_rows)
     head_set = as_head_set(heads)
@@ -138,14 +138,14 @@ def score_corpus(
         return run.go(engine or local_engine)
 
 
-def _note(model: TransformerBridge, heads: HeadSet, settings: Settings) -> dict[str, Any]:
+def _note(model: TransformerBridge, heads: HeadSet, settings: CorpusSettings) -> dict[str, Any]:
     note = provenance(model, settings=asdict(settings), heads=heads.names())
     return {**note, "heads_from": heads.provenance.get("probes")}
 
 
 def _check(
     corpus: Corpus,
-    settings: Settings,
+    settings: CorpusSettings,
     on_error: str,
     max_rejects: float,
     tables: Sequence[str],

@@ -44,8 +44,8 @@ FIRST_BUDGET = 16_384
 
 
 @dataclass(frozen=True)
-class Settings(ScoreSettings):
-    """Settings that affect the scores of a run; see :func:`airlens.influence` for each.
+class CorpusSettings(ScoreSettings):
+    """Settings that affect the scores of a corpus run; see :func:`airlens.influence` for each.
 
     Args:
         ifd: score each response without its prompt too, for IFD = L(y given x) / L(y)
@@ -63,8 +63,12 @@ class Settings(ScoreSettings):
             )
 
 
+Settings = CorpusSettings
+"""The name of :class:`CorpusSettings` up to 0.2, which goes on working."""
+
+
 def run_identity(
-    model: TransformerBridge, heads: HeadSet, settings: Settings, how: dict[str, Any]
+    model: TransformerBridge, heads: HeadSet, settings: CorpusSettings, how: dict[str, Any]
 ) -> dict[str, Any]:
     """Everything that decides the scores of a row; its fingerprint is the run's key.
 
@@ -102,7 +106,7 @@ class PartScorer:
         self,
         model: TransformerBridge,
         heads: HeadSet,
-        settings: Settings,
+        settings: CorpusSettings,
         identity: dict[str, Any],
         *,
         keep: Sequence[str] = (ROWS, "steps"),
@@ -136,7 +140,10 @@ class PartScorer:
         if PARTS in found:
             samples = found[PARTS]
             bare = samples["n_tokens"].to_numpy() == 0
-            rejects += [_unscored(row, samples.iloc[i]) for i, row in enumerate(rows) if bare[i]]
+            counts = samples[["n_left_out", "n_prompt_tokens"]].astype(int)
+            for i in np.flatnonzero(bare):
+                reason = nothing_scored(*counts.iloc[i])
+                rejects.append(rows[i].reject(reason, "response"))
             if bare.any():
                 ids = set(samples["id"][bare])
                 rows = [row for row in rows if row.trace.id not in ids]
@@ -271,16 +278,21 @@ def _failed(row: Row, error: Exception) -> Reject:
     return row.reject(reason, where)
 
 
-def _unscored(row: Row, sample: pd.Series) -> Reject:
-    """The rejection of a row of which no token got a number."""
-    if not sample["n_left_out"]:
-        reason = "the tokenizer makes no token of it: nothing to score"
-    elif sample["n_prompt_tokens"]:
-        reason = f"the prompt fills the context ({sample['n_prompt_tokens']:,} tokens): nothing of "
-        reason += "the response is scored when long rows are cut"
-    else:
-        reason = "a single token with nothing before it: nothing predicts it"
-    return row.reject(reason, "response")
+def nothing_scored(n_left_out: int, n_prompt_tokens: int) -> str:
+    """Why no token of a response got a number.
+
+    Args:
+        n_left_out: tokens of the response, none of which was scored.
+        n_prompt_tokens: tokens before it.
+    """
+    if not n_left_out:
+        return "the tokenizer makes no token of it: nothing to score"
+    if n_prompt_tokens:
+        return (
+            f"the prompt fills the context ({n_prompt_tokens:,} tokens): nothing of the response "
+            "is scored when long rows are cut"
+        )
+    return "a single token with nothing before it: nothing predicts it"
 
 
 def _without(table: pd.DataFrame, ids: set[str]) -> pd.DataFrame:

@@ -11,10 +11,11 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from airlens.ablation import Mode, ablated, mean_z
+from airlens.control_kinds import Control
 from airlens.detectors.greedy_decoding import MIN_RECALL, Answered, greedy_batch
 from airlens.detectors.probes import Probe, ProbeSet
 from airlens.folders import kept_table
-from airlens.heads import Control, HeadSet, control_sets
+from airlens.heads import HeadSet, control_sets
 from airlens.model.heads import heads_of
 from airlens.provenance import fingerprint, model_info
 from airlens.statistics.grids import grid_of, mean_of, proportion_of

@@ -16,10 +16,11 @@ from tqdm.auto import tqdm
 
 from airlens.ablation import Mode, ablated, mean_z
 from airlens.arguments import checked, each, named
+from airlens.control_kinds import CONTROL_KINDS
 from airlens.detectors.probes import ProbeSet
 from airlens.detectors.retrieval import copy_accuracy
 from airlens.errors import HeadError
-from airlens.heads import CONTROL_KINDS, HeadScores, HeadSet, control_sets
+from airlens.heads import HeadScores, HeadSet, control_sets
 from airlens.traces.trace import Trace
 
 from .influence import influence

@@ -23,9 +23,10 @@ from tqdm.auto import tqdm
 
 from airlens.ablation import DEFAULT_MODE, MeanZ, Mode, mean_z
 from airlens.arguments import checked, each, named, reader
+from airlens.control_kinds import Control
 from airlens.errors import NumbersError
 from airlens.folders import load_tables, save_tables
-from airlens.heads import Control, HeadGrid, Heads, HeadSet
+from airlens.heads import HeadGrid, Heads, HeadSet
 from airlens.losses import knockout
 from airlens.losses.choice import Engine, choose_engine
 from airlens.losses.fast import knockout as fast_knockout

@@ -19,8 +19,9 @@ import pandas as pd
 
 from airlens.ablation import DEFAULT_MODE, MeanZ, Mode, mean_z
 from airlens.arguments import checked
+from airlens.control_kinds import Control
 from airlens.folders import load_tables, save_tables
-from airlens.heads import Control, HeadGrid, Heads
+from airlens.heads import HeadGrid, Heads
 from airlens.losses.choice import Engine, choose_engine
 from airlens.losses.fast.process_settings import Precision
 from airlens.losses.token_losses import trace_losses

@@ -7,8 +7,9 @@ from typing import Literal, TypeAlias, get_args
 
 from airlens.ablation import DEFAULT_MODE, MODES, Mode
 from airlens.arguments import number
+from airlens.control_kinds import Control
 from airlens.errors import ConfigError, need_count
-from airlens.heads import Control, HeadSet, Shape, control_sets
+from airlens.heads import HeadSet, Shape, control_sets
 from airlens.losses.windows import Long
 from airlens.traces.chat_template import Template, Think
 

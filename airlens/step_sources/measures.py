@@ -28,9 +28,10 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from airlens.arguments import checked, each, named, reader
+from airlens.control_kinds import Control
 from airlens.errors import ConfigError, NumbersError
 from airlens.folders import load_tables, save_tables
-from airlens.heads import Control, Heads, HeadSet, control_sets
+from airlens.heads import Heads, HeadSet, control_sets
 from airlens.losses import knockout
 from airlens.losses.choice import Engine, choose_engine
 from airlens.losses.fast import knockout as fast_knockout

@@ -9,6 +9,7 @@ import pandas as pd
 from plotly.subplots import make_subplots
 
 from airlens.arguments import checked
+from airlens.control_kinds import CONTROL_WORDS
 from airlens.views.figures.labels import label, number, percent, plotly_text
 from airlens.views.figures.style import (
     COLOURS,
@@ -24,8 +25,8 @@ from airlens.views.figures.style import (
 GROUPS = {
     "base": ("nothing ablated", COLOURS["base"]),
     "top": ("top heads ablated", COLOURS["ablated"]),
-    "random": ("random heads ablated", COLOURS["control"]),
-    "same_layers": ("random heads of the same layers ablated", "#5d646c"),
+    "random": (f"{CONTROL_WORDS['random']} ablated", COLOURS["control"]),
+    "same_layers": (f"{CONTROL_WORDS['same_layers']} ablated", "#5d646c"),
     "needle removed": ("needle removed", COLOURS["floor"]),
 }
 """Sets of heads in the order of their bars: their label and colour."""

@@ -9,6 +9,7 @@ import pandas as pd
 from plotly.subplots import make_subplots
 
 from airlens.arguments import checked
+from airlens.control_kinds import CONTROL_WORDS
 from airlens.views.figures.labels import number, plotly_text, visible
 from airlens.views.figures.style import (
     COLOURS,
@@ -155,10 +156,8 @@ def _add_line(grid: Any, rows: pd.DataFrame, names: list[str]) -> None:
 
 
 def _panel(condition: str) -> str:
-    names = {"top": "top heads ablated", "random": "random heads ablated"}
-    return {**names, "same_layers": "random heads of the same layers ablated"}.get(
-        condition, condition
-    )
+    heads = {"top": "top heads", **CONTROL_WORDS}.get(condition)
+    return f"{heads} ablated" if heads else condition
 
 
 @checked

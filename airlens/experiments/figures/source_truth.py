@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from airlens.arguments import checked
+from airlens.control_kinds import CONTRASTED_WORDS
 from airlens.views.figures.labels import MEASURES, plotly_text
 from airlens.views.figures.style import (
     COLOURS,
@@ -25,8 +26,8 @@ from airlens.views.figures.style import (
 NAMES = {**MEASURES, "copies_number": "share of the number copied"}
 HEADS = {
     "top": ("critical heads", COLOURS["ablated"], "circle"),
-    "same_layers": ("random heads of the same layers", COLOURS["control"], "diamond-open"),
-    "random": ("random heads anywhere", COLOURS["unselected"], "square-open"),
+    "same_layers": (CONTRASTED_WORDS["same_layers"], COLOURS["control"], "diamond-open"),
+    "random": (CONTRASTED_WORDS["random"], COLOURS["unselected"], "square-open"),
 }
 FREE = "free controls"
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from airlens.arguments import checked
+from airlens.control_kinds import CONTROL_WORDS
 from airlens.views.figures.labels import known, label, number, plotly_text, shorten
 from airlens.views.figures.style import (
     COLOURS,
@@ -24,7 +25,6 @@ from airlens.views.figures.style import (
 
 MODE_COLOURS = {"uniform": "#D55E00", "zero": "#56B4E9", "mean": "#0072B2", "": "#8d949c"}
 HEAD_SYMBOLS = {"top": "circle", "same_layers": "diamond-open", "random": "square-open", "": "x"}
-CONTROL_NAMES = {"same_layers": "random heads of the same layers", "random": "random heads"}
 SHORT = {
     "ais": "AIS",
     "delta": "Δ",
@@ -38,7 +38,7 @@ def _name(row: Mapping[Any, Any]) -> str:
     score = SHORT.get(str(row["score"]), str(row["score"]))
     if not known(row.get("mode")):
         return score
-    heads = "" if row["heads"] == "top" else f", {CONTROL_NAMES.get(row['heads'], row['heads'])}"
+    heads = "" if row["heads"] == "top" else f", {CONTROL_WORDS.get(row['heads'], row['heads'])}"
     return f"{score} {row['mode']}{heads}"
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from airlens.control_kinds import CONTROL_WORDS
 from airlens.experiments.mirror import mirror_summary
 from airlens.experiments.studies.arm_differences import REFERENCE, differences_table
 from airlens.experiments.studies.study import largest_setting, weights_table
@@ -167,7 +168,7 @@ def steps_text(data: PaperData) -> str:
     return _tested(
         gap,
         f"Within a trace the highest and the lowest step differ by {number(wide.median())} in AIS "
-        f"(median of {known['id'].nunique()} traces), with random heads of the same layers (their "
+        f"(median of {known['id'].nunique()} traces), with {CONTROL_WORDS['same_layers']} (their "
         f"mean over draws) by {number(control.median())}; mean difference of the two {_span(gap)}, "
         f"over traces. The two rank the steps alike with ρ = {number(rho, 2)}.",
     )

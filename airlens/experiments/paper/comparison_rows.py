@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from airlens.control_kinds import CONTROL_KINDS
 from airlens.experiments.validity.auroc_tables import is_control
-from airlens.heads import CONTROL_KINDS
 from airlens.statistics.estimates import Estimate
 from airlens.statistics.grids import grid_of, mean_of, proportion_of, ratio_grid
 from airlens.step_influence.influence import Influence

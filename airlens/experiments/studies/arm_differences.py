@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from airlens.control_kinds import CONTROL_WORDS
 from airlens.errors import DataError
 
 from .paired_runs import LEAST_SEEDS, Difference, difference, difference_rows, run_variances
@@ -18,7 +19,11 @@ from .paired_runs import LEAST_SEEDS, Difference, difference, difference_rows, r
 REFERENCE = "random"
 UNTRAINED = "untrained"
 # AIR with other heads than the critical ones.
-CONTROLS = ("AIR, random heads of the same layers", "AIR, random heads", "random heads")
+CONTROLS = (
+    f"AIR, {CONTROL_WORDS['same_layers']}",
+    f"AIR, {CONTROL_WORDS['random']}",
+    CONTROL_WORDS["random"],
+)
 
 
 def unweighted(name: str) -> str | None:

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from airlens.control_kinds import CONTROL_WORDS
+
 from .arm_differences import REFERENCE as REFERENCE
 from .arm_differences import UNTRAINED as UNTRAINED
 from .arm_differences import comparisons as comparisons
@@ -26,8 +28,8 @@ CONTROLLED_ARMS: tuple[Arm, ...] = (
     Arm("random", "random", seeded=True),
     Arm("oracle: clean only", "is_clean"),
     Arm("AIR", "ais"),
-    Arm("AIR, random heads of the same layers", "ais_control"),
-    Arm("AIR, random heads", "ais_random"),
+    Arm(f"AIR, {CONTROL_WORDS['same_layers']}", "ais_control"),
+    Arm(f"AIR, {CONTROL_WORDS['random']}", "ais_random"),
     Arm("longest", "length"),
     Arm("shortest", "shortest"),
     Arm("highest loss", "loss"),

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from airlens.arguments import checked
+from airlens.control_kinds import CONTROL_WORDS
 from airlens.errors import ConfigError, DataError, need_columns, one_of
 from airlens.files import atomic_file
 from airlens.selection.select import select
@@ -63,7 +64,7 @@ ARMS: tuple[Arm, ...] = (
     Arm("highest loss", "loss"),
     Arm("highest entropy", "entropy"),
     Arm("IFD", "ifd"),
-    Arm("random heads", "ais_control"),
+    Arm(CONTROL_WORDS["random"], "ais_control"),
     Arm("AIR, mean mode", "ais_mean"),
     Arm("AIR, length-matched", "ais", length_matched=True),
     Arm("AIR, loss-residualised", "ais", residual_on=("loss_base",)),

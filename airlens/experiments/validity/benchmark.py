@@ -22,9 +22,10 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from airlens.ablation import MODES, Mode, mean_z
+from airlens.control_kinds import CONTROL_KINDS
 from airlens.errors import ConfigError, DataError
 from airlens.files import atomic_file
-from airlens.heads import CONTROL_KINDS, HeadSet, control_sets
+from airlens.heads import HeadSet, control_sets
 from airlens.json_lines import json_line, read_json_lines
 from airlens.losses.shared_beginnings import score_all
 from airlens.model.heads import heads_in, heads_of

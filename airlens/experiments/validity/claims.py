@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from airlens.control_kinds import CONTROL_WORDS
 from airlens.statistics.verdicts import Claim, claims_table, greater, within
 
 AIR = ("ais", "delta")
@@ -64,7 +65,7 @@ def _planted(
         for other in _same(differences, row, against="same_layers"):
             evidence = f"{other['auroc']:.2f} against {other['auroc_control']:.2f}, difference "
             evidence += f"{number(other, 'difference', form='+.2f')}, {other['draws']} draws"
-            better = f"{said}, better than random heads of the same layers do on average"
+            better = f"{said}, better than {CONTROL_WORDS['same_layers']} do on average"
             yield greater(better, other, evidence, value="difference")
         for other in _same(gain, row, heads="top"):
             evidence = f"gain {number(other, 'gain', form='+.2f')} over {other['auroc_free']:.2f}"

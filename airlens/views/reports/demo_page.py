@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from airlens.control_kinds import CONTROL_WORDS
 from airlens.heads import TOP_SHARE, HeadGrid
 from airlens.views.figures.coloured_text import trace_html
 from airlens.views.figures.copying_curve import ablation_curve
@@ -75,7 +76,7 @@ def _trace(report: Report, result: DemoResult) -> None:
     )
     report.add_figure(
         step_bars(steps, trace.id),
-        "AIS of each step, (L_ref − L_base) / L_base, beside random heads of the same layers.",
+        f"AIS of each step, (L_ref − L_base) / L_base, beside {CONTROL_WORDS['same_layers']}.",
     )
 
 

@@ -17,7 +17,8 @@ from airlens.provenance import provenance
 from airlens.selection.overlap import overlap
 from airlens.selection.select import Selection, select
 from airlens.step_influence.ablation_curves import ablation_curves
-from airlens.step_influence.influence import Influence, influence
+from airlens.step_influence.influence import Influence, score_traces
+from airlens.step_influence.settings import ScoreSettings
 from airlens.step_sources import Sources, sources
 from airlens.traces.load import first_of_each_domain, load_traces
 from airlens.traces.trace import Trace
@@ -110,9 +111,8 @@ def run_demo(
     )  # fmt: skip
     traces = first_of_each_domain(load_traces(data_path("traces.jsonl")), size.traces_per_domain)
     say(f"3/5 scoring every token, step and sample of {len(traces)} traces")
-    result = influence(
-        model, traces, top, mode=mode, controls=size.controls, seed=seed, progress=progress
-    )
+    settings = ScoreSettings(mode=mode, controls=size.controls, seed=seed)
+    result = score_traces(model, traces, top, settings, progress=progress)
     say("4/5 selecting, and writing the report")
     chosen = select(result.samples, "ais", 0.2, within="domain", seed=seed)
     shared = overlap(result.samples, SELECTORS, (0.2,), within="domain", seed=seed)
@@ -133,5 +133,6 @@ def demo_sources(
     """
     shown = first_of_each_domain(result.traces, DemoSize.shown_per_domain)
     heads = result.scores.top(TOP_SHARE)
-    options: dict[str, Any] = {"controls": DemoSize.controls, "seed": seed, "progress": progress}
-    return shown, sources(model, shown, heads, **options)
+    return shown, sources(
+        model, shown, heads, controls=DemoSize.controls, seed=seed, progress=progress
+    )

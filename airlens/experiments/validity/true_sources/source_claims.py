@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from airlens.control_kinds import CONTRASTED_WORDS
 from airlens.experiments.validity.claims import number
 from airlens.statistics.verdicts import Claim, claims_table, greater
 
@@ -22,7 +23,6 @@ NAMES = {
     "attention_per_token": "attention per token",
     "knockout": "knockout",
 }
-RANDOM = {"same_layers": "random heads of the same layers", "random": "random heads anywhere"}
 DISTRACTORS = {
     "words": "a step with the same name",
     "numbers": "a step with the same number",
@@ -79,7 +79,7 @@ def _rivals(contrasts: pd.DataFrame, said: str, value: str) -> Iterable[Claim]:
     """Claims: better than the score of random heads, than every control, than all of these."""
     own = contrasts[contrasts["against"] == contrasts["score"]]
     for row in own.to_dict("records"):
-        heads = RANDOM.get(row["against_heads"], row["against_heads"])
+        heads = CONTRASTED_WORDS.get(row["against_heads"], row["against_heads"])
         evidence = f"{value} {_difference(row)}"
         yield greater(f"{said}, better than by {heads}", row, evidence, value="diff")
     for rivals, what in (
@@ -88,7 +88,7 @@ def _rivals(contrasts: pd.DataFrame, said: str, value: str) -> Iterable[Claim]:
     ):
         if len(rivals):
             near = _nearest(rivals.to_dict("records"))
-            by = RANDOM.get(near["against_heads"])
+            by = CONTRASTED_WORDS.get(near["against_heads"])
             of = _plain(near["against"]) + (f" of {by}" if by else "")
             evidence = f"{value} {_difference(near)} against {of}"
             claims = [greater("", row, "", value="diff") for row in rivals.to_dict("records")]
