@@ -23,11 +23,12 @@ from airlens.folders import kept_table
 from airlens.heads import HeadSet, as_head_set
 from airlens.model.heads import heads_of
 from airlens.provenance import fingerprint, model_info
+from airlens.traces.answers import final_answer
 from airlens.traces.chat_template import Template, Think
 from airlens.traces.skipped import OnError
 from airlens.traces.trace import Trace
 
-from .answers import check_math_verify, final_answer
+from .answers import check_math_verify
 from .evaluate import score_answers, usable_problems
 from .generation import generate_answers, prompt_ids
 
