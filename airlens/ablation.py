@@ -367,7 +367,7 @@ def _mean_z(model: TransformerBridge, grid: HeadGrid, rows: Sequence[Sequence[in
         for row in rows:
             forward(model, torch.tensor([row], device=model.cfg.device))
     count = sum(len(row) for row in rows)
-    shape = (grid.n_layers, grid.n_heads, max(value.shape[-1] for value in total.values()))
+    shape = (*grid.shape, max(value.shape[-1] for value in total.values()))
     device = next(iter(total.values())).device
     with torch.inference_mode(False):  # they may take part in a gradient
         means = torch.full(shape, torch.nan, device=device, dtype=torch.float32)

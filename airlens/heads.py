@@ -183,6 +183,11 @@ class HeadGrid:
         """Query heads of a layer; the most, where layers differ."""
         return max(self.per_layer, default=0)
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """[L, H] of an array with a place for every head: layers, and the most heads of one."""
+        return self.n_layers, self.n_heads
+
     def __len__(self) -> int:
         return sum(self.per_layer)
 
@@ -199,9 +204,13 @@ class HeadGrid:
         """All heads, by layer and index."""
         return [Head(i, j) for i, n in enumerate(self.per_layer) for j in range(n)]
 
+    def all_heads(self) -> HeadSet:
+        """All of them as a set."""
+        return HeadSet(tuple(self.heads()), "all heads")
+
     def zeros(self, *first: int) -> np.ndarray:
         """fp32 [*first, L, H]: 0 for every head, NaN where there is none."""
-        grid = np.zeros((*first, self.n_layers, self.n_heads), np.float32)
+        grid = np.zeros((*first, *self.shape), np.float32)
         for layer, count in enumerate(self.per_layer):
             grid[..., layer, count:] = np.nan
         return grid
@@ -359,7 +368,7 @@ class HeadScores:
             grid = _grid_of(record)
             if grid is None:
                 raise KeyError("shape")
-            scores = np.full((grid.n_layers, grid.n_heads), np.nan, dtype=np.float32)
+            scores = np.full(grid.shape, np.nan, dtype=np.float32)
             for head, row in zip(_heads_of(record, "heads", grid), record["heads"], strict=True):
                 scores[head] = np.nan if row["score"] is None else row["score"]
             samples = np.asarray(record.get("samples") or scores[None], dtype=np.float32)

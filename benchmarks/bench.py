@@ -30,6 +30,7 @@ from airlens.losses.choice import choose_engine
 from airlens.losses.fast.fast_losses import score_fast
 from airlens.losses.fast.process_settings import matmul_precision
 from airlens.losses.windows import Window, windows
+from airlens.model.heads import heads_of
 from airlens.provenance import provenance
 from airlens.traces.encoding import encode_trace
 
@@ -47,8 +48,7 @@ class Bench:
         self.model = al.load_model(device="cpu")
         choose_engine(self.model, "fast")  # its check is not what is measured
         self.heads = HeadSet.parse(HEADS, "top 14")
-        shape = (self.model.cfg.n_layers, self.model.cfg.n_heads)
-        self.controls = random_heads(shape, self.heads, draws=3, seed=0)
+        self.controls = random_heads(heads_of(self.model), self.heads, draws=3, seed=0)
         self.found: dict[str, Any] = {}
         self.worst = 0.0
         self.sets = trace_sets()

@@ -80,7 +80,7 @@ def answer_attention(model: TransformerBridge, probe: Probe) -> AnswerAttention:
     """
     start, stop = probe.answer
     grid = heads_of(model)
-    shape = (grid.n_layers, grid.n_heads, stop - start, len(probe.tokens))
+    shape = (*grid.shape, stop - start, len(probe.tokens))
     pattern = np.full(shape, np.nan, dtype=np.float16)
 
     def keep(value: torch.Tensor, hook: Any, layer: int) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from airlens.ablation import DEFAULT_MODE, MeanZ, Mode, ablated, mean_z
-from airlens.heads import Heads, HeadScores, HeadSet
+from airlens.heads import Heads, HeadScores
 from airlens.model.heads import heads_in, heads_of
 from airlens.model.state import running
 from airlens.provenance import provenance
@@ -44,7 +44,7 @@ def causal(
         progress: show a progress bar.
     """
     grid = heads_of(model)
-    asked = HeadSet(tuple(grid.heads())) if heads is None else heads_in(model, heads)
+    asked = grid.all_heads() if heads is None else heads_in(model, heads)
     samples = np.full_like(grid.zeros(len(probes)), np.nan)
     with running(model):
         means = mean_z(model) if mode == "mean" and means is None else means

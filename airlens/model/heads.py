@@ -70,7 +70,7 @@ def heads_in(model: TransformerBridge, heads: Heads) -> HeadSet:
 def _need_same_model(model: TransformerBridge, grid: HeadGrid, about: dict[str, object]) -> None:
     name, own = about.get("name") or "another model", str(model.cfg.model_name)
     there = about.get("heads_per_layer") or (about.get("n_layers"), about.get("n_heads"))
-    here = grid.per_layer if "heads_per_layer" in about else (grid.n_layers, grid.n_heads)
+    here = grid.per_layer if "heads_per_layer" in about else grid.shape
     if None not in tuple(there) and tuple(there) != tuple(here):  # type: ignore[arg-type]
         shape = f"{about.get('n_layers')} layers of {about.get('n_heads')} heads"
         raise HeadError(

@@ -221,7 +221,7 @@ def early_answers(
             means = mean_z(model)
         longest = max((c.length for one in cut for c in one.cuts), default=0)
         chosen = choose_engine(model, engine, mode=mode, longest=longest)
-        every = HeadSet(tuple(grid.heads()), "all heads")
+        every = grid.all_heads()
         ask = _Ask([heads, *draws], [*([heads] if len(heads) else []), *draws, every], depends)
         run = _run(model, cut, ask, mode, means, chosen, max_tokens_per_batch, progress)
         note = provenance(

@@ -215,7 +215,7 @@ class _Job:
     ) -> None:
         self.model, self.mode, self.means, self.progress = model, mode, means, progress
         self.grid = heads_of(model)
-        self.shape = (self.grid.n_layers, self.grid.n_heads)
+        self.shape = self.grid.shape
         self.on_cpu = str(model.cfg.device) == "cpu"
         self.budget = row_budget(budget, model.cfg.device)
         self.items: list[Window] = []

@@ -184,7 +184,7 @@ def sources(
     sets = [heads, *draws]
     blocked = sets
     if all_heads:
-        blocked = [HeadSet(tuple(grid.heads()), "all heads")]
+        blocked = [grid.all_heads()]
     template = resolve_template(model.tokenizer, template)
     units = [units_of(e) for e in encode_for(model, items, template, think)]
     ask = Ask(sets, blocked if "knockout" in measures else [], screen, max_tokens_per_batch)

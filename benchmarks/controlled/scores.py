@@ -50,9 +50,7 @@ def score_pool(
         retrieval_scores(bridge(), texts).save(path)
     scores = HeadScores.load(path)
     heads = scores.top(0.05)
-    [anywhere] = random_heads(
-        (scores.n_layers, scores.n_heads), heads, draws=1, seed=1, same_layers=False
-    )
+    [anywhere] = random_heads(scores.grid, heads, draws=1, seed=1, same_layers=False)
     uniform = _kept(folder / "uniform", bridge, pool, heads, mode="uniform", controls=1)
     mean = _kept(folder / "mean", bridge, pool, heads, mode="mean", controls=0)
     control = _kept(folder / "random", bridge, pool, anywhere, mode="uniform", controls=0)
