@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import bench_long
 import bench_sources
 import bench_training
 import numpy as np
@@ -295,6 +296,10 @@ def allocator(b: Bench) -> None:
 
 def child(size: int, what: str) -> None:
     """Print the memory that detection of a probe, or sources of a trace, takes beyond before."""
+    if " " in what:
+        measure, shape = what.split()
+        print(json.dumps({"extra_mb": bench_long.extra_memory(shape, measure, size)}))
+        return
     model = al.load_model(device="cpu")
 
     def run(tokens: int) -> None:
@@ -321,6 +326,8 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "knockout": bench_sources.knockout,
     "training": bench_training.training,
     "memory": memory,
+    "long": bench_long.time_a_token,
+    "longmemory": partial(bench_long.memory, fresh=fresh_process),
     "heads": all_heads,
     "growth": growth,
     "allocator": allocator,

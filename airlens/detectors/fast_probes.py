@@ -73,7 +73,7 @@ def _read_probes(
         if scores is not None:
             plan.on_layer = _Reader(row, chosen, scores, fast.device)
         with torch.inference_mode():
-            hidden = fast.hidden(row, plan)[0]
+            hidden = fast.hidden(row, plan, rows=TOKENS)[0]
             for i, segment, probe in zip(row.items, row.segments, chosen, strict=True):
                 found[i] = _predicted(fast, hidden, segment, probe)
         on_progress(len(chosen))

@@ -16,7 +16,7 @@ import torch
 
 from airlens.ablation import MeanZ, Mode
 from airlens.heads import HeadSet
-from airlens.losses.fast.fast_losses import row_losses
+from airlens.losses.fast.fast_losses import row_budget, row_losses
 from airlens.losses.fast.fast_model import FastModel, fast_model, order, plan_of
 from airlens.losses.fast.packed_attention import Call, Plan
 from airlens.losses.fast.packing import Branches, Pack, Segment, to_device
@@ -73,7 +73,8 @@ def forked(
         plan = plan_of(row.pack, head_sets, indices, mode, means)
         plan.on_layer = keep
         begins = [min((h.layer for h in heads), default=0) for heads in hidden_from]
-        kept, hidden = fast.residuals(row.pack, plan, sorted(set(begins)), forks)
+        rows = row_budget(None, fast.device) // (1 + len(forks))
+        kept, hidden = fast.residuals(row.pack, plan, sorted(set(begins)), forks, rows=rows)
         answer = np.stack([row.answers(fast, hidden[i]) for i in range(len(hidden))])[lines]
         contrast = row.contrasts(fast, hidden[0])
         said = _greedy(model, fast, trace, row, hidden[0], Plan([]), base_past)

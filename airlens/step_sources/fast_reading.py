@@ -61,7 +61,7 @@ def _read_all(
                     _read(reader, call, path)
 
         plan.on_layer = read
-        fast.hidden(row, plan)
+        fast.hidden(row, plan, rows=budget)
         found.update(zip(row.items, (reader.read() for reader in readers), strict=True))
         on_progress(sum(len(s.window.tokens) for s in chosen))
     return [found[i] for i in range(len(stretches))]

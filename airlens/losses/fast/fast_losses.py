@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 # threshold (32 MB): above it each one is mapped and page-faulted anew.
 CPU_TOKENS = 4096
 GPU_TOKENS = 32_768
+LEAST_ROWS = 64  # smaller slices would save no memory
 LOGIT_BYTES = 24 << 20  # of one chunk of fp32 logits on CPU, for the same reason
 
 
@@ -55,8 +56,8 @@ def score_fast(
 ) -> list[WindowLoss]:
     """Same as :func:`airlens.losses.token_losses.token_losses`, by the fast engine.
 
-    ``max_tokens_per_batch`` bounds tokens times (1 + head sets); when memory runs out it is halved
-    for the rest.
+    ``max_tokens_per_batch`` bounds tokens times (1 + head sets) that are computed at once: a longer
+    sequence runs in slices. When memory runs out it is halved for the rest.
     """
     with running(model):
         fast = fast_model(model)
@@ -96,12 +97,12 @@ def _score(
             for row in pack([items[i].tokens for i in todo], budget // width):
                 indices = [todo[k] for k in row.items]
                 chosen = [items[i] for i in indices]
-                waiting.append(_launch(fast, row, indices, chosen, head_sets, mode, means))
+                given = (row, indices, chosen, head_sets, mode, means)
+                waiting.append(_launch(fast, *given, max(1, budget // width)))
                 if len(waiting) == 2:
                     read(waiting.pop(0))
         except RuntimeError as error:
-            longest = max(len(w.tokens) for w in items)
-            if not out_of_memory(error) or budget // width < longest // 2:
+            if not out_of_memory(error) or budget // width < LEAST_ROWS:
                 raise
             budget //= 2
             log.warning("out of memory: going on with max_tokens_per_batch=%d", budget)
@@ -156,11 +157,13 @@ def _launch(
     head_sets: Sequence[HeadSet],
     mode: Mode | Sequence[Mode],
     means: MeanZ | None,
+    rows: int,
 ) -> _Launched:
-    """Start the pass of one packed row, without waiting for an accelerator."""
+    """Start the pass of a packed row, ``rows`` at once, without waiting for an accelerator."""
     indices, forks = order(head_sets)
     with torch.inference_mode():
-        hidden = fast.hidden(row, plan_of(row, head_sets, indices, mode, means), forks)
+        plan = plan_of(row, head_sets, indices, mode, means)
+        hidden = fast.hidden(row, plan, forks, rows=rows)
         where, target = scored_rows(row, items)
         spots, wanted = to_device(where, fast.device), to_device(target, fast.device)
         found = [row_losses(fast, hidden[0], spots, wanted, entropy=True)]

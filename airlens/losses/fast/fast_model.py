@@ -8,11 +8,13 @@ nothing is copied, and a changed weight changes both.
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from airlens.ablation import MeanZ, Mode
@@ -21,10 +23,17 @@ from airlens.model.state import state_of
 from airlens.model.weights import plain, plain_settings
 
 from .packed_attention import NAME, Plan, Unsupported, register
-from .packing import Pack, to_device
+from .packing import Pack, Segment, to_device
+from .slices import Slice, in_slices
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
+
+
+log = logging.getLogger(__name__)
+# Ours. Whether a model may run in slices is tried on this many rows: the last hidden states differ,
+# in norm, by less than the square root of the type's precision.
+TRIED = 24
 
 
 class Run:
@@ -58,6 +67,7 @@ class FastModel:
         # where both agree.
         self.verdicts: dict[tuple[Mode, int], str] = {}
         self.tuples: set[int] = set()  # layers that return a tuple
+        self.sliceable: bool | None = None  # None until it was tried
         self.run = Run()
         for module in self.model.modules():
             if hasattr(module, "layer_idx"):
@@ -68,7 +78,9 @@ class FastModel:
         """Where the weights are."""
         return next(self.model.parameters()).device
 
-    def hidden(self, pack: Pack, plan: Plan, forks: Sequence[int] = ()) -> torch.Tensor:
+    def hidden(
+        self, pack: Pack, plan: Plan, forks: Sequence[int] = (), *, rows: int | None = None
+    ) -> torch.Tensor:
         """The last hidden state of a packed row, [1 + len(forks), N, d], after the final norm.
 
         Args:
@@ -76,15 +88,23 @@ class FastModel:
             plan: what is ablated where; batch row 0 is the base model.
             forks: for each further batch row, ascending: the layer from which it differs from row
                 0.
+            rows: most rows of the pack that a layer computes at once; a longer pack runs in slices,
+                with the same result. None for all of them.
 
         Raises:
             Unsupported: the model did not run as planned.
         """
-        self.run.plan = plan
+        long = rows is not None and len(pack.tokens) > rows and plan.on_z is None
+        return self._run(pack, plan, forks, rows if long and self._sliceable(pack) else None)
+
+    def _run(self, pack: Pack, plan: Plan, forks: Sequence[int], rows: int | None) -> torch.Tensor:
+        """:meth:`hidden`, in slices where ``rows`` is given."""
         device = self.device
         tokens, positions = (to_device(x, device)[None] for x in (pack.tokens, pack.positions))
+        plan.slice = None if rows is None else Slice(len(pack.tokens))
+        self.run.plan = plan
         try:
-            with self._forking(forks):
+            with self._forking(forks), self._slicing(plan, rows):
                 out = self.body(input_ids=tokens, position_ids=positions, use_cache=False)
         finally:
             self.run.plan = None
@@ -98,6 +118,8 @@ class FastModel:
         plan: Plan,
         layers: Sequence[int] | None = None,
         forks: Sequence[int] = (),
+        *,
+        rows: int | None = None,
     ) -> tuple[list[torch.Tensor], torch.Tensor]:
         """Residual stream before the layers (default: all), [1, N, d], and the last hidden state.
 
@@ -114,34 +136,42 @@ class FastModel:
 
         handles = [layer.register_forward_hook(keep) for layer in self.layers]
         try:
-            return kept, self.hidden(pack, plan, forks)
+            return kept, self.hidden(pack, plan, forks, rows=rows)
         finally:
             for handle in handles:
                 handle.remove()
 
     def resume(
-        self, pack: Pack, plan: Plan, layer: int, residual: torch.Tensor, rows: int
+        self,
+        pack: Pack,
+        plan: Plan,
+        layer: int,
+        residual: torch.Tensor,
+        batch: int,
+        *,
+        rows: int | None = None,
     ) -> torch.Tensor:
-        """The last hidden state [rows, N, d] of passes that begin at ``layer``.
+        """The last hidden state [batch, N, d] of passes that begin at ``layer``.
 
         Args:
             pack: the row.
             plan: what is ablated where; without a base row, batch rows count from 0.
             layer: where the passes begin.
             residual: input of that layer, [1, N, d], from :meth:`residuals`.
-            rows: batch rows.
+            batch: batch rows.
+            rows: as in :meth:`hidden`.
         """
         kept = [module.forward for module in self.layers[:layer]]
         for i, module in enumerate(self.layers[:layer]):
             module.forward = _skip_tuple if i in self.tuples else _skip
 
         def begin(module: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
-            return (residual.expand(rows, -1, -1), *args[1:])
+            return (residual.expand(batch, -1, -1), *args[1:])
 
         handle = self.layers[layer].register_forward_pre_hook(begin)
         plan.calls = layer  # those skipped
         try:
-            return self.hidden(pack, plan)
+            return self.hidden(pack, plan, rows=rows)
         finally:
             handle.remove()
             for module, forward in zip(self.layers[:layer], kept, strict=True):
@@ -155,6 +185,35 @@ class FastModel:
         if self.softcap is not None:
             logits = torch.tanh(logits / self.softcap) * self.softcap
         return logits
+
+    @contextmanager
+    def _slicing(self, plan: Plan, rows: int | None) -> Iterator[None]:
+        if plan.slice is None or rows is None:
+            yield
+            return
+        norms = [m for m in self.body.children() if "norm" in type(m).__name__.lower()]
+        with in_slices(self.layers[plan.calls :], norms, plan.slice, rows):
+            yield
+
+    def _sliceable(self, pack: Pack) -> bool:
+        """Whether slices give what a whole pass gives, tried once on the beginning of a row."""
+        if self.sliceable is None:
+            n = min(TRIED, len(pack.tokens))
+            begin = Pack((0,), (Segment(0, n, np.arange(n)),), pack.tokens[:n], np.arange(n))
+            try:
+                with torch.inference_mode():
+                    whole, parts = (
+                        self._run(begin, Plan(begin.segments), (), rows).float()
+                        for rows in (None, 7)
+                    )
+                apart = float((parts - whole).norm() / whole.norm())
+                self.sliceable = apart <= torch.finfo(self.head.weight.dtype).eps ** 0.5
+                why = f"by {apart:.2g}"
+            except Exception as error:  # whatever a model unknown to us raises: it runs whole
+                self.sliceable, why = False, f"{type(error).__name__}: {error}"
+            if not self.sliceable:
+                log.warning("long texts run whole: slices differ on this model (%s)", why)
+        return self.sliceable
 
     @contextmanager
     def _forking(self, forks: Sequence[int]) -> Iterator[None]:

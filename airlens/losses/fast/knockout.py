@@ -59,7 +59,8 @@ def _knocked_out(
             before[call.layer] = (call.key, call.value)
 
     plan = Plan(base_row.segments, on_layer=keep)
-    kept, hidden = fast.residuals(base_row, plan, [layer])
+    budget = row_budget(max_tokens_per_batch, fast.device)
+    kept, hidden = fast.residuals(base_row, plan, [layer], rows=budget)
     where, target = (to_device(x, fast.device) for x in scored_rows(base_row, [window]))
     base = row_losses(fast, hidden[0], where, target, entropy=False)[0].cpu().numpy()
     found = np.broadcast_to(base, (len(head_sets), len(spans), len(base))).copy()
@@ -69,7 +70,6 @@ def _knocked_out(
         for i, heads in enumerate(head_sets)
         if len(heads) and stop < len(window.tokens) - 1
     ]
-    budget = row_budget(max_tokens_per_batch, fast.device)
     for chosen in _chunks(jobs, window, spans, budget):
         row = _rows_after(window, [spans[j] for _, j in chosen])
         plan = Plan(row.segments, before=before)
@@ -77,7 +77,7 @@ def _knocked_out(
             for at, heads_there in head_sets[i].by_layer().items():
                 plan.blocked.setdefault(at, []).append((index, heads_there, *spans[j]))
         residual = kept[layer][:, to_device(row.positions, fast.device)]
-        hidden = fast.resume(row, plan, layer, residual, 1)[0]
+        hidden = fast.resume(row, plan, layer, residual, 1, rows=budget)[0]
         for segment, (i, j) in zip(row.segments, chosen, strict=True):
             _score(fast, hidden, segment, window, spans[j][1], found[i, j])
         on_progress(len(window.tokens) * len(chosen))

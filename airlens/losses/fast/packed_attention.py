@@ -5,7 +5,8 @@ own query, key and value, after RoPE and QK-norm. The plan of the current pass s
 which, and what to do to which head: no model code is copied or patched.
 
 Shapes: B batch rows (the base model first, then one for each ablation that has begun), H query
-heads, K key-value heads, N rows of the pack, n rows of one sequence, D head dimension.
+heads, K key-value heads, N rows of the pack, n rows of one sequence, D head dimension. A long pack
+comes in slices of its rows (:mod:`.slices`): the same, for the rows of the slice.
 """
 
 from __future__ import annotations
@@ -22,8 +23,11 @@ from airlens.ablation import MeanZ, Mode
 from airlens.errors import ModelError
 
 from .packing import Segment, to_device
+from .slices import Slice
 
 NAME = "airlens"
+# Entries of a mask, or of scores that are written out, at once: the rest waits for its turn.
+MASK = 16 << 20
 # Arguments of the interface that change nothing here.
 _HARMLESS = {"position_ids", "use_cache", "is_causal", "cache_position", "output_attentions"}
 
@@ -35,6 +39,8 @@ class Unsupported(ModelError):
 @dataclass(frozen=True)
 class Call:
     """Inputs of the attention of one layer, after RoPE and QK-norm.
+
+    Of a pack in slices they are put together, the query of the first batch row only.
 
     Attributes:
         layer: its index.
@@ -75,7 +81,8 @@ class Plan:
             paths of the segments count them first. For passes that continue from another pass.
         on_layer: called in each layer with the :class:`Call`, before any edit.
         on_z: called in each layer with (layer, z, z under even attention), both [B, N, H, D].
-        calls: attention calls so far.
+        slice: the rows that are computed now, where the pack comes in slices.
+        calls: layers whose attention was called so far.
     """
 
     segments: Sequence[Segment]
@@ -87,6 +94,7 @@ class Plan:
     before: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
     on_layer: Callable[[Call], None] | None = None
     on_z: Callable[[int, torch.Tensor, torch.Tensor], None] | None = None
+    slice: Slice | None = None
     calls: int = 0
 
     def __post_init__(self) -> None:
@@ -161,11 +169,17 @@ def attend(
     run = module.airlens_run
     plan: Plan = run.plan
     layer = int(module.layer_idx)
-    plan.calls += 1
     scaling = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
-    if plan.on_layer is not None:
-        call = Call(layer, query, key, value, scaling, sliding_window, softcap, s_aux)
-        plan.on_layer(call)
+    part, before = plan.slice, plan.before.get(layer)
+    plan.calls += part is None or part.first == 0
+    whole: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = (query, key, value)
+    if part is not None:
+        key, value = part.extended(key, value, before)
+        whole = part.whole(query, key, value) if plan.on_layer is not None else None
+    elif before is not None:
+        key, value = (torch.cat(x, dim=2) for x in zip(before, (key, value), strict=True))
+    if plan.on_layer is not None and whole is not None:
+        plan.on_layer(Call(layer, *whole, scaling, sliding_window, softcap, s_aux))
     edits = [(row, heads, plan.mode(row)) for row, heads in plan.edits.get(layer, [])]
     if any(mode == "uniform" for *_, mode in edits):
         query = query.clone()
@@ -173,10 +187,6 @@ def attend(
             for head in heads if mode == "uniform" else ():
                 query[row, head] = 0  # one by one: a list of indices would wait for a GPU
     options = {"window": sliding_window, "softcap": softcap, "sinks": s_aux}
-    if layer in plan.before:
-        key, value = (
-            torch.cat(x, dim=2) for x in zip(plan.before[layer], (key, value), strict=True)
-        )
     blocked = plan.blocked.get(layer, [])
     z = _packed(plan, query, key, value, scaling, options, blocked, plan.hidden.get(layer, []))
     if plan.on_z is not None:
@@ -208,30 +218,34 @@ def _packed(
     hidden: Sequence[tuple[int, list[int], np.ndarray]] = (),
 ) -> torch.Tensor:
     batch, heads, rows, _ = query.shape
+    first = 0 if plan.slice is None else plan.slice.first
     z = query.new_empty(batch, rows, heads, value.shape[-1])
     for index, (segment, path) in enumerate(
         zip(plan.segments, plan.paths(query.device), strict=True)
     ):
-        own = slice(segment.start, segment.stop)
-        if segment.start == segment.stop:
+        start, stop = max(segment.start, first), min(segment.stop, first + rows)
+        if start >= stop:
             continue
-        q, k, v = query[:, :, own], key, value
+        own = slice(start - first, stop - first)
+        q = query[:, :, own]
         if segment.shared or plan.before:
-            k, v = (x.index_select(2, path) for x in (key, value))
+            seen = path[: segment.shared + stop - segment.start]
+            k, v = (x.index_select(2, seen) for x in (key, value))
         else:
-            k, v = (x[:, :, own] for x in (key, value))
+            k, v = (x[:, :, segment.start : stop] for x in (key, value))
         if segment.branches is not None:
-            spans = [(some, span) for at, some, span in hidden if at == index]
+            at = range(start - segment.start, stop - segment.start)
+            spans = [(some, span[at]) for i, some, span in hidden if i == index]
             parts = plan.branches(index, query.device)
-            z[:, own] = branch_off(q, k, v, scaling, parts, spans, options).transpose(1, 2)
+            z[:, own] = branch_off(q, k, v, scaling, parts, at, spans, options).transpose(1, 2)
             continue
         # A causal square without a mask is worth a few rows computed twice.
-        if 0 < 4 * segment.shared <= q.shape[2] and not plan.before:
+        if 0 < 4 * segment.shared <= q.shape[2] and not plan.before and plan.slice is None:
             q = query.index_select(2, path)
         found = attend_one(q, k, v, scaling, **options)
-        z[:, own] = found[:, :, segment.start - segment.stop :].transpose(1, 2)
-        for _, some, first, stop in (b for b in blocked if b[0] == index):
-            without = attend_without(query[:, :, own], k, v, scaling, some, (first, stop), options)
+        z[:, own] = found[:, :, start - stop :].transpose(1, 2)
+        for _, some, begin, end in (b for b in blocked if b[0] == index):
+            without = attend_without(query[:, :, own], k, v, scaling, some, (begin, end), options)
             z[:, own, some] = without.transpose(1, 2)
     return z
 
@@ -242,6 +256,7 @@ def branch_off(
     value: torch.Tensor,
     scaling: float,
     branches: tuple[torch.Tensor, ...],
+    at: range,
     hidden: Sequence[tuple[list[int], np.ndarray]],
     options: dict[str, Any],
 ) -> torch.Tensor:
@@ -252,11 +267,15 @@ def branch_off(
         key: [B, K, m, D].
         value: [B, K, m, D].
         scaling: of the scores.
-        branches: seen, own and place, see :class:`airlens.losses.fast.packing.Branches`.
+        branches: seen, own and place, see :class:`airlens.losses.fast.packing.Branches`, of the
+            whole segment.
+        at: which of the segment's own rows the n are; no key comes after the last of them.
         hidden: heads, and the span [n, 2] of shared rows that each row does not see with them.
         options: window, softcap and sinks.
     """
     seen, own, place = branches
+    texts = len(place) - len(seen) + at.stop
+    seen, own, place = seen[at.start : at.stop], own[at.start : at.stop, :texts], place[:texts]
     shared = key.shape[2] - len(place)
     column = torch.arange(shared, device=query.device)
     sees, mine = column[None] < seen[:, None], own
@@ -324,13 +343,18 @@ def attend_one(
     batch, heads, n, _ = query.shape
     groups, m = key.shape[1], key.shape[2]
     limited = window is not None and window < m
+    plain = softcap is None and sinks is None
+    if mask is None and (n < m or limited or not plain):
+        size = max(1, MASK // (m if plain else m * heads * batch))
+        if n > size:
+            options = {"window": window, "softcap": softcap, "sinks": sinks}
+            return _in_turn(query, key, value, scaling, size, options)
     # A group's heads see the same keys: an expanded view, not copies.
     q = query.reshape(batch * groups, heads // groups, n, query.shape[-1])
     k, v = (
         x.reshape(batch * groups, 1, m, x.shape[-1]).expand(-1, heads // groups, -1, -1)
         for x in (key, value)
     )
-    plain = softcap is None and sinks is None
     if plain and mask is None and n == m and not limited:
         z = scaled_dot_product_attention(q, k, v, is_causal=n > 1, scale=scaling)
         return z.reshape(batch, heads, n, value.shape[-1])
@@ -341,6 +365,26 @@ def attend_one(
     else:
         z = _eager(q, k, v, scaling, mask, softcap, None if sinks is None else sinks.repeat(batch))
     return z.reshape(batch, heads, n, value.shape[-1])
+
+
+def _in_turn(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scaling: float,
+    size: int,
+    options: dict[str, Any],
+) -> torch.Tensor:
+    """:func:`attend_one`, ``size`` rows at a time, on the keys that these can see."""
+    n, m, window = query.shape[2], key.shape[2], options["window"]
+    found = query.new_empty(*query.shape[:3], value.shape[-1])
+    for start in range(0, n, size):
+        stop = min(start + size, n)
+        last = m - n + stop
+        first = 0 if window is None else max(0, m - n + start + 1 - window)
+        k, v = (x[:, :, first:last] for x in (key, value))
+        found[:, :, start:stop] = attend_one(query[:, :, start:stop], k, v, scaling, **options)
+    return found
 
 
 def visible(n: int, m: int, window: int | None, device: torch.device) -> torch.Tensor:

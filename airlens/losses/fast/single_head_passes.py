@@ -39,7 +39,7 @@ def exact_row(
     nll = {}
     with torch.inference_mode():
         where, target = (to_device(x, fast.device) for x in scored_rows(row, items))
-        kept, hidden = fast.residuals(row, Plan(row.segments))
+        kept, hidden = fast.residuals(row, Plan(row.segments), rows=budget)
         base, entropy = row_losses(fast, hidden[0], where, target, entropy=True)
         size = max(1, budget // len(row.tokens))
         for layer in sorted({h.layer for h in heads}):
@@ -47,7 +47,8 @@ def exact_row(
             for chunk in (here[i : i + size] for i in range(0, len(here), size)):
                 edits = {layer: [(i, [h.head]) for i, h in enumerate(chunk)]}
                 plan = Plan(row.segments, edits, (mode,), means)
-                hidden = fast.resume(row, plan, layer, kept[layer], len(chunk))
+                own = max(1, budget // len(chunk))
+                hidden = fast.resume(row, plan, layer, kept[layer], len(chunk), rows=own)
                 for head, state in zip(chunk, hidden, strict=True):
                     nll[head] = row_losses(fast, state, where, target, entropy=False)[0]
                 on_progress(len(chunk))
