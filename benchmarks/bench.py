@@ -29,7 +29,6 @@ import airlens as al
 from airlens.heads import HeadSet, random_heads
 from airlens.losses.choice import choose_engine
 from airlens.losses.fast.fast_losses import score_fast
-from airlens.losses.fast.process_settings import matmul_precision
 from airlens.losses.windows import Window, windows
 from airlens.model.heads import heads_of
 from airlens.provenance import provenance
@@ -94,10 +93,7 @@ def influence(b: Bench) -> None:
     items = b.windows(12)
     two = TwoModels(b.model, b.heads)
 
-    def low() -> np.ndarray:
-        with matmul_precision("bf16", torch.device("cpu")):
-            return b.fast(items, [b.heads])
-
+    low = partial(b.fast, items, [b.heads], precision="bf16")
     variants: dict[str, Callable[[], Any]] = {
         "TransformerLens hooks": partial(hooks_passes, b.model, items, [b.heads]),
         "two Hugging Face models": partial(two, items),

@@ -13,29 +13,90 @@ import torch
 from tiny_zoo import tiny
 
 from airlens.errors import ConfigError
-from airlens.losses.fast.process_settings import matmul_precision
+from airlens.losses.fast import low_precision
+from airlens.losses.fast.fast_model import fast_model
 from airlens.step_influence.influence import influence
 from airlens.traces.trace import Trace
 
 TRACE = Trace("a", "How many?", "There are 3 and 4, so there are 7.")
 
 
-def test_low_precision_is_close_recorded_and_undone() -> None:
-    model = tiny("llama")
+@pytest.fixture
+def bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor that has bf16 products (others compute them too, slowly)."""
+    monkeypatch.setattr(low_precision, "has_bf16", lambda: True)
+
+
+@pytest.mark.usefixtures("bf16")
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_low_precision_is_close_recorded_and_undone(kind: str) -> None:
+    model = tiny(kind)
     options: Any = {"controls": 0, "progress": False}
     full = influence(model, TRACE, "L0H1", **options)
     low = influence(model, TRACE, "L0H1", precision="bf16", **options)
     assert (full.provenance["precision"], low.provenance["precision"]) == ("full", "bf16")
-    assert np.abs(full.tokens["nll_base"] - low.tokens["nll_base"]).max() < 0.5
-    assert torch.get_float32_matmul_precision() == "highest"
+    moved = np.abs(full.tokens["nll_base"] - low.tokens["nll_base"]).max()
+    assert 0 < moved < 0.05
     again = influence(model, TRACE, "L0H1", **options)
     assert np.array_equal(full.tokens["nll_base"], again.tokens["nll_base"])
 
 
+@pytest.mark.usefixtures("bf16")
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_products_are_those_of_a_model_whose_matrices_are_bf16(kind: str) -> None:
+    """All between the products stays fp32: each is that of the rounded factors."""
+    fast = fast_model(tiny(kind))
+    name, module = next(
+        (n, m) for n, m in fast.layers.named_modules() if "mlp." in n and hasattr(m, "weight")
+    )
+    x = torch.randn(1, 5, module.weight.shape[0 if kind == "gpt2" else 1])
+    weight = module.weight.T if kind == "gpt2" else module.weight
+    wanted = torch.nn.functional.linear(
+        x.bfloat16().float(), weight.bfloat16().float(), module.bias
+    )
+    before = module(x)
+    with low_precision.low_precision(fast, "bf16"):
+        found = module(x)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, wanted, rtol=2**-7, atol=2**-7)
+    assert torch.equal(module(x), before)
+
+
+@pytest.mark.usefixtures("bf16")
+def test_copies_end_with_the_weights() -> None:
+    model = tiny("llama")
+    options: Any = {"controls": 0, "progress": False, "precision": "bf16"}
+    first = influence(model, TRACE, "L0H1", **options)
+    with torch.no_grad():
+        for parameter in model.original_model.parameters():
+            parameter.mul_(1.5)
+    second = influence(model, TRACE, "L0H1", **options)
+    full = influence(model, TRACE, "L0H1", **options | {"precision": "full"})
+    assert np.abs(second.tokens["nll_base"] - first.tokens["nll_base"]).max() > 0.05
+    assert np.abs(second.tokens["nll_base"] - full.tokens["nll_base"]).max() < 0.2
+
+
+@pytest.mark.usefixtures("bf16")
 def test_low_precision_is_undone_after_an_error() -> None:
-    with pytest.raises(RuntimeError), matmul_precision("bf16", torch.device("cpu")):
+    fast = fast_model(tiny("llama"))
+    kept = [module.forward for module in fast.layers.modules()]
+    with pytest.raises(RuntimeError), low_precision.low_precision(fast, "bf16"):
+        assert [module.forward for module in fast.layers.modules()] != kept
         raise RuntimeError
-    assert torch.get_float32_matmul_precision() == "highest"
+    assert [module.forward for module in fast.layers.modules()] == kept
+
+
+def test_a_processor_without_bf16_says_so_and_runs_in_full(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(low_precision, "has_bf16", lambda: False)
+    low_precision._say_once.cache_clear()
+    options: Any = {"controls": 0, "progress": False}
+    found = influence(tiny("llama"), TRACE, "L0H1", precision="bf16", **options)
+    assert found.provenance["precision"] == "full"
+    assert caplog.text.count("no bf16 products") == 1
+    full = influence(tiny("llama"), TRACE, "L0H1", **options)
+    assert np.array_equal(full.tokens["nll_base"], found.tokens["nll_base"])
 
 
 @pytest.mark.parametrize(

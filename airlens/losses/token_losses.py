@@ -24,7 +24,7 @@ from airlens.traces.encoding import EncodedTrace
 
 from .choice import Engine, choose_engine
 from .fast.fast_losses import score_fast
-from .fast.process_settings import Precision
+from .fast.low_precision import Precision
 from .hooks import score_windows
 from .windows import Long, Window, WindowLoss, windows
 
@@ -47,8 +47,8 @@ def token_losses(
     """NLL of every scored token under the model and under each ablation, by the engine asked for.
 
     Arguments are those of :func:`score_windows`; ``engine`` is ``hooks``, ``fast``, or ``auto``,
-    the fast one where it can run; ``precision="bf16"`` rounds the factors of matrix products (fast
-    engine only).
+    the fast one where it can run; ``precision="bf16"`` multiplies matrices in bf16 where that is
+    faster (fast engine only).
 
     Raises:
         ConfigError: an unknown engine or precision, or one that cannot run here.

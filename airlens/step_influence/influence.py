@@ -23,7 +23,7 @@ from airlens.control_kinds import Control
 from airlens.folders import load_tables, save_tables
 from airlens.heads import HeadGrid, Heads
 from airlens.losses.choice import Engine, choose_engine
-from airlens.losses.fast.process_settings import Precision
+from airlens.losses.fast.low_precision import Precision, precision_on
 from airlens.losses.token_losses import trace_losses
 from airlens.losses.windows import Long, WindowLoss
 from airlens.model.heads import heads_in
@@ -146,8 +146,8 @@ def influence(
         max_tokens_per_batch: bounds memory.
         engine: ``hooks``, ``fast``, or ``auto``: the fast one where it can run
             (:mod:`airlens.losses.fast`).
-        precision: ``bf16`` rounds the factors of matrix products: faster, and single tokens move
-            by some hundredths of a nat.
+        precision: ``bf16`` multiplies matrices in bf16: faster, and single tokens move by some
+            hundredths of a nat. Where it would not be faster it is said and ``full`` is noted.
         progress: show a progress bar.
 
     Raises:
@@ -197,6 +197,8 @@ def score_traces(
         if mode == "mean" and means is None and len(heads):
             means = mean_z(model)
         chosen = choose_engine(model, engine, mode=mode, longest=longest)
+        if chosen == "fast" and precision == "bf16":
+            precision = precision_on(model.W_E.device, precision)
         losses = trace_losses(
             model,
             encoded,

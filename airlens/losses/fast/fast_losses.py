@@ -23,14 +23,14 @@ from airlens.losses.windows import WindowLoss
 from airlens.model.state import running
 
 from .fast_model import FastModel, fast_model, order, plan_of
+from .low_precision import low_precision
 from .packing import Pack, pack, to_device, to_host
-from .process_settings import matmul_precision
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
     from airlens.ablation import MeanZ, Mode
-    from airlens.losses.fast.process_settings import Precision
+    from airlens.losses.fast.low_precision import Precision
     from airlens.losses.windows import Window
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ def score_fast(
         modes = [mode] if isinstance(mode, str) else mode
         if "mean" in modes and means is None and any(len(heads) for heads in head_sets):
             means = mean_z(model)
-        with matmul_precision(precision, fast.device):
+        with low_precision(fast, precision):
             options = (means, max_tokens_per_batch, on_progress)
             return _score(model, fast, items, head_sets, mode, *options)
 

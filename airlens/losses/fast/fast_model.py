@@ -67,6 +67,8 @@ class FastModel:
         # where both agree.
         self.verdicts: dict[tuple[Mode, int], str] = {}
         self.tuples: set[int] = set()  # layers that return a tuple
+        # bf16 copies of matrices, once asked for
+        self.bf16: dict[torch.nn.Module, tuple[torch.Tensor, torch.Tensor | None]] | None = None
         self.sliceable: bool | None = None  # None until it was tried
         self.run = Run()
         for module in self.model.modules():

@@ -1,43 +1,13 @@
-"""Process-wide settings that trade precision or memory for speed; each must be asked for."""
+"""A setting of the whole process that trades memory for speed; it must be asked for."""
 
 from __future__ import annotations
 
 import ctypes
 import platform
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Literal, TypeAlias
-
-import torch
-
-Precision: TypeAlias = Literal["full", "bf16"]
-
 
 # mallopt(3): M_TRIM_THRESHOLD, M_MMAP_MAX.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
-
-
-@contextmanager
-def matmul_precision(precision: Precision, device: torch.device) -> Iterator[None]:
-    """Inside the block, matrix products of fp32 tensors round their factors to bf16.
-
-    Sums, results, norms, softmax, the residual stream and the loss stay fp32 on CPU, where oneDNN
-    rounds the factors (a processor without bf16 arithmetic computes as before). On CUDA this is
-    autocast, whose results are bf16 too.
-    """
-    if precision == "full":
-        yield
-    elif device.type == "cpu":
-        kept = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision("medium")
-        try:
-            yield
-        finally:
-            torch.set_float32_matmul_precision(kept)
-    else:
-        with torch.autocast(device.type, torch.bfloat16):
-            yield
 
 
 def fast_allocator() -> bool:

@@ -1,0 +1,85 @@
+"""Matrix products of a pass in bf16, all between them in fp32; it must be asked for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache, partial
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import torch
+from torch.nn.functional import linear
+from transformers.pytorch_utils import Conv1D
+
+if TYPE_CHECKING:
+    from .fast_model import FastModel
+
+Precision: TypeAlias = Literal["full", "bf16"]
+
+log = logging.getLogger(__name__)
+INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")  # what torch calls bf16 products of processors
+
+
+@cache
+def has_bf16() -> bool:
+    """Whether this processor multiplies bf16 faster than fp32: by instructions of its own."""
+    known = torch.cpu.get_capabilities()
+    return any(known.get(name) for name in INSTRUCTIONS)
+
+
+def precision_on(device: torch.device | str, asked: Precision) -> Precision:
+    """The precision that a pass on this device has: "full" where bf16 would not be faster."""
+    if asked == "full" or torch.device(device).type != "cpu" or has_bf16():
+        return asked
+    _say_once()
+    return "full"
+
+
+@cache
+def _say_once() -> None:
+    log.warning("precision='bf16': this processor has no bf16 products, so it runs in full")
+
+
+@contextmanager
+def low_precision(fast: FastModel, precision: Precision) -> Iterator[None]:
+    """Inside the block the fp32 matrices of a fast model's layers multiply in bf16.
+
+    Norms, softmax, the residual stream, logits and the loss stay fp32. On CPU a bf16 copy of the
+    matrices is kept (half the size of the model's) as long as its weights stay the same. On CUDA
+    this is autocast, whose logits are bf16 too.
+    """
+    if precision_on(fast.device, precision) == "full":
+        yield
+        return
+    if fast.device.type != "cpu":
+        with torch.autocast(fast.device.type, torch.bfloat16):
+            yield
+        return
+    if fast.bf16 is None:
+        fast.bf16 = _copies(fast)
+    kept = [module.forward for module in fast.bf16]
+    for module, (weight, bias) in fast.bf16.items():
+        module.forward = partial(_product, weight, bias)
+    try:
+        yield
+    finally:
+        for module, forward in zip(fast.bf16, kept, strict=True):
+            module.forward = forward
+
+
+Matrix: TypeAlias = "tuple[torch.Tensor, torch.Tensor | None]"
+
+
+def _copies(fast: FastModel) -> dict[torch.nn.Module, Matrix]:
+    found: dict[torch.nn.Module, Matrix] = {}
+    for module in fast.layers.modules():
+        if isinstance(module, torch.nn.Linear | Conv1D) and module.weight.dtype == torch.float32:
+            weight = module.weight.T if isinstance(module, Conv1D) else module.weight
+            found[module] = (weight.bfloat16().contiguous(), module.bias)
+    return found
+
+
+def _product(weight: torch.Tensor, bias: torch.Tensor | None, x: torch.Tensor) -> torch.Tensor:
+    found = linear(x.bfloat16(), weight).to(x.dtype)
+    return found if bias is None else found + bias
