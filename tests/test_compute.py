@@ -46,9 +46,8 @@ def test_low_precision_is_close_recorded_and_undone(kind: str) -> None:
 def test_products_are_those_of_a_model_whose_matrices_are_bf16(kind: str) -> None:
     """All between the products stays fp32: each is that of the rounded factors."""
     fast = fast_model(tiny(kind))
-    name, module = next(
-        (n, m) for n, m in fast.layers.named_modules() if "mlp." in n and hasattr(m, "weight")
-    )
+    layers = fast.layers.named_modules()
+    module = next(m for name, m in layers if ".mlp." in name and hasattr(m, "weight"))
     x = torch.randn(1, 5, module.weight.shape[0 if kind == "gpt2" else 1])
     weight = module.weight.T if kind == "gpt2" else module.weight
     wanted = torch.nn.functional.linear(
