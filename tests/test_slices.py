@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_early_answers import early
 from test_engine import FAST, SETS, texts, worst
 from test_retrieval_fast import probes
 from tiny_zoo import tiny
@@ -17,7 +19,7 @@ from airlens.detectors import fast_probes
 from airlens.detectors.probes import ProbeSet
 from airlens.detectors.retrieval import retrieval_scores
 from airlens.heads import Head
-from airlens.losses.fast import packed_attention
+from airlens.losses.fast import fast_losses, packed_attention
 from airlens.losses.fast.fast_losses import score_fast
 from airlens.losses.fast.fast_model import FastModel, fast_model, order, plan_of
 from airlens.losses.fast.packed_attention import Call, Plan, attend_one
@@ -166,3 +168,14 @@ def test_what_belongs_to_rows_is_cut() -> None:
     assert torch.equal(found["scale"], made["scale"])
     square = torch.randn(n, n)  # the second axis is the one of rows
     assert torch.equal(cut(square, rows, n), square[:, rows])
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma3"])
+def test_early_answers_in_slices(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny(kind)
+    whole = early(model, depends=("direct", "total"))
+    monkeypatch.setattr(fast_losses, "CPU_TOKENS", 40)  # a slice ends within tails
+    parts = early(model, depends=("direct", "total"))
+    assert whole.steps["logp_ref"].ne(whole.steps["logp_base"]).all()
+    for name in ("steps", "depends", "controls"):
+        pd.testing.assert_frame_equal(getattr(parts, name), getattr(whole, name), atol=1e-4)
