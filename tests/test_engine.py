@@ -17,6 +17,7 @@ from airlens.ablation import ablated
 from airlens.errors import ConfigError
 from airlens.heads import HeadSet
 from airlens.losses.choice import choose_engine
+from airlens.losses.fast import fast_losses
 from airlens.losses.fast.fast_losses import score_fast
 from airlens.losses.fast.fast_model import fast_model
 from airlens.losses.fast.packing import common_prefix, pack
@@ -133,11 +134,11 @@ def test_running_out_of_memory_halves_the_row(model: Any, monkeypatch: Any, capl
     fast = fast_model(model)
     kept, lengths = fast.hidden, []
 
-    def small(row: Any, *args: Any) -> torch.Tensor:
+    def small(row: Any, *args: Any, **options: Any) -> torch.Tensor:
         lengths.append(len(row.tokens))
         if len(row.tokens) > 45:
             raise torch.OutOfMemoryError("allocate memory")
-        return kept(row, *args)
+        return kept(row, *args, **options)
 
     expected = score_fast(model, texts(), SETS, "uniform")
     monkeypatch.setattr(fast, "hidden", small)
@@ -145,6 +146,27 @@ def test_running_out_of_memory_halves_the_row(model: Any, monkeypatch: Any, capl
     assert worst(expected, found) < 1e-4
     assert max(lengths) > 45 >= lengths[-1]
     assert "max_tokens_per_batch=200" in caplog.text
+
+
+def test_running_out_of_memory_cuts_a_long_text(model: Any, monkeypatch: Any, caplog: Any) -> None:
+    fast = fast_model(model)
+    kept, sizes = fast.hidden, []
+
+    def small(row: Any, *args: Any, rows: int) -> torch.Tensor:
+        sizes.append(rows)
+        if rows > 8:
+            raise torch.OutOfMemoryError("allocate memory")
+        return kept(row, *args, rows=rows)
+
+    expected = score_fast(model, texts(), SETS, "uniform")
+    monkeypatch.setattr(fast, "hidden", small)
+    monkeypatch.setattr(fast_losses, "LEAST_ROWS", 4)
+    found = score_fast(model, texts(), SETS, "uniform", max_tokens_per_batch=100)
+    assert worst(expected, found) < 1e-4
+    assert sizes[0] == 25 and sizes[-1] == 6
+    monkeypatch.setattr(fast_losses, "LEAST_ROWS", 18)
+    with pytest.raises(torch.OutOfMemoryError):
+        score_fast(model, texts(), SETS, "uniform", max_tokens_per_batch=70)
 
 
 sequences = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=9), min_size=1, max_size=8)
