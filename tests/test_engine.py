@@ -148,6 +148,12 @@ def test_running_out_of_memory_halves_the_row(model: Any, monkeypatch: Any, capl
     assert "max_tokens_per_batch=200" in caplog.text
 
 
+def test_logits_are_made_in_chunks_that_suit_the_device() -> None:
+    assert fast_losses.logit_rows(152_000, "cpu") == 41
+    assert fast_losses.logit_rows(152_000, "cuda") == 1766
+    assert fast_losses.logit_rows(10**9, "cpu") == 16
+
+
 def test_running_out_of_memory_cuts_a_long_text(model: Any, monkeypatch: Any, caplog: Any) -> None:
     fast = fast_model(model)
     kept, sizes = fast.hidden, []

@@ -40,7 +40,9 @@ log = logging.getLogger(__name__)
 CPU_TOKENS = 4096
 GPU_TOKENS = 32_768
 LEAST_ROWS = 64  # smaller slices would save no memory
-LOGIT_BYTES = 24 << 20  # of one chunk of fp32 logits on CPU, for the same reason
+# Of one chunk of fp32 logits: on CPU for the same reason, on a GPU so that a chunk fills it (1,766
+# rows of a vocabulary of 152k; a few dozen would leave it idle between launches).
+LOGIT_BYTES, GPU_LOGIT_BYTES = 24 << 20, 1 << 30
 
 
 def score_fast(
@@ -186,6 +188,12 @@ def scored_rows(row: Pack, items: Sequence[Window]) -> tuple[np.ndarray, np.ndar
     return np.concatenate(where), np.concatenate(target)
 
 
+def logit_rows(vocabulary: int, device: torch.device | str) -> int:
+    """Rows of logits at once."""
+    room = LOGIT_BYTES if torch.device(device).type == "cpu" else GPU_LOGIT_BYTES
+    return max(16, room // (4 * vocabulary))
+
+
 def row_losses(
     fast: FastModel,
     hidden: torch.Tensor,
@@ -195,7 +203,7 @@ def row_losses(
     entropy: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """fp32 NLL [n] of ``target`` predicted from rows ``where`` of hidden [N, d], and entropy."""
-    size = max(16, LOGIT_BYTES // (4 * int(fast.head.weight.shape[0])))
+    size = logit_rows(int(fast.head.weight.shape[0]), hidden.device)
     losses, entropies = [], []
     for rows, wanted in zip(where.split(size), target.split(size), strict=True):
         logp = torch.log_softmax(fast.logits(hidden[rows]), dim=-1)
