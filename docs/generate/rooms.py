@@ -13,8 +13,8 @@ from . import ROOT, first_sentence
 # What all rooms stand on: files at the root that know nothing of the method.
 GROUND = "ground"
 ON_THE_GROUND = (
-    *("arguments", "errors", "files", "folders", "hub", "json_lines", "loss_free", "registry"),
-    *("shares", "statistics", "version"),
+    *("arguments", "control_kinds", "errors", "files", "folders", "hub", "json_lines", "loss_free"),
+    *("registry", "shares", "statistics", "version"),
 )
 # The order in which the package is read, that of the method; a room imports only from those before.
 READING = (
