@@ -13,8 +13,8 @@ from .corpus.run import score_corpus as score_corpus
 from .corpus.run_folder import RunFolder as RunFolder
 from .corpus.score_part import CorpusSettings as CorpusSettings
 from .corpus.score_part import Settings as Settings
-from .detectors.by_name import detect as detect
-from .detectors.by_name import detect_all as detect_all
+from .detectors.detect import detect as detect
+from .detectors.detect import detect_all as detect_all
 from .detectors.key_value_probes import key_value_probes as key_value_probes
 from .detectors.needle_probes import needle_probes as needle_probes
 from .detectors.probes import ProbeSet as ProbeSet

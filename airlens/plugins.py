@@ -21,7 +21,7 @@ def registry(kind: str) -> Registry[Any]:
     """
     match kind:
         case "detector":
-            from .detectors.by_name import DETECTORS
+            from .detectors.detect import DETECTORS
 
             return DETECTORS
         case "ablation":

@@ -13,7 +13,7 @@ from airlens.heads import HeadSet
 from airlens.losses.fast.knockout import knocked_out as fast_knocked_out
 from airlens.losses.knockout import knocked_out
 from airlens.losses.windows import windows
-from airlens.step_sources.units import span_of, stretch_of, units_of
+from airlens.step_sources.source_units import span_of, stretch_of, units_of
 from airlens.traces.encoding import encode_trace
 
 SOURCES = 30  # steps knocked out

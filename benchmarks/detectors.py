@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 import airlens as al
-from airlens.detectors.by_name import DETECTORS, detect
+from airlens.detectors.detect import DETECTORS, detect
 from airlens.folders import write_tables
 from airlens.heads import HeadScores
 from airlens.provenance import provenance

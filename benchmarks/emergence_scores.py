@@ -14,7 +14,7 @@ from emergence_text import copied_targets, rows, split_sentences
 
 import airlens as al
 from airlens.ablation import ablated
-from airlens.detectors.by_name import detect
+from airlens.detectors.detect import detect
 from airlens.detectors.induction import repeated_probes
 from airlens.detectors.key_value_probes import bos_tokens
 from airlens.detectors.probes import ProbeSet

@@ -13,7 +13,7 @@ from tiny_zoo import ARCHITECTURES, config, tiny, tokenizer
 import airlens as al
 from airlens.ablation import ablated, mean_z
 from airlens.detectors.attention_scores import LayerView, stream
-from airlens.detectors.by_name import DESCRIPTIONS, DETECTORS, READERS, detect, detect_all
+from airlens.detectors.detect import DESCRIPTIONS, DETECTORS, READERS, detect, detect_all
 from airlens.detectors.greedy_decoding import greedy, rouge1_recall
 from airlens.detectors.induction import repeated_ids
 from airlens.detectors.locos import contributions, output_weights

@@ -24,8 +24,8 @@ from airlens.losses.fast.packing import Segment
 from airlens.losses.knockout import knocked_out
 from airlens.losses.windows import Window
 from airlens.step_sources.hook_reading import sliding_window
-from airlens.step_sources.tables import COLUMNS
-from airlens.step_sources.units import units_of
+from airlens.step_sources.source_tables import COLUMNS
+from airlens.step_sources.source_units import units_of
 from airlens.traces.encoding import encode_trace
 
 ALL: Any = ("copies", "attention", "knockout")

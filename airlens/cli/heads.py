@@ -39,7 +39,7 @@ def heads(
 
     The file written with --out is what `airlens score --heads` reads.
     """
-    from airlens.detectors.by_name import DESCRIPTIONS, detect
+    from airlens.detectors.detect import DESCRIPTIONS, detect
     from airlens.detectors.key_value_probes import key_value_probes
     from airlens.errors import ConfigError
     from airlens.model.files import read_tokenizer

@@ -78,7 +78,7 @@ def page(
     from airlens.step_influence.influence import score_traces
     from airlens.step_influence.settings import ScoreSettings
     from airlens.step_sources import sources
-    from airlens.step_sources.measures import Measure
+    from airlens.step_sources.source_measures import Measure
     from airlens.views.page import page as write_page
 
     chosen = data_options.traces(traces or data_path("traces.jsonl"))

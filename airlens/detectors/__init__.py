@@ -3,6 +3,6 @@
 >>> probes = al.key_value_probes(model.tokenizer, n=12)
 >>> scores = al.retrieval_scores(model, probes)  # or al.detect(model, probes, "induction")
 
-`retrieval` is the papers' own detector, the files `…_probes` make what is read, `by_name` lists all
+`retrieval` is the papers' own detector, the files `…_probes` make what is read, `detect` lists all
 detectors.
 """

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from airlens.detectors.by_name import detect
+from airlens.detectors.detect import detect
 from airlens.detectors.induction import repeated_ids
 from airlens.detectors.probes import ProbeSet
 from airlens.errors import ConfigError
@@ -50,7 +50,7 @@ def head_history(
         checkpoints: training step and model, e.g. from :func:`train_tiny` or
             :func:`pythia_checkpoints`; each is scored before the next is asked for.
         probes: the same for all.
-        detector: see :data:`~airlens.detectors.by_name.DETECTORS`.
+        detector: see :data:`~airlens.detectors.detect.DETECTORS`.
     """
     frames = []
     for step, model in checkpoints:

@@ -1,13 +1,13 @@
 """Which earlier steps and prompt sentences each step draws on: ``airlens.sources``.
 
->>> found = al.sources(model, traces, heads)
->>> found.pairs  # a row a step and possible source, beside random heads
+>>> sources = al.sources(model, traces, heads)
+>>> sources.pairs  # a row a step and possible source, beside random heads
 
-`measures` defines copies, attention and knockout (of which the losses are `losses.knockout`);
-`units` are the possible sources; attention is read by `hook_reading`, the reference, or
-`fast_reading`; `tables` makes DataFrames.
+`source_measures` defines copies, attention and knockout (its losses are `losses.knockout`);
+`source_units` has the possible sources; attention is read by `hook_reading`, the reference, or
+`fast_reading`; `source_tables` makes DataFrames.
 """
 
-from .measures import MEASURES as MEASURES
-from .measures import Sources as Sources
-from .measures import sources as sources
+from .source_measures import MEASURES as MEASURES
+from .source_measures import Sources as Sources
+from .source_measures import sources as sources

@@ -19,7 +19,7 @@ from airlens.losses.fast.packing import pack
 from airlens.model.state import running
 
 from .hook_reading import Reader, Reading
-from .units import Stretch
+from .source_units import Stretch
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -19,7 +19,7 @@ from airlens.heads import Head
 from airlens.losses.knockout import as_row
 from airlens.model.state import forward, running
 
-from .units import SINK, Stretch
+from .source_units import SINK, Stretch
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -13,7 +13,7 @@ tokens, each predicted from position t-1, a set of heads, and a source u before 
   the rest. With all heads it is the attention suppression of Thought Anchors (2506.19143).
 
 What counts as a source, and the separate attention sink, is ours: see
-:mod:`airlens.step_sources.units`.
+:mod:`airlens.step_sources.source_units`.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ from airlens.traces.readings import how_read
 from airlens.traces.trace import Trace, as_traces, check_ids
 
 from . import fast_reading, hook_reading
-from .tables import COLUMNS, Read, event_rows, pair_rows, step_rows
-from .units import Stretch, Units, span_of, stretch_of, token_table, unit_table, units_of
+from .source_tables import COLUMNS, Read, event_rows, pair_rows, step_rows
+from .source_units import Stretch, Units, span_of, stretch_of, token_table, unit_table, units_of
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -111,7 +111,7 @@ class Sources:
         return cls(**tables, provenance=note)
 
 
-class Ask(NamedTuple):
+class SourceQuery(NamedTuple):
     """What to measure in each trace.
 
     Attributes:
@@ -187,11 +187,13 @@ def sources(
         blocked = [grid.all_heads()]
     template = resolve_template(model.tokenizer, template)
     units = [units_of(e) for e in encode_for(model, items, template, think)]
-    ask = Ask(sets, blocked if "knockout" in measures else [], screen, max_tokens_per_batch)
+    query = SourceQuery(
+        sets, blocked if "knockout" in measures else [], screen, max_tokens_per_batch
+    )
     longest = max((len(u.encoded.tokens) for u in units), default=0)
     with running(model):
         chosen = choose_engine(model, engine, longest=min(longest, int(model.cfg.n_ctx)))
-        tables = _tables(read_traces(model, units, ask, chosen, long, progress), measures)
+        tables = _tables(read_traces(model, units, query, chosen, long, progress), measures)
     note = provenance(
         model,
         heads=heads.names(),
@@ -215,7 +217,7 @@ def sources(
 def read_traces(
     model: TransformerBridge,
     units: Sequence[Units],
-    ask: Ask,
+    query: SourceQuery,
     engine: str,
     long: Long,
     progress: bool,
@@ -226,23 +228,23 @@ def read_traces(
     limit = int(model.cfg.n_ctx)
     parts = [[stretch_of(u, w) for w in windows(u.encoded, limit, long)] for u in units]
     flat = [stretch for part in parts for stretch in part]
-    heads = sorted({head for heads in ask.sets for head in heads})
-    options: dict[str, Any] = {"max_tokens_per_batch": ask.budget}
+    heads = sorted({head for heads in query.sets for head in heads})
+    options: dict[str, Any] = {"max_tokens_per_batch": query.budget}
     total = sum(len(s.window.tokens) for s in flat)
     with tqdm(total=total, unit="tok", desc="attention", disable=not progress) as bar:
         readings = iter(read_attention(model, flat, heads, on_progress=bar.update, **options))
     reads = [
-        Read(u, tuple(part), tuple(next(readings) for _ in part), tuple(ask.sets))
+        Read(u, tuple(part), tuple(next(readings) for _ in part), tuple(query.sets))
         for u, part in zip(units, parts, strict=True)
     ]
     for read in reads:
         _need_finite(model, read.units, [reading.mass for reading in read.readings])
-    if not ask.blocked:
+    if not query.blocked:
         yield from reads
         return
-    plans = [read.candidates(ask.screen) for read in reads]
+    plans = [read.candidates(query.screen) for read in reads]
     total = sum(
-        len(s.window.tokens) * len(ask.blocked) * len(plan)
+        len(s.window.tokens) * len(query.blocked) * len(plan)
         for read, plan in zip(reads, plans, strict=True)
         for s in read.stretches
     )
@@ -256,7 +258,7 @@ def read_traces(
                         model,
                         stretch.window,
                         spans,
-                        ask.blocked,
+                        query.blocked,
                         on_progress=bar.update,
                         **options,
                     )

@@ -12,7 +12,7 @@ import pandas as pd
 from airlens.heads import HeadSet
 
 from .hook_reading import Reading
-from .units import SINK, TEMPLATE, TOKEN_COLUMNS, UNIT_COLUMNS, Stretch, Units
+from .source_units import SINK, TEMPLATE, TOKEN_COLUMNS, UNIT_COLUMNS, Stretch, Units
 
 PAIR_COLUMNS = [
     *("id", "step", "source", "kind", "distance", "n_tokens", "n_source_tokens"),

@@ -2,7 +2,7 @@
 
 >>> al.figures.step_bars(result.steps)
 >>> al.TraceExplorer(model, traces, heads)
->>> al.page(result, found, traces, scores, "page.html")
+>>> al.page(result, sources, traces, scores, "page.html")
 
 Figures take tables and know no model; explorers run one in the background.
 """

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import airlens as al
-from airlens.step_sources.units import unit_table, units_of
+from airlens.step_sources.source_units import unit_table, units_of
 from airlens.traces.blocks import blocks
 from airlens.traces.encoding import encode_trace
 from airlens.traces.steps import auto_how, split_steps

@@ -24,7 +24,7 @@ from transformers import PreTrainedTokenizerFast
 
 import airlens as al
 from airlens.errors import ConfigError, DataError
-from airlens.step_sources.units import units_of
+from airlens.step_sources.source_units import units_of
 from airlens.traces.chat_template import write
 from airlens.traces.encoding import encode_trace
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import airlens as al
-from airlens.step_sources.units import unit_table, units_of
+from airlens.step_sources.source_units import unit_table, units_of
 from airlens.traces.encoding import encode_trace
 from airlens.views.figures.step_maps import row_dicts
 

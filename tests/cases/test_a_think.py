@@ -11,7 +11,7 @@ from chat_templates import TEMPLATES, byte_tokenizer
 
 import airlens as al
 from airlens.errors import ConfigError, DataError
-from airlens.step_sources.units import units_of
+from airlens.step_sources.source_units import units_of
 from airlens.traces.chat_template import template_identity, write
 from airlens.traces.encoding import encode_trace
 from airlens.views.figures.coloured_text import pieces

@@ -89,7 +89,7 @@ def test_c3_single_heads_sources_and_means() -> None:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_c3_detectors(engine: Any) -> None:
-    from airlens.detectors.by_name import detect
+    from airlens.detectors.detect import detect
     from airlens.detectors.induction import repeated_ids
 
     token = tokenizer()(LOUD)["input_ids"][0]

@@ -92,6 +92,6 @@ def test_f4_a_count_at_the_terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         lambda *a, **o: SimpleNamespace(cfg=SimpleNamespace(n_ctx=900), tokenizer=None),
     )
     monkeypatch.setattr("airlens.detectors.key_value_probes.key_value_probes", lambda *a, **o: None)
-    monkeypatch.setattr("airlens.detectors.by_name.detect", lambda *a, **o: scores())
+    monkeypatch.setattr("airlens.detectors.detect.detect", lambda *a, **o: scores())
     result = CliRunner().invoke(cli.app, ["heads", "--top", "5", "--json"], catch_exceptions=False)
     assert len(json.loads(result.stdout)["top"]) == 5

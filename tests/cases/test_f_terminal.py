@@ -179,7 +179,7 @@ def test_f9_names_are_those_of_the_library() -> None:
     from typing import get_args
 
     from airlens.ablation import MODES
-    from airlens.detectors.by_name import DETECTORS
+    from airlens.detectors.detect import DETECTORS
     from airlens.experiments.validity.planting import KINDS
     from airlens.traces.chat_template import Template
     from airlens.training.step_weights import SCHEMES

@@ -11,7 +11,7 @@ import pandas as pd
 from airlens.ablation import DEFAULT_MODE, MODES, Mode, as_head_set
 from airlens.arguments import checked
 from airlens.detectors.answer_attention import AnswerAttention, answer_attention
-from airlens.detectors.by_name import DETECTORS, detect
+from airlens.detectors.detect import DETECTORS, detect
 from airlens.detectors.probes import ProbeSet
 from airlens.errors import ConfigError
 from airlens.heads import Head, Heads, HeadScores, HeadSet, parse_head
@@ -245,14 +245,16 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
             return
         probe = self.probes[index]
 
-        def found(attention: AnswerAttention) -> None:
+        def keep_and_show(attention: AnswerAttention) -> None:
             while len(self._attention) >= KEPT:
                 self._attention.pop(next(iter(self._attention)))
             self._attention[index] = attention
             self._show_attention(index)
 
         self.looker.start(
-            lambda: answer_attention(self.model, probe), found, what=f"attention on {probe.id}"
+            lambda: answer_attention(self.model, probe),
+            keep_and_show,
+            what=f"attention on {probe.id}",
         )
 
     def _show_attention(self, index: int) -> None:

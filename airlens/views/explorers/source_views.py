@@ -10,7 +10,7 @@ import pandas as pd
 
 from airlens.heads import HeadSet
 from airlens.step_sources import Sources, sources
-from airlens.step_sources.units import token_table, unit_table, units_of
+from airlens.step_sources.source_units import token_table, unit_table, units_of
 from airlens.traces.encoding import encode_trace
 from airlens.traces.trace import Trace
 from airlens.views.figures.arcs import source_arcs
@@ -21,7 +21,7 @@ from .jobs import Worker, guarded
 from .js import GridMap, SourceArcs, TraceText
 from .layout import row
 from .source_traits import arc_units, matrix_traits, most, pair_traits
-from .step_heads import Key, keep
+from .step_heads import Key, keep_newest
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -133,7 +133,7 @@ class StepSources:
             return self.measure_sources(self.model, trace, heads, progress=False, **options)
 
         def done(found: Sources) -> None:
-            keep(self._found, key, found, self.kept)
+            keep_newest(self._found, key, found, self.kept)
             if key == self._asked[0]:
                 self._show()
 

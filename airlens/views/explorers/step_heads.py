@@ -78,7 +78,7 @@ class StepHeads:
             return self.measure(self.model, trace, chosen, **options)
 
         def done(found: pd.DataFrame) -> None:
-            keep(self._found, key, found, self.kept)
+            keep_newest(self._found, key, found, self.kept)
             self._show(key)
 
         count = self.most if every else len(heads)
@@ -104,7 +104,7 @@ class StepHeads:
         self.map.draw(step_head_traits(rows, self.map.column))
 
 
-def keep(store: dict[Key, Any], key: Key, value: Any, most: int) -> None:
+def keep_newest(store: dict[Key, Any], key: Key, value: Any, most: int) -> None:
     """Store a result, and drop the oldest ones beyond ``most``."""
     for old in list(store)[: max(0, len(store) - most + 1)]:
         del store[old]

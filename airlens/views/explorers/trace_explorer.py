@@ -27,7 +27,7 @@ from .jobs import Worker, guarded
 from .js import TraceText
 from .layout import row, title
 from .source_views import MeasureSources, StepSources
-from .step_heads import Key, SingleHeads, StepHeads, keep
+from .step_heads import Key, SingleHeads, StepHeads, keep_newest
 from .trace_picker import TracePicker
 from .traits import COLOURS_BY
 
@@ -216,7 +216,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
             return influence(self.model, trace, heads, mode=mode, progress=False, **options)
 
         def done(found: Influence) -> None:
-            keep(self._found, key, found, KEPT)
+            keep_newest(self._found, key, found, KEPT)
             self._show()
 
         what = f"scoring {shorten(trace.id, 30)}"

@@ -1,6 +1,6 @@
 """One page to share: a trace, its heads and its sources in one interactive HTML file.
 
->>> al.page(result, found, traces, scores, "page.html")
+>>> al.page(result, sources, traces, scores, "page.html")
 
 It opens from disk, without a network and without Python; see :func:`page`. `data` turns tables into
 what the views show, `page_script` and `body` make the rest of the file.

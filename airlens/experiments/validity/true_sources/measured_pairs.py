@@ -20,9 +20,9 @@ from airlens.files import portable_name
 from airlens.folders import kept_table
 from airlens.losses.choice import choose_engine
 from airlens.provenance import fingerprint, model_info
-from airlens.step_sources.measures import Ask, read_traces
-from airlens.step_sources.tables import Read
-from airlens.step_sources.units import TEMPLATE, units_of
+from airlens.step_sources.source_measures import SourceQuery, read_traces
+from airlens.step_sources.source_tables import Read
+from airlens.step_sources.source_units import TEMPLATE, units_of
 from airlens.traces.chat_template import Template, resolve_template, template_identity
 from airlens.traces.encoding import encode_trace
 from airlens.traces.model_encoding import encode_for
@@ -133,10 +133,10 @@ class _Store:
         return kept_table(path / f"{name}.parquet", measure)
 
 
-def _one(model: TransformerBridge, trace: Trace, ask: Ask, template: Template) -> Read:
+def _one(model: TransformerBridge, trace: Trace, query: SourceQuery, template: Template) -> Read:
     units = [units_of(e) for e in encode_for(model, [trace], template)]
     engine = choose_engine(model, "auto")
-    return next(iter(read_traces(model, units, ask, engine, "stride", False)))
+    return next(iter(read_traces(model, units, query, engine, "stride", False)))
 
 
 def _pairs(read: Read) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
@@ -156,7 +156,9 @@ def _pairs(read: Read) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
 def _read(
     model: TransformerBridge, trace: Trace, groups: Sequence[Group], template: Template
 ) -> pd.DataFrame:
-    read = _one(model, trace, Ask([heads for _, heads, _ in groups], [], None, None), template)
+    read = _one(
+        model, trace, SourceQuery([heads for _, heads, _ in groups], [], None, None), template
+    )
     frame, step, group = _pairs(read)
     values = dict(zip(READ, (read.copies, read.attention, read.attention), strict=True))
     values["attention_per_token"] = values["attention"] / np.maximum(read.size, 1)
@@ -200,7 +202,7 @@ def _knock_out(
     model: TransformerBridge, trace: Trace, group: Group, template: Template
 ) -> pd.DataFrame:
     name, heads, draw = group
-    read = _one(model, trace, Ask([heads], [heads], None, None), template)
+    read = _one(model, trace, SourceQuery([heads], [heads], None, None), template)
     frame, step, source = _pairs(read)
     rise = read.rise[0, step, source].astype(np.float32)
     return frame[PAIR].assign(**{column("knockout", name, draw): rise})
