@@ -25,6 +25,7 @@ from generate import (  # noqa: E402
     notebooks,
     offline,
 )
+from sphinx.util import inspect as sphinx_inspect  # noqa: E402
 
 import airlens  # noqa: E402
 
@@ -53,7 +54,9 @@ suppress_warnings = ["mystnb.unknown_mime_type"]  # of outputs that are there in
 
 # API
 autodoc_default_options = {"members": True, "member-order": "bysource"}
-autodoc_typehints = "none"  # the text says what an argument is
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True  # a constant's name, as the code has it
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
@@ -121,10 +124,25 @@ def skip_tuple_fields(app, what, name, obj, skip, options):
     return True if str(getattr(obj, "__doc__", "")).startswith("Alias for field number") else None
 
 
+def readable_signature(app, what, name, obj, options, signature, returned):
+    """Signatures as a reader would write them.
+
+    A default made anew for each object is `...`, which Sphinx can read; a widget takes what its
+    `__init__` takes, not what traitlets says of every widget.
+    """
+    if what == "class" and str(signature).startswith("(*args"):
+        own = sphinx_inspect.signature(obj.__init__, bound_method=True)
+        signature = sphinx_inspect.stringify_signature(
+            own, show_return_annotation=False, unqualified_typehints=True
+        )
+    return (signature or "").replace("<factory>", "..."), returned
+
+
 def setup(app):
     """Write the generated pages, and look at what was built."""
     for part in (api, architecture, claims, cli, coverage, data_sets, gallery, notebooks):
         part.write(HERE)
     app.connect("missing-reference", known_name)
     app.connect("autodoc-skip-member", skip_tuple_fields)
+    app.connect("autodoc-process-signature", readable_signature)
     app.connect("build-finished", offline.check)
