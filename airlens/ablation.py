@@ -177,7 +177,7 @@ def _count_run(block: _Block, runs: list[int], value: Any, hook: Any) -> None:
 
 
 def active_ablation(model: TransformerBridge) -> Ablation | None:
-    """Of the one :func:`ablated` block around the caller; None in several, or outside any."""
+    """What the one :func:`ablated` block around the caller ablates; None in several, or in none."""
     active: tuple[Ablation, ...] = state_of(model).ablations
     return active[0] if len(active) == 1 else None
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 HeadArray: TypeAlias = Float[np.ndarray, "L H"]
 """A number for every query head: L layers of H heads."""
 ProbeHeadArray: TypeAlias = Float[np.ndarray, "P L H"]
-"""The same for each of P probes."""
+"""A score of each head on each of P probes."""
 
 TOP_SHARE = 0.05  # of the heads are the critical ones (AIR; AttentionInfluence app. C)
 # Detectors whose score is a share of tokens or of attention.
@@ -222,7 +222,7 @@ class HeadGrid:
             raise HeadError(f"{', '.join(bad)}: no such head; the model has {self}")
 
     def words(self) -> str:
-        """In a few words: "30 layers of 9 heads"."""
+        """The grid in a few words: "30 layers of 9 heads"."""
         if len(self) == self.n_layers * self.n_heads:
             return f"{self.n_layers} layers of {self.n_heads} heads"
         return f"{len(self)} heads in {len(self.layers)} of {self.n_layers} layers"

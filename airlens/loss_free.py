@@ -32,7 +32,7 @@ REPEATED = 40
 
 @dataclass(frozen=True)
 class Unkept:
-    """In place of a value that could not be kept.
+    """What stands in place of a value that could not be kept.
 
     Args:
         type: the name of its type.

@@ -35,6 +35,6 @@ def is_copy(
 
 
 def hits_and_nll(logits: torch.Tensor, target: torch.Tensor) -> Predicted:
-    """Of the answer tokens ``target`` [n] under fp32 logits [n, V]."""
+    """Hits [n] and NLL [n] of the answer tokens ``target`` [n] under fp32 logits [n, V]."""
     nll = torch.nn.functional.cross_entropy(logits, target, reduction="none")
     return logits.argmax(dim=-1) == target, nll

@@ -150,7 +150,7 @@ class _KeyValueBuilder:
         return self._encode(f'\nKey: "{key}"\nCorresponding value: "')
 
     def _pairs(self, rng: random.Random) -> list[tuple[str, list[int]]]:
-        """As many pairs as fit when demonstrations and query are the longest ones."""
+        """The pairs of a probe: as many as fit with the longest demonstrations and query."""
         pairs: list[tuple[str, list[int]]] = []
         for key, value, room in self._sized(rng):
             if room > self.max_tokens:

@@ -72,7 +72,7 @@ def mean_limits(samples: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.
 
 
 def share_limits(samples: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The same for values in [0, 1]: Wilson's limits, which stay inside (:class:`Proportion`).
+    """95 % limits of means of values in [0, 1]: Wilson's (:class:`Proportion`), which stay inside.
 
     >>> [round(float(limit), 3) for limit in share_limits(np.array([0.7, 1.0, 1.0]))]
     [0.266, 0.996]
@@ -206,7 +206,7 @@ class Correlation(Estimate):
     """A correlation; ``sources`` are of its Fisher's z."""
 
     def interval(self, alpha: float = ALPHA) -> tuple[float, float]:
-        """From z ± margin; NaN where the correlation is 1 or -1, or undefined."""
+        """The limits z ± margin as correlations; NaN where it is 1 or -1, or undefined."""
         if not abs(self.value) < 1:
             return NOTHING
         z, wide = np.arctanh(self.value), margin(self.sources, alpha)

@@ -35,7 +35,7 @@ def read_attention(
     max_tokens_per_batch: int | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> list[Reading]:
-    """As :func:`.hook_reading.read_attention`, faster: attention of the heads by source."""
+    """Attention of the heads by source, as :func:`.hook_reading.read_attention` has it, faster."""
     with running(model):
         options = (max_tokens_per_batch, on_progress)
         return _read_all(fast_model(model), stretches, heads, *options)

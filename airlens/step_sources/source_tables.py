@@ -60,7 +60,7 @@ class Read:
     losses: tuple[Losses, ...] = ()
 
     def with_losses(self, groups: Sequence[int], losses: Sequence[Losses]) -> Read:
-        """The same measurements, with the losses under each knockout."""
+        """These measurements together with the losses under each knockout."""
         return replace(self, groups=tuple(groups), losses=tuple(losses))
 
     @cached_property

@@ -60,7 +60,7 @@ def _end_of(
 
 
 def _end_of_fence(text: str, match: re.Match[str], never_closed: set[str]) -> int | None:
-    """The same for a fence; its mark is noted in ``never_closed`` where none follows."""
+    """Where a fence ends; its mark is noted in ``never_closed`` where no end follows."""
     mark = match["fence"] or match["tildes"]
     line = text.rfind("\n", 0, match.end()) + 1
     first = bool(match["tildes"]) or bool(_INDENT.match(text[line : match.start("fence")]))

@@ -43,7 +43,7 @@ def split_of(path: Path) -> str:
 
 
 def in_order(paths: Iterable[Path]) -> list[Path]:
-    """By folder and name, letter case counting: on every system the same, also on Windows."""
+    """The files sorted by folder and name, letter case counting, alike on every system."""
     return sorted(paths, key=lambda path: path.as_posix().split("/"))
 
 

@@ -136,7 +136,7 @@ class TrainingFolder:
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """In what a stored run differs from this one, in words."""
+    """What differs between a stored run and this one, in words."""
     if not there:
         return ["its record does not say what decides it: an older airlens wrote it"]
     flat, mine = _flat(there), _flat(here)

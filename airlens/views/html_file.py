@@ -129,7 +129,7 @@ def write_html(text: str, path: str | Path) -> Path:
 
 
 def _policy(scripts: Sequence[str], style: str, styled: bool) -> str:
-    """Its own scripts and styles run; nothing is loaded, sent or framed."""
+    """The policy of a file: its own scripts and styles run; nothing is loaded, sent or framed."""
     allowed = " ".join(map(_source_hash, scripts))
     styles = "'unsafe-inline'" if styled else _source_hash(style)
     images = "img-src data: blob:; font-src data:" if styled else "img-src data:"

@@ -31,7 +31,7 @@ def _verdict(agrees: bool, text: str) -> str:
 
 
 def _tested(found: Estimate, text: str, null: float = 0.0) -> str:
-    """With a verdict on whether the number is over ``null``, or why there is none."""
+    """The text with a verdict on whether the number is over ``null``, or why there is none."""
     lo, hi = found.interval()
     if found.why_no_verdict:
         return f"**Not decided** ({found.why_no_verdict}). {text}"

@@ -92,7 +92,7 @@ class StepHeads:
         return pd.DataFrame(columns=columns) if found is None else found
 
     def steps(self) -> pd.DataFrame:
-        """Of the map that is shown, mean Δ of each head and step (nats per token)."""
+        """Mean Δ of each head and step of the map that is shown (nats per token)."""
         return by_step(self.tokens())
 
     def _show(self, key: Key) -> None:

@@ -191,7 +191,7 @@ class _Column:
 
 @dataclass(frozen=True)
 class _Cell:
-    """Its text; of a number its key for sorting, and the width in pixels of its bar, if any."""
+    """A cell's text; of a number its key for sorting, and its bar's width in pixels, if any."""
 
     shown: str
     key: str = ""
