@@ -135,7 +135,7 @@ def readable_signature(app, what, name, obj, options, signature, returned):
         signature = sphinx_inspect.stringify_signature(
             own, show_return_annotation=False, unqualified_typehints=True
         )
-    return (signature or "").replace("<factory>", "..."), returned
+    return (signature.replace("<factory>", "..."), returned) if signature else None
 
 
 def setup(app):

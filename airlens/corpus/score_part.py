@@ -47,6 +47,8 @@ FIRST_BUDGET = 16_384
 class CorpusSettings(ScoreSettings):
     """Settings that affect the scores of a corpus run; see :func:`airlens.influence` for each.
 
+    ``airlens.Settings``, the name it had, goes on working.
+
     Args:
         ifd: score each response without its prompt too, for IFD = L(y given x) / L(y)
             (Cherry LLM, 2308.12032).
@@ -63,8 +65,7 @@ class CorpusSettings(ScoreSettings):
             )
 
 
-Settings = CorpusSettings
-"""The name of :class:`CorpusSettings` up to 0.2, which goes on working."""
+Settings = CorpusSettings  # the name it had
 
 
 def run_identity(
