@@ -21,6 +21,7 @@ from .views.figures.corpus_samples import (
     sample_map,
     word_overlap_map,
 )
+from .views.figures.early_answer_figures import early_answer_curve, step_gain_bars
 from .views.figures.head_attention import answer_attention_map
 from .views.figures.head_maps import head_map, score_ranking
 from .views.figures.image_files import save_figures as save_figures
@@ -83,6 +84,7 @@ __all__ = [
     "correlation_strip",
     "detector_curves",
     "domain_counts",
+    "early_answer_curve",
     "emergence_figure",
     "emergence_map",
     "generations_figure",
@@ -107,6 +109,7 @@ __all__ = [
     "speed_frame",
     "stability_figure",
     "step_bars",
+    "step_gain_bars",
     "step_heatmap",
     "step_sources",
     "step_weight_bars",

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import bench_early
 import bench_long
 import bench_sources
 import bench_training
@@ -320,6 +321,7 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "detect4k": lambda b: detection(b, 4096, min(b.rounds, 2)),
     "sources": bench_sources.reading,
     "knockout": bench_sources.knockout,
+    "early": bench_early.early,
     "training": bench_training.training,
     "memory": memory,
     "long": bench_long.time_a_token,

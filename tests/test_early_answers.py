@@ -225,6 +225,8 @@ def test_what_counts_as_stating_and_saying() -> None:
     assert states("so 1,234.", "1234")
     assert not states("172, 7.2 and 72.5", "72")
     assert says("$72 a day", "72")
+    assert says(" 45.", "$45")
+    assert says(" $45", "$45")
     assert says(r" \(\boxed{72}\)", "72")
     assert not says("720", "72")
     assert not says("it is 72", "72")
@@ -264,3 +266,26 @@ def test_is_saved_and_loaded(result: al.EarlyAnswers, tmp_path: Path) -> None:
 def test_a_wrong_option_names_those_there_are(option: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=option):
         early(tiny("llama"), **{option: value})
+
+
+def test_selects_samples_and_weighs_steps(result: al.EarlyAnswers) -> None:
+    samples = result.samples.set_index("id")
+    rows = result.steps[result.steps["id"] == "a"].set_index("step")
+    # asked before the last step, which writes the answer
+    assert samples.loc["a", "gain"] == pytest.approx(
+        rows.loc[3, "logp_base"] - rows.loc[-1, "logp_base"]
+    )
+    falls = result.depends.loc[result.depends["id"] == "a", "direct"]
+    assert samples.loc["a", "depends"] == pytest.approx(falls.sum())
+    chosen = al.select(result.samples, by="gain", top=1, within=None)
+    assert chosen.ids == [samples["gain"].idxmax()]
+    found = al.influence(tiny("llama"), [TRACES[0], TRACES[2]], HEADS, controls=0, progress=False)
+    joined = result.on_steps(found.steps)
+    assert len(joined) == len(found.steps)
+    assert joined.loc[joined["step"] == 4, "depends"].tolist() == [0.0]
+    for by in ("gain", "depends"):
+        table = al.step_weights(joined, "linear", by=by).table
+        best = table.loc[table[table["id"] == "a"]["weight"].idxmax(), "step"]
+        assert best == joined.loc[joined[joined["id"] == "a"][by].idxmax(), "step"]
+    with pytest.raises(ConfigError, match="early_answers"):
+        al.select(found.samples, by="gain")

@@ -14,6 +14,7 @@ from airlens.statistics.correlations import spearman
 from airlens.views.figures import labels as figtext
 from airlens.views.figures import style as figstyle
 from airlens.views.figures.copying_curve import ablation_curve
+from airlens.views.figures.early_answer_figures import early_answer_curve, step_gain_bars
 from airlens.views.figures.head_maps import head_map, score_ranking
 from airlens.views.figures.selected_samples import (
     ais_by_domain,
@@ -97,6 +98,29 @@ def tokens_frame(tokens: tuple[str, ...] = (" the", " the", "\n", "</s>", "é"))
     )
 
 
+def early_frame() -> pd.DataFrame:
+    logp = np.array([-6.0, -7.0, -2.0, -0.1])
+    return pd.DataFrame(
+        {
+            "id": "a",
+            "step": [-1, 0, 1, 2],
+            "answer_now": ["7 x 4", "28", "$45", "$45"],
+            "p_now": [0.1, 0.2, 0.5, 0.9],
+            "logp_base": logp,
+            "logp_ref": logp - 1,
+            "logp_control": logp - 0.5,
+            "gain": np.diff(logp, prepend=np.nan),
+            "gain_ref": np.diff(logp, prepend=np.nan),
+            "right_base": [False, False, True, True],
+            "states_answer": [False, False, False, True],
+        }
+    )
+
+
+def gains_frame() -> pd.DataFrame:
+    return early_frame().iloc[1:]
+
+
 def samples_frame() -> pd.DataFrame:
     n = 8
     ais = np.linspace(-0.1, 0.6, n)
@@ -130,6 +154,8 @@ FIGURES = {
     "score_ranking": (score_ranking, heads_frame, "score"),
     "ablation_curve": (ablation_curve, curve_frame, "copy_accuracy"),
     "step_bars": (step_bars, steps_frame, "ais"),
+    "early_answer_curve": (early_answer_curve, early_frame, "logp_base"),
+    "step_gain_bars": (step_gain_bars, gains_frame, "gain"),
     "ais_by_label": (ais_by_label, steps_frame, "ais"),
     "step_heatmap": (step_heatmap, steps_frame, "ais"),
     "head_step_heatmap": (head_step_heatmap, head_step_frame, "delta"),
@@ -260,6 +286,28 @@ def test_step_bars_show_the_control_with_its_spread() -> None:
     assert "nats" in step_bars(steps_frame(), "a", "delta").layout.xaxis.title.text
 
 
+def test_early_answers_say_when_the_answer_is_decided_and_what_was_said_before() -> None:
+    frame = early_frame()
+    draws = pd.DataFrame(
+        {"id": "a", "step": [-1, 0, 1, 2] * 2, "draw": [0] * 4 + [1] * 4, "logp_control": -3.0}
+    )
+    fig = early_answer_curve(frame, controls=draws)
+    assert "decided after step 1 of 2" in fig.layout.title.text
+    assert [note.text for note in fig.layout.annotations] == ["7 x 4", "28", "&#36;45", "decided"]
+    assert any(trace.fill == "tonexty" for trace in fig.data)
+    assert {trace.name for trace in fig.data if trace.name} >= {"the model"}
+    not_yet = early_answer_curve(frame.assign(right_base=[True, True, True, False]))
+    assert "not decided" in not_yet.layout.title.text
+
+
+def test_gain_bars_mark_the_step_that_writes_the_answer() -> None:
+    fig = step_gain_bars(early_frame())
+    assert list(fig.layout.yaxis.ticktext) == ["<b>0</b>", "<b>1</b>", "<b>2</b> *"]
+    assert [trace.name for trace in fig.data] == ["the model", "without the critical heads"]
+    assert list(fig.data[0].x) == pytest.approx([-1, 5, 1.9])
+    assert "Step 1 adds most" in fig.layout.title.text
+
+
 def test_unknown_trace_is_said() -> None:
     for fig in (step_bars(steps_frame(), "zzz"), token_strip(tokens_frame(), "zzz")):
         assert fig.layout.annotations[0].text == "no trace with id zzz"
@@ -338,6 +386,8 @@ def test_hostile_text_stays_text_in_every_figure() -> None:
         score_ranking(heads_frame().assign(name=HOSTILE)),
         ablation_curve(curve_frame().replace({"top": HOSTILE})),
         step_bars(steps_frame(HOSTILE).assign(label=HOSTILE, id=HOSTILE)),
+        early_answer_curve(early_frame().assign(answer_now=HOSTILE, id=HOSTILE)),
+        step_gain_bars(early_frame().assign(answer_now=HOSTILE, id=HOSTILE)),
         ais_by_label(steps_frame().assign(label=HOSTILE)),
         step_heatmap(steps_frame(HOSTILE).assign(id=HOSTILE)),
         head_step_heatmap(head_step_frame().assign(name=HOSTILE)),

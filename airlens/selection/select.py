@@ -34,7 +34,8 @@ class Ranked:
 Selector: TypeAlias = Callable[[pd.DataFrame], pd.Series]
 
 # From samples to the value that each is ranked by, higher is kept; with those that were registered
-# (:mod:`airlens.plugins`). "ais_control" is AIS with random heads.
+# (:mod:`airlens.plugins`). "ais_control" is AIS with random heads; "gain" and "depends" are columns
+# of `EarlyAnswers.samples`.
 SELECTORS: Registry[Selector] = Registry(
     "selector",
     "airlens.selectors",
@@ -44,7 +45,7 @@ SELECTORS: Registry[Selector] = Registry(
         "shortest": Ranked("n_tokens", -1),
         "loss": Ranked("loss_base"),
         "loss_low": Ranked("loss_base", -1),
-        **{name: Ranked(name) for name in ("entropy", "ifd")},
+        **{name: Ranked(name) for name in ("entropy", "ifd", "gain", "depends")},
     },
 )
 TOP = 0.2  # AttentionInfluence §4.2: the top 20 % of each domain
@@ -102,8 +103,9 @@ def select(
         samples: ``Influence.samples``, or any frame with ``id`` and the column ranked by, whatever
             its index. No id may come twice (in a frame of steps: no step of an id).
         by: ``ais``, ``delta``, ``random``, ``length``, ``shortest``, ``loss``, ``loss_low``,
-            ``entropy``, ``ifd``, ``ais_control``, one that was registered, or the name of any
-            numeric column (highest kept).
+            ``entropy``, ``ifd``, ``ais_control``, ``gain`` or ``depends`` (of
+            ``EarlyAnswers.samples``), one that was registered, or the name of any numeric column
+            (highest kept).
         top: a share of each group (0.2, "20%") or a count of each group (20).
         within: rank within the groups of this column; None: over all.
         seed: of ``random``.
@@ -348,6 +350,8 @@ def selector_values(samples: pd.DataFrame, by: str, seed: int = 0) -> pd.Series:
         column = selector.column
         if by == "ifd" and column not in samples:
             raise ConfigError("by='ifd': these samples were scored without it; score with --ifd")
+        if by in ("gain", "depends") and column not in samples:
+            raise ConfigError(f"by={by!r}: give the samples of early answers (al.early_answers)")
         if column not in samples or not is_numeric_dtype(samples[column]):
             known = ", ".join(["random", *SELECTORS])
             raise ConfigError(f"by={by!r}: use {known}, or a numeric column of the samples")

@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 from airlens.ablation import DEFAULT_MODE, MeanZ, Mode, mean_z
 from airlens.arguments import checked, each, named, reader
 from airlens.control_kinds import Control
-from airlens.errors import NumbersError
+from airlens.errors import NumbersError, need_columns
 from airlens.folders import load_tables, save_tables
 from airlens.heads import HeadGrid, Heads, HeadSet
 from airlens.losses import knockout
@@ -75,7 +75,7 @@ DEPEND_COLUMNS = [
 SAMPLE_COLUMNS = [
     *("id", "domain", "answer", "answer_from", "missing", "contrast", "n_steps", "n_left_out"),
     *("n_answer_tokens", "asked_after", "decided_at", "decided_at_ref", "area", "area_ref"),
-    "area_control",
+    *("area_control", "gain", "gain_ref", "gain_control", "depends"),
 ]
 CONTROL_COLUMNS = ["id", "step", "draw", "logp_control"]
 TABLES = {
@@ -112,7 +112,8 @@ class EarlyAnswers:
             step after which ``depends`` is asked; -1 before the first), decided_at,
             decided_at_ref (the first step from which on the answer given is right; NA where the
             last one is not), area, area_ref, area_control (mean over the cuts of the answer's
-            probability, 0 to 1).
+            probability, 0 to 1), gain, gain_ref, gain_control (what all steps up to ``asked_after``
+            add), depends (sum of the direct falls, of the critical heads).
         controls: one row a cut and draw: id, step, draw, logp_control.
         provenance: model, heads, forcing text, settings, versions.
     """
@@ -122,6 +123,21 @@ class EarlyAnswers:
     samples: pd.DataFrame
     controls: pd.DataFrame
     provenance: dict[str, Any] = field(default_factory=dict)
+
+    def on_steps(self, steps: pd.DataFrame) -> pd.DataFrame:
+        """``Influence.steps`` with what is known here of each step: gain, depends, and the like.
+
+        For ``al.step_weights(early.on_steps(result.steps), by="gain")``, or a selection of steps.
+        ``depends`` is ``direct``, and 0 for the steps that come once the answer is written: it
+        cannot depend on them. Steps of a trace without an answer have no value.
+        """
+        need_columns(steps, ["id", "step"], "EarlyAnswers.on_steps")
+        known = self.steps.drop(columns="answer_now")
+        falls = self.depends[["id", "step", "direct", "direct_control", "direct_all"]]
+        joined = steps.merge(known, how="left", on=["id", "step"], suffixes=("", "_early"))
+        joined = joined.merge(falls, how="left", on=["id", "step"])
+        after = joined["gain"].notna() & joined["direct"].isna()
+        return joined.assign(depends=joined["direct"].mask(after, 0.0))
 
     def save(self, folder: str | Path) -> Path:
         """Write the tables as Parquet and the provenance as JSON into ``folder``."""
@@ -308,8 +324,9 @@ def _run(
             steps = _steps(model, one, losses)
             found["steps"].append(steps)
             found["controls"].append(_controls(one, losses))
-            found["depends"].append(_depends(one, losses, falls, ask))
-            found["samples"].append(_sample(one, steps))
+            depends = _depends(one, losses, falls, ask)
+            found["depends"].append(depends)
+            found["samples"].append(_sample(one, steps, depends))
             bar.update(len(one.encoded.tokens))
     samples = pd.DataFrame(found.pop("samples"), columns=SAMPLE_COLUMNS)
     for name in ("n_answer_tokens", "asked_after", "decided_at", "decided_at_ref"):
@@ -391,7 +408,9 @@ def _depends(cut: CutTrace, losses: CutLosses, total: np.ndarray, ask: _Ask) -> 
     return pd.DataFrame(table, columns=DEPEND_COLUMNS)
 
 
-def _sample(cut: CutTrace, steps: pd.DataFrame | None = None) -> dict[str, Any]:
+def _sample(
+    cut: CutTrace, steps: pd.DataFrame | None = None, depends: pd.DataFrame | None = None
+) -> dict[str, Any]:
     trace = cut.encoded.trace
     row: dict[str, Any] = {
         "id": trace.id,
@@ -403,16 +422,19 @@ def _sample(cut: CutTrace, steps: pd.DataFrame | None = None) -> dict[str, Any]:
         "n_steps": len(trace.whole_steps()),
         "n_left_out": cut.n_left_out,
     }
-    if steps is None:
+    if steps is None or depends is None:
         return row
     asked = cut.cuts[cut.written]
     row |= {"n_answer_tokens": len(asked.answer), "asked_after": asked.step}
     whole = not cut.n_left_out
     for kind in ("base", "ref", "control"):
         suffix = kind.replace("base", "") and f"_{kind}"
-        row[f"area{suffix}"] = float(np.exp(steps[f"logp_{kind}"].to_numpy("f8")).mean())
+        logp = steps[f"logp_{kind}"].to_numpy("f8")
+        row[f"area{suffix}"] = float(np.exp(logp).mean())
+        row[f"gain{suffix}"] = float(logp[cut.written] - logp[0])
         if kind != "control" and whole:
             row[f"decided_at{suffix}"] = _decided(steps, f"right_{kind}")
+    row["depends"] = float(depends["direct"].sum(skipna=False)) if len(depends) else np.nan
     return row
 
 

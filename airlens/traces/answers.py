@@ -132,10 +132,12 @@ def bare_answer(answer: str) -> str:
 def states(text: str, answer: str) -> bool:
     """Whether a text holds an answer as a whole word or number; a single letter as an option.
 
+    A currency before the answer does not count.
+
     >>> states("It is 1,720 now.", "1720"), states("172 and 72.5", "72"), states("A cat", "A")
     (True, False, False)
     """
-    text, answer = _plain_numbers(text), _plain_numbers(answer)
+    text, answer = _plain_numbers(text), _core(answer)
     if re.fullmatch("[A-Z]", answer):
         letters = re.findall(r"\(([A-Z])\)|\b([A-Z])[.)]\s", text)
         return answer in [*_OPTION.findall(text), *(a or b for a, b in letters)]
@@ -148,7 +150,7 @@ def says(text: str, answer: str) -> bool:
     >>> says(r" $\boxed{72}$ clips", "72"), says(" 72.5", "72"), says(" at 72", "72")
     (True, False, False)
     """
-    text, answer = _plain_numbers(text), _plain_numbers(answer)
+    text, answer = _plain_numbers(text), _core(answer)
     opening = _OPENING.match(text)
     starts = {0, len(text) - len(text.lstrip()), opening.end() if opening else 0}
     return any(re.match(_whole(answer), text[at:], re.IGNORECASE) for at in starts)
@@ -159,6 +161,11 @@ def _whole(answer: str) -> str:
     before = r"(?<![\w])(?<!\d[.,])" if re.match(r"\w", answer) else ""
     behind = r"(?!\w)(?![.,/]\d)" if re.search(r"\w$", answer) else ""
     return before + re.escape(answer) + behind
+
+
+def _core(answer: str) -> str:
+    """The answer without a currency before it."""
+    return re.sub(r"^(?:\\?\$|[€£¥])\s*(?=[\d.])", "", _plain_numbers(answer))
 
 
 def _plain_numbers(text: str) -> str:

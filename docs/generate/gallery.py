@@ -45,7 +45,14 @@ PAGES = {
     "ablation": ("Ablation", ["copying_curve", "next_tokens", "speed"]),
     "traces": (
         "Traces and steps",
-        ["single_trace", "coloured_text", "step_maps", "source_matrix", "arcs"],
+        [
+            "single_trace",
+            "coloured_text",
+            "step_maps",
+            "early_answer_figures",
+            "source_matrix",
+            "arcs",
+        ],
     ),
     "selection": (
         "Selection and training",

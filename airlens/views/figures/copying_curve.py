@@ -39,7 +39,8 @@ def _points(rows: pd.DataFrame, y: str) -> list[_Point]:
     ]
 
 
-def _faded(colour: str) -> str:
+def faded(colour: str) -> str:
+    """The colour as that of a band."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},0.20)"
 
@@ -53,7 +54,7 @@ def _add_band(fig: Any, points: list[_Point], name: str, colour: str) -> None:
     }
     fig.add_scatter(y=[point.low for point in points], **edge)
     high = [point.high for point in points]
-    fig.add_scatter(y=high, fill="tonexty", fillcolor=_faded(colour), **edge)
+    fig.add_scatter(y=high, fill="tonexty", fillcolor=faded(colour), **edge)
 
 
 def _hover(point: _Point, name: str, y: str) -> str:

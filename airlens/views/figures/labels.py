@@ -37,6 +37,9 @@ STEP_LABELS = {
     "attention": "attention mass (share)",
     "attention_per_token": "attention per token of the source",
     "knockout": "Δ loss without the source (nats per token)",
+    "gain": "gain of the step (nats, log-probability of the answer)",
+    "logp_base": "log-probability of the answer (nats)",
+    "direct": "fall of the answer's log-probability (nats)",
 }
 MEASURES = {
     "copies": "share of tokens copied",
