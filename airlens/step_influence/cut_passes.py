@@ -19,7 +19,7 @@ from airlens.heads import HeadSet
 from airlens.losses.fast.fast_losses import row_budget, row_losses
 from airlens.losses.fast.fast_model import FastModel, fast_model, order, plan_of
 from airlens.losses.fast.packed_attention import Call, Plan
-from airlens.losses.fast.packing import Branches, Pack, Segment, to_device
+from airlens.losses.fast.packing import Branches, Pack, Segment, common_prefix, to_device
 from airlens.model.state import running
 
 from .cut_losses import CutLosses, Said, steps_before
@@ -112,16 +112,18 @@ class _Tail:
 
     @staticmethod
     def of(cut: Cut) -> _Tail:
-        """The tail of a cut."""
+        """The tail of a cut; what answer and contrast begin with in common is there once."""
         n, a = len(cut.forcing), len(cut.answer) - 1
-        c = max(len(cut.contrast) - 1, 0)
-        tokens = np.array([*cut.forcing, *cut.answer[:-1], *cut.contrast[:-1]], np.int64)
-        place = np.concatenate([np.arange(n + a), n + np.arange(c)])
+        own = cut.contrast[:-1]
+        both = common_prefix(cut.answer[:-1], own)
+        c = len(own) - both
+        tokens = np.array([*cut.forcing, *cut.answer[:-1], *own[both:]], np.int64)
+        place = np.concatenate([np.arange(n + a), n + both + np.arange(c)])
         sees = np.tril(np.ones((n + a + c,) * 2, bool))
-        sees[n + a :, n : n + a] = False  # the contrast does not see the answer
+        sees[n + a :, n + both : n + a] = False  # the contrast does not see the answer
         rows = np.arange(n - 1, n + a)
-        other = np.array([n - 1, *range(n + a, n + a + c)]) if cut.contrast else np.zeros(0, int)
-        return _Tail(tokens, place, sees, rows, other)
+        other = np.array([*range(n - 1, n + both), *range(n + a, n + a + c)], int)
+        return _Tail(tokens, place, sees, rows, other if cut.contrast else other[:0])
 
 
 @dataclass(frozen=True)

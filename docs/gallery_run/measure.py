@@ -14,16 +14,19 @@ import airlens as al
 HERE = Path(__file__).parent
 N_PROBES, MAX_TOKENS, PER_DOMAIN, CONTROLS, SEED = 4, 512, 6, 2, 0
 TOLD = "lookup-0000"  # the trace whose sources are shown
+ASKED = "arithmetic-0000"  # the trace that is asked for its answer after each step
 
 
 def main() -> None:
-    """Score some of the bundled traces, ask one for its sources, and save the tables here."""
+    """Score some bundled traces; ask one for its sources, one for early answers; save all of it."""
     model = al.load_model()
     probes = al.key_value_probes(model.tokenizer, n=N_PROBES, max_tokens=MAX_TOKENS, seed=SEED)
     heads = al.retrieval_scores(model, probes).top(0.05)
     traces = pd.Series(list(al.load_traces(al.data_path("traces.jsonl"))))
     told = next(trace for trace in traces if trace.id == TOLD)
     al.sources(model, told, heads, controls=CONTROLS, seed=SEED).save(HERE / "sources")
+    asked = next(trace for trace in traces if trace.id == ASKED)
+    al.early_answers(model, asked, heads, controls=CONTROLS, seed=SEED).save(HERE / "early")
     chosen = list(traces.groupby(traces.map(lambda trace: trace.domain)).head(PER_DOMAIN))
     al.influence(model, chosen, heads, controls=CONTROLS, seed=SEED).save(HERE)
 

@@ -96,6 +96,16 @@ FROM_RUN = {
             al.select(al.Influence.load(RUN).samples, by="ais", top=0.3, within=None).samples
         ),
     ),
+    "early_answer_curve": (
+        'early = al.EarlyAnswers.load("docs/gallery_run/early")\n'
+        "al.figures.early_answer_curve(early.steps, controls=early.controls)",
+        lambda: al.figures.early_answer_curve(_early().steps, controls=_early().controls),
+    ),
+    "step_gain_bars": (
+        'early = al.EarlyAnswers.load("docs/gallery_run/early")\n'
+        "al.figures.step_gain_bars(early.steps)",
+        lambda: al.figures.step_gain_bars(_early().steps),
+    ),
     "step_sources": (
         'found = al.Sources.load("docs/gallery_run/sources")\n'
         'al.figures.step_sources(found.pairs, "copies", found.units)',
@@ -122,6 +132,10 @@ class Example:
     code: str
     html: str
     source: str
+
+
+def _early() -> al.EarlyAnswers:
+    return al.EarlyAnswers.load(RUN / "early")
 
 
 def _sources() -> al.Sources:

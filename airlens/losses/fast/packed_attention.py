@@ -284,8 +284,11 @@ def branch_off(
         sees, mine = sees & (column[None] > least), mine & (place[None] > least)
     sinks = options["sinks"]
     rest = {"softcap": options["softcap"]}
-    mask = torch.cat([sees, mine], dim=1)
-    z = attend_one(query, key, value, scaling, sinks=sinks, mask=mask, **rest)
+    if any(len(heads) == query.shape[1] for heads, _ in hidden):
+        z = query.new_empty(*query.shape[:3], value.shape[-1])  # each head is computed below
+    else:
+        mask = torch.cat([sees, mine], dim=1)
+        z = attend_one(query, key, value, scaling, sinks=sinks, mask=mask, **rest)
     group = query.shape[1] // key.shape[1]
     for heads, spans in hidden:
         first, stop = to_device(spans, query.device).T[:, :, None]
