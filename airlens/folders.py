@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import platformdirs
 
@@ -18,6 +18,8 @@ from .files import atomic_file, patiently, read_json, write_json, writing_to
 
 if TYPE_CHECKING:
     import pandas as pd
+
+T = TypeVar("T")
 
 
 def cache_dir() -> Path:
@@ -123,25 +125,45 @@ def read_table(path: Path) -> pd.DataFrame:
         raise DataError(what, file=str(path)) from error
 
 
-def kept_table(path: str | Path | None, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    """The table stored at a path; where there is none it is made, and stored for the next time.
+def kept(
+    path: str | Path | None,
+    make: Callable[[], T],
+    load: Callable[[Path], T | None],
+    save: Callable[[T, Path], object],
+    *,
+    whole: str = "",
+) -> T:
+    """The result stored at a path; where there is none it is made, and stored for the next time.
 
     Args:
-        path: whose name tells all that decides the table; None: it is made and not stored.
+        path: a file or folder whose name tells all that decides the result; None: it is made and
+            not stored.
         make: makes it.
+        load: reads what is stored; None: that is not what is wanted, and it is made again.
+        save: stores it, in one step or with the file ``whole`` last.
+        whole: of a folder, the file without which what is there is not complete.
 
     Raises:
-        DataError: what is stored is damaged, or cannot be read.
+        DataError: from ``load``: what is stored is damaged, or cannot be read.
     """
     if path is None:
         return make()
     path = Path(path)
-    if path.is_file():
-        return read_table(path)
-    table = make()
+    found = load(path) if (path / whole).is_file() else None
+    if found is None:
+        found = make()
+        save(found, path)
+    return found
+
+
+def kept_table(path: str | Path | None, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """:func:`kept`, of a table that is stored as Parquet."""
+    return kept(path, make, read_table, _save_table)
+
+
+def _save_table(table: pd.DataFrame, path: Path) -> None:
     with atomic_file(path) as temporary:
         table.to_parquet(temporary, index=False)
-    return table
 
 
 def load_tables(

@@ -15,7 +15,7 @@ import pandas as pd
 
 import airlens as al
 from airlens.detectors.detect import DETECTORS, detect
-from airlens.folders import write_tables
+from airlens.folders import kept_table, write_tables
 from airlens.heads import HeadScores
 from airlens.provenance import provenance
 
@@ -51,13 +51,13 @@ def main() -> None:
         if not path.is_file():
             print("scoring:", name, flush=True)
             detect(model, probes, name, progress=False).save(path)
-        found[name] = HeadScores.load(path)
+        found[name] = HeadScores.load(path)  # rounded samples, whether they are made now or not
     frames = []
     for name, one in found.items():
         groups = ("top", "random", "same_layers") if name == "retrieval" else ("top",)
         frames.append(
-            kept(
-                home / f"curve-{name}.csv",
+            kept_table(
+                home / f"curve-{name}.parquet",
                 lambda one=one, groups=groups: al.ablation_curves(
                     model, one, fresh, shares=SHARES, modes=("uniform",), draws=args.draws,
                     seed=seed, groups=groups, progress=False,
@@ -65,8 +65,8 @@ def main() -> None:
             ).assign(detector=name)
         )  # fmt: skip
     some = list(al.load_traces(al.data_path("traces.jsonl")))[:: 240 // args.traces]
-    share = kept(
-        home / "why_5.csv",
+    share = kept_table(
+        home / "why_5.parquet",
         lambda: al.ablation_curves(
             model, found["retrieval"], fresh, traces=some, shares=(0.01, 0.02, 0.05, 0.1, 0.2),
             modes=("uniform",), draws=args.draws, seed=seed, progress=False,
@@ -84,16 +84,6 @@ def main() -> None:
         "why_5": share,
     }
     print(write_tables(args.out, tables, note))
-
-
-def kept(path: Path, make: object) -> pd.DataFrame:
-    """The table in ``path``, made if it is not there."""
-    if not path.is_file():
-        print("measuring:", path.stem, flush=True)
-        frame = make()  # type: ignore[operator]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        frame.to_csv(path, index=False)
-    return pd.read_csv(path)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 
 from airlens.detectors.key_value_probes import key_value_probes
 from airlens.detectors.retrieval import retrieval_scores
-from airlens.files import atomic_file
+from airlens.folders import kept, kept_table
 from airlens.heads import HeadScores, HeadSet, random_heads
 from airlens.model.load import load_model
 from airlens.step_influence.ifd import ifd
@@ -44,16 +44,16 @@ def score_pool(
         model = model if model is not None else load_model(model_name)
         return model
 
-    path = folder / "heads.json"
-    if not path.exists():
+    def scored() -> HeadScores:
         texts = key_value_probes(bridge().tokenizer, probes, probe_tokens)
-        retrieval_scores(bridge(), texts).save(path)
-    scores = HeadScores.load(path)
+        return retrieval_scores(bridge(), texts)
+
+    scores = kept(folder / "heads.json", scored, HeadScores.load, HeadScores.save)
     heads = scores.top(0.05)
     [anywhere] = random_heads(scores.grid, heads, draws=1, seed=1, same_layers=False)
-    uniform = _kept(folder / "uniform", bridge, pool, heads, mode="uniform", controls=1)
-    mean = _kept(folder / "mean", bridge, pool, heads, mode="mean", controls=0)
-    control = _kept(folder / "random", bridge, pool, anywhere, mode="uniform", controls=0)
+    uniform = _influence(folder / "uniform", bridge, pool, heads, mode="uniform", controls=1)
+    mean = _influence(folder / "mean", bridge, pool, heads, mode="mean", controls=0)
+    control = _influence(folder / "random", bridge, pool, anywhere, mode="uniform", controls=0)
     samples = uniform.samples
     for name, other in (("ais_mean", mean), ("ais_random", control)):
         samples[name] = samples["id"].map(other.samples.set_index("id")["ais"])
@@ -63,21 +63,20 @@ def score_pool(
     return replace(uniform, samples=samples)
 
 
-def _kept(
+def _influence(
     folder: Path, bridge: Any, pool: Sequence[Trace], heads: HeadSet, **options: Any
 ) -> Influence:
-    if not (folder / "provenance.json").exists():  # written last
-        options |= {"template": "plain", "max_tokens_per_batch": TOKENS_PER_BATCH}
-        influence(bridge(), pool, heads, **options).save(folder)
-    return Influence.load(folder)
+    options |= {"template": "plain", "max_tokens_per_batch": TOKENS_PER_BATCH}
+
+    def measured() -> Influence:
+        return influence(bridge(), pool, heads, **options)
+
+    return kept(folder, measured, Influence.load, Influence.save, whole="provenance.json")
 
 
 def _ifd(bridge: Any, pool: Sequence[Trace], scored: Influence, path: Path) -> Any:
     """IFD by id."""
-    import pandas as pd
-
-    if not path.exists():
-        found = ifd(bridge(), pool, scored, max_tokens_per_batch=TOKENS_PER_BATCH)
-        with atomic_file(path) as temporary:
-            found.to_parquet(temporary, index=False)
-    return pd.read_parquet(path).set_index("id")["ifd"]
+    found = kept_table(
+        path, lambda: ifd(bridge(), pool, scored, max_tokens_per_batch=TOKENS_PER_BATCH)
+    )
+    return found.set_index("id")["ifd"]

@@ -24,7 +24,7 @@ from airlens.experiments.paper.compare_models import Comparison
 from airlens.experiments.validity.labelled import IMPORTANCES, add_importance
 from airlens.experiments.validity.true_sources.true_pairs import dependencies
 from airlens.files import read_json
-from airlens.folders import kept_table
+from airlens.folders import kept, kept_table
 from airlens.provenance import fingerprint
 from airlens.selection import contrast
 from airlens.step_influence.ablation_curves import curve_sets
@@ -277,3 +277,32 @@ def test_d24_what_was_stored_and_is_damaged_is_named(tmp_path: Path, content: by
     (tmp_path / "run.json").write_bytes(content)
     with pytest.raises(DataError, match=r"run\.json.*JSON"):
         RunFolder(tmp_path).manifest()
+
+
+def test_d24_a_folder_without_its_last_file_is_made_again(tmp_path: Path) -> None:
+    made: list[str] = []
+
+    def make() -> str:
+        made.append("now")
+        return "now"
+
+    def save(text: str, path: Path) -> None:
+        path.mkdir(exist_ok=True)
+        (path / "text").write_text(text)
+        (path / "done").write_text("")
+
+    def load(path: Path) -> str | None:
+        return (path / "text").read_text() or None
+
+    def ask(place: Path | None) -> str:
+        return kept(place, make, load, save, whole="done")
+
+    assert ask(None) == "now" and not any(tmp_path.iterdir())
+    place = tmp_path / "result"
+    place.mkdir()
+    (place / "text").write_text("half")  # what a killed run leaves
+    assert (ask(place), ask(place), made) == ("now", "now", ["now"] * 2)
+    (place / "text").write_text("before")
+    assert (ask(place), len(made)) == ("before", 2)
+    (place / "text").write_text("")  # not what is wanted, says `load`
+    assert (ask(place), len(made), (place / "text").read_text()) == ("now", 3, "now")

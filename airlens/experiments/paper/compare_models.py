@@ -32,7 +32,7 @@ from airlens.experiments.validity.benchmark import Group, head_groups
 from airlens.experiments.validity.heuristics import add_overlap
 from airlens.experiments.validity.planted import validate
 from airlens.files import data_path, portable_name
-from airlens.folders import kept_table, save_tables, write_tables
+from airlens.folders import kept, kept_table, save_tables, write_tables
 from airlens.heads import TOP_SHARE, HeadScores, HeadSet
 from airlens.model.load import load_model
 from airlens.provenance import fingerprint, model_info, provenance
@@ -257,16 +257,13 @@ class _Job:
         return kept_table(self._file(name, ".parquet"), measured)
 
     def _scores(self) -> HeadScores:
-        path = self._file("scores", ".json")
-        if path is not None and path.is_file():
-            return HeadScores.load(path)
-        self.say(f"{self.name}: scoring every head")
-        size = self.size
-        probes = key_value_probes(self.model.tokenizer, size.probes, size.probe_tokens, self.seed)
-        scores = retrieval_scores(self.model, probes, progress=self.progress)
-        if path is not None:
-            scores.save(path)
-        return scores
+        def scored() -> HeadScores:
+            self.say(f"{self.name}: scoring every head")
+            settings = (self.size.probes, self.size.probe_tokens, self.seed)
+            probes = key_value_probes(self.model.tokenizer, *settings)
+            return retrieval_scores(self.model, probes, progress=self.progress)
+
+        return kept(self._file("scores", ".json"), scored, HeadScores.load, HeadScores.save)
 
     def _head_rows(self) -> list[dict[str, Any]]:
         """Share of heads that retrieve; share of the whole score in the top heads, and their depth.

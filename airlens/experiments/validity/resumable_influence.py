@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from tqdm.auto import tqdm
 from airlens.ablation import Mode
 from airlens.errors import DataError
 from airlens.files import portable_name
+from airlens.folders import kept
 from airlens.heads import HeadSet
 from airlens.provenance import fingerprint, model_info
 from airlens.step_influence.influence import TABLES, Influence, influence
@@ -62,33 +64,30 @@ def resumable_influence(
             shown = {"id": trace.id, "domain": trace.domain, "labels": labels}
             name = fingerprint({**shown, "measured": encoded.digest()})
             home = Path(folder) / f"{portable_name(mode)}-{run}" / name
-        found = _known(home)
-        if found is None:
-            found = influence(
-                model,
-                [trace],
-                heads,
-                mode=mode,
-                controls=controls,
-                seed=seed,
-                template=template,
-                progress=False,
-            )
-            if home is not None:
-                found.save(home)
+        make = partial(
+            influence,
+            model,
+            [trace],
+            heads,
+            mode=mode,
+            controls=controls,
+            seed=seed,
+            template=template,
+            progress=False,
+        )
+        # The provenance is written last: without it the tables are incomplete.
+        found = kept(home, make, _load, Influence.save, whole="provenance.json")
         parts[mode].append(found)
     return {mode: _joined(found) for mode, found in parts.items()}
 
 
-def _known(home: Path | None) -> Influence | None:
-    # The provenance is written last: without it the tables are incomplete.
-    if home is None or not (home / "provenance.json").is_file():
-        return None
+def _load(home: Path) -> Influence | None:
+    """What is stored of a trace; None where it cannot be used, and is measured again."""
     try:
         found = Influence.load(home)
     except DataError:
         return None
-    # Stored before steps had their controls one by one: measured again.
+    # Stored before steps had their controls one by one.
     return None if len(found.controls) and not len(found.step_controls) else found
 
 
