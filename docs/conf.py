@@ -7,6 +7,7 @@ the notebooks and `data/results`, so that nothing on them is typed by hand.
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from pathlib import Path
 
@@ -127,15 +128,18 @@ def skip_tuple_fields(app, what, name, obj, skip, options):
 def readable_signature(app, what, name, obj, options, signature, returned):
     """Signatures as a reader would write them.
 
-    A default made anew for each object is `...`, which Sphinx can read; a widget takes what its
-    `__init__` takes, not what traitlets says of every widget.
+    A default made anew for each object is `...`, and a function its name, which Sphinx can read;
+    a widget takes what its `__init__` takes, not what traitlets says of every widget.
     """
     if what == "class" and str(signature).startswith("(*args"):
         own = sphinx_inspect.signature(obj.__init__, bound_method=True)
         signature = sphinx_inspect.stringify_signature(
             own, show_return_annotation=False, unqualified_typehints=True
         )
-    return (signature.replace("<factory>", "..."), returned) if signature else None
+    if not signature:
+        return None
+    named = re.sub(r"<function ([\w.]+)>", r"\1", signature.replace("<factory>", "..."))
+    return named, returned
 
 
 def setup(app):
