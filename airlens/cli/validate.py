@@ -23,7 +23,7 @@ from .options import (
     traces_option,
 )
 
-WHAT = ("planted", "labelled", "confounds", "heads", "sources")
+WHAT = ("planted", "labelled", "confounds", "heads", "sources", "answers")
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 def validate(
     traces: Annotated[str, traces_option("Traces: a file, a folder or a hub name.")] = "",
     what: Annotated[
-        str, name_option("planted, labelled, confounds, heads or sources.", *WHAT)
+        str, name_option("planted, labelled, confounds, heads, sources or answers.", *WHAT)
     ] = "planted",
     n: Annotated[
         int | None,
@@ -47,7 +47,8 @@ def validate(
             "--n",
             min=1,
             help="planted: traces to plant in (40); labelled: the n shortest (all); "
-            "confounds, heads: the first n of each domain (all; 4); sources: planted traces (216).",
+            "confounds, heads: the first n of each domain (all; 4); sources: planted traces (216); "
+            "answers: traces to plant in (48).",
         ),
     ] = None,
     *,
@@ -84,31 +85,44 @@ def validate(
         str, name_option("'instead' of the real step or 'after' it.", "instead", "after")
     ] = "instead",
     knockout: Annotated[
-        int, typer.Option(min=0, help="sources: planted traces in which sources are knocked out.")
+        int,
+        typer.Option(
+            min=0,
+            help="sources: planted traces in which sources are knocked out; answers: in which "
+            "steps are hidden from all that follows too.",
+        ),
     ] = 0,
     knockout_labelled: Annotated[
         int, typer.Option(min=0, help="The same for labelled traces, the shortest ones.")
     ] = 0,
+    forcings: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES", help="answers: forcing texts, by comma (sentence, question, boxed)."
+        ),
+    ] = "sentence,question,boxed",
     model_options: ModelOptions,
     out: Annotated[Path | None, out_folder("Folder for tables and measurements.")] = None,
     seed: Seed = 0,
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Check what the score reacts to: five reports, each with the claims that it supports.
+    """Check what the score reacts to: six reports, each with the claims that it supports.
 
     planted: put distractor steps in traces, and see which scores rank the real steps above them.
     labelled: influence by label of the step, beside known importances. confounds: what the sample
     score correlates with. heads: which single heads cause the rise in loss. sources: whether the
     measures of `airlens.sources` find true sources, planted ones and, in --traces whose steps say
-    what they depend on, labelled ones.
+    what they depend on, labelled ones. answers: whether early answers tell steps that the answer
+    needs from filler, restated, repeated and foreign ones in the bundled traces, and, in --traces
+    with importances, how far they go along with these.
 
     With --out FOLDER tables and measurements are stored there, and the same command continues an
     interrupted run.
     """
     from airlens.files import data_path
 
-    own: Any = [] if what == "sources" else data_path("traces.jsonl")
+    own: Any = [] if what in ("sources", "answers") else data_path("traces.jsonl")
     given = data_options.traces(traces or own)
     if what == "labelled":
         _need_labels(given)
@@ -150,6 +164,26 @@ def validate(
             folder=out,
             progress=progress,
         )
+    elif what == "answers":
+        from airlens.experiments.validity.early_report import N as IN_ALL
+        from airlens.experiments.validity.early_report import early_report
+        from airlens.traces.load import load_traces
+
+        result = early_report(
+            bridge,
+            list(load_traces(data_path("traces.jsonl"))),
+            critical,
+            loaded,
+            n=n or IN_ALL,
+            forcings=_names(forcings),
+            mode=_names(modes)[0],
+            controls=draws,
+            total=knockout,
+            total_labelled=knockout_labelled,
+            seed=seed,
+            folder=out,
+            progress=progress,
+        )
     else:
         from airlens.experiments.validity import claim_reports as more
 
@@ -172,7 +206,7 @@ def validate(
     if what == "planted":
         lines = planted_lines(result)
     else:
-        show = source_lines if what == "sources" else table_lines
+        show = {"sources": source_lines, "answers": answer_lines}.get(what, table_lines)
         lines = show(result.tables)
     for line in [*lines, *claim_lines(result.claims)]:
         typer.echo(line)
@@ -260,6 +294,17 @@ def source_lines(tables: dict[str, pd.DataFrame]) -> list[str]:
         lines += [f"gain over the controls:\n{_text(tables['gain'])}", ""]
         lines += [f"labels and steps:\n{_text(tables['alignment'])}"]
     return lines
+
+
+def answer_lines(tables: dict[str, pd.DataFrame]) -> list[str]:
+    """The tables of early answers as text: scores × kinds."""
+    lines = []
+    if "needed" in tables:
+        table = tables["needed"].assign(mode=tables["needed"]["forcing"], heads="")
+        lines += ["AUROC of needed steps over the others, 95 % interval over traces:"]
+        lines += [_text(_cells(table)), ""]
+    rest = {name: table for name, table in tables.items() if name != "needed"}
+    return lines + table_lines(rest)
 
 
 def claim_lines(claims: pd.DataFrame) -> list[str]:

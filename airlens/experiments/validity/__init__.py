@@ -2,7 +2,8 @@
 
 `planting` writes steps of known worth into traces, `benchmark` measures every score on them,
 `auroc_tables` and `added_value` compare the scores, `claims` says what follows. `claim_reports` are
-checks on traces as they are, `true_sources` checks the measures of sources.
+checks on traces as they are, `true_sources` checks the measures of sources, `early_report` early
+answers.
 """
 
 from airlens.statistics.auroc import auroc as auroc
