@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from test_early_answers import early
 from test_engine import FAST, SETS, texts, worst
 from test_retrieval_fast import probes
-from tiny_zoo import tiny
+from tiny_zoo import hf_model, tiny
 
 from airlens.detectors import fast_probes
 from airlens.detectors.probes import ProbeSet
@@ -179,3 +179,17 @@ def test_early_answers_in_slices(kind: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert whole.steps["logp_ref"].ne(whole.steps["logp_base"]).all()
     for name in ("steps", "depends", "controls"):
         pd.testing.assert_frame_equal(getattr(parts, name), getattr(whole, name), atol=1e-4)
+
+
+def test_slices_are_tried_out_before_states_are_kept() -> None:
+    """The trial runs passes of its own, whose states are no part of what was asked for."""
+    fast = FastModel(hf_model("llama"))
+    tokens = np.arange(3, 40)
+    row = pack([tokens.tolist()], 0)[0]
+    whole, last = fast.residuals(row, Plan(row.segments))
+    fast.sliceable = None
+    parts, again = fast.residuals(row, Plan(row.segments), rows=8)
+    assert fast.sliceable
+    assert len(parts) == len(whole)
+    for part, full in zip([*parts, again], [*whole, last], strict=True):
+        torch.testing.assert_close(part, full)

@@ -96,8 +96,14 @@ class FastModel:
         Raises:
             Unsupported: the model did not run as planned.
         """
+        return self._run(pack, plan, forks, self._slices(pack, plan, rows))
+
+    def _slices(self, pack: Pack, plan: Plan, rows: int | None) -> int | None:
+        """``rows`` where the pass is to run in slices. It may try that out, by passes of its own:
+        it is asked before a hook is set.
+        """
         long = rows is not None and len(pack.tokens) > rows and plan.on_z is None
-        return self._run(pack, plan, forks, rows if long and self._sliceable(pack) else None)
+        return rows if long and self._sliceable(pack) else None
 
     def _run(self, pack: Pack, plan: Plan, forks: Sequence[int], rows: int | None) -> torch.Tensor:
         """:meth:`hidden`, in slices where ``rows`` is given."""
@@ -128,6 +134,7 @@ class FastModel:
         Layers that were not asked for have an empty tensor in the list. With ``forks``, as for
         :meth:`hidden`, the residual stream is that of the base model.
         """
+        rows = self._slices(pack, plan, rows)
         kept: list[torch.Tensor] = []
 
         def keep(module: Any, args: tuple[Any, ...], out: Any) -> None:
@@ -138,7 +145,7 @@ class FastModel:
 
         handles = [layer.register_forward_hook(keep) for layer in self.layers]
         try:
-            return kept, self.hidden(pack, plan, forks, rows=rows)
+            return kept, self._run(pack, plan, forks, rows)
         finally:
             for handle in handles:
                 handle.remove()
@@ -163,6 +170,7 @@ class FastModel:
             batch: batch rows.
             rows: as in :meth:`hidden`.
         """
+        rows = self._slices(pack, plan, rows)
         kept = [module.forward for module in self.layers[:layer]]
         for i, module in enumerate(self.layers[:layer]):
             module.forward = _skip_tuple if i in self.tuples else _skip
@@ -173,7 +181,7 @@ class FastModel:
         handle = self.layers[layer].register_forward_pre_hook(begin)
         plan.calls = layer  # those skipped
         try:
-            return self.hidden(pack, plan, rows=rows)
+            return self._run(pack, plan, (), rows)
         finally:
             handle.remove()
             for module, forward in zip(self.layers[:layer], kept, strict=True):
