@@ -20,9 +20,9 @@ from airlens.errors import AirlensError, ConfigError, DataError, HeadError, Mode
 
 # Results, which functions make and nobody types, and what is about packages and processes.
 NOT_TYPED = {
-    *("AirlensError", "DataError", "Comparison", "HeadInfluence", "Influence", "Sources"),
+    *("AirlensError", "DataError", "Comparison", "EarlyAnswers", "HeadInfluence", "Influence"),
     *("Selection", "StepWeights", "Step", "Trace", "Head", "HeadSet", "HeadScores", "ProbeSet"),
-    *("Corpus", "Settings", "TrainSettings", "fast_allocator"),
+    *("Sources", "Corpus", "CorpusSettings", "Settings", "TrainSettings", "fast_allocator"),
     *("register", "registered", "unregister", "load_model", "load_hf"),
 }
 FUNCTIONS = sorted(n for n in al.__all__ if callable(getattr(al, n)) and n not in NOT_TYPED)
