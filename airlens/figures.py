@@ -24,6 +24,7 @@ from .views.figures.corpus_samples import (
 from .views.figures.early_answer_figures import early_answer_curve, step_gain_bars
 from .views.figures.head_attention import answer_attention_map
 from .views.figures.head_maps import head_map, score_ranking
+from .views.figures.head_parts import head_parts
 from .views.figures.image_files import save_figures as save_figures
 from .views.figures.next_tokens import next_token_bars
 from .views.figures.selected_samples import (
@@ -89,6 +90,7 @@ __all__ = [
     "emergence_map",
     "generations_figure",
     "head_map",
+    "head_parts",
     "head_step_heatmap",
     "influence_by_function",
     "lengths_by_selector",

@@ -16,11 +16,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import index
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -39,6 +39,10 @@ HeadArray: TypeAlias = Float[np.ndarray, "L H"]
 """A number for every query head: L layers of H heads."""
 ProbeHeadArray: TypeAlias = Float[np.ndarray, "P L H"]
 """A score of each head on each of P probes."""
+
+Part: TypeAlias = Literal["lookup", "continuation"]
+"""A part of an answer that heads are scored by: its first token, or the later ones."""
+PARTS: tuple[Part, ...] = get_args(Part)
 
 TOP_SHARE = 0.05  # of the heads are the critical ones (AIR; AttentionInfluence app. C)
 # Detectors whose score is a share of tokens or of attention.
@@ -268,6 +272,8 @@ class HeadScores:
         detector: which definition ("retrieval", "induction", …).
         copy_accuracy: share of answer tokens the model predicts, None where not measured.
         provenance: model, probes, method, versions.
+        parts: scores of the parts of an answer by name, "lookup" (the first token) and
+            "continuation" (the later ones), where they were measured (:func:`retrieval_scores`).
     """
 
     scores: HeadArray
@@ -275,6 +281,7 @@ class HeadScores:
     detector: str = "retrieval"
     copy_accuracy: float | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
+    parts: dict[str, HeadScores] = field(default_factory=dict)
 
     @property
     def n_layers(self) -> int:
@@ -299,14 +306,36 @@ class HeadScores:
             self.grid.heads(), key=lambda head: -np.nan_to_num(self.scores[head], nan=-np.inf)
         )
 
-    def top(self, k: Share = TOP_SHARE) -> HeadSet:
+    def of_part(self, part: Part | None) -> HeadScores:
+        """The scores of a part of the answer; these ones for None.
+
+        Raises:
+            HeadError: that part was not measured.
+        """
+        if part is None:
+            return self
+        if part not in self.parts:
+            why = "al.retrieval_scores measures the parts, where an answer has both"
+            raise HeadError(f"no scores of the part {part!r} of an answer: {why}")
+        return self.parts[part]
+
+    def top(self, k: Share = TOP_SHARE, part: Part | None = None) -> HeadSet:
         """The best heads: a share of the model's (0.05, "5%") or a count (5).
 
         Of heads that were not measured (NaN) none is taken: a share is at most those that were.
 
+        Args:
+            k: which share, or how many.
+            part: by the score of the whole answer (None), of its first token (``lookup``), or of
+                the later ones (``continuation``).
+
         Raises:
-            HeadError: no such share or count, or no score to choose by.
+            HeadError: no such share or count, no score to choose by, or no such part.
         """
+        if part is not None:
+            found = self.of_part(part).top(k)
+            name = f"{part} {found.name}"
+            return HeadSet(found.heads, name, {**found.provenance, "part": part})
         scored = [head for head in self.ranked() if not np.isnan(self.scores[head])]
         count = count_heads(k, len(self.grid))
         if not scored or (count > len(scored) and isinstance(share_or_count(k), int)):
@@ -331,6 +360,7 @@ class HeadScores:
 
         Heads with the same score share the best rank of them.
         Its ``attrs["shape"]`` is (n_layers, n_heads): more than the rows where layers have no head.
+        With ``parts``, their scores are further columns: lookup, continuation.
         """
         import pandas as pd
 
@@ -345,38 +375,46 @@ class HeadScores:
         columns = ["layer", "head", "name", "score", "lo", "hi", "rank", "top"]
         frame = pd.DataFrame(rows, columns=columns)
         frame.attrs["shape"] = (self.n_layers, self.n_heads)
+        for name, part in self.parts.items():
+            frame[name] = [part.scores[h] for h in ranked]
         return frame
 
-    def save(self, path: str | Path, top: Share = TOP_SHARE) -> Path:
-        """Write JSON: "heads" (all, best first), "top", "copy_accuracy", samples, provenance."""
+    def save(self, path: str | Path, top: Share = TOP_SHARE, part: Part | None = None) -> Path:
+        """Write JSON: "heads" (all, best first), "top", "copy_accuracy", samples, provenance.
+
+        Args:
+            path: of the file.
+            top: which heads are "top".
+            part: by which part of the answer they are, see :meth:`top`.
+        """
         record = {
             "detector": self.detector,
             "copy_accuracy": self.copy_accuracy,
-            "top": [_row(h, self.scores) for h in self.top(top)],
+            "top": [_row(h, self.of_part(part).scores) for h in self.top(top, part)],
             "heads": [_row(h, self.scores) for h in self.ranked()],
             "shape": list(self.scores.shape),
-            "samples": np.round(self.samples.astype(float), 6).tolist(),
+            "samples": _rounded(self.samples),
             "provenance": self.provenance,
         }
-        return write_json(path, record)
+        parts = {
+            name: {
+                "copy_accuracy": of.copy_accuracy,
+                "heads": [_row(h, of.scores) for h in of.ranked()],
+                "samples": _rounded(of.samples),
+            }
+            for name, of in self.parts.items()
+        }
+        more: dict[str, Any] = {"parts": parts} if parts else {}
+        return write_json(path, record | more | ({} if part is None else {"part": part}))
 
     @classmethod
     def load(cls, path: str | Path) -> HeadScores:
         """Read what :meth:`save` wrote; :class:`DataError` where it is no such file."""
         record = read_json(path, MISSING)
         try:
-            grid = _grid_of(record)
-            if grid is None:
-                raise KeyError("shape")
-            scores = np.full(grid.shape, np.nan, dtype=np.float32)
-            for head, row in zip(_heads_of(record, "heads", grid), record["heads"], strict=True):
-                scores[head] = np.nan if row["score"] is None else row["score"]
-            samples = np.asarray(record.get("samples") or scores[None], dtype=np.float32)
-            if samples.shape[1:] != scores.shape:
-                raise ValueError(f"samples of shape {samples.shape[1:]}, not {scores.shape}")
-            detector = str(record.get("detector", "retrieval"))
-            accuracy = record.get("copy_accuracy")
-            return cls(scores, samples, detector, accuracy, dict(record.get("provenance") or {}))
+            parts = dict(record.get("parts") or {})
+            own = {name: _scores_of({**record, **part}) for name, part in parts.items()}
+            return replace(_scores_of(record), parts=own)
         except (KeyError, TypeError, IndexError, ValueError) as error:
             raise DataError(f"not a file of head scores ({error})", file=str(path)) from error
 
@@ -442,9 +480,26 @@ def load_heads(path: str | Path) -> HeadSet:
     try:
         heads = _heads_of(record, "top", _grid_of(record))
         note = dict(record.get("provenance") or {})
+        note |= {"part": record["part"]} if record.get("part") else {}
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f'no list of heads under "top" ({error})', file=str(path)) from error
     return HeadSet(heads, f"top {len(heads)}", note)
+
+
+def _scores_of(record: Mapping[str, Any]) -> HeadScores:
+    """The scores in a record, else an error of Python's own."""
+    grid = _grid_of(record)
+    if grid is None:
+        raise KeyError("shape")
+    scores = np.full(grid.shape, np.nan, dtype=np.float32)
+    for head, row in zip(_heads_of(record, "heads", grid), record["heads"], strict=True):
+        scores[head] = np.nan if row["score"] is None else row["score"]
+    samples = np.asarray(record.get("samples") or scores[None], dtype=np.float32)
+    if samples.shape[1:] != scores.shape:
+        raise ValueError(f"samples of shape {samples.shape[1:]}, not {scores.shape}")
+    detector = str(record.get("detector", "retrieval"))
+    accuracy, note = record.get("copy_accuracy"), dict(record.get("provenance") or {})
+    return HeadScores(scores, samples, detector, accuracy, note)
 
 
 def _grid_of(record: Mapping[str, Any]) -> HeadGrid | None:
@@ -536,6 +591,10 @@ def _draw_same_layers(others: list[Head], heads: HeadSet, rng: np.random.Generat
             pool = [h for h in free if abs(h.layer - layer) == nearest]
             chosen.append(pool[rng.integers(len(pool))])
     return chosen
+
+
+def _rounded(samples: ProbeHeadArray) -> list[Any]:
+    return list(np.round(samples.astype(float), 6).tolist())
 
 
 def _row(head: Head, scores: HeadArray) -> dict[str, Any]:

@@ -15,20 +15,17 @@ import hashlib
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 import airlens as al
-from airlens.detectors.probes import ProbeSet
 from airlens.folders import write_tables
-from airlens.heads import HeadScores, HeadSet
+from airlens.heads import PARTS, HeadScores, HeadSet
 from airlens.model.heads import heads_of
 from airlens.provenance import provenance
 
 SEED, DRAWS, PROBES, SHARE = 0, 3, 12, 0.05
-PARTS = ("whole", "lookup", "continuation")
 PAIRS = [
     *(("base", name) for name in ("top", "lookup", "continuation", "same_layers", "random")),
     *((control, name) for name in ("top", "lookup", "continuation")
@@ -39,36 +36,19 @@ PAIRS = [
 ]  # fmt: skip
 
 
-def part(probes: ProbeSet, which: str) -> ProbeSet:
-    """The probes with only the first answer token scored (lookup), or only the later ones."""
-    if which == "whole":
-        return probes
-    cut = []
-    for probe in probes:
-        start, stop = probe.answer
-        if which == "lookup":
-            cut.append(replace(probe, tokens=probe.tokens[: start + 1], answer=(start, start + 1)))
-        else:
-            cut.append(replace(probe, answer=(start + 1, stop)))
-    return ProbeSet(tuple(cut), f"{probes.kind}, {which}", probes.settings)
+def scores_of(model, folder: Path) -> HeadScores:
+    """Retrieval scores, kept in the folder."""
+    path = folder / "heads.json"
+    if not path.is_file():
+        print("scores of heads", flush=True)
+        probes = al.key_value_probes(model.tokenizer, n=PROBES, seed=SEED)
+        al.retrieval_scores(model, probes, progress=False).save(path, SHARE)
+    return HeadScores.load(path)
 
 
-def scores_of(model, folder: Path) -> dict[str, HeadScores]:
-    """Retrieval scores by part, kept in the folder."""
-    probes = al.key_value_probes(model.tokenizer, n=PROBES, seed=SEED)
-    found = {}
-    for which in PARTS:
-        path = folder / f"scores_{which}.json"
-        if not path.is_file():
-            print("scores of heads:", which, flush=True)
-            al.retrieval_scores(model, part(probes, which), progress=False).save(path, SHARE)
-        found[which] = HeadScores.load(path)
-    return found
-
-
-def conditions(model, scores: dict[str, HeadScores]) -> dict[str, HeadSet | list[HeadSet]]:
+def conditions(model, scores: HeadScores) -> dict[str, HeadSet | list[HeadSet]]:
     """The sets of heads by name."""
-    top, grid = scores["whole"].top(SHARE), heads_of(model)
+    top, grid = scores.top(SHARE), heads_of(model)
     same = al.random_heads(grid, top, draws=DRAWS, seed=SEED)
     anywhere = al.random_heads(grid, top, draws=DRAWS, seed=SEED, same_layers=False)
     return {
@@ -76,8 +56,8 @@ def conditions(model, scores: dict[str, HeadScores]) -> dict[str, HeadSet | list
         "top": top,
         "same_layers": same,
         "random": anywhere,
-        "lookup": scores["lookup"].top(SHARE),
-        "continuation": scores["continuation"].top(SHARE),
+        "lookup": scores.top(SHARE, part="lookup"),
+        "continuation": scores.top(SHARE, part="continuation"),
         "top, mean": top,
         "same_layers, mean": same[:1],
         "random, mean": anywhere[:1],
@@ -124,15 +104,14 @@ def main() -> None:
         print(table.round(3).to_string(index=False), flush=True)
     print({name: round(value) for name, value in seconds.items()})
     if args.table:
-        path, top = Path(args.model), set(scores["whole"].top(SHARE))
+        path, top = Path(args.model), set(scores.top(SHARE))
         sha = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
         note = provenance(
             model, file=path.name, sha256=sha, data="gsm8k test", n=len(traces), seed=SEED,
             **size, heads={name: names(item) for name, item in sets.items()},
-            probes=scores["whole"].provenance["probes"],
-            first_token_accuracy=scores["lookup"].copy_accuracy,
-            copy_accuracy=scores["whole"].copy_accuracy,
-            shared_with_top={w: len(top & set(scores[w].top(SHARE))) for w in PARTS[1:]},
+            probes=scores.provenance["probes"], copy_accuracy=scores.copy_accuracy,
+            first_token_accuracy=scores.parts["lookup"].copy_accuracy,
+            shared_with_top={w: len(top & set(scores.top(SHARE, w))) for w in PARTS},
         )  # fmt: skip
         tables = {"answers": answers, "accuracy": shares, "differences": differences}
         print(write_tables(args.table, tables, note))

@@ -2,7 +2,9 @@
 
 L0H0 attends to the previous token and writes it into the residual stream. L1H0 is an induction
 head: it attends to the position whose previous token is the current one, and copies what stands
-there to the output. L0H1 attends uniformly; L1H1 attends to the first position.
+there to the output. L0H1 attends uniformly; L1H1 attends to the first position, or, in
+:func:`lookup_model`, looks up: it attends to the first position whose previous token is that of its
+own, so it finds what follows a key even where another token stands between key and answer.
 """
 
 from __future__ import annotations
@@ -75,3 +77,21 @@ def _first_position_head(attn: Any) -> None:
     # Any token asks: by a bias, as the entries of a normed vector add up to nothing.
     attn.c_attn.bias[HEAD] = SHARP
     weight[PLACE, WIDTH + HEAD] = SHARP  # … for the first position
+
+
+def lookup_model() -> Any:
+    """:func:`induction_model` with a lookup head, L1H1, that writes to the output too."""
+    model = induction_model()
+    attn = model.transformer.h[1].attn
+    with torch.no_grad():
+        weight, bias = attn.c_attn.weight, attn.c_attn.bias
+        for columns in (slice(HEAD, WIDTH), slice(WIDTH + HEAD, 2 * WIDTH)):
+            weight[:, columns], bias[columns] = 0, 0
+        _map(weight, PREVIOUS, HEAD, VOCAB, SHARP)
+        _map(weight, PREVIOUS, WIDTH + HEAD, VOCAB)
+        bias[HEAD + VOCAB] = 1
+        for i in range(POSITIONS):  # of equal ones the first: the later, the less
+            weight[PLACE + i, WIDTH + HEAD + VOCAB] = -float(i)
+        _map(weight, CURRENT, 2 * WIDTH + HEAD, VOCAB)
+        _map(attn.c_proj.weight, HEAD, OUTPUT, VOCAB)
+    return model

@@ -16,6 +16,7 @@ from airlens.views.figures import style as figstyle
 from airlens.views.figures.copying_curve import ablation_curve
 from airlens.views.figures.early_answer_figures import early_answer_curve, step_gain_bars
 from airlens.views.figures.head_maps import head_map, score_ranking
+from airlens.views.figures.head_parts import head_parts
 from airlens.views.figures.selected_samples import (
     ais_by_domain,
     domain_counts,
@@ -43,6 +44,11 @@ def heads_frame(layers: int = 3, heads: int = 2) -> pd.DataFrame:
             "top": score > 0.8,
         }
     )
+
+
+def parts_frame() -> pd.DataFrame:
+    frame = heads_frame()
+    return frame.assign(lookup=frame["score"] ** 2, continuation=frame["score"])
 
 
 def curve_frame() -> pd.DataFrame:
@@ -152,6 +158,7 @@ def head_step_frame() -> pd.DataFrame:
 FIGURES = {
     "head_map": (head_map, heads_frame, "score"),
     "score_ranking": (score_ranking, heads_frame, "score"),
+    "head_parts": (head_parts, parts_frame, "lookup"),
     "ablation_curve": (ablation_curve, curve_frame, "copy_accuracy"),
     "step_bars": (step_bars, steps_frame, "ais"),
     "early_answer_curve": (early_answer_curve, early_frame, "logp_base"),
@@ -249,6 +256,18 @@ def test_head_map_of_an_influence_has_zero_in_the_middle() -> None:
 def test_head_map_leaves_missing_heads_blank() -> None:
     grid = np.array(head_map(heads_frame().iloc[1:]).data[0].z, dtype=float)
     assert np.isnan(grid[0, 0])
+
+
+def test_head_parts_puts_each_head_at_its_scores() -> None:
+    frame = parts_frame()
+    fig = head_parts(frame, names=2)
+    points = {(x, y) for data in fig.data for x, y in zip(data.x, data.y, strict=True)}
+    assert points == set(zip(frame["continuation"], frame["lookup"], strict=True))
+    assert [note.text for note in fig.layout.annotations if note.text.startswith("L")] == [
+        "L2H1",
+        "L2H0",
+    ]
+    assert "L0H0" not in [note.text for note in fig.layout.annotations]  # copies nothing
 
 
 def test_score_ranking_is_sorted_and_marks_the_cut() -> None:

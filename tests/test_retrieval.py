@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from handmade import induction_model
+from handmade import induction_model, lookup_model
 
 import airlens as al
 from airlens.ablation import ablated
 from airlens.detectors.key_value_probes import key_value_probes
 from airlens.detectors.probes import Probe, ProbeSet
 from airlens.detectors.retrieval import copy_accuracy, retrieval_scores
-from airlens.errors import ConfigError, DataError
+from airlens.errors import ConfigError, DataError, HeadError
+from airlens.losses.fast.fast_model import fast_model
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +39,85 @@ def test_the_induction_head_scores_one_and_all_others_zero(built: Any) -> None:
     assert scores.scores.tolist() == [[0, 0], [1, 0]]
     assert scores.top(1).names() == ["L1H0"]
     assert scores.copy_accuracy == 1.0
+
+
+def lookup_probe() -> ProbeSet:
+    """… k v1 v2 v3 … k q → v1 v2 v3: a token between key and answer, unseen before."""
+    probe = copy_probe()[0]
+    start, stop = probe.answer
+    tokens = (*probe.tokens[:start], 16, *probe.tokens[start:])
+    return ProbeSet((replace(probe, tokens=tokens, answer=(start + 1, stop + 1)),), "hand-made")
+
+
+@pytest.mark.parametrize("engine", ["hooks", "fast"])
+def test_a_lookup_head_finds_the_first_token_and_an_induction_head_goes_on(
+    tokenizer: Any, engine: Any
+) -> None:
+    model = al.load_model(lookup_model(), tokenizer=tokenizer, device="cpu")
+    fast_model(model).verdict = ""  # logits of 60 move with the order of summation alone
+    scores = retrieval_scores(model, lookup_probe(), engine=engine, progress=False)
+    assert scores.scores.tolist() == [[0, 0], [pytest.approx(2 / 3), pytest.approx(1 / 3)]]
+    assert scores.parts["lookup"].scores.tolist() == [[0, 0], [0, 1]]
+    assert scores.parts["continuation"].scores.tolist() == [[0, 0], [1, 0]]
+    assert (scores.top(1).names(), scores.top(1).name) == (["L1H0"], "top 1")
+    lookup = scores.top(1, part="lookup")
+    assert (lookup.names(), lookup.name) == (["L1H1"], "lookup top 1")
+    assert lookup.provenance["part"] == "lookup"
+    assert scores.top(1, "continuation").names() == ["L1H0"]
+
+
+@pytest.mark.parametrize("engine", ["hooks", "fast"])
+def test_parts_are_the_scores_of_probes_cut_to_them(llama: Any, engine: Any) -> None:
+    rng = np.random.default_rng(0)
+    made = []
+    for i, (n, size) in enumerate(((30, 7), (24, 1), (40, 3))):  # one of a single answer token
+        tokens = tuple(rng.integers(3, 7, n).tolist())
+        made.append(Probe(str(i), tokens, (2, 18), (n - size, n), (2, 18)))
+    whole = retrieval_scores(llama, ProbeSet(tuple(made), "x"), engine=engine, progress=False)
+    first = [
+        replace(p, tokens=p.tokens[: p.answer[0] + 1], answer=(p.answer[0], p.answer[0] + 1))
+        for p in made
+    ]
+    later = [replace(p, answer=(p.answer[0] + 1, p.answer[1])) for p in (made[0], made[2])]
+    for name, probes in (("lookup", first), ("continuation", later)):
+        part, cut = whole.parts[name], ProbeSet(tuple(probes), "x")
+        expected = retrieval_scores(llama, cut, engine=engine, progress=False)
+        assert expected.samples.any()
+        np.testing.assert_array_equal(part.samples, expected.samples)
+        np.testing.assert_array_equal(part.scores, expected.scores)
+        assert part.copy_accuracy == expected.copy_accuracy
+    for i, probe in enumerate(made):
+        np.testing.assert_allclose(whole.samples[i], slow_scores(llama, probe, 0), atol=1e-6)
+
+
+def test_parts_are_saved_with_the_scores(built: Any, tmp_path: Any) -> None:
+    scores = retrieval_scores(built, lookup_probe(), progress=False)
+    again = al.HeadScores.load(scores.save(tmp_path / "heads.json", 1, part="lookup"))
+    assert list(again.parts) == ["lookup", "continuation"]
+    for name, part in scores.parts.items():
+        np.testing.assert_array_equal(again.parts[name].samples, part.samples)
+        np.testing.assert_array_equal(again.parts[name].scores, part.scores)
+        assert again.parts[name].copy_accuracy == part.copy_accuracy
+    chosen = al.load_heads(tmp_path / "heads.json")
+    assert chosen.heads == scores.top(1, part="lookup").heads
+    assert chosen.provenance["part"] == "lookup"
+    frame = again.to_frame()
+    assert list(frame.columns[-2:]) == ["lookup", "continuation"]
+    by_name = frame.set_index("name")["continuation"]
+    assert by_name.to_dict() == {
+        str(h): again.parts["continuation"].scores[h] for h in again.ranked()
+    }
+
+
+def test_a_part_that_was_not_measured_is_named(built: Any) -> None:
+    scores = al.detect(built, copy_probe(), "locos", progress=False)
+    with pytest.raises(HeadError, match="lookup"):
+        scores.top(1, part="lookup")
+    one = replace(copy_probe()[0], answer=(16, 17))
+    short = retrieval_scores(built, ProbeSet((one,), "one token"), progress=False)
+    assert list(short.parts) == ["lookup"]
+    with pytest.raises(HeadError, match="continuation"):
+        short.top(1, part="continuation")
 
 
 def test_the_query_position_is_the_one_that_predicts(built: Any) -> None:

@@ -21,6 +21,7 @@ DETECTORS = (
     *("retrieval", "retrieval_greedy", "qrhead", "locos"),
     *("retrieval_reasoning", "induction", "attribution", "causal"),
 )
+PARTS = ("lookup", "continuation")  # of an answer, which heads are scored by
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 TEMPLATES = ("auto", "chat", "plain")
 THINK = ("auto", "text")

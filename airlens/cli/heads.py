@@ -30,6 +30,15 @@ def heads(
             "attribution or causal.",
         ),
     ] = "retrieval",
+    part: Annotated[
+        str | None,
+        typer.Option(
+            parser=checks.choice(*checks.PARTS),
+            metavar="NAME",
+            help="Choose the heads by how they copy the first token of an answer (lookup) or the "
+            "later ones (continuation); detector retrieval only.",
+        ),
+    ] = None,
     out: Annotated[Path | None, out_file("Where to write scores and heads.")] = None,
     seed: Seed = 0,
     json: AsJson = False,
@@ -44,6 +53,8 @@ def heads(
     from airlens.errors import ConfigError
     from airlens.model.files import read_tokenizer
 
+    if part and detector != "retrieval":
+        raise ConfigError(f"--part goes with --detector retrieval, not with {detector}")
     # The tokenizer alone decides whether a probe can be so short: before the weights are loaded.
     tokenizer = read_tokenizer(str(model_options.name))
     probe_set = key_value_probes(tokenizer, n=probes, max_tokens=max_tokens, seed=seed)
@@ -56,28 +67,34 @@ def heads(
         few = f"{model_options.name} reads no more than {longest} tokens, {error.reason}"
         raise ConfigError(few) from error
     scores = detect(bridge, probe_set, detector, progress=not (quiet or json))
-    critical = scores.top(top)
+    chosen: Any = part
+    critical, shown = scores.top(top, chosen), scores.of_part(chosen)
     if out is not None:
-        scores.save(out, top)
+        scores.save(out, top, chosen)
     if json:
         rows = [
-            {"layer": h.layer, "head": h.head, "score": float(scores.scores[h])} for h in critical
+            {"layer": h.layer, "head": h.head, "score": float(shown.scores[h])} for h in critical
         ]
         echo_json(
             {
                 "detector": detector,
+                **({"part": part} if part else {}),
                 "top": rows,
-                "copy_accuracy": scores.copy_accuracy,
+                "copy_accuracy": shown.copy_accuracy,
                 "out": str(out) if out else None,
                 "provenance": scores.provenance,
             }
         )
         return
-    if scores.copy_accuracy is not None:
-        accuracy = f"{scores.copy_accuracy:.3f} (token level, {len(scores.samples)} probes)"
+    if shown.copy_accuracy is not None:
+        accuracy = f"{shown.copy_accuracy:.3f} (token level, {len(shown.samples)} probes)"
         typer.echo(f"copy accuracy {accuracy}")
-    frame = scores.to_frame(top)
-    what = "retrieval score" if detector == "retrieval" else f"score ({DESCRIPTIONS[detector]})"
+    frame = shown.to_frame(top)
+    what = (
+        f"{part or 'retrieval'} score"
+        if detector == "retrieval"
+        else f"score ({DESCRIPTIONS[detector]})"
+    )
     typer.echo(f"{len(critical)} of {len(frame)} heads, {what} with 95 % interval:")
     for row in frame[frame["top"]].itertuples():
         typer.echo(f"  {row.name:<7} {row.score:.3f}  [{row.lo:.3f}, {row.hi:.3f}]")

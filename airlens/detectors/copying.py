@@ -6,6 +6,8 @@ from typing import TypeAlias
 
 import torch
 
+from airlens.heads import HeadGrid
+
 from .probes import Span
 
 Predicted: TypeAlias = tuple[torch.Tensor, torch.Tensor]
@@ -38,3 +40,23 @@ def hits_and_nll(logits: torch.Tensor, target: torch.Tensor) -> Predicted:
     """Hits [n] and NLL [n] of the answer tokens ``target`` [n] under fp32 logits [n, V]."""
     nll = torch.nn.functional.cross_entropy(logits, target, reduction="none")
     return logits.argmax(dim=-1) == target, nll
+
+
+class CopyShares:
+    """Which share of the answer tokens every head copies, probe by probe.
+
+    Attributes:
+        whole: of all answer tokens, fp32 [P, L, H].
+        lookup: of the first one, which nothing before it in the answer foretells; the same shape.
+        continuation: of the later ones, which an induction head can copy; NaN without any.
+    """
+
+    def __init__(self, grid: HeadGrid, probes: int) -> None:
+        self.whole, self.lookup, self.continuation = (grid.zeros(probes) for _ in range(3))
+
+    def fill(self, probe: int, layer: int, hits: torch.Tensor) -> None:
+        """Take what the heads of a layer copied of a probe's answer: bool [H, n]."""
+        right = hits.float()
+        parts = (right, self.whole), (right[:, :1], self.lookup), (right[:, 1:], self.continuation)
+        for some, out in parts:
+            out[probe, layer, : len(right)] = some.mean(dim=-1).cpu().numpy()

@@ -19,7 +19,7 @@ from airlens.losses.fast.packed_attention import Call, Plan
 from airlens.losses.fast.packing import Pack, Segment, pack, to_device
 from airlens.model.state import running
 
-from .copying import Predicted, hits_and_nll, is_copy
+from .copying import CopyShares, Predicted, hits_and_nll, is_copy
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -33,7 +33,7 @@ def read_probes(
     model: TransformerBridge,
     probes: Sequence[Probe],
     *,
-    scores: np.ndarray | None = None,
+    shares: CopyShares | None = None,
     ablation: Ablation | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> list[Predicted]:
@@ -42,7 +42,7 @@ def read_probes(
     Args:
         model: the bridge.
         probes: the probes.
-        scores: fp32 [P, L, H], filled with the share of answer tokens that each head copies.
+        shares: filled with what each head copies.
         ablation: heads, mode and means to ablate with.
         on_progress: called with the number of probes done.
 
@@ -52,13 +52,13 @@ def read_probes(
     with running(model):
         if ablation is not None and ablation[1] == "mean" and ablation[2] is None:
             ablation = (*ablation[:2], mean_z(model))
-        return _read_probes(fast_model(model), probes, scores, ablation, on_progress)
+        return _read_probes(fast_model(model), probes, shares, ablation, on_progress)
 
 
 def _read_probes(
     fast: FastModel,
     probes: Sequence[Probe],
-    scores: np.ndarray | None,
+    shares: CopyShares | None,
     ablation: Ablation | None,
     on_progress: Callable[[int], None],
 ) -> list[Predicted]:
@@ -70,8 +70,8 @@ def _read_probes(
             heads, mode, plan.means = ablation
             plan.modes = (mode,)
             plan.edits = {layer: [(0, indices)] for layer, indices in heads.by_layer().items()}
-        if scores is not None:
-            plan.on_layer = _Reader(row, chosen, scores, fast.device)
+        if shares is not None:
+            plan.on_layer = _Reader(row, chosen, shares, fast.device)
         with torch.inference_mode():
             hidden = fast.hidden(row, plan, rows=TOKENS)[0]
             for i, segment, probe in zip(row.items, row.segments, chosen, strict=True):
@@ -91,9 +91,9 @@ class _Reader:
     """Finds, in each layer, the position that each answer row attends to most."""
 
     def __init__(
-        self, row: Pack, probes: Sequence[Probe], scores: np.ndarray, device: torch.device
+        self, row: Pack, probes: Sequence[Probe], shares: CopyShares, device: torch.device
     ) -> None:
-        self.scores = scores
+        self.shares = shares
         self.parts = []
         for i, segment, probe in zip(row.items, row.segments, probes, strict=True):
             tokens = to_device(np.asarray(probe.tokens, np.int64), device)
@@ -107,7 +107,7 @@ class _Reader:
             asked, seen = query[0, :, rows], key[0, :, path]
             best = most_attended(asked, seen, start - 1, call.scaling, call.window)
             copied = is_copy(best, tokens, tokens[start:stop], probe.needle)
-            self.scores[i, call.layer] = copied.float().mean(dim=-1).cpu().numpy()
+            self.shares.fill(i, call.layer, copied)
 
 
 def most_attended(

@@ -2,13 +2,15 @@
 
 Wu et al. (arXiv 2404.15574 §2), AttentionInfluence eq. 1-4, AIR. A head copies token x_t of the
 answer when the position it attends to most, from the query position t-1 that predicts x_t, lies in
-the needle and holds x_t. R_h is the share of answer tokens that it copies.
+the needle and holds x_t. R_h is the share of answer tokens that it copies. The first answer token
+(lookup) and the later ones (continuation) are also scored apart (ours): nothing in the answer tells
+what the first one is, the later ones an induction head can copy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +29,7 @@ from airlens.model.load import learnt_positions
 from airlens.model.state import forward, not_finite, running
 from airlens.provenance import provenance
 
-from .copying import Predicted, copied, hits_and_nll
+from .copying import CopyShares, Predicted, copied, hits_and_nll
 from .probes import Probe, ProbeSet
 
 if TYPE_CHECKING:
@@ -65,29 +67,40 @@ def retrieval_scores(
         progress: show a progress bar.
 
     Returns:
-        Scores in [0, 1], NaN in layers without attention, and the copy accuracy of the same passes.
+        Scores in [0, 1], NaN in layers without attention, and the copy accuracy of the same passes;
+        both again in its ``parts``, for "lookup" and "continuation".
 
     Raises:
         AblationError: the model has no heads, or their attention cannot be read.
         NumbersError: the model gave NaN or infinity for an answer.
     """
     need_readable(model, probes)
-    samples = heads_of(model).zeros(len(probes))
+    shares = CopyShares(heads_of(model), len(probes))
     bar = tqdm(total=len(probes), desc="retrieval scores", disable=not progress)
     with bar, running(model):
         chosen = choose_engine(model, engine, longest=longest_of(probes))
         if chosen == "fast":
-            predicted = fast_probes(model, probes.probes, scores=samples, on_progress=bar.update)
+            predicted = fast_probes(model, probes.probes, shares=shares, on_progress=bar.update)
         else:
             predicted = []
             for i, probe in enumerate(probes):
-                predicted.append(_score_probe(model, probe, samples[i]))
+                predicted.append(_score_probe(model, probe, i, shares))
                 bar.update(1)
         check_predictions(model, predicted)
-    hits = sum(int(correct.sum()) for correct, _ in predicted)
-    total = sum(correct.numel() for correct, _ in predicted)
     method = {"method": "teacher-forced", "query_position": "t-1", "engine": chosen}
     note = provenance(model, probes=probes.info(), **method)
+    right = [correct for correct, _ in predicted]
+    later = [correct[1:] for correct in right]
+    longer = np.array([len(correct) > 0 for correct in later], dtype=bool)
+    parts = {"lookup": _scores(shares.lookup, [correct[:1] for correct in right], note)}
+    if longer.any():
+        parts["continuation"] = _scores(shares.continuation[longer], later, note)
+    return replace(_scores(shares.whole, right, note), parts=parts)
+
+
+def _scores(samples: np.ndarray, right: Sequence[torch.Tensor], note: dict[str, Any]) -> HeadScores:
+    """Scores from shares [P, L, H], and from whether the model was right at each token."""
+    hits, total = (sum(int(f(c)) for c in right) for f in (torch.sum, torch.numel))
     return HeadScores(samples.mean(axis=0), samples, "retrieval", hits / max(total, 1), note)
 
 
@@ -111,16 +124,17 @@ def need_readable(model: TransformerBridge, probes: Sequence[Probe] | ProbeSet) 
             )
 
 
-def _score_probe(model: TransformerBridge, probe: Probe, out: np.ndarray) -> Predicted:
-    """Fill ``out`` [L, H] with the share of answer tokens copied by each head."""
+def _score_probe(
+    model: TransformerBridge, probe: Probe, index: int, shares: CopyShares
+) -> Predicted:
+    """Fill ``shares`` with what each head copies of the probe of that index."""
     start, stop = probe.answer
     tokens = torch.tensor([probe.tokens], device=model.cfg.device)
 
     def read(pattern: torch.Tensor, hook: Any, layer: int) -> None:
         rows = pattern[0, :, start - 1 : stop - 1]
         here = tokens[0].to(rows.device)  # where layers lie on several devices
-        hits = copied(rows, here, here[start:stop], probe.needle).float().mean(-1).cpu().numpy()
-        out[layer, : len(hits)] = hits
+        shares.fill(index, layer, copied(rows, here, here[start:stop], probe.needle))
         seen.add(layer)
 
     seen: set[int] = set()

@@ -181,6 +181,7 @@ def test_f9_names_are_those_of_the_library() -> None:
     from airlens.ablation import MODES
     from airlens.detectors.detect import DETECTORS
     from airlens.experiments.validity.planting import KINDS
+    from airlens.heads import PARTS
     from airlens.traces.chat_template import Template
     from airlens.training.step_weights import SCHEMES
 
@@ -189,6 +190,7 @@ def test_f9_names_are_those_of_the_library() -> None:
     assert get_args(Template) == checks.TEMPLATES
     assert set(checks.SCHEMES) == set(SCHEMES)
     assert tuple(KINDS) == checks.KINDS
+    assert PARTS == checks.PARTS
 
 
 def test_f9_a_name_that_a_package_offers_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

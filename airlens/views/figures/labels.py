@@ -21,6 +21,8 @@ DASH = "\u2013"
 
 STEP_LABELS = {
     "score": "retrieval score",
+    "lookup": "lookup (share of first answer tokens copied)",
+    "continuation": "continuation (share of later answer tokens copied)",
     "ais": "AIS (relative rise in loss)",
     "ais_control": "AIS of random heads",
     "delta": "Δ loss (nats per token)",
