@@ -35,6 +35,7 @@ PAGES = {
         "Heads",
         [
             "head_maps",
+            "head_parts",
             "head_attention",
             "needle_grids",
             "detector_comparison",
