@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 import airlens as al
-from airlens.folders import write_tables
+from airlens.folders import kept, write_tables
 from airlens.heads import PARTS, HeadScores, HeadSet
 from airlens.model.heads import heads_of
 from airlens.provenance import provenance
@@ -38,12 +38,12 @@ PAIRS = [
 
 def scores_of(model, folder: Path) -> HeadScores:
     """Retrieval scores, kept in the folder."""
-    path = folder / "heads.json"
-    if not path.is_file():
-        print("scores of heads", flush=True)
+
+    def made() -> HeadScores:
         probes = al.key_value_probes(model.tokenizer, n=PROBES, seed=SEED)
-        al.retrieval_scores(model, probes, progress=False).save(path, SHARE)
-    return HeadScores.load(path)
+        return al.retrieval_scores(model, probes)
+
+    return kept(folder / "heads.json", made, HeadScores.load, HeadScores.save)
 
 
 def conditions(model, scores: HeadScores) -> dict[str, HeadSet | list[HeadSet]]:
