@@ -14,7 +14,7 @@ import airlens as al
 from airlens.corpus import Corpus, iter_rows, run, run_folder
 from airlens.corpus.run import score_corpus
 from airlens.corpus.run_record import run_status
-from airlens.corpus.score_part import Settings
+from airlens.corpus.score_part import CorpusSettings, Settings, run_identity
 from airlens.errors import ConfigError, DataError, RunError
 
 HEADS = "L0H1, L2H3"
@@ -312,3 +312,35 @@ def test_a_disk_too_full_for_the_small_files(
 def test_a_folder_that_cannot_be_made(llama: Any, data: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"cannot write into .*name another folder"):
         score(llama, data, data / "out")
+
+
+def test_early_answers_of_a_corpus_are_those_of_its_traces(llama: Any, tmp_path: Path) -> None:
+    rows = [
+        {"id": f"r{i}", "prompt": f"{i}?", "response": f"It is {i}.\nSo.\n" + "#### 7" * (i != 1)}
+        for i in range(3)
+    ]
+    data = write(tmp_path / "data.jsonl", rows)
+    settings = CorpusSettings(early_answers=True)
+    # the second part has no answer at all
+    result = score(llama, data, tmp_path / "out", settings=settings, part_rows=1)
+    traces = al.load_traces(data)
+    early = al.early_answers(llama, traces, HEADS, controls=1, progress=False)
+    found, expected = by_id(result.samples), by_id(early.samples)
+    for name in ("area", "area_ref", "area_control", "gain", "depends"):
+        np.testing.assert_allclose(found[name], expected[name].astype(float), atol=1e-5)
+    assert found["no_early_answer"].tolist() == ["", "no answer", ""]
+    steps = result.folder.read("steps")
+    own = early.steps[early.steps["step"] >= 0]
+    both = steps.merge(own, on=["id", "step"], suffixes=("", "_own"))
+    assert len(both) == len(own)
+    np.testing.assert_allclose(both["gain"], both["gain_own"], atol=1e-5)
+    assert steps.loc[steps["id"] == "r1", "gain"].isna().all()
+    assert al.select(result.samples, by="gain", top=1, within=None).ids[0] in ("r0", "r2")
+
+
+def test_runs_without_early_answers_are_named_as_before(llama: Any) -> None:
+    heads = al.HeadSet.parse(HEADS)
+    plain = run_identity(llama, heads, CorpusSettings(), {})
+    asked = run_identity(llama, heads, CorpusSettings(early_answers=True), {})
+    assert "early_answers" not in plain
+    assert asked.items() > plain.items()

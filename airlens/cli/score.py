@@ -55,6 +55,10 @@ def score(
     mode: Mode = "uniform",
     controls: Controls = 1,
     ifd: Annotated[bool, typer.Option("--ifd", help="Score responses without prompt too.")] = False,
+    early_answers: Annotated[
+        bool,
+        typer.Option("--early-answers", help="Ask each trace for its answer after every step."),
+    ] = False,
     max_rejects: Annotated[
         float, typer.Option(min=0, max=1, help="Largest share of bad rows.")
     ] = 0.05,
@@ -106,6 +110,7 @@ def score(
         think=think,  # type: ignore[arg-type]
         long=long,  # type: ignore[arg-type]
         ifd=ifd,
+        early_answers=early_answers,
     )
     ray = {"address": ray_address, "actors": actors, "actor_cpus": actor_cpus}
     ray["actor_threads"] = actor_threads

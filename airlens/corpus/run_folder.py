@@ -50,7 +50,7 @@ _NAME = re.compile(r"part-(\d{6,})\.parquet")
 # Text columns: where all values are null, their type would otherwise differ from other parts'.
 _TEXTS = frozenset(
     {"id", "domain", "label", "text", "token", "fingerprint", "prompt", "response", "file", "meta"}
-    | {"steps", "turns", "tools", "step_meta", "reading", "answer", "record"}
+    | {"steps", "turns", "tools", "step_meta", "reading", "answer", "record", "no_early_answer"}
 )
 
 

@@ -24,6 +24,8 @@ from airlens.heads import HeadGrid, HeadSet
 from airlens.model.heads import heads_in
 from airlens.model.state import state_of
 from airlens.provenance import fingerprint, model_info
+from airlens.step_influence.early_answers import EarlyAnswers, early_answers
+from airlens.step_influence.forcing import FEW, FORCING, FORCINGS
 from airlens.step_influence.ifd import ifd
 from airlens.step_influence.influence import Influence, score_traces
 from airlens.step_influence.settings import ScoreSettings
@@ -52,16 +54,24 @@ class CorpusSettings(ScoreSettings):
     Args:
         ifd: score each response without its prompt too, for IFD = L(y given x) / L(y)
             (Cherry LLM, 2308.12032).
+        early_answers: ask each trace for its answer after every step too
+            (:func:`airlens.early_answers`, with its own choices of where the answer stands and what
+            asks for it).
     """
 
     controls: int = 1
     ifd: bool = False
+    early_answers: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.ifd and self.scope == "document":
             raise ConfigError(
                 "IFD compares a response with and without prompt: a document has none"
+            )
+        if self.early_answers and self.scope == "document":
+            raise ConfigError(
+                "early answers ask for the answer to a prompt: score them with scope='response'"
             )
 
 
@@ -83,13 +93,19 @@ def run_identity(
     heads_in(model, heads)
     grid = HeadGrid(state_of(model).heads_per_layer)
     draws = settings.control_sets(grid, heads)
+    decides = asdict(settings)
+    if not decides.pop("early_answers"):  # runs without them are named as before there were any
+        early = {}
+    else:
+        early = {"early_answers": {"forcing": FORCINGS[FORCING], "few": FEW}}
     return {
         "weights": info["weights"],
         "dtype": info["dtype"],
         "n_ctx": int(model.cfg.n_ctx),
         "heads": sorted(heads.names()),
         "control_heads": [sorted(draw.names()) for draw in draws],
-        **{k: v for k, v in asdict(settings).items() if k not in ("controls", "control", "seed")},
+        **{k: v for k, v in decides.items() if k not in ("controls", "control", "seed")},
+        **early,
         "template": template_identity(model.tokenizer, *settings.written),
         "tokenizer": tokenizer_key(model.tokenizer),
         **how,
@@ -181,7 +197,14 @@ class PartScorer:
                 samples = samples.assign(loss_alone=found["loss_alone"], ifd=found["ifd"])
             n_chars = [len(trace.response) for trace in traces]
             made[PARTS] = samples.assign(n_chars=n_chars, fingerprint=self.key)
-        return {**made, **{name: getattr(result, name) for name in wanted if name not in made}}
+        made |= {name: getattr(result, name) for name in wanted if name not in made}
+        if self.settings.early_answers and {PARTS, "steps"} & set(wanted):
+            early = self._with_memory(self._early, traces)
+            if PARTS in made:
+                made[PARTS] = made[PARTS].merge(_of_samples(early), how="left", on="id")
+            if "steps" in made:
+                made["steps"] = early.on_steps(made["steps"])
+        return made
 
     def _apart(self, rows: list[Row], error: Exception) -> tuple[list[Row], list[Reject]]:
         """The rows that can be scored, and the others with their reasons.
@@ -242,6 +265,22 @@ class PartScorer:
         long = self.settings.long
         return ifd(self.model, traces, result, long=long, max_tokens_per_batch=budget)
 
+    def _early(self, traces: list[Trace], budget: int | None) -> EarlyAnswers:
+        of = self.settings
+        return early_answers(
+            self.model,
+            traces,
+            self.heads,
+            mode=of.mode,
+            controls=of.controls,
+            control=of.control,
+            seed=of.seed,
+            template=of.template,
+            think=of.think,
+            max_tokens_per_batch=budget,
+            progress=False,
+        )
+
     def _with_memory(self, score: Any, traces: list[Trace]) -> Any:
         """Score, with smaller batches each time memory runs out; the size found stays in use.
 
@@ -261,6 +300,15 @@ class PartScorer:
             self.budget = smaller
             self.halved += 1
             _free(self.model)
+
+
+def _of_samples(early: EarlyAnswers) -> pd.DataFrame:
+    """What early answers say of each sample; the same types in every part."""
+    names = ["decided_at", "decided_at_ref", "area", "area_ref", "area_control"]
+    names += ["gain", "gain_ref", "gain_control", "depends"]
+    numbers = early.samples[names].astype("Float64").astype("float64")
+    texts = early.samples[["id", "answer"]].assign(no_early_answer=early.samples["missing"])
+    return pd.concat([texts, numbers], axis=1)
 
 
 def _free(model: TransformerBridge) -> None:

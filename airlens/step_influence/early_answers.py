@@ -136,6 +136,10 @@ class EarlyAnswers:
         falls = self.depends[["id", "step", "direct", "direct_control", "direct_all"]]
         joined = steps.merge(known, how="left", on=["id", "step"], suffixes=("", "_early"))
         joined = joined.merge(falls, how="left", on=["id", "step"])
+        # The same types whether or not any trace has an answer.
+        flags = {"right_base", "right_ref", "states_answer"}
+        for name in [*known.columns.drop(["id", "step"]), *falls.columns.drop(["id", "step"])]:
+            joined[name] = joined[name].astype("boolean" if name in flags else "float64")
         after = joined["gain"].notna() & joined["direct"].isna()
         return joined.assign(depends=joined["direct"].mask(after, 0.0))
 

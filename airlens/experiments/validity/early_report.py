@@ -166,7 +166,8 @@ def needed_table(steps: pd.DataFrame) -> pd.DataFrame:
         kind, forcing ("" for what does not depend on it), score, auroc, lo, hi, p (of 0.5), n
         (sources).
     """
-    usable = steps[~(steps["needed"] & steps["states_answer"].astype(bool))]
+    writes = steps["states_answer"].astype("boolean").fillna(False).astype(bool)
+    usable = steps[~(steps["needed"] & writes)]
     rows = []
     for (kind, forcing), part in usable.groupby(["kind", "forcing"], sort=False):
         first = forcing == usable["forcing"].iloc[0]
