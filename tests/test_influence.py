@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 import airlens as al
 from airlens.ablation import ablated
@@ -24,6 +26,7 @@ from airlens.step_influence.influence import (
     influence,
 )
 from airlens.traces.encoding import encode_trace
+from airlens.traces.novel_tokens import novel_tokens
 
 HEADS = "L0H1, L2H3"
 TRACES = [
@@ -74,6 +77,65 @@ def test_equals_a_slow_implementation(llama: Any, mode: Any) -> None:
     expected = (ref.mean() - base.mean()) / base.mean()
     assert found.samples["ais"][0] == pytest.approx(expected, abs=1e-5)
     assert abs(expected) > 1e-3
+
+
+def test_novel_ais_against_a_loop_over_bigrams(llama: Any) -> None:
+    text = "add 3 to 4\nso 3 and 4\nadd 3 to 4\nadd"
+    traces = [al.Trace("x", "3 and 4?", text).with_steps("line"), *TRACES]
+    found = influence(llama, traces, HEADS, controls=2, progress=False)
+    rows = []
+    for trace in traces:
+        encoded = encode_trace(llama.tokenizer, trace)
+        tokens, start = encoded.tokens, encoded.response_start
+        for t in range(max(start, 1), len(tokens)):
+            earlier = {(tokens[i - 1], tokens[i]) for i in range(1, t)}
+            new = (tokens[t - 1], tokens[t]) not in earlier
+            rows.append((trace.id, int(encoded.step[t - start]), t - start, new))
+    novel = pd.DataFrame(rows, columns=["id", "step", "pos", "new"])
+    told = found.tokens.drop(columns="step").merge(novel, on=["id", "pos"])
+
+    def expected(part: pd.DataFrame) -> list[float]:
+        new = part[part["new"]]
+        if not len(new):
+            return [0.0, 0.0, 0.0]
+        base = new["nll_base"].mean()
+        both = (new["nll_ref"], new["nll_control"])
+        return [len(new) / len(part), *(column.mean() / base - 1 for column in both)]
+
+    names = ["novel", "ais_novel", "ais_novel_control"]
+    for row in found.samples.to_dict("records"):
+        want = expected(told[told["id"] == row["id"]])
+        assert [row[name] for name in names] == pytest.approx(want, abs=2e-5)
+    for row in found.steps.to_dict("records"):
+        part = told[(told["id"] == row["id"]) & (told["step"] == row["step"])]
+        assert [row[name] for name in names] == pytest.approx(expected(part), abs=2e-5)
+    mine = found.steps[found.steps["id"] == "x"]
+    assert mine["novel"].tolist()[0] > 0.5 and mine["novel"].tolist()[2:] == [0, 0]
+    assert (mine["ais"] != 0).all()
+    assert found.samples["ais_novel"].abs().max() > 0.001
+    alone = influence(llama, traces, HEADS, controls=0, progress=False)
+    assert alone.samples["ais_novel_control"].isna().all()
+
+
+@given(st.lists(st.integers(0, 3), max_size=30), st.integers(0, 30))
+def test_novel_tokens_against_a_set(tokens: list[int], start: int) -> None:
+    start = min(start, len(tokens))
+    seen: set[tuple[int, int]] = set()
+    slow = [False] * len(tokens)
+    for t in range(1, len(tokens)):
+        slow[t] = (tokens[t - 1], tokens[t]) not in seen
+        seen.add((tokens[t - 1], tokens[t]))
+    assert novel_tokens(tokens, start).tolist() == slow[start:]
+
+
+def test_steps_are_weighed_by_novel_ais(llama: Any) -> None:
+    trace = al.Trace("x", "3 and 4?", "add 3 to 4\nadd 3 to 4").with_steps("line")
+    found = influence(llama, trace, HEADS, controls=0, progress=False)
+    assert (found.steps["ais_novel"] != 0).tolist() == [True, False]
+    weights = al.step_weights(found.steps, "linear", by="ais_novel").table["weight"]
+    assert (weights[0] > weights[1]) == (found.steps["ais_novel"][0] > 0)
+    known = found.steps.assign(ais_novel=[np.nan, 0.0])  # the novel tokens are below the floor
+    assert al.step_weights(known, "linear", by="ais_novel").table["weight"].tolist() == [1, 1]
 
 
 def test_step_sums_equal_the_trace(result: Influence) -> None:

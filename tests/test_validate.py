@@ -15,7 +15,8 @@ from airlens.ablation import ablated
 from airlens.errors import ConfigError
 from airlens.experiments.validity.alternatives import loss_in_place, step_window
 from airlens.experiments.validity.attention_received import FOLLOW, attention_received
-from airlens.experiments.validity.benchmark import head_groups, measure_planted
+from airlens.experiments.validity.auroc_tables import score_values
+from airlens.experiments.validity.benchmark import Measured, head_groups, measure_planted
 from airlens.experiments.validity.planted import validate
 from airlens.experiments.validity.planting import plant, planted_info
 from airlens.heads import HeadSet
@@ -53,6 +54,30 @@ def test_measured_losses_are_those_of_influence(llama: Any) -> None:
         got = mine[mine["heads"] == "top"].iloc[0]
         assert got["loss"] == pytest.approx(want["loss_base"], abs=1e-4)
         assert got["delta"] == pytest.approx(want["delta"], abs=1e-4)
+
+
+def test_novel_ais_is_measured_with_its_control_and_its_free_share(llama: Any) -> None:
+    """Of the same texts through `influence`, whose controls are the same sets."""
+    planted = plant(traces(2), llama.tokenizer, kinds=["other", "repeated"])
+    draws = {"same_layers": 2}
+    measured = measure_planted(llama, planted, HEADS, modes=["zero"], draws=draws, progress=False)
+    expected = influence(llama, planted, HEADS, mode="zero", controls=2, progress=False).steps
+    scores, items = measured.scores(), measured.items.set_index(["source", "kind"])
+    values = score_values(measured).set_index(["source", "kind", "score", "heads", "draw"])["value"]
+    for trace in planted:
+        info = planted_info(trace)
+        want = expected[(expected["id"] == trace.id) & (expected["step"] == info["step"])].iloc[0]
+        place = (info["source"], info["kind"])
+        assert items.loc[place, "novel"] == pytest.approx(want["novel"])
+        assert values[(*place, "novel", "", 0)] == items.loc[place, "novel"]
+        mine = scores[(scores["source"] == place[0]) & (scores["kind"] == place[1])]
+        means = mine.groupby("heads")["ais_novel"].mean()
+        assert means["top"] == pytest.approx(want["ais_novel"], abs=1e-4)
+        assert means["same_layers"] == pytest.approx(want["ais_novel_control"], abs=1e-4)
+        assert values[(*place, "ais_novel", "top", 0)] == pytest.approx(means["top"])
+    assert items["novel"].nunique() > 1
+    bare = Measured(measured.items.drop(columns=["novel", "loss_novel"]), measured.losses)
+    assert "ais_novel" not in set(score_values(bare)["score"])  # as it was stored before
 
 
 def test_controls_are_disjoint_from_the_heads(llama: Any) -> None:

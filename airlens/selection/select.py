@@ -45,7 +45,7 @@ SELECTORS: Registry[Selector] = Registry(
         "shortest": Ranked("n_tokens", -1),
         "loss": Ranked("loss_base"),
         "loss_low": Ranked("loss_base", -1),
-        **{name: Ranked(name) for name in ("entropy", "ifd", "gain", "depends")},
+        **{name: Ranked(name) for name in ("entropy", "ifd", "gain", "depends", "ais_novel")},
     },
 )
 TOP = 0.2  # AttentionInfluence §4.2: the top 20 % of each domain
@@ -103,7 +103,7 @@ def select(
         samples: ``Influence.samples``, or any frame with ``id`` and the column ranked by, whatever
             its index. No id may come twice (in a frame of steps: no step of an id).
         by: ``ais``, ``delta``, ``random``, ``length``, ``shortest``, ``loss``, ``loss_low``,
-            ``entropy``, ``ifd``, ``ais_control``, ``gain`` or ``depends`` (of
+            ``entropy``, ``ifd``, ``ais_novel``, ``ais_control``, ``gain`` or ``depends`` (of
             ``EarlyAnswers.samples``), one that was registered, or the name of any numeric column
             (highest kept).
         top: a share of each group (0.2, "20%") or a count of each group (20).

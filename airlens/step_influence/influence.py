@@ -33,6 +33,7 @@ from airlens.provenance import provenance
 from airlens.traces.chat_template import Template, Think, resolve_template, template_note
 from airlens.traces.encoding import EncodedTrace
 from airlens.traces.model_encoding import encode_for
+from airlens.traces.novel_tokens import novel_tokens
 from airlens.traces.readings import how_read
 from airlens.traces.trace import Trace, as_traces, check_ids
 
@@ -46,13 +47,14 @@ TOKEN_COLUMNS = [
     *("id", "step", "pos", "token_id", "token", "start", "end"),
     *("nll_base", "nll_ref", "delta", "entropy", "nll_control", "delta_control"),
 ]
+_NOVEL = ("novel", "ais_novel", "ais_novel_control")
 _LOSSES = [
     *("loss_base", "loss_ref", "delta", "ais", "entropy"),
     *("loss_control", "delta_control", "ais_control", "ais_control_std", "below_floor"),
 ]
-STEP_COLUMNS = ["id", "domain", "step", "label", "text", "n_tokens", *_LOSSES]
+STEP_COLUMNS = ["id", "domain", "step", "label", "text", "n_tokens", *_LOSSES, *_NOVEL]
 _COUNTS = ("n_tokens", "n_prompt_tokens", "n_left_out", "n_steps")
-SAMPLE_COLUMNS = ["id", "domain", *_COUNTS, *_LOSSES]
+SAMPLE_COLUMNS = ["id", "domain", *_COUNTS, *_LOSSES, *_NOVEL]
 CONTROL_COLUMNS = ["id", "draw", "loss_control", "ais_control"]
 STEP_CONTROL_COLUMNS = ["id", "step", "draw", "loss_control"]
 TABLES = ("tokens", "steps", "samples", "controls", "step_controls")
@@ -70,9 +72,11 @@ class Influence:
             nll_ref, delta, entropy, nll_control, delta_control.
         steps: one row a step: id, domain, step, label, text, n_tokens, and loss_base, loss_ref,
             delta, ais, entropy, loss_control, delta_control, ais_control, ais_control_std (over
-            draws), below_floor.
+            draws), below_floor; novel (share of the tokens that are no copy,
+            :mod:`airlens.traces.novel_tokens`), ais_novel and ais_novel_control (AIS over those
+            alone; 0 without any).
         samples: one row a trace: id, domain, n_tokens, n_prompt_tokens, n_left_out, n_steps, and
-            the losses of ``steps``.
+            the losses of ``steps``, down to ais_novel_control.
         controls: one row a trace and draw: id, draw, loss_control, ais_control.
         provenance: model, heads, mode, settings, versions.
         step_controls: one row a step and draw: id, step, draw, loss_control. A comparison with
@@ -286,19 +290,23 @@ def _token_table(encoded: Sequence[EncodedTrace], losses: Sequence[WindowLoss]) 
 
 
 def _step_rows(e: EncodedTrace, loss: WindowLoss, floor: float) -> Iterable[dict[str, Any]]:
+    novel = novel_tokens(e.tokens, e.response_start)
     for index, step in enumerate(e.trace.whole_steps()):
         row = {"id": e.trace.id, "domain": e.trace.domain, "step": index, "label": step.label}
+        row |= novel_summary(loss, e.step == index, novel, floor)
         yield {**row, "text": step.text, **summary(loss, e.step == index, floor)}
 
 
 def _sample_row(e: EncodedTrace, loss: WindowLoss, floor: float) -> dict[str, Any]:
+    whole = np.ones(e.n_response, dtype=bool)
     return {
         "id": e.trace.id,
         "domain": e.trace.domain,
         "n_prompt_tokens": e.response_start,
         "n_left_out": int(np.isnan(loss.base).sum()),
         "n_steps": len(e.trace.whole_steps()),
-        **summary(loss, np.ones(e.n_response, dtype=bool), floor),
+        **summary(loss, whole, floor),
+        **novel_summary(loss, whole, novel_tokens(e.tokens, e.response_start), floor),
     }
 
 
@@ -358,6 +366,27 @@ def summary(loss: WindowLoss, where: np.ndarray, floor: float) -> dict[str, Any]
         "ais_control_std": float(np.std(ratios)) if len(ratios) else np.nan,
         "below_floor": bool(base < floor),
     }
+
+
+def novel_summary(
+    loss: WindowLoss, where: np.ndarray, novel: np.ndarray, floor: float
+) -> dict[str, float]:
+    """AIS of what is no copy, of the tokens in the mask ``where`` (ours).
+
+    Every token of a restatement is fetched by the heads that are ablated, so AIS puts restatements
+    above reasoning. Over the novel tokens alone (bool [n] ``novel``) it does not; text without one
+    scores 0.
+
+    Returns:
+        novel (share of the scored tokens), ais_novel, ais_novel_control; NaN where none is scored.
+    """
+    scored = where & ~np.isnan(loss.base)
+    share = float(novel[scored].mean()) if scored.any() else np.nan
+    found = summary(loss, scored & novel, floor)
+    ais, control = found["ais"], found["ais_control"]
+    if share == 0:
+        ais, control = 0.0, 0.0 if len(loss.ablated) > 1 else np.nan
+    return {"novel": share, "ais_novel": ais, "ais_novel_control": control}
 
 
 def _mean_of(values: np.ndarray) -> float:

@@ -301,6 +301,8 @@ def _scores(steps: pd.DataFrame, by: str) -> pd.Series:
     excused = steps["n_tokens"] == 0
     if "below_floor" in steps:
         excused |= steps["below_floor"].astype(bool)
+    if by == "ais_novel":  # its floor is that of the novel tokens alone
+        excused |= score.isna()
     bad = ~np.isfinite(score) & ~(excused & score.isna())
     if bad.any():
         row = steps[bad].iloc[0]

@@ -27,6 +27,8 @@ MODE_COLOURS = {"uniform": "#D55E00", "zero": "#56B4E9", "mean": "#0072B2", "": 
 HEAD_SYMBOLS = {"top": "circle", "same_layers": "diamond-open", "random": "square-open", "": "x"}
 SHORT = {
     "ais": "AIS",
+    "ais_novel": "AIS of what is no copy",
+    "novel": "share of what is no copy",
     "delta": "Δ",
     "ais_control": "AIS, random heads",
     "delta_control": "Δ, random heads",

@@ -53,14 +53,21 @@ class Cell(NamedTuple):
 def score_values(measured: Measured, floor: float = FLOOR) -> pd.DataFrame:
     """All scores in one long table: source, kind, score, mode, heads, draw, value.
 
-    AIR has the scores "ais" (relative) and "delta" (nats per token); a heuristic has its name as
-    score, "" as mode and heads. AIS is NaN where the base loss is under ``floor``.
+    AIR has the scores "ais" (relative) and "delta" (nats per token), and "ais_novel", AIS of the
+    tokens that are no copy, where these were told apart; a heuristic has its name as score, "" as
+    mode and heads, and so has "novel", the share of those tokens. AIS is NaN where the base loss
+    (of the tokens that it is of) is under ``floor``.
     """
     air = measured.scores()
     air["ais"] = air["ais"].where(air["loss"] >= floor)
+    scores = ["ais", "delta"]
+    if "ais_novel" in air:
+        known = (air["loss_novel"] >= floor) | (air["novel"] == 0)
+        air["ais_novel"] = air["ais_novel"].where(known)
+        scores.append("ais_novel")
     keys = ["source", "kind", "mode", "heads", "draw"]
-    long = air.melt(id_vars=keys, value_vars=["ais", "delta"], var_name="score")
-    own = [name for name in HEURISTICS if name in measured.items]
+    long = air.melt(id_vars=keys, value_vars=scores, var_name="score")
+    own = [name for name in (*HEURISTICS, "novel") if name in measured.items]
     free = measured.items.melt(id_vars=["source", "kind"], value_vars=own, var_name="score")
     free = free.assign(mode="", heads="", draw=0)
     columns = ["source", "kind", *KEY, "draw", "value"]

@@ -4,9 +4,10 @@ Tables:
 
 - items, one row a scored step: source, kind ("real" or of
   :data:`airlens.experiments.validity.planting.KINDS`), step, text, n_tokens, loss, entropy, length,
-  position, overlap, attention
+  position, overlap, attention, novel (share of the tokens that are no copy) and loss_novel (of
+  those alone; NaN without any)
 - losses, one row a step and ablation: source, kind, mode, heads ("top", "random",
-  "same_layers"), draw, loss_ref
+  "same_layers"), draw, loss_ref, loss_ref_novel
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from airlens.model.heads import heads_in, heads_of
 from airlens.provenance import fingerprint, provenance
 from airlens.traces.chat_template import Template, template_identity
 from airlens.traces.identity import traces_key
+from airlens.traces.novel_tokens import novel_tokens
 from airlens.traces.readings import how_read
 from airlens.traces.trace import Trace
 
@@ -61,11 +63,19 @@ class Measured:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def scores(self) -> pd.DataFrame:
-        """``losses`` with loss, kind and length of the step, delta (nats per token) and ais."""
+        """``losses`` with loss, kind and length of the step, delta (nats per token) and ais.
+
+        And, where novel tokens were told apart, novel, loss_novel and ais_novel: 0 for a step
+        without any.
+        """
         keys = ["source", "kind"]
-        frame = self.losses.merge(self.items[[*keys, "loss", "n_tokens"]], on=keys)
+        told = [name for name in ("novel", "loss_novel") if name in self.items]
+        frame = self.losses.merge(self.items[[*keys, "loss", "n_tokens", *told]], on=keys)
         frame["delta"] = frame["loss_ref"] - frame["loss"]
         frame["ais"] = frame["delta"] / frame["loss"]
+        if told:
+            ratio = frame["loss_ref_novel"] / frame["loss_novel"] - 1
+            frame["ais_novel"] = ratio.where(frame["novel"] > 0, 0.0)
         return frame
 
 
@@ -113,7 +123,8 @@ def measure_planted(
     }
     note = provenance(model, **settings, reading=how_read(traces))
     written = template_identity(model.tokenizer, template)
-    done = _open(path, fingerprint({**settings, "model": note["model"], "written": written}))
+    of = {**settings, "model": note["model"], "written": written, "told": "novel"}
+    done = _open(path, fingerprint(of))
     by_source = [list(group) for _, group in groupby(traces, key=_source)]
     for group in tqdm(by_source, desc="planted steps", unit="trace", disable=not progress):
         texts = _texts(group)
@@ -187,7 +198,8 @@ def _measure_source(
         [cell[0] for cell in cells],
         means=means,
     )
-    for k, loss in enumerate(found):
+    for k, (window, loss) in enumerate(zip(windows, found, strict=True)):
+        novel = novel_tokens(window.tokens, window.first)
         key = {"source": real.id, "kind": kinds[k]}
         text = traces[k].steps[steps[k]].text
         items.append(
@@ -202,16 +214,18 @@ def _measure_source(
                 "position": steps[k] / max(1, len(traces[k].steps) - 1),
                 "overlap": overlap(text, real.prompt),
                 "attention": attention[k],
+                "novel": _mean(novel),
+                "loss_novel": _mean(loss.base[novel]),
             }
         )
         for (mode, name, _, draw), ref in zip(cells, loss.ablated, strict=True):
             row = {"mode": mode, "heads": name, "draw": draw, "loss_ref": _mean(ref)}
-            losses.append({**key, **row})
+            losses.append({**key, **row, "loss_ref_novel": _mean(ref[novel])})
     return {"items": items, "losses": losses}
 
 
 def _mean(values: np.ndarray) -> float:
-    return float(np.mean(values, dtype=np.float64))
+    return float(np.mean(values, dtype=np.float64)) if len(values) else float("nan")
 
 
 def _open(path: str | Path | None, identity: str) -> dict[str, dict[str, Any]]:
