@@ -39,7 +39,7 @@ def raw(folder: Path) -> Tables:
 
 def planted(folder: Path) -> Tables:
     """Planted steps."""
-    measured = Measured(*(pd.read_csv(folder / f"{n}.csv") for n in ("items", "losses")))
+    measured = Measured(**raw(folder))
     seed = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["seed"]
     return planted_tables(measured, seed)
 
@@ -82,7 +82,7 @@ def two_models(folder: Path) -> Tables:
 
 
 PARTS: dict[str, tuple[Callable[[Path], Tables], Path, str]] = {
-    "planted": (planted, RESULTS / "validity" / "planted", "losses.csv"),
+    "planted": (planted, RESULTS / "validity" / "planted", "measured_losses.parquet"),
     "labelled": (labelled, RESULTS / "validity" / "labelled", "measured_steps.parquet"),
     "confounds": (confounds, RESULTS / "validity" / "confounds", "measured_samples.parquet"),
     "heads": (heads, RESULTS / "validity" / "heads", "measured_rises.parquet"),

@@ -181,6 +181,9 @@ def test_the_command_prints_and_keeps_the_tables(
     plain = CliRunner().invoke(app, ["validate", *options, "--out", str(tmp_path / "out")])
     assert plain.exit_code == 0, plain.output
     assert "What may not be claimed" in plain.output
+    stored = {p.stem: pd.read_parquet(p) for p in (tmp_path / "out").glob("measured_*.parquet")}
+    assert list(stored["measured_losses"]["heads"].unique()) == ["top", "same_layers"]
+    assert "text" not in stored["measured_items"]
     assert (tmp_path / "out" / "auroc.csv").is_file()
     found = CliRunner().invoke(app, ["validate", *options, "--json"])
     record = json.loads(found.stdout.splitlines()[-1])

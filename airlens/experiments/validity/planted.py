@@ -14,7 +14,7 @@ from airlens.ablation import Mode
 from airlens.arguments import checked
 from airlens.errors import ConfigError
 from airlens.files import atomic_write_text, read_json
-from airlens.folders import write_tables
+from airlens.folders import save_tables, write_tables
 from airlens.heads import HeadSet
 from airlens.provenance import fingerprint, model_info
 from airlens.traces.chat_template import Template, template_identity
@@ -67,10 +67,14 @@ class Validation:
         return {name: getattr(self, name) for name in TABLES if name != "claims"}
 
     def save(self, folder: str | Path) -> Path:
-        """Write each table as CSV, and the provenance as JSON; texts are in ``planted.jsonl``."""
+        """Write tables as CSV, measurements as ``measured_<name>.parquet``, provenance as JSON.
+
+        The texts are in ``planted.jsonl``.
+        """
         items = self.measured.items.drop(columns="text")
-        frames = {name: getattr(self, name) for name in TABLES} | {"items": items}
-        return write_tables(folder, {**frames, "losses": self.measured.losses}, self.provenance)
+        raw = {"measured_items": items, "measured_losses": self.measured.losses}
+        save_tables(folder, raw, self.provenance)
+        return write_tables(folder, {name: getattr(self, name) for name in TABLES}, self.provenance)
 
 
 @checked
