@@ -58,7 +58,9 @@ from .step_influence.head_influence import HeadInfluence as HeadInfluence
 from .step_influence.head_influence import head_influence as head_influence
 from .step_influence.influence import Influence as Influence
 from .step_influence.influence import influence as influence
+from .step_sources import Paths as Paths
 from .step_sources import Sources as Sources
+from .step_sources import paths as paths
 from .step_sources import sources as sources
 from .traces.load import load_traces as load_traces
 from .traces.step import Step as Step

@@ -23,7 +23,7 @@ from .options import (
     traces_option,
 )
 
-WHAT = ("planted", "labelled", "confounds", "heads", "sources", "answers")
+WHAT = ("planted", "labelled", "confounds", "heads", "sources", "answers", "paths")
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 def validate(
     traces: Annotated[str, traces_option("Traces: a file, a folder or a hub name.")] = "",
     what: Annotated[
-        str, name_option("planted, labelled, confounds, heads, sources or answers.", *WHAT)
+        str, name_option("planted, labelled, confounds, heads, sources, answers or paths.", *WHAT)
     ] = "planted",
     n: Annotated[
         int | None,
@@ -48,7 +48,7 @@ def validate(
             min=1,
             help="planted: traces to plant in (40); labelled: the n shortest (all); "
             "confounds, heads: the first n of each domain (all; 4); sources: planted traces (216); "
-            "answers: traces to plant in (48).",
+            "answers: traces to plant in (48); paths: planted traces (48).",
         ),
     ] = None,
     *,
@@ -107,7 +107,7 @@ def validate(
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Check what the score reacts to: six reports, each with the claims that it supports.
+    """Check what the score reacts to: seven reports, each with the claims that it supports.
 
     planted: put distractor steps in traces, and see which scores rank the real steps above them.
     labelled: influence by label of the step, beside known importances. confounds: what the sample
@@ -115,14 +115,15 @@ def validate(
     measures of `airlens.sources` find true sources, planted ones and, in --traces whose steps say
     what they depend on, labelled ones. answers: whether early answers tell steps that the answer
     needs from filler, restated, repeated and foreign ones in the bundled traces, and, in --traces
-    with importances, how far they go along with these.
+    with importances, how far they go along with these. paths: whether `airlens.paths`
+    follows planted chains of steps, by their length; it needs no traces.
 
     With --out FOLDER tables and measurements are stored there, and the same command continues an
     interrupted run.
     """
     from airlens.files import data_path
 
-    own: Any = [] if what in ("sources", "answers") else data_path("traces.jsonl")
+    own: Any = [] if what in ("sources", "answers", "paths") else data_path("traces.jsonl")
     given = data_options.traces(traces or own)
     if what == "labelled":
         _need_labels(given)
@@ -147,6 +148,13 @@ def validate(
             draws=both,
             **options,
             **shared,
+        )
+    elif what == "paths":
+        from airlens.experiments.validity.true_sources.path_report import path_report
+        from airlens.experiments.validity.true_sources.planted_chains import N as CHAINS
+
+        result = path_report(
+            bridge, critical, n=n or CHAINS, draws=both, seed=seed, folder=out, progress=progress
         )
     elif what == "sources":
         from airlens.experiments.validity.true_sources.planted_traces import N
@@ -206,7 +214,8 @@ def validate(
     if what == "planted":
         lines = planted_lines(result)
     else:
-        show = {"sources": source_lines, "answers": answer_lines}.get(what, table_lines)
+        own_lines = {"sources": source_lines, "answers": answer_lines, "paths": path_lines}
+        show = own_lines.get(what, table_lines)
         lines = show(result.tables)
     for line in [*lines, *claim_lines(result.claims)]:
         typer.echo(line)
@@ -305,6 +314,21 @@ def answer_lines(tables: dict[str, pd.DataFrame]) -> list[str]:
         lines += [_text(_cells(table)), ""]
     rest = {name: table for name, table in tables.items() if name != "needed"}
     return lines + table_lines(rest)
+
+
+def path_lines(tables: dict[str, pd.DataFrame]) -> list[str]:
+    """The tables of the paths' benchmark as text: heads and rules × lengths."""
+    lines = []
+    table = tables["paths"].assign(mode="")
+    for value, head in (
+        ("recovered", "Share of planted chains that are followed whole, by their hops:"),
+        ("origin", "Share that is followed to the origin, by whatever way:"),
+        ("first", "Share whose last hop is found:"),
+    ):
+        ends = {"lo": table[f"{value}_lo"], "hi": table[f"{value}_hi"]}
+        shown = table.assign(kind=table["length"], auroc=table[value], **ends)
+        lines += [head, _text(_cells(shown)), ""]
+    return [*lines, "How the paths of the number's tokens end:", _text(tables["ends"])]
 
 
 def claim_lines(claims: pd.DataFrame) -> list[str]:

@@ -46,7 +46,14 @@ from airlens.traces.readings import how_read
 from airlens.traces.trace import Trace, as_traces, check_ids
 
 from . import fast_reading, hook_reading
-from .source_tables import COLUMNS, Read, event_rows, pair_rows, step_rows
+from .source_tables import (
+    COLUMNS,
+    Read,
+    control_event_rows,
+    event_rows,
+    pair_rows,
+    step_rows,
+)
 from .source_units import Stretch, Units, span_of, stretch_of, token_table, unit_table, units_of
 
 if TYPE_CHECKING:
@@ -57,6 +64,7 @@ MEASURES: tuple[str, ...] = get_args(Measure)
 reader("Sequence[Measure]")(each(named(MEASURES)))
 SCREEN = 32  # ours: most sources of a trace that are knocked out
 TABLES = ("units", "tokens", "pairs", "steps", "events")
+CONTROL_EVENTS = "control_events"
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,9 @@ class Sources:
             step, token, source_index (index in the whole sequence), source (a unit, the step itself
             too), source_token, weight (attention there).
         provenance: model, heads, settings, versions.
+        control_events: one row per token and draw of random heads that copies it, by the head with
+            the largest weight: id, draw, head, pos, source_index, weight. None where the sources
+            were saved before these were kept.
     """
 
     units: pd.DataFrame
@@ -94,10 +105,13 @@ class Sources:
     steps: pd.DataFrame
     events: pd.DataFrame
     provenance: dict[str, Any] = field(default_factory=dict)
+    control_events: pd.DataFrame | None = None
 
     def save(self, folder: str | Path) -> Path:
         """Write the tables as Parquet and the provenance as JSON into ``folder``."""
         tables = {name: getattr(self, name) for name in TABLES}
+        if self.control_events is not None:
+            tables[CONTROL_EVENTS] = self.control_events
         return save_tables(folder, tables, self.provenance)
 
     @classmethod
@@ -107,7 +121,9 @@ class Sources:
         Raises:
             DataError: a file is missing or unreadable.
         """
-        tables, note = load_tables(folder, TABLES, "saved sources")
+        kept = (Path(folder) / f"{CONTROL_EVENTS}.parquet").is_file()
+        names = (*TABLES, CONTROL_EVENTS) if kept else TABLES
+        tables, note = load_tables(folder, names, "saved sources")
         return cls(**tables, provenance=note)
 
 
@@ -279,13 +295,14 @@ def _span(stretch: Stretch, group: int) -> tuple[int, int]:
 
 
 def _tables(reads: Iterable[Read], measures: Sequence[str]) -> dict[str, pd.DataFrame]:
-    found: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
+    found: dict[str, list[pd.DataFrame]] = {name: [] for name in COLUMNS}
     for read in reads:
         found["units"].append(unit_table(read.units))
         found["tokens"].append(token_table(read.units))
         found["pairs"].append(pair_rows(read, measures))
         found["steps"].append(step_rows(read, measures))
         found["events"].append(event_rows(read))
+        found[CONTROL_EVENTS].append(control_event_rows(read))
     return {
         name: pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS[name])
         for name, parts in found.items()

@@ -29,12 +29,14 @@ EVENT_COLUMNS = [
     *("id", "head", "pos", "step", "token"),
     *("source_index", "source", "source_token", "weight"),
 ]
+CONTROL_EVENT_COLUMNS = ["id", "draw", "head", "pos", "source_index", "weight"]
 COLUMNS = {
     "units": UNIT_COLUMNS,
     "tokens": TOKEN_COLUMNS,
     "pairs": PAIR_COLUMNS,
     "steps": STEP_COLUMNS,
     "events": EVENT_COLUMNS,
+    "control_events": CONTROL_EVENT_COLUMNS,
 }
 Losses = tuple[np.ndarray, np.ndarray]
 
@@ -273,3 +275,30 @@ def event_rows(read: Read) -> pd.DataFrame:
     if not parts:
         return pd.DataFrame(columns=EVENT_COLUMNS)
     return pd.concat(parts, ignore_index=True)[EVENT_COLUMNS]
+
+
+def control_event_rows(read: Read) -> pd.DataFrame:
+    """One row per token and draw of random heads that copies it, by its strongest head."""
+    offset = read.units.encoded.response_start
+    parts = []
+    for stretch, reading, copied in zip(
+        read.stretches, read.readings, read.copied_groups, strict=True
+    ):
+        for draw, heads in enumerate(read.sets[1:]):
+            rows = sorted(read.rows(heads))  # of equal weights the first head in the model counts
+            weight = np.where(copied[rows] > TEMPLATE, reading.weight[rows], -1)
+            token = np.flatnonzero(weight.max(axis=0) >= 0)
+            place = np.asarray(rows)[weight[:, token].argmax(axis=0)]
+            table = {
+                "id": read.units.encoded.trace.id,
+                "draw": draw,
+                "head": np.array([str(reading.heads[row]) for row in place], dtype=object),
+                "pos": token + stretch.offset + stretch.window.first - offset,
+                "source_index": reading.best[place, token] + stretch.offset,
+                "weight": reading.weight[place, token],
+            }
+            parts.append(pd.DataFrame(table))
+    if not parts:
+        return pd.DataFrame(columns=CONTROL_EVENT_COLUMNS)
+    joined = pd.concat(parts, ignore_index=True)
+    return joined.sort_values(["draw", "pos"], kind="stable", ignore_index=True)

@@ -141,7 +141,16 @@ def states(text: str, answer: str) -> bool:
     if re.fullmatch("[A-Z]", answer):
         letters = re.findall(r"\(([A-Z])\)|\b([A-Z])[.)]\s", text)
         return answer in [*_OPTION.findall(text), *(a or b for a, b in letters)]
-    return re.search(_whole(answer), text, re.IGNORECASE) is not None
+    return re.search(whole(answer), text, re.IGNORECASE) is not None
+
+
+def stands_in(text: str, word: str) -> bool:
+    """Whether a text holds a word or number as a whole, letters of either case.
+
+    >>> stands_in("It is 1,720 now.", "1720"), stands_in("172.5", "172"), stands_in("So a", "A")
+    (True, False, True)
+    """
+    return re.search(whole(_plain_numbers(word)), _plain_numbers(text), re.IGNORECASE) is not None
 
 
 def says(text: str, answer: str) -> bool:
@@ -153,11 +162,11 @@ def says(text: str, answer: str) -> bool:
     text, answer = _plain_numbers(text), _core(answer)
     opening = _OPENING.match(text)
     starts = {0, len(text) - len(text.lstrip()), opening.end() if opening else 0}
-    return any(re.match(_whole(answer), text[at:], re.IGNORECASE) for at in starts)
+    return any(re.match(whole(answer), text[at:], re.IGNORECASE) for at in starts)
 
 
-def _whole(answer: str) -> str:
-    """A pattern of the answer with nothing before or behind it that would make it another one."""
+def whole(answer: str) -> str:
+    """A pattern of a word or number, with nothing before or behind that makes it another one."""
     before = r"(?<![\w])(?<!\d[.,])" if re.match(r"\w", answer) else ""
     behind = r"(?!\w)(?![.,/]\d)" if re.search(r"\w$", answer) else ""
     return before + re.escape(answer) + behind

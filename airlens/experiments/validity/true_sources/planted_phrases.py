@@ -1,6 +1,7 @@
 """Phrases from which :mod:`.planted_traces` makes its traces.
 
-In a phrase ``{e}`` is a name of two words and ``{v}`` a number.
+In a phrase ``{e}`` is a name of two words, ``{v}`` a number, and ``{o}`` the name of another thing
+that has the same number.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ class Setting(NamedTuple):
         states: ways to give a named thing its number in a step.
         uses: ways to use the number of a named thing, five.
         mentions: ways to name a thing beside a number that is not its own.
+        passes: ways to give a thing the number of another one.
     """
 
     first: tuple[str, ...]
@@ -28,6 +30,7 @@ class Setting(NamedTuple):
     states: tuple[str, ...]
     uses: tuple[str, ...]
     mentions: tuple[str, ...]
+    passes: tuple[str, ...]
 
 
 SETTINGS = (
@@ -53,6 +56,11 @@ SETTINGS = (
             "Somebody tied ticket {v} to the {e}.",
             "The {e} came in through gate {v}.",
         ),
+        (
+            "All of the {o} is put into the {e}, {v} kg.",
+            "What was in the {o} fills the {e}: {v} kg.",
+            "Take the load of the {o} for the {e}, {v} kg.",
+        ),
     ),
     Setting(
         ("Ann", "Tom", "Mira", "Paul", "Rosa"),
@@ -75,6 +83,11 @@ SETTINGS = (
             "{e} sits at table {v}.",
             "Question {v} was written by {e}.",
             "{e} has drawn card {v}.",
+        ),
+        (
+            "Just as many as {o} go to {e}, {v} points.",
+            "The judges treat {o} and {e} alike: {v} points.",
+            "Like {o}, now {e} has {v} points.",
         ),
     ),
     Setting(
@@ -99,6 +112,11 @@ SETTINGS = (
             "Hose {v} reaches as far as the {e}.",
             "Peg {v} marks a corner of the {e}.",
         ),
+        (
+            "As large as the {o} is the {e}, {v} seeds.",
+            "What the {o} takes, the {e} takes too: {v} seeds.",
+            "Like the {o}, the {e} needs {v} seeds.",
+        ),
     ),
     Setting(
         ("oak", "iron", "corner", "window", "narrow"),
@@ -121,6 +139,11 @@ SETTINGS = (
             "Key {v} opens the {e}.",
             "The {e} bears the number {v} on its side.",
             "A leaflet of the year {v} lay behind the {e}.",
+        ),
+        (
+            "All from the {o} are put in the {e}, {v} books.",
+            "What stood in the {o} fits the {e}: {v} books.",
+            "Out of the {o} and into the {e} go {v} books.",
         ),
     ),
     Setting(
@@ -145,6 +168,11 @@ SETTINGS = (
             "Hook {v} is free again, beside the {e}.",
             "The {e} is described in chapter {v}.",
         ),
+        (
+            "All of the {o} is poured into the {e}, {v} ml.",
+            "What the {o} had fills the {e}: {v} ml.",
+            "From the {o} to the {e} run {v} ml.",
+        ),
     ),
     Setting(
         ("early", "late", "coast", "harbour", "valley"),
@@ -167,6 +195,11 @@ SETTINGS = (
             "The {e} leaves from stop {v}.",
             "Line {v} meets the {e} on the way.",
             "The {e} has the plate {v}.",
+        ),
+        (
+            "All from the {o} change to the {e}, {v} people.",
+            "Who came by the {o} goes on by the {e}: {v} people.",
+            "From the {o} to the {e} walk {v} people.",
         ),
     ),
 )

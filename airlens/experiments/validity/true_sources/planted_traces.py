@@ -21,6 +21,7 @@ to -1), and of a use also its number and which steps are its distractors, by kin
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,11 +92,7 @@ def _trace(index: int, rng: random.Random) -> Trace:
     # Alternates with each turn, and is swapped after all distances: each distance occurs with both.
     repeated = (turn + turn // 6) % 2 == 0
     texts, notes = _steps(setting, layout, names, numbers, repeated, rng)
-    steps: list[Step] = []
-    for place, (text, label) in enumerate(texts):
-        line = text[0].upper() + text[1:] + ("\n" if place < len(texts) - 1 else "")
-        start = steps[-1].end if steps else 0
-        steps.append(Step(line, start, start + len(line), label))
+    steps = as_steps(texts)
     lines = [
         setting.opening,
         f"On the list are: {', '.join(rng.sample(names, len(names)))}.",
@@ -113,6 +110,16 @@ def _trace(index: int, rng: random.Random) -> Trace:
         {"wording": "repeated" if repeated else "own"},
         step_meta=tuple(notes),
     )
+
+
+def as_steps(texts: Sequence[tuple[str, str]]) -> list[Step]:
+    """Steps of a response from their texts and labels, a line each."""
+    steps: list[Step] = []
+    for place, (text, label) in enumerate(texts):
+        line = text[0].upper() + text[1:] + ("\n" if place < len(texts) - 1 else "")
+        start = steps[-1].end if steps else 0
+        steps.append(Step(line, start, start + len(line), label))
+    return steps
 
 
 def _layout(distances: list[int], rng: random.Random) -> _Layout:
@@ -164,7 +171,7 @@ def _steps(
             _said(rng.choice(setting.mentions), names[i], other),
             "mention",
         )
-    fillers = iter(_fillers(set(numbers), rng))
+    fillers = iter(filler_texts(set(numbers), rng))
     texts = [placed.get(place) or (next(fillers), "filler") for place in range(layout.n)]
     notes: list[dict[str, Any]] = [{"depends_on": []} for _ in texts]
     notes[layout.given] = {"depends_on": [GIVEN], "number": numbers[-1]}
@@ -187,7 +194,7 @@ def _distractors(layout: _Layout, i: int, repeated: bool) -> dict[str, list[int]
     }
 
 
-def _fillers(taken: set[str], rng: random.Random) -> list[str]:
+def filler_texts(taken: set[str], rng: random.Random) -> list[str]:
     """Sums and plain sentences, mixed; no sum has a number of ``taken``."""
     sums = []
     for phrase in SUMS:
