@@ -22,7 +22,15 @@ from airlens.errors import AirlensError, ConfigError, DataError, HeadError, Mode
 NOT_TYPED = {
     *("AirlensError", "DataError", "Comparison", "EarlyAnswers", "HeadInfluence", "Influence"),
     *("Selection", "StepWeights", "Step", "Trace", "Head", "HeadSet", "HeadScores", "ProbeSet"),
-    *("Sources", "Corpus", "CorpusSettings", "Settings", "TrainSettings", "fast_allocator"),
+    *(
+        "Sources",
+        "Paths",
+        "Corpus",
+        "CorpusSettings",
+        "Settings",
+        "TrainSettings",
+        "fast_allocator",
+    ),
     *("register", "registered", "unregister", "load_model", "load_hf"),
 }
 FUNCTIONS = sorted(n for n in al.__all__ if callable(getattr(al, n)) and n not in NOT_TYPED)
