@@ -184,11 +184,12 @@ def test_the_policy_holds(written: Path) -> None:
         "#step=1e9",
     ],
 )
-def test_an_address_that_means_nothing_shows_the_first_trace(written: Path, fragment: str) -> None:
+def test_an_address_that_means_nothing_opens_at_the_finding(written: Path, fragment: str) -> None:
     with opened(written) as seen:
+        seen.open()
+        opened_at = (seen.page.locator("html").get_attribute("data-shown"), seen.current())
         seen.open(fragment)
-        assert seen.page.locator("html").get_attribute("data-shown") == "1"
-        assert seen.current() is None
+        assert (seen.page.locator("html").get_attribute("data-shown"), seen.current()) == opened_at
         seen.check()
 
 
@@ -274,4 +275,89 @@ def test_on_paper_all_of_the_text_is_there(written: Path) -> None:
         assert not page.locator("#colour").is_visible()
         scroll = page.locator("#text .scroll")
         assert scroll.evaluate("(node) => node.scrollHeight <= node.clientHeight + 1")
+        seen.check()
+
+
+def test_the_page_opens_at_its_finding_and_back_works_within_it(written: Path) -> None:
+    with opened(written) as seen:
+        seen.open()
+        page, lit = seen.page, page_lit(seen)
+        if page.locator("#opens").count():
+            assert seen.current() is not None
+            assert seen.fragment() == page.locator("#opens").get_attribute("href")
+        page.locator("#traces button").nth(0).click()
+        page.locator("html[data-shown='1']").wait_for(state="attached")
+        page.locator(".airlens-text .side[data-step='2']").click()
+        seen.settle()
+        assert lit() > 0  # what the step copies, without a token pointed at
+        assert "Copied by step 2" in page.locator("#text .readout").inner_text()
+        page.locator(CHIPS).first.click()
+        seen.settle()
+        assert "step=2&source=" in seen.fragment()
+        assert "Copied by step 2 from" in page.locator("#text .readout").inner_text()
+        page.locator("#map rect.cell[data-index='1']").click()
+        seen.settle()
+        assert page.locator("#one-head").inner_text().startswith("only what L0H1 copies")
+        assert "head=L0H1" in seen.fragment()
+        page.go_back()
+        seen.settle()
+        assert not page.locator("#one-head").is_visible()
+        page.go_back()
+        seen.settle()
+        assert seen.fragment() == "#trace=1&step=2"
+        page.go_back()
+        seen.settle()
+        assert seen.fragment().startswith("#trace=1") and "step=2" not in seen.fragment()
+        page.locator("#map rect.cell[data-index='3']").click()  # none of the ablated heads
+        seen.settle()
+        assert "L0H3 is not one of the ablated heads" in page.locator("#map .readout").inner_text()
+        seen.check()
+
+
+def test_a_unit_of_the_prompt_shows_where_it_is_used_and_the_link_restores_all(
+    written: Path,
+) -> None:
+    with opened(written) as seen:
+        seen.open("#trace=1")
+        page = seen.page
+        page.locator(".airlens-text .step.prompt .side").first.click()
+        seen.settle()
+        said = page.locator("#text .readout").inner_text()
+        assert "opied from prompt 1" in said
+        link = "#trace=1&step=2&least=20&head=L1H2"
+        seen.open(link)
+        assert seen.fragment() == link
+        assert page.locator("#threshold").input_value() == "20"
+        assert page.locator("#one-head").is_visible()
+        seen.check()
+
+
+def page_lit(seen: Seen) -> Any:
+    return lambda: seen.page.locator(".airlens-text .lit").count()
+
+
+def test_what_the_rules_of_accessibility_ask_of_the_page(written: Path) -> None:
+    with opened(written) as seen:
+        seen.open("#trace=1&step=2")
+        page = seen.page
+        assert page.locator("noscript").count() == 1
+        assert page.locator("[role=option]").count() == 0
+        named = """() => [...document.querySelectorAll('input, select')]
+            .filter((node) => !(node.labels?.length || node.getAttribute('aria-label'))).length"""
+        assert page.evaluate(named) == 0
+        # A name that is given holds what is seen.
+        kept = """() => [...document.querySelectorAll('button[aria-label]')]
+            .map((node) => [node.textContent.replace(' \u2715', '').trim(), node.ariaLabel])
+            .filter(([seen, name]) => /[a-z]{2}/i.test(seen) && !name.includes(seen))"""
+        assert page.evaluate(kept) == []
+        line = "() => getComputedStyle(document.querySelector('footer a')).textDecorationLine"
+        assert page.evaluate(line) == "underline"
+        # The cell that the keys are at is seen before Enter.
+        page.locator("#map svg").focus()
+        page.keyboard.press("ArrowRight")
+        assert page.locator("#map .cursor").count() == 1
+        page.emulate_media(forced_colors="active")
+        tint = """() => [...document.querySelectorAll('.airlens-text [data-i]')]
+            .some((span) => getComputedStyle(span).backgroundColor.startsWith('rgba(213, 94'))"""
+        assert page.evaluate(tint)
         seen.check()

@@ -6,8 +6,10 @@ import html
 from typing import Any
 
 import ipywidgets as w
+from markupsafe import Markup
 
 from airlens.views.figures.style import CONFIG, TITLE_PAD, headline_height
+from airlens.views.html_file import escaped
 
 
 def figure_output(name: str) -> Any:
@@ -52,8 +54,12 @@ def _take_headline(layout: dict[str, Any]) -> tuple[str, int]:
     layout["margin"]["t"] = max(8, layout["margin"]["t"] - lines - TITLE_PAD)
     layout["height"] -= lines + TITLE_PAD
     head, aid = (text.replace("<br>", " ") for text in (head, aid))
-    text = f'<div class="airlens-headline"><b>{head}</b><div>{aid}</div></div>'
-    return text, 25 + (20 if aid else 0)
+    return headline_html(Markup(head), Markup(aid)), 25 + (20 if aid else 0)
+
+
+def headline_html(head: str, aid: str = "") -> str:
+    """A sentence that says what a view shows, and a line in smaller print under it; escaped."""
+    return f'<div class="airlens-headline"><b>{escaped(head)}</b><div>{escaped(aid)}</div></div>'
 
 
 def _plain(value: Any) -> Any:

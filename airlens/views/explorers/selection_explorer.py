@@ -24,11 +24,12 @@ from airlens.views.figures.selected_samples import (
     selection_scatter,
     selector_overlap,
 )
+from airlens.views.figures.strongest_step import said_of, strongest_step
 from airlens.views.figures.style import floats
 
 from .jobs import Worker, guarded
 from .js import DataTable, Scatter, TraceText
-from .layout import columns, figure_output, put_figure, row, title
+from .layout import columns, figure_output, headline_html, put_figure, row, title
 
 AXES = ["n_tokens", "loss_base", "entropy", "ais", "delta", "ais_control", "n_steps"]
 SHOWN = ["id", "domain", "selected", "ais", "ais_control", "delta", "loss_base", "n_tokens"]
@@ -75,6 +76,14 @@ class SelectionExplorer(w.VBox):  # type: ignore[misc]
         self.selection = self._select()
         super().__init__(self._layout(), layout={"width": "100%"})
         self._draw()
+        self._open()
+
+    def _open(self) -> None:
+        """Show the strongest step above its control, where steps were scored."""
+        best = strongest_step(self.influence.steps) if self.influence else None
+        ids = self.samples["id"].astype(str).tolist()
+        if best is not None and best.id in ids:
+            self._on_pick(ids.index(best.id))
 
     def _controls(self, by: str, top: float) -> None:
         axes = [(label(c), c) for c in AXES if c in self.samples]
@@ -194,6 +203,10 @@ class SelectionExplorer(w.VBox):  # type: ignore[misc]
             self.text.legend = f"{shorten(id, 40)}; margin: AIS of the step, random heads in grey"
             self.text.fill(tokens, steps, trace.response if trace else "")
             self.text.colour(tokens, "delta")
+            best = strongest_step(steps)
+            self.text.current = best.step if best else -1
+            n_heads = len(found.provenance.get("heads", []))
+            self.said.value = headline_html(said_of(best, n_heads, "this trace") + ".")
             return
         if trace is None:
             self.worker.show(f"no text is known of {id}: give SelectionExplorer its traces")

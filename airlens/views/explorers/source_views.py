@@ -38,6 +38,7 @@ SHOWN = [
     ("random heads", "control"),
 ]
 AT_ONCE = ("copies", "attention")
+LEAST = 0.2  # of the largest value of a trace: what a source needs to be shown, at first
 MeasureSources = Callable[..., Sources]
 
 
@@ -84,6 +85,7 @@ class StepSources:
         for trait in ("threshold", "strongest", "show"):
             getattr(self, trait).observe(self._on_filter, "value")
         self.text.observe(self._on_told, "told")
+        self.text.observe(self._on_focus, "focus")
         self.knock.on_click(self._on_knock)
         for part in (self.measure, self.show):
             part.layout.width = "280px"
@@ -151,9 +153,10 @@ class StepSources:
         if found is None:
             return
         self.text.add_events(found.tokens, found.events)
+        top = most(found.pairs, self.measure.value) or 1.0
         self.threshold.value = 0
-        self.threshold.max = most(found.pairs, self.measure.value) or 1.0
-        self.threshold.step = self.threshold.max / 50
+        self.threshold.max, self.threshold.step = top, top / 50
+        self.threshold.value = LEAST * top
         traits = pair_traits(found.pairs, self.measure.value)
         self.text.draw(traits)
         self.arcs.draw({**traits, "units": arc_units(found.units), "current": -1}, new=True)
@@ -165,13 +168,16 @@ class StepSources:
             self.map.hint = "Not measured yet: press “measure knockout”."
 
     def choose(self, step: int, source: int | None = None) -> None:
-        """Show the sources of a step; with a source, the tokens that are copied from there."""
+        """Show the sources of a step; with a source, the tokens that are copied from there.
+
+        With a source and the step -1: all that is copied from there.
+        """
         units = self.arcs.units
         self.text.focus = [] if source is None else [step, source]
         self.text.current = self.arcs.current = self.map.row = step
-        self.map.column = -1 if source is None else units.index(source)
-        cell = -1 if source is None else step * len(units) + units.index(source)
-        self.map.current = cell
+        column = -1 if source is None or source not in units else units.index(source)
+        self.map.column = column
+        self.map.current = -1 if min(step, column) < 0 else step * len(units) + column
 
     def cell(self, index: int) -> tuple[int, int] | None:
         """Step and source of a cell of the map; None where the source does not precede the step."""
@@ -193,6 +199,10 @@ class StepSources:
         for view in (self.text, self.arcs):
             view.threshold, view.strongest = self.threshold.value, self.strongest.value
         self.arcs.show = self.text.show = self.map.show = self.show.value
+
+    def _on_focus(self, change: Any) -> None:
+        if change["new"]:
+            self.choose(*change["new"])
 
     def _on_told(self, change: Any) -> None:
         self.map.told = change["new"]

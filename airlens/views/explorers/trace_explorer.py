@@ -22,10 +22,11 @@ from airlens.views.figures.coloured_text import trace_html
 from airlens.views.figures.labels import shorten
 from airlens.views.figures.single_trace import step_bars, token_strip
 from airlens.views.figures.step_maps import head_step_heatmap
+from airlens.views.figures.strongest_step import said_of, strongest_step
 
 from .jobs import Worker, guarded
 from .js import TraceText
-from .layout import row, title
+from .layout import headline_html, row, title
 from .source_views import MeasureSources, StepSources
 from .step_heads import Key, SingleHeads, StepHeads, keep_newest
 from .trace_picker import TracePicker
@@ -39,6 +40,8 @@ KEPT = 8  # scored traces kept in memory
 
 class TraceExplorer(w.VBox):  # type: ignore[misc]
     """A trace coloured by the influence of the heads; click a step for its heads and its sources.
+
+    It opens at the strongest step above its control, and says so.
 
     Args:
         model: the bridge.
@@ -95,6 +98,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         self.trace_picker, self.splitter = self.choice.picker, self.choice.splitter
         self.prompt, self.response = self.choice.prompt, self.choice.response
         self.add = self.choice.add
+        self.said = w.HTML()
         self._make_controls(mode)
         super().__init__(self._layout(), layout={"width": "100%"})
         self._score()
@@ -125,6 +129,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
             half.layout = {"flex": "1 1 400px", "min_width": "0"}
         return [
             title("A trace", aid, self.worker),
+            self.said,
             *self.choice.layout(),
             row(self.set_text),
             row(self.colour, self.mode, self.alone.of, self.all_heads),
@@ -161,6 +166,9 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
 
     @guarded("worker")
     def _on_step(self, step: int) -> None:
+        if step < 0:  # a unit of the prompt
+            self.sources.choose(-1, step)
+            return
         self.map.column = step
         self.sources.choose(step)
         self.sources.ask_again()
@@ -238,6 +246,9 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         self.text.fill(found.tokens, found.steps, trace.response, *prompt)
         self.alone.clear()
         self._recolour()
+        best = strongest_step(found.steps)
+        self.said.value = headline_html(said_of(best, len(self.heads), "this trace") + ".")
+        self.sources.choose(best.step if best else -1)
         self.sources.ask(trace, self.heads, self._written, (*self.choice.key, str(self.heads)))
 
     def _recolour(self) -> None:

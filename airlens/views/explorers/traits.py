@@ -170,8 +170,10 @@ def _side(row: dict[str, Any], longest: float) -> dict[str, Any]:
         "name": name,
         "value": "" if value is None else margin_number(value),
         "control": "" if control is None else margin_number(control),
-        "share": abs(value or 0.0) / longest,
-        "control_share": abs(control or 0.0) / longest,
+        "share": min(abs(value or 0.0) / longest, 1.0),
+        "control_share": min(abs(control or 0.0) / longest, 1.0),
+        "over": abs(value or 0.0) > longest,
+        "control_over": abs(control or 0.0) > longest,
         "lower": (value or 0.0) < 0,
         "note": "base loss under the floor" if row.get("below_floor") is True else "",
         "aria": said + (f", random heads {exact[1]}" if exact[1] else ""),
@@ -210,8 +212,11 @@ def scatter_traits(
 
 
 def table_traits(frame: pd.DataFrame, bars: Sequence[str] = ()) -> Traits:
-    """A frame as a table; columns in ``bars`` get a bar as long as their value."""
-    most = {name: frame[name].abs().max() for name in bars if name in frame}
+    """A frame as a table; columns in ``bars`` get a bar as long as their value.
+
+    A score and its control (``ais`` and ``ais_control``) have one scale.
+    """
+    most = {name: _longest(frame, name) for name in bars if name in frame}
     names = [str(name) for name in frame.columns]
     return {
         "columns": names,
@@ -219,6 +224,13 @@ def table_traits(frame: pd.DataFrame, bars: Sequence[str] = ()) -> Traits:
         "rows": [[_cell(cell) for cell in r.values()] for r in row_dicts(frame)],
         "bars": [float(most[n]) if known(most.get(n)) else 0.0 for n in names],
     }
+
+
+def _longest(frame: pd.DataFrame, name: str) -> float:
+    """The value of the longest bar of a column, over it and its control, or the score it is of."""
+    score = name.removesuffix("_control")
+    both = [column for column in (score, f"{score}_control") if column in frame]
+    return float(frame[both].abs().max().max())
 
 
 def _cell(value: Any) -> Any:

@@ -40,6 +40,7 @@ CSS = f"""
 .airlens-trace .row{{display:grid;grid-template-columns:3.6em 1fr;gap:.5em;align-items:center;
  font-variant-numeric:tabular-nums}}
 .airlens-trace .row i{{display:block;height:6px;border-radius:1px}}
+.airlens-trace .row i.over{{border-right:3px double currentColor}}
 .airlens-trace .text{{white-space:pre-wrap;unicode-bidi:isolate;min-width:0}}
 .airlens-trace .code{{font-family:{MONO};font-size:13px}}
 .airlens-trace .text span{{border-radius:2px}}
@@ -189,10 +190,16 @@ def coloured(html: str, background: str = "", title: str = "", look: str = "") -
 
 
 def longest_bar(rows: Iterable[Mapping[str, Any]]) -> float:
-    """The size of the AIS, or of that of random heads, whose bar is the longest of these rows."""
+    """The AIS, or that of random heads, at which a bar of these rows is as long as it gets.
+
+    The largest; or where one would flatten all others, twice the 90 % quantile of the sizes. A bar
+    that would be longer is marked.
+    """
     names = ("ais", "ais_control")
     sizes = [abs(float(row[name])) for row in rows for name in names if known(row.get(name))]
-    return max(sizes, default=0.0) or 1.0
+    if not sizes:
+        return 1.0
+    return min(max(sizes), 2 * float(np.quantile(sizes, 0.9)) or max(sizes)) or 1.0
 
 
 def hover_text(tokens: list[dict[str, Any]]) -> str:
@@ -247,6 +254,8 @@ def _bar(name: str, value: object, longest: float, colour: str) -> str:
     shade = COOL if real < 0 and colour == WARM else colour
     bar = f'<i style="width:{width:.0f}%;min-width:1px;background:rgba({shade},.85)"></i>'
     text = margin_number(real)
+    if abs(real) > longest:
+        bar, name = bar.replace("<i ", '<i class="over" '), f"{name}, longer than its bar"
     return f'<div class="row" title="{name}: {number(real)}"><span>{text}</span>{bar}</div>'
 
 

@@ -19,7 +19,7 @@ from airlens.views.figures.labels import DASH, known, number, percent, shorten
 from airlens.views.figures.step_maps import row_dicts
 from airlens.views.html_file import rendered
 
-from .data import copied_shares
+from .data import copied_shares, finding
 
 if TYPE_CHECKING:
     from airlens.step_influence.influence import Influence
@@ -34,8 +34,8 @@ PAPERS = (
 HEADS_SHOWN = 3
 
 
-def page_title(result: Influence, sources: Sources | None) -> str:
-    """The default title of the page."""
+def page_name(result: Influence, sources: Sources | None) -> str:
+    """What the page is about, without its finding."""
     model = model_name(result)
     return (
         f"Where {model} copies from" if sources is not None else f"What the heads of {model} carry"
@@ -49,7 +49,7 @@ def model_name(result: Influence) -> str:
 
 
 def body(
-    title: str,
+    title: str | None,
     result: Influence,
     sources: Sources | None,
     traces: Sequence[Trace],
@@ -58,7 +58,7 @@ def body(
     """The page's body, for :func:`airlens.views.html_file.html_file`.
 
     Args:
-        title: plain text.
+        title: plain text; None: the page's finding is its title.
         result: of the traces.
         sources: of the traces, where measured.
         traces: in the order of ``result.samples``.
@@ -68,9 +68,15 @@ def body(
     if sources is not None:
         notes["sources"] = sources.provenance
     shown = [("critical", "the critical heads"), ("control", "random heads"), ("both", "both")]
+    found = finding(result, data["heads"])
+    trace, step = data["opens"]
     return rendered(
         "page/page.html.j2",
-        title=title,
+        name=page_name(result, sources),
+        title=title or found,
+        finding=found if title else "",
+        opens=f"#trace={trace + 1}" + (f"&step={step}" if step >= 0 else ""),
+        opens_at=f"step {step} of {_last(traces[trace].id)}" if step >= 0 else "",
         lede=_lede(result, len(traces)),
         facts=list(_facts(result, sources)),
         cards=_cards(result, traces),

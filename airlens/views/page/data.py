@@ -32,6 +32,7 @@ from airlens.views.explorers.traits import (
 from airlens.views.figures.coloured_text import Piece, pieces
 from airlens.views.figures.labels import MEASURES, label
 from airlens.views.figures.step_maps import row_dicts
+from airlens.views.figures.strongest_step import said_of, strongest_step
 from airlens.views.figures.style import floats
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ SAMPLES = {
     "n_tokens": "tokens",
 }
 """The columns of the table of samples, and their headings."""
+BARS = ("ais", "ais_control", "copied", "copied_control")
 HINTS = {
     "id": "what the trace is called",
     "domain": "group within which samples are compared",
@@ -67,15 +69,20 @@ PER_MEASURE = ("at", "values", "controls", "bound", "signed", "title", "said")
 def index_data(
     result: Influence, sources: Sources | None, scores: HeadScores | None, heads: Sequence[str]
 ) -> Traits:
-    """The data that the page needs before a trace is chosen."""
+    """The data that the page needs before a trace is chosen.
+
+    Of each trace ``strongest`` is the strongest step above its control (-1: there is none) and what
+    is said of it; ``opens`` is [trace, step] of the strongest of all.
+    """
     frame = samples_frame(result, sources)
-    table = table_traits(frame)
-    table["bars"] = _bars(frame)
+    table = table_traits(frame, BARS)
     table["columns"] = [SAMPLES[name] for name in frame.columns]
     table["hints"] = [HINTS.get(name) or label(name) for name in frame.columns]
     controls = bool(result.provenance.get("controls"))
     return {
         "traces": len(frame),
+        "opens": list(opening(result)),
+        "strongest": [_strongest(result, str(id), len(heads)) for id in frame["id"]],
         "colours": colours_of(result.tokens),
         "measures": measures_of(sources),
         "text": {"legend": _legend(controls), "hint": _hint(sources)},
@@ -84,6 +91,30 @@ def index_data(
         "controls": controls,
         "table": table,
     }
+
+
+def opening(result: Influence) -> tuple[int, int]:
+    """The trace and step at which a page opens: the strongest above its control; step -1: none."""
+    best = strongest_step(_shown_steps(result))
+    ids = [str(id) for id in result.samples["id"]]
+    return (ids.index(best.id), best.step) if best else (0, -1)
+
+
+def finding(result: Influence, heads: Sequence[str]) -> str:
+    """What the page found, in a sentence: of the strongest step of its traces."""
+    n = len(result.samples)
+    where = f"these {n} traces" if n > 1 else "this trace"
+    return said_of(strongest_step(_shown_steps(result)), len(heads), where)
+
+
+def _shown_steps(result: Influence) -> pd.DataFrame:
+    shown = result.samples["id"].astype(str)
+    return result.steps[result.steps["id"].astype(str).isin(shown)]
+
+
+def _strongest(result: Influence, id: str, n_heads: int) -> Traits:
+    best = strongest_step(_of(result.steps, id))
+    return {"step": best.step if best else -1, "said": said_of(best, n_heads, "this trace") + "."}
 
 
 def trace_data(
@@ -183,16 +214,6 @@ def samples_frame(result: Influence, sources: Sources | None) -> pd.DataFrame:
     if sources is not None and len(sources.steps):
         frame = frame.merge(copied_shares(sources.steps), on="id", how="left")
     return frame[[name for name in SAMPLES if name in frame and frame[name].notna().any()]]
-
-
-def _bars(frame: pd.DataFrame) -> list[float]:
-    """The value of the longest bar of each column, the same for a score and its control."""
-    most = dict.fromkeys(frame.columns, 0.0)
-    for name in ("ais", "copied"):
-        both = [column for column in (name, f"{name}_control") if column in frame]
-        longest = float(frame[both].abs().max().max()) if both else 0.0
-        most |= {column: longest for column in both if longest == longest}
-    return list(most.values())
 
 
 def copied_shares(steps: pd.DataFrame) -> pd.DataFrame:

@@ -5,6 +5,7 @@ const STRONGEST = 5; // sources of a step that are shown, at most
 const LEAST = 0.2; // of the largest value of a trace: what a source needs to be shown, at first
 const LONG = 9; // letters of a label for which the margin has no room beside its bars
 const STOPS = 50; // places of the threshold's slider
+const WALK = ["j", "k", "ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight", "Home", "End", "PageUp", "PageDown"];
 
 // What a widget's model is to its view, without a kernel behind it.
 function makeModel(traits) {
@@ -77,16 +78,24 @@ function start(index) {
     const given = new URLSearchParams(location.hash.slice(1));
     const among = (name, known) => (known.includes(given.get(name)) ? given.get(name) : known[0]);
     const number = (name, other) => (/^-?\d{1,6}$/.test(given.get(name) ?? "") ? Number(given.get(name)) : other);
-    const trace = number("trace", 1) - 1;
+    const trace = number("trace", 0) - 1, known = trace >= 0 && trace < index.traces, least = number("least", STOPS * LEAST);
+    const [first, strongest] = index.opens;
     return {
-      trace: trace >= 0 && trace < index.traces ? trace : 0,
-      step: number("step", -1),
-      unit: number("source", null),
+      trace: known ? trace : first, // an address that names no trace opens at the finding
+      step: known ? number("step", -1) : strongest,
+      unit: known ? number("source", null) : null,
+      least: Math.min(STOPS, Math.max(0, least)) / STOPS,
+      head: index.map && index.heads.includes(given.get("head")) ? given.get("head") : "",
       colour: among("colour", colours),
       measure: among("measure", measures),
       show: among("show", SHOWN),
     };
   }
+
+  // A click is a place to come back to; the first view is none, nor is each key of a walk.
+  let shownOnce = false, walking = false;
+  addEventListener("keydown", ({ key }) => { walking = WALK.includes(key); }, true);
+  addEventListener("pointerdown", ({ target }) => { walking = target.id === "threshold"; }, true);
 
   function toAddress() {
     const parts = new URLSearchParams({ trace: state.trace + 1 });
@@ -95,7 +104,10 @@ function start(index) {
     if (state.colour !== colours[0]) parts.set("colour", state.colour);
     if (state.measure !== measures[0]) parts.set("measure", state.measure);
     if (state.show !== SHOWN[0]) parts.set("show", state.show);
-    if (`#${parts}` !== location.hash) history.replaceState(null, "", `#${parts}`);
+    if (state.least !== LEAST) parts.set("least", Math.round(STOPS * state.least));
+    if (state.head) parts.set("head", state.head);
+    if (`#${parts}` === location.hash) return;
+    history[shownOnce && !walking ? "pushState" : "replaceState"](null, "", `#${parts}`);
   }
 
   // What is shown -------------------------------------------------------------------------------
@@ -108,7 +120,8 @@ function start(index) {
     const fresh = drawn !== state.trace;
     drawn = state.trace;
     if (!data.text.steps.includes(state.step)) state.step = -1;
-    if (state.step < 0 || !data.units.includes(state.unit) || state.unit >= state.step) state.unit = null;
+    // Without a step, the unit is one whose uses are shown.
+    if (!data.units.includes(state.unit) || (state.step >= 0 && state.unit >= state.step)) state.unit = null;
     const sources = readSources();
     const focus = state.unit === null ? [] : [state.step, state.unit];
     at("text").classList.toggle("wordy", data.text.sides.some(({ step, name }) => step >= 0 && name.length > LONG));
@@ -123,6 +136,7 @@ function start(index) {
     table.set("current", state.trace);
     sayWhich();
     if (address) toAddress();
+    shownOnce = true;
     document.documentElement.dataset.shown = state.trace + 1;
   }
 
@@ -143,7 +157,7 @@ function start(index) {
     const place = data.units.indexOf(state.unit), wide = data.units.length;
     return {
       ...data.matrix, ...data.measures[state.measure], show: state.show === "control" ? "control" : "critical",
-      row: state.step, column: place, current: place < 0 ? -1 : state.step * wide + place,
+      row: state.step, column: place, current: place < 0 || state.step < 0 ? -1 : state.step * wide + place,
     };
   }
 
@@ -159,6 +173,15 @@ function start(index) {
   function sayWhich() {
     at("colour").value = state.colour;
     if (measures.length) { at("measure").value = state.measure; at("show").value = state.show; }
+    const { said, step } = index.strongest[state.trace], there = at("strongest");
+    there.hidden = state.trace === index.opens[0]; // the title says it of that trace
+    there.querySelector("span").textContent = said;
+    there.querySelector("button").hidden = step < 0 || step === state.step;
+    if (index.map) {
+      at("one-head").hidden = !state.head;
+      at("one-head").textContent = `only what ${state.head} copies \u2715`;
+      at("one-head").setAttribute("aria-label", `only what ${state.head} copies is lit; show all heads again`);
+    }
     document.querySelectorAll("#traces button").forEach((card, i) => {
       card.setAttribute("aria-pressed", String(i === state.trace));
       if (i === state.trace) reveal(card);
@@ -173,7 +196,9 @@ function start(index) {
 
   // What somebody does --------------------------------------------------------------------------
 
-  const choose = (trace) => show({ trace, step: -1, unit: null });
+  const choose = (trace) => show({ trace, step: index.strongest[trace].step, unit: null });
+  at("strongest").querySelector("button").addEventListener("click", () => show({ step: index.strongest[state.trace].step, unit: null }));
+  at("one-head")?.addEventListener("click", () => show({ head: "" }));
   at("traces").addEventListener("click", (event) => {
     const card = event.target.closest("button");
     if (card) choose(Number(card.dataset.trace));
@@ -182,15 +207,22 @@ function start(index) {
   for (const name of ["colour", "measure", "show"]) at(name)?.addEventListener("change", (event) => show({ [name]: event.target.value }));
   at("threshold")?.addEventListener("input", (event) => show({ least: event.target.valueAsNumber / STOPS }));
   document.querySelector("form.controls").addEventListener("submit", (event) => event.preventDefault());
-  for (const view of [text, arcs]) view?.on("change:picked", () => show({ step: view.get("picked")[0], unit: null }));
+  // A step, or a unit of the prompt, whose uses are shown.
+  const pick = (unit) => show(unit < 0 ? { step: -1, unit } : { step: unit, unit: null });
+  for (const view of [text, arcs]) view?.on("change:picked", () => pick(view.get("picked")[0]));
+  text.on("change:focus", () => {
+    const [step, unit] = text.get("focus");
+    if (step >= 0 && (step !== state.step || unit !== state.unit)) show({ step, unit });
+  });
   if (matrix) text.on("change:told", () => matrix.set("told", text.get("told")));
   matrix?.on("change:picked", () => {
     const cell = matrix.get("picked")[0], wide = data.units.length;
     show({ step: Math.floor(cell / wide), unit: data.units[cell % wide] });
   });
   map?.on("change:picked", () => {
-    const name = index.map.names[map.get("picked")[0]];
-    show({ head: name === state.head || !index.heads.includes(name) ? "" : name });
+    const cell = map.get("picked")[0], name = index.map.names[cell], other = !index.heads.includes(name);
+    map.set("told", other ? `${name} is not one of the ablated heads (outlined): what it copies was not measured.` : "");
+    show({ head: name === state.head || other ? "" : name }).then(() => { if (other) map.set("current", cell); });
   });
   alone?.on("change:picked", () => show({ step: alone.get("picked")[0] % alone.get("cols").length, unit: null }));
   addEventListener("hashchange", () => show(fromAddress(), false));

@@ -34,8 +34,8 @@ def page(
     """Write one interactive HTML file: traces, steps, heads and sources beside their controls.
 
     The file contains its data, style and script; it loads nothing from a server, and its
-    content-security policy forbids that. The address holds what is shown:
-    ``page.html#trace=3&step=12`` opens that step.
+    content-security policy forbids that. It opens at the strongest step above its control, and its
+    title says so. The address holds what is shown: ``page.html#trace=3&step=12`` opens that step.
 
     Args:
         result: of :func:`airlens.influence`.
@@ -45,7 +45,7 @@ def page(
         path: where the page is written, atomically.
         step_heads: each head alone, one row per trace, head and step: id, name (``L18H6``), step,
             delta (nats per token); None leaves the map of heads and steps out.
-        title: of the page; plain text.
+        title: of the page, plain text; None: what was found. A title of your own stands above it.
 
     Returns:
         The path.
@@ -82,10 +82,9 @@ def page_html(
         alone = None if step_heads is None else step_heads[step_heads["id"] == trace.id]
         found = data.compact(data.trace_data(result, sources, trace, alone))
         blocks[f"trace-{i}"] = packed_json(found)
-    heading = title or body.page_title(result, sources)
     return html_file(
-        title=heading,
-        body=body.body(heading, result, sources, chosen, index),
+        title=title or body.page_name(result, sources),
+        body=body.body(title, result, sources, chosen, index),
         style=page_script.page_style(),
         scripts=[page_script.page_script()],
         data=blocks,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from airlens.control_kinds import CONTROL_WORDS
 from airlens.heads import TOP_SHARE, HeadGrid
@@ -12,9 +12,13 @@ from airlens.views.figures.head_maps import head_map, score_ranking
 from airlens.views.figures.selected_samples import selection_scatter, selector_overlap
 from airlens.views.figures.single_trace import step_bars
 from airlens.views.figures.step_maps import ais_by_label
+from airlens.views.figures.strongest_step import said_of, strongest_step
 
 from .demo_results import DemoResult
 from .html_page import Report
+
+if TYPE_CHECKING:
+    from airlens.step_influence.influence import Influence
 
 
 def demo_report(result: DemoResult) -> Report:
@@ -26,6 +30,10 @@ def demo_report(result: DemoResult) -> Report:
         f"ablation mode “{result.provenance['mode']}”",
         result.provenance,
     )
+    best = strongest_step(result.influence.steps)
+    n_heads = len(result.influence.provenance.get("heads", []))
+    sentence = said_of(best, n_heads, f"these {len(result.traces)} traces")
+    report.add_text(f"{sentence}.")
     report.add_facts(result.summary())
     _heads(report, result)
     _ablation(report, result)
@@ -65,7 +73,8 @@ def _ablation(report: Report, result: DemoResult) -> None:
 
 
 def _trace(report: Report, result: DemoResult) -> None:
-    trace = next(t for t in result.traces if t.id == _shown_trace(result.influence.samples))
+    shown = _shown_trace(result.influence)
+    trace = next(t for t in result.traces if t.id == shown)
     tokens, steps = result.influence.tokens, result.influence.steps
     report.add_section("One trace, token by token")
     report.add_quote(trace.prompt, "Prompt")
@@ -80,11 +89,11 @@ def _trace(report: Report, result: DemoResult) -> None:
     )
 
 
-def _shown_trace(samples: pd.DataFrame) -> str:
-    """The arithmetic trace of median AIS: neither the best case nor the worst."""
-    rows = samples[samples["domain"] == "arithmetic"]
-    rows = rows if len(rows) else samples
-    return str(rows.sort_values("ais")["id"].iloc[len(rows) // 2])
+def _shown_trace(influence: Influence) -> str:
+    """The trace of the strongest step above its control; where there is none, of the median AIS."""
+    best = strongest_step(influence.steps)
+    rows = influence.samples.sort_values("ais")
+    return best.id if best else str(rows["id"].iloc[len(rows) // 2])
 
 
 def _labels(report: Report, result: DemoResult) -> None:

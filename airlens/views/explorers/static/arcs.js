@@ -6,7 +6,7 @@
 //   [source unit], [value], [value of random heads]], measure (what a value is), threshold,
 //   strongest (sources a step), show ("critical", "control" or "both"), current (step), colours,
 //   hint, empty. `version` is set last and draws all of it anew.
-// Reports: picked [step, n] when somebody picks a step; sets current at once.
+// Reports: picked [unit, n] when somebody picks a step or a unit of the prompt; sets current at once.
 const TOP = 20, BOTTOM = 6, TALL = 560, GAP = 5; // pixels; GAP: between the prompt and the steps
 const DRAWN = 200; // arcs of the critical heads that are drawn while no step is chosen
 
@@ -57,7 +57,7 @@ function render({ model, el }) {
     lowest = Math.min(0, units[0]);
     pitch = Math.min(26, TALL / units.length);
     const height = TOP + pitch * units.length + GAP + BOTTOM, show = get("show");
-    const axis = Math.round(show === "both" ? width / 2 : width - 46);
+    const axis = Math.round(show === "both" ? width / 2 : width - 54);
     svg = shape("svg", { width, height, tabindex: 0, role: "application", "aria-label": `Sources of each step, ${get("measure")}. Up and down go from step to step.` });
     svg.dataset.lmSuppressShortcuts = "true";
     svg.style.display = "block";
@@ -99,8 +99,8 @@ function render({ model, el }) {
   }
 
   function pick(step) {
-    if (!(step >= 0)) return;
-    model.set("current", step);
+    if (!Number.isFinite(step) || step === null) return;
+    model.set("current", Math.max(step, -1));
     model.set("picked", [step, ++count]);
     model.save_changes();
   }

@@ -9,24 +9,25 @@ function tint(value, get) {
   return share < 0.01 ? "" : rgba(get("signed") && value > 0 ? warm : cool, share);
 }
 
-function drawBar(parent, value, share, colour) {
+function drawBar(parent, value, share, colour, over) {
   const row = element("span", "bar", parent);
   element("span", "", row, value);
   const line = element("i", "", row);
   line.style.width = `${Math.round(100 * share)}%`;
   line.style.background = colour;
+  if (over) { line.className = "over"; row.title = "longer than its bar: it would flatten all others"; }
 }
 
 function drawSide(side, parent, [cool, warm, grey]) {
-  const node = button("side", parent, undefined, side.aria);
+  const node = button("side", parent); // its name is what it shows
   node.dataset.step = side.step;
   node.title = side.aria;
   const of = element("span", "of", node);
   if (side.step >= 0) element("b", "", of, String(side.step));
   if (side.name) of.append(` ${side.name}`);
   const bars = element("span", "bars", node);
-  if (side.value) drawBar(bars, side.value, side.share, side.lower ? cool : warm);
-  if (side.control) drawBar(bars, side.control, side.control_share, grey);
+  if (side.value) drawBar(bars, side.value, side.share, side.lower ? cool : warm, side.over);
+  if (side.control) drawBar(bars, side.control, side.control_share, grey, side.control_over);
   if (side.note) element("span", "faint", bars, side.note);
   element("span", "badge", node);
   return node;
@@ -126,9 +127,10 @@ function makeBlocks(scroll, dress) {
       const move = () => {
         const seen = ((piece >= 0 && spanOf(piece)) || block.row).getBoundingClientRect();
         const view = scroll.getBoundingClientRect();
+        const bottom = Math.min(view.bottom, Math.max(innerHeight, view.top + 120)); // of what is seen of it
         const above = enough ? seen.bottom < view.top + 20 : seen.top < view.top;
-        const below = enough ? seen.top > view.bottom - 20 : Math.min(seen.bottom, seen.top + 60) > view.bottom;
-        if (above || below) scroll.scrollTop += seen.top - view.top - view.height / 3;
+        const below = enough ? seen.top > bottom - 20 : Math.min(seen.bottom, seen.top + 60) > bottom;
+        if (above || below) scroll.scrollTop += seen.top - view.top - (bottom - view.top) / 3;
       };
       move();
       setTimeout(move, 150); // what came into view on the way has its true height by then

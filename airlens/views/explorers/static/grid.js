@@ -20,7 +20,7 @@ function render({ model, el }) {
   const holder = element("div", "holder", root);
   const readout = element("div", "readout", root);
   readout.setAttribute("aria-live", "polite");
-  let svg = null, picture = null, cells = [], cursor = 0, count = 0;
+  let svg = null, picture = null, cells = [], cursor = 0, count = 0, walked = false; // walked: by keys
   let size = { left: 0, w: 1, h: 1, rows: 0, cols: 0, width: 1, height: 1 };
   let values = [], controls = [];
 
@@ -90,6 +90,7 @@ function render({ model, el }) {
     if (get("column") >= 0 && get("column") < cols) frame(left + get("column") * w, 2, w, rows * h, "currentColor", thin, "line");
     if (get("row") >= 0 && get("row") < rows) frame(left, box(get("row") * cols).y, cols * w, h, "currentColor", thin, "line");
     if (get("current") >= 0 && get("current") < rows * cols) one(get("current"), "currentColor", 3 * thin, "now");
+    if (walked && cursor !== get("current")) one(cursor, "currentColor", 2 * thin, "cursor");
   }
 
   function measure(rows, cols) {
@@ -167,7 +168,7 @@ function render({ model, el }) {
     const up = get("upward") ? size.cols : -size.cols;
     const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: up, ArrowDown: -up }[event.key];
     const next = cursor + (step ?? 0);
-    if (step !== undefined) { if (next >= 0 && next < size.rows * size.cols) { cursor = next; describe(cursor); } }
+    if (step !== undefined) { if (next >= 0 && next < size.rows * size.cols) { cursor = next; walked = true; describe(cursor); outline(); } }
     else if (event.key === "Enter") pick(cursor, false);
     else if (event.key === " ") pick(cursor, true);
     else return;
@@ -179,6 +180,7 @@ function render({ model, el }) {
   holder.addEventListener("mousemove", (event) => { const index = indexOf(event); if (index >= 0) describe(index); });
   holder.addEventListener("mouseleave", () => describe(get("current")));
   holder.addEventListener("keydown", onKey);
+  holder.addEventListener("focusout", () => { walked = false; outline(); });
   const end = listen(model, {
     "rows cols title upward": draw,
     "values controls at show bound signed colours": recolour,

@@ -8,9 +8,10 @@
 // Reads, of the sources: events [[piece], [source piece], [index in heads], [weight]], heads;
 //   pairs [[step], [source unit], [value], [value of random heads]], measure (what a value is),
 //   threshold, strongest (sources a step), show ("critical", "control" or "both"); current (step);
-//   focus: [], or [step, source unit] whose copied tokens are lit.
-// Reports: picked [step, n] when somebody picks a step; sets current at once. told: what is copied
-//   between the two of focus, in words.
+//   focus: [], or [step, source unit] whose copied tokens are lit, or [-1, unit]: all that is copied
+//   from the unit. Without focus, all that the current step copies is lit.
+// Reports: picked [unit, n] when somebody picks a step or a unit of the prompt; sets current and
+//   focus at once. told: what is lit, in words.
 const LISTED = 12; // copied tokens named in the line under the text
 
 function render({ model, el }) {
@@ -77,21 +78,30 @@ function render({ model, el }) {
     readout.textContent = `${get("notes")[i] ?? ""}${shown}${from.length ? `\ncopied by ${from.join(", ")}` : ""}`;
   }
 
+  // Which copies are lit while nothing is pointed at: those of a step, from one unit or from all, or
+  // those from a unit; and in words.
+  function chosen() {
+    const [step = get("current"), unit] = get("focus"), any = unit === undefined;
+    if (step < 0 && any) return null;
+    const pair = step < 0 ? `from ${unitName(unit, lowest)}` : unitName(step, lowest) + (any ? "" : ` from ${unitName(unit, lowest)}`);
+    return { step, unit, any, pair, begin: step < 0 ? "Copied" : "Copied by" };
+  }
+
   // What is said and lit while nothing is pointed at.
   function rest() {
-    if (pinned >= 0) { pointAt(pinned); return; }
-    moveCursor(-1);
-    const [step, unit] = get("focus"), texts = get("texts"), steps = get("steps"), next = new Map(), words = [];
-    for (const [i, events] of step === undefined ? [] : copies) for (const [from, head, weight] of events) {
-      if (steps[i] !== step || steps[from] !== unit) continue;
+    if (pinned >= 0 && (copies.has(pinned) || !chosen())) { pointAt(pinned); return; }
+    moveCursor(pinned);
+    const of = chosen(), texts = get("texts"), steps = get("steps"), next = new Map(), words = [];
+    for (const [i, events] of of ? copies : []) for (const [from, head, weight] of events) {
+      if ((of.step >= 0 && steps[i] !== of.step) || (!of.any && steps[from] !== of.unit)) continue;
       next.set(i, weight).set(from, weight);
-      words.push(`${quote(texts[i])} (${get("heads")[head]} ${short(weight)})`);
+      words.push(`${quote(texts[i])} (${of.step < 0 ? `${unitName(steps[i], lowest)}, ` : ""}${get("heads")[head]} ${short(weight)})`);
     }
     light(next);
-    const more = words.length > LISTED ? `, and ${words.length - LISTED} more` : "";
-    const pair = step === undefined ? "" : `${unitName(step, lowest)} from ${unitName(unit, lowest)}`;
-    const told = !pair ? "" : words.length ? `Copied by ${pair}: ${words.slice(0, LISTED).join(", ")}${more}` : `Nothing is copied by ${pair}.`;
-    readout.textContent = told || (texts.length ? get("hint") : "");
+    const more = words.length > LISTED ? `, and ${words.length - LISTED} more` : "", known = copies.size > 0;
+    const told = !of || !known ? "" : words.length ? `${of.begin} ${of.pair}: ${words.slice(0, LISTED).join(", ")}${more}` : `Nothing is copied ${of.step < 0 ? "" : "by "}${of.pair}.`;
+    const note = pinned >= 0 ? `${get("notes")[pinned] ?? ""}\n` : "";
+    readout.textContent = note + (told || (texts.length ? get("hint") : ""));
     if (get("told") === told) return;
     model.set("told", told);
     model.save_changes();
@@ -119,7 +129,7 @@ function render({ model, el }) {
       const value = strength.get(unit);
       row.classList.toggle("current", unit === current && unit >= 0); // no step is -1, a unit of the prompt is
       row.classList.toggle("from", value !== undefined);
-      row.classList.toggle("chosen", unit === get("focus")[1]);
+      row.classList.toggle("chosen", unit === get("focus")[1]); // of undefined, none
       row.style.outlineColor = value === undefined ? "" : rgba(colour, 0.25 + (0.75 * value) / found[0].value);
       if (badge) badge.textContent = value === undefined ? "" : `\u2192 ${short(value)}`;
     }
@@ -138,9 +148,11 @@ function render({ model, el }) {
 
   // What somebody does --------------------------------------------------------------------------
 
+  // A step; or a unit of the prompt, whose uses are lit.
   function pick(step) {
-    if (!(step >= 0)) return;
-    model.set("current", step);
+    if (!Number.isFinite(step)) return;
+    model.set("current", Math.max(step, -1));
+    model.set("focus", step < 0 ? [-1, step] : []);
     model.set("picked", [step, ++count]);
     model.save_changes();
   }
@@ -150,9 +162,9 @@ function render({ model, el }) {
   function onClick(event) {
     const row = event.target.closest(".step");
     if (!row) return;
+    pick(Number(row.dataset.step));
     pinned = pieceOf(event);
     rest();
-    pick(Number(row.dataset.step));
   }
 
   function onKey(event) {
@@ -176,6 +188,7 @@ function render({ model, el }) {
 
   function onCurrent() {
     mark();
+    rest();
     if (get("current") >= 0) blocks.goTo(-1, get("current"), true);
   }
 
@@ -195,7 +208,13 @@ function render({ model, el }) {
   scroll.addEventListener("keydown", onKey);
   scroll.addEventListener("mouseover", (event) => { if (pieceOf(event) >= 0) pointAt(pieceOf(event)); });
   scroll.addEventListener("mouseleave", rest);
-  links.addEventListener("click", (event) => { if (event.target.dataset.unit) blocks.goTo(-1, Number(event.target.dataset.unit)); });
+  links.addEventListener("click", (event) => {
+    if (!event.target.dataset.unit) return;
+    const unit = Number(event.target.dataset.unit);
+    model.set("focus", [get("current"), unit]);
+    model.save_changes();
+    blocks.goTo(-1, unit);
+  });
   const end = listen(model, {
     version: drawAll, values: () => { blocks.dressAll(); drawKey(); }, label: drawKey, events: readEvents, current: onCurrent,
     "pairs threshold strongest show measure": mark,

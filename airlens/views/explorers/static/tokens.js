@@ -22,7 +22,7 @@ function render({ model, el }) {
     get("texts").forEach((text, i) => {
       const span = document.createElement("span");
       span.dataset.i = i;
-      span.setAttribute("role", "option");
+      if (get("pickable")) span.setAttribute("role", "option");
       if (split >= 0 && i >= split) span.className = i === split ? "first" : "rest";
       // What is not to be seen by itself must not be missed where it is what differs.
       span.textContent = i === split && get("marked") ? get("marked") : text;
@@ -35,7 +35,7 @@ function render({ model, el }) {
   function mark() {
     [...line.querySelectorAll("span")].forEach((span, i) => {
       span.classList.toggle("now", get("pickable") && i === get("current"));
-      span.setAttribute("aria-selected", String(i === get("current")));
+      if (get("pickable")) span.setAttribute("aria-selected", String(i === get("current")));
     });
   }
 
