@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -51,10 +53,10 @@ def demo(
         progress=not (quiet or json),
         say=say,
     )
-    demo_report(result).write(out)
+    demo_report(result, _address(page, out)).write(out)
     say("5/5 measuring the sources of steps, and writing the page")
     some, found = demo_sources(bridge, result, seed=seed, progress=not (quiet or json))
-    write_page(result.influence, found, some, result.scores, page)
+    write_page(result.influence, found, some, result.scores, page, report=_address(out, page))
     summary = result.summary()
     if json:
         files = {"report": str(out), "page": str(page)}
@@ -65,3 +67,8 @@ def demo(
         text = f"{value:.3f}" if isinstance(value, float) else str(value)
         typer.echo(f"  {name:<{width}}  {text}")
     typer.echo(f"report: {out.resolve()}\npage to click in: {page.resolve()}")
+
+
+def _address(of: Path, seen_from: Path) -> str:
+    """The address of a file in a link of another."""
+    return quote(Path(os.path.relpath(of.resolve(), seen_from.resolve().parent)).as_posix())

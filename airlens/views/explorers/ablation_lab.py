@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import ipywidgets as w
 import pandas as pd
@@ -10,8 +10,8 @@ import pandas as pd
 from airlens.ablation import DEFAULT_MODE, MODES, Mode, as_head_set
 from airlens.arguments import checked
 from airlens.errors import ConfigError
-from airlens.heads import Heads, HeadSet
-from airlens.model.heads import heads_in
+from airlens.heads import Heads, HeadSet, control_sets
+from airlens.model.heads import heads_in, heads_of
 from airlens.traces.chat_template import Template
 from airlens.views.figures.next_tokens import next_token_bars
 
@@ -23,6 +23,7 @@ from .layout import columns, figure_output, put_figure, row, title
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+Written: TypeAlias = "tuple[Continuations, pd.DataFrame, Continuations | None]"
 PROMPT = "The code of the blue box is 7301, that of the red box is 4628. Repeat both codes."
 
 
@@ -65,13 +66,14 @@ class AblationLab(w.VBox):  # type: ignore[misc]
             value=new_tokens, min=1, max=512, description="tokens", layout={"width": "170px"}
         )
         self.run = w.Button(description="write on", button_style="primary")
-        self.base, self.other = TokenLine(pickable=True), TokenLine()
+        self.base, self.other, self.random = TokenLine(pickable=True), TokenLine(), TokenLine()
         self.likely = figure_output("next-tokens")
         self.run.on_click(self._on_run)
         self.base.on_pick(self._on_token)
         aid = (
-            "Greedy. Marked: from the first token that differs on. Click a token of the first "
-            "text to see what else was likely there, with and without the heads."
+            "Greedy. Marked: the first token that differs, and paler what the other text has not. "
+            "Click a token of the first text to see what else was likely there, with and without "
+            "the heads."
         )
         super().__init__(
             [
@@ -80,6 +82,7 @@ class AblationLab(w.VBox):  # type: ignore[misc]
                 self.set_text,
                 row(self.mode, self.length, self.run),
                 columns(self.base, self.other),
+                self.random,
                 self.likely,
             ],
             layout={"width": "100%"},
@@ -95,19 +98,32 @@ class AblationLab(w.VBox):  # type: ignore[misc]
         tokens = encode_prompt(self.model, self.prompt.value, self._template)
         mode, length = self.mode.value, self.length.value
 
-        def work() -> tuple[Continuations, pd.DataFrame]:
+        def work() -> Written:
             found = compare(self.model, tokens, chosen, mode, max_new_tokens=length)
-            return found, next_tokens(self.model, tokens, found.base, chosen, mode)
+            likely = next_tokens(self.model, tokens, found.base, chosen, mode)
+            grid = heads_of(self.model)
+            if not len(chosen) or 2 * len(chosen) > len(grid):
+                return found, likely, None
+            random = control_sets(grid, chosen, "random", draws=1, seed=0)[0]
+            beside = compare(
+                self.model, tokens, random, mode, max_new_tokens=length, base=found.base
+            )
+            return found, likely, beside
 
-        self.worker.start(work, self._show, what="writing", size=2 * length + 2)
+        self.worker.start(work, self._show, what="writing", size=3 * length + 2)
 
-    def _show(self, found: tuple[Continuations, pd.DataFrame]) -> None:
-        self.result, self._next = found
+    def _show(self, found: Written) -> None:
+        self.result, self._next, random = found
         split = self.result.divergence
-        self.base.fill("all heads", self.result.base_texts, split)
+        base, other = self.result.differing
+        self.base.fill("all heads", self.result.base_texts, split, base)
         count = len(self.result.heads)
         names = f"without {count} head{'s' * (count != 1)}, {self.result.mode}"
-        self.other.fill(names, self.result.ablated_texts, split)
+        self.other.fill(names, self.result.ablated_texts, split, other)
+        self.random.layout.display = "" if random else "none"
+        if random:
+            names = f"without {count} random ones, {random.mode}"
+            self.random.fill(names, random.ablated_texts, random.divergence, random.differing[1])
         if split is None:
             self.worker.show("both texts are the same")
         self._on_token(min(split or 0, max(0, len(self.result.base) - 1)))

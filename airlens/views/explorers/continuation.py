@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -52,6 +53,17 @@ class Continuations:
         found = next((i for i, (a, b) in enumerate(pairs) if a != b), None)
         same = len(self.base) == len(self.ablated)
         return found if found is not None or same else min(len(self.base), len(self.ablated))
+
+    @property
+    def differing(self) -> tuple[list[int], list[int]]:
+        """Indices of the tokens of ``base``, and of ``ablated``, that the other text has not.
+
+        The two texts are aligned, so that what is equal after a difference is not among them.
+        """
+        aligned = SequenceMatcher(None, self.base, self.ablated, autojunk=False)
+        changes = [(i, j, k, n) for tag, i, j, k, n in aligned.get_opcodes() if tag != "equal"]
+        base = [index for i, j, _, _ in changes for index in range(i, j)]
+        return base, [index for _, _, k, n in changes for index in range(k, n)]
 
     def frame(self) -> pd.DataFrame:
         """One row per position: position, base, ablated (texts, None past an end), same."""

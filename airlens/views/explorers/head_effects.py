@@ -12,6 +12,7 @@ from airlens.detectors.probes import ProbeSet
 from airlens.detectors.retrieval import CopyResult, copy_accuracy
 from airlens.heads import HeadScores, HeadSet, control_sets
 from airlens.model.heads import heads_of
+from airlens.views.figures.labels import number
 
 from .continuation import Continuations, compare
 
@@ -94,6 +95,20 @@ class HeadEffects:
         floor = rows[rows["heads"] == "needle removed"].head(1)
         parts = [base, mine[mine["k"] > 0], random[random["k"] > 0], floor]
         return pd.concat(parts, ignore_index=True)
+
+    def headline(self, heads: HeadSet, mode: Mode) -> str | None:
+        """The copy accuracy without ``heads``, and without as many random ones; None if unknown."""
+        found = self.table(heads, mode).set_index("heads")["copy_accuracy"]
+        mine = [kind for kind in ("top", "chosen") if kind in found.index]
+        if not mine or not len(heads):
+            return None
+        named = (
+            f"the {mine[0]} {len(heads)} head" if mine[0] == "top" else f"{len(heads)} chosen head"
+        )
+        said = f"Copy accuracy is {number(found[mine[0]])} without {named}{'s' * (len(heads) != 1)}"
+        if "random" not in found.index:
+            return said
+        return f"{said}, {number(found['random'])} without {len(heads)} random ones"
 
     def _sets(self, heads: HeadSet, scores: HeadScores) -> dict[str, HeadSet]:
         best = scores.top(max(1, len(heads))).heads

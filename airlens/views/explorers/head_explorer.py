@@ -329,7 +329,9 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
         if what == "attention":
             return answer_attention_map(self.frame(what), str(self.head))
         if what == "ablation":
-            return ablation_curve(self._effects.shown(self.mode.value))
+            mode = self.mode.value
+            said = self._effects.headline(self.heads, mode)
+            return ablation_curve(self._effects.shown(mode), title=said)
         if what != "heads":
             raise ConfigError(f"figure({what!r}): use heads, attention, ablation")
         return head_map(self.frame().assign(top=lambda f: f["name"].isin(self.heads.names())))

@@ -182,7 +182,7 @@ class SourceArcs(_Own):
 
 
 class TokenLine(_Own):
-    """A short text token by token; tokens from ``split`` on are marked as different.
+    """A short text token by token; the token ``split`` and those of ``differs`` are marked.
 
     Where ``pickable``, a click or the arrow keys pick a token: ``picked`` is ``[index, n]``.
     """
@@ -191,14 +191,24 @@ class TokenLine(_Own):
     name = _synced(t.Unicode(""))
     texts = _synced(t.List([]))
     split = _synced(t.Int(-1))
+    differs = _synced(t.List([]))
     marked = _synced(t.Unicode(""))
     current = _synced(t.Int(-1))
     pickable = _synced(t.Bool(False))
     empty = _synced(t.Unicode("nothing was written"))
 
-    def fill(self, name: str, texts: Sequence[str], split: int | None) -> None:
-        """Show these tokens under a heading; ``split``: the first that differs, None: none."""
-        self.draw(token_traits(name, texts, split), new=True)
+    def fill(
+        self, name: str, texts: Sequence[str], split: int | None, differs: Sequence[int] = ()
+    ) -> None:
+        """Show these tokens under a heading.
+
+        Args:
+            name: the heading.
+            texts: the tokens.
+            split: the first that differs from the other text; None: none does.
+            differs: all that differ, the two texts aligned.
+        """
+        self.draw({**token_traits(name, texts, split), "differs": list(differs)}, new=True)
 
 
 class Scatter(_Own):

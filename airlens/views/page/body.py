@@ -54,6 +54,7 @@ def body(
     sources: Sources | None,
     traces: Sequence[Trace],
     data: Mapping[str, Any],
+    report: str | None = None,
 ) -> Markup:
     """The page's body, for :func:`airlens.views.html_file.html_file`.
 
@@ -63,6 +64,7 @@ def body(
         sources: of the traces, where measured.
         traces: in the order of ``result.samples``.
         data: what :func:`airlens.views.page.data.index_data` gave.
+        report: the address of a report to link to.
     """
     notes = {"influence": result.provenance}
     if sources is not None:
@@ -73,6 +75,7 @@ def body(
     return rendered(
         "page/page.html.j2",
         name=page_name(result, sources),
+        report=report or "",
         title=title or found,
         finding=found if title else "",
         opens=f"#trace={trace + 1}" + (f"&step={step}" if step >= 0 else ""),

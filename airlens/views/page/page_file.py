@@ -30,6 +30,7 @@ def page(
     *,
     step_heads: pd.DataFrame | None = None,
     title: str | None = None,
+    report: str | None = None,
 ) -> Path:
     """Write one interactive HTML file: traces, steps, heads and sources beside their controls.
 
@@ -46,6 +47,7 @@ def page(
         step_heads: each head alone, one row per trace, head and step: id, name (``L18H6``), step,
             delta (nats per token); None leaves the map of heads and steps out.
         title: of the page, plain text; None: what was found. A title of your own stands above it.
+        report: a report of the same results to link to: its address, relative to the page.
 
     Returns:
         The path.
@@ -54,7 +56,9 @@ def page(
         ConfigError: ``sources`` are of other heads than ``result``.
         DataError: a trace that ``result`` does not contain, or no trace at all.
     """
-    text = page_html(result, sources, traces, scores, step_heads=step_heads, title=title)
+    text = page_html(
+        result, sources, traces, scores, step_heads=step_heads, title=title, report=report
+    )
     return write_html(text, path)
 
 
@@ -66,6 +70,7 @@ def page_html(
     *,
     step_heads: pd.DataFrame | None = None,
     title: str | None = None,
+    report: str | None = None,
 ) -> str:
     """The page that :func:`page` writes, as text; the same input gives the same bytes."""
     from . import body, data, page_script
@@ -84,7 +89,7 @@ def page_html(
         blocks[f"trace-{i}"] = packed_json(found)
     return html_file(
         title=title or body.page_name(result, sources),
-        body=body.body(title, result, sources, chosen, index),
+        body=body.body(title, result, sources, chosen, index, report),
         style=page_script.page_style(),
         scripts=[page_script.page_script()],
         data=blocks,

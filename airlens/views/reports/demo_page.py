@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from markupsafe import Markup
+
 from airlens.control_kinds import CONTROL_WORDS
 from airlens.heads import TOP_SHARE, HeadGrid
 from airlens.views.figures.coloured_text import trace_html
@@ -21,8 +23,13 @@ if TYPE_CHECKING:
     from airlens.step_influence.influence import Influence
 
 
-def demo_report(result: DemoResult) -> Report:
-    """Build the page; ``.write(path)`` saves it."""
+def demo_report(result: DemoResult, page: str = "") -> Report:
+    """Build the page; ``.write(path)`` saves it.
+
+    Args:
+        result: of :func:`~airlens.views.reports.demo_results.run_demo`.
+        page: the interactive page of the same results to link to: its address, relative to this.
+    """
     model = result.provenance["model"]
     report = Report(
         "Retrieval heads and what they carry",
@@ -34,6 +41,9 @@ def demo_report(result: DemoResult) -> Report:
     n_heads = len(result.influence.provenance.get("heads", []))
     sentence = said_of(best, n_heads, f"these {len(result.traces)} traces")
     report.add_text(f"{sentence}.")
+    if page:
+        link = Markup('<p><a href="{}">Read the traces step by step</a></p>').format(page)
+        report.add_html(link)
     report.add_facts(result.summary())
     _heads(report, result)
     _ablation(report, result)

@@ -23,7 +23,8 @@ function render({ model, el }) {
       const span = document.createElement("span");
       span.dataset.i = i;
       if (get("pickable")) span.setAttribute("role", "option");
-      if (split >= 0 && i >= split) span.className = i === split ? "first" : "rest";
+      if (i === split) span.className = "first";
+      else if (get("differs").includes(i)) span.className = "rest";
       // What is not to be seen by itself must not be missed where it is what differs.
       span.textContent = i === split && get("marked") ? get("marked") : text;
       line.appendChild(span);
