@@ -22,6 +22,7 @@ from .views.figures.corpus_samples import (
     word_overlap_map,
 )
 from .views.figures.early_answer_figures import early_answer_curve, step_gain_bars
+from .views.figures.fact_paths import fact_path
 from .views.figures.head_attention import answer_attention_map
 from .views.figures.head_maps import head_map, score_ranking
 from .views.figures.head_parts import head_parts
@@ -88,6 +89,7 @@ __all__ = [
     "early_answer_curve",
     "emergence_figure",
     "emergence_map",
+    "fact_path",
     "generations_figure",
     "head_map",
     "head_parts",

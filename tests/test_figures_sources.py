@@ -11,7 +11,9 @@ from fake_sources import Tables, fake_sources, long_trace
 import airlens as al
 from airlens.errors import DataError
 from airlens.views.figures.arcs import source_arcs
+from airlens.views.figures.fact_paths import fact_path
 from airlens.views.figures.source_matrix import places, step_sources, unit_names
+from airlens.views.figures.style import COLOURS
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +85,52 @@ def test_units_are_named_in_the_order_of_the_text() -> None:
     assert unit_names([-1, 0], long=True) == {-1: "prompt 1", 0: "step 0"}
     assert places(15, 20, 3) == list(range(15))
     assert places(163, 10, 13) == [0, 13, 33, 53, 73, 93, 113, 133, 153]
+
+
+def followed(source: Tables, **options: object) -> al.Paths:
+    steps = source.steps.assign(n_tokens=99)
+    events = source.events
+    note = {"controls": [["L0H0"]]}
+    drawn = events.assign(draw=0)[["id", "draw", "head", "pos", "source_index", "weight"]]
+    sources = al.Sources(source.units, source.tokens, source.pairs, steps, events, note, drawn)
+    return al.paths(sources, **options)  # type: ignore[arg-type]
+
+
+def test_a_path_is_drawn_copy_by_copy(tables: Tables) -> None:
+    word = tables.events["token"].str.strip().value_counts().index[0]
+    found = followed(tables, start=word)
+    fig = fact_path(found.hops, tables.units, found.ends)
+    own = found.hops[found.hops["set"] == "top"]
+    assert len(own) > 1
+    order = sorted({*own["step"], *own["source"]})
+    lines = [trace for trace in fig.data if trace.line.color == COLOURS["ablated"]]
+    drawn = [(order[round(trace.y[0])], order[round(trace.y[-1])]) for trace in lines]
+    assert drawn == list(zip(own["source"], own["step"], strict=True))
+    assert all(max(trace.x) <= 0 for trace in lines)
+    assert len(fig.data) == 2 * len(own)  # the random heads of this test copy the same
+    texts = [note.text for note in fig.layout.annotations]
+    assert sum(f"<b>{word}</b>" in text for text in texts) == len(order)
+    assert texts[-1] == f"<i>{found.ends['why'].iloc[0]}</i>"
+    assert f"from step {own['step'].max()} back to" in fig.layout.title.text
+
+
+def test_a_path_that_is_none_is_said(tables: Tables) -> None:
+    found = followed(tables, start="So", step=0)
+    assert found.hops.empty
+    assert "nothing is copied" in fact_path(found.hops).layout.annotations[0].text
+    assert fact_path(pd.DataFrame()).layout.annotations[0].text
+    hops = followed(tables, start=9).hops
+    random = hops[hops["set"] != "top"]
+    assert "no copy of the critical heads" in fact_path(random).layout.annotations[0].text
+    with pytest.raises(DataError, match="needs the column"):
+        fact_path(hops.drop(columns="source"))
+
+
+def test_text_on_a_path_is_escaped() -> None:
+    trace = al.Trace(HOSTILE, HOSTILE, f"{HOSTILE}\n{HOSTILE}").with_steps("line")
+    source = fake_sources(trace, [HOSTILE])
+    found = followed(source, start=int(source.events["pos"].iloc[-1]))
+    for fig in (fact_path(found.hops, source.units, found.ends), fact_path(found.hops)):
+        text = fig.to_json()
+        assert "\\u003cimg" not in text and "<img" not in text
+        assert "&lt;img" in text

@@ -53,6 +53,7 @@ PAGES = {
             "early_answer_figures",
             "source_matrix",
             "arcs",
+            "fact_paths",
         ],
     ),
     "selection": (
@@ -117,6 +118,12 @@ FROM_RUN = {
         "al.figures.source_arcs(found.pairs, found.units)",
         lambda: al.figures.source_arcs(_sources().pairs, _sources().units),
     ),
+    "fact_path": (
+        'sources = al.Sources.load("docs/gallery_run/sources")\n'
+        'found = al.paths(sources, "Mina")\n'
+        "al.figures.fact_path(found.hops, sources.units, found.ends)",
+        lambda: _fact_path(),
+    ),
 }
 
 
@@ -137,6 +144,11 @@ class Example:
 
 def _early() -> al.EarlyAnswers:
     return al.EarlyAnswers.load(RUN / "early")
+
+
+def _fact_path() -> go.Figure:
+    found = al.paths(_sources(), "Mina")
+    return al.figures.fact_path(found.hops, _sources().units, found.ends)
 
 
 def _sources() -> al.Sources:
