@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -99,7 +101,7 @@ def followed(source: Tables, **options: object) -> al.Paths:
 def test_a_path_is_drawn_copy_by_copy(tables: Tables) -> None:
     word = tables.events["token"].str.strip().value_counts().index[0]
     found = followed(tables, start=word)
-    fig = fact_path(found.hops, tables.units, found.ends)
+    fig = fact_path(found.hops, tables.tokens, found.ends)
     own = found.hops[found.hops["set"] == "top"]
     assert len(own) > 1
     order = sorted({*own["step"], *own["source"]})
@@ -109,7 +111,11 @@ def test_a_path_is_drawn_copy_by_copy(tables: Tables) -> None:
     assert all(max(trace.x) <= 0 for trace in lines)
     assert len(fig.data) == 2 * len(own)  # the random heads of this test copy the same
     texts = [note.text for note in fig.layout.annotations]
-    assert sum(f"<b>{word}</b>" in text for text in texts) == len(order)
+    bold = [re.findall("<b>(.*?)</b>", text) for text in texts[: len(order)]]
+    assert all([part.strip() for part in parts] == [word] for parts in bold)
+    plain = [re.sub("<.*?>", "", text) for text in texts[: len(order)]]
+    unit = tables.units.set_index("unit")["text"][order[0]].strip()
+    assert unit[:60] in plain[0]
     assert texts[-1] == f"<i>{found.ends['why'].iloc[0]}</i>"
     assert f"from step {own['step'].max()} back to" in fig.layout.title.text
 
@@ -130,7 +136,7 @@ def test_text_on_a_path_is_escaped() -> None:
     trace = al.Trace(HOSTILE, HOSTILE, f"{HOSTILE}\n{HOSTILE}").with_steps("line")
     source = fake_sources(trace, [HOSTILE])
     found = followed(source, start=int(source.events["pos"].iloc[-1]))
-    for fig in (fact_path(found.hops, source.units, found.ends), fact_path(found.hops)):
+    for fig in (fact_path(found.hops, source.tokens, found.ends), fact_path(found.hops)):
         text = fig.to_json()
         assert "\\u003cimg" not in text and "<img" not in text
         assert "&lt;img" in text

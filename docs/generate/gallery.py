@@ -120,8 +120,8 @@ FROM_RUN = {
     ),
     "fact_path": (
         'sources = al.Sources.load("docs/gallery_run/sources")\n'
-        'found = al.paths(sources, "Mina")\n'
-        "al.figures.fact_path(found.hops, sources.units, found.ends)",
+        'found = al.paths(sources, "right of Umar", step=1)\n'
+        "al.figures.fact_path(found.hops, sources.tokens, found.ends)",
         lambda: _fact_path(),
     ),
 }
@@ -147,8 +147,8 @@ def _early() -> al.EarlyAnswers:
 
 
 def _fact_path() -> go.Figure:
-    found = al.paths(_sources(), "Mina")
-    return al.figures.fact_path(found.hops, _sources().units, found.ends)
+    found = al.paths(_sources(), "right of Umar", step=1)
+    return al.figures.fact_path(found.hops, _sources().tokens, found.ends)
 
 
 def _sources() -> al.Sources:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ BULGE = np.sin(np.linspace(0, np.pi, 25)) ** 0.7
 @checked
 def fact_path(
     hops: pd.DataFrame,
-    units: pd.DataFrame | None = None,
+    tokens: pd.DataFrame | None = None,
     ends: pd.DataFrame | None = None,
     id: str | None = None,
     *,
@@ -41,7 +42,7 @@ def fact_path(
 
     Args:
         hops: `Paths.hops`: one row per copy.
-        units: `Sources.units`, for the names of the prompt's sentences and for the words.
+        tokens: `Sources.tokens`, for the words of the units, and the numbers of the prompt's.
         ends: `Paths.ends`, for why the paths end.
         id: The trace; the first one by default.
         path: One path; all of the trace by default, so those of each token of a number.
@@ -57,9 +58,9 @@ def fact_path(
     if own.empty:
         return no_data(heading, "no copy of the critical heads to show")
     name = str(rows["id"].iloc[0])
-    known = None if units is None else one_trace(units, name)
+    known = None if tokens is None else one_trace(tokens, name)
     order = sorted({int(u) for column in ("step", "source") for u in own[column]})
-    every = order if known is None or known.empty else [int(unit) for unit in known["unit"]]
+    every = order if known is None or known.empty else known["unit"].dropna().unique().tolist()
     names = unit_names([*every, *order], long=True)
     place = {unit: row for row, unit in enumerate(order)}
     random = rows[(rows["set"] != TOP) & rows["step"].isin(order) & rows["source"].isin(order)]
@@ -80,8 +81,9 @@ def fact_path(
 def _headline(own: pd.DataFrame, names: dict[int, str]) -> str:
     first, last = (int(own["source"].min()), int(own["step"].max()))
     starts = own[own["hop"] == 1].drop_duplicates("path")
-    token = "".join(str(text) for text in starts.sort_values("path")["token"]).strip()
-    return f"“{shorten(token, 24)}”: from {names[last]} back to {names[first]}"
+    token = "".join(str(text) for text in starts.sort_values("path")["token"])
+    token = shorten(token, 24) or visible(token)
+    return f"“{token}”: from {names[last]} back to {names[first]}"
 
 
 def _aid(name: str, rows: pd.DataFrame) -> str:
@@ -113,35 +115,46 @@ def _add_lines(fig: Any, rows: pd.DataFrame, place: dict[int, int], name: str, c
 
 
 def _words(own: pd.DataFrame, known: pd.DataFrame | None) -> dict[int, str]:
-    """The words of each unit, the copied ones bold; without units those that are copied."""
-    tokens: dict[int, dict[int, str]] = {}
+    """The words of each unit, the copied ones bold; without tokens those that are copied."""
+    copied: dict[int, dict[int, str]] = {}
     for row in row_dicts(own):
-        tokens.setdefault(int(row["step"]), {})[int(row["index"])] = str(row["token"])
-        source = tokens.setdefault(int(row["source"]), {})
+        copied.setdefault(int(row["step"]), {})[int(row["index"])] = str(row["token"])
+        source = copied.setdefault(int(row["source"]), {})
         source[int(row["source_index"])] = str(row["source_token"])
-    texts = {} if known is None else {int(r["unit"]): str(r["text"]) for r in row_dicts(known)}
-    found = {}
-    for unit, of in tokens.items():
-        copied = "".join(text for _, text in sorted(of.items())).strip()
-        found[unit] = _marked(" ".join(texts.get(unit, copied).split()), copied)
-    return found
+    texts = copied
+    if known is not None and not known.empty:
+        inside = known[known["unit"].notna() & known["unit"].isin(list(copied))]
+        texts = {
+            int(str(unit)): dict(zip(rows["index"].astype(int), rows["token"], strict=True))
+            for unit, rows in inside.groupby("unit")
+        }
+    return {
+        unit: _sentence([(str(text), index in of) for index, text in sorted(texts[unit].items())])
+        for unit, of in copied.items()
+        if unit in texts
+    }
 
 
-def _marked(text: str, copied: str) -> str:
-    """A part of the text around what is copied, which is bold."""
-    at = text.find(copied) if copied else -1
-    if at < 0:
-        return plotly_text(shorten(text, WORDS))
-    begin = max(0, min(at - WORDS // 2, len(text) - WORDS))
-    before, after = text[begin:at], text[at + len(copied) : max(at + len(copied), begin + WORDS)]
-    before = ("…" if begin else "") + before
-    after += "…" if at + len(copied) + len(after.rstrip("…")) < len(text) else ""
-    return f"{plotly_text(before)}<b>{plotly_text(copied)}</b>{plotly_text(after)}"
+def _sentence(tokens: list[tuple[str, bool]]) -> str:
+    """Tokens (text, whether it is copied) as one line around the first that is copied."""
+    starts = np.cumsum([0, *(len(text) for text, _ in tokens)])
+    first = next((at for at, (_, is_copied) in zip(starts, tokens, strict=False) if is_copied), 0)
+    begin = max(0, min(int(first) - WORDS // 2, int(starts[-1]) - WORDS))
+    shown = [
+        token
+        for at, token in zip(starts, tokens, strict=False)
+        if (begin <= at and at + len(token[0]) <= begin + WORDS) or at == first
+    ]
+    found = "…" if begin else ""
+    for is_copied, group in groupby(shown, key=lambda token: token[1]):
+        text = " ".join("".join(text for text, _ in group).replace("\n", " ").split(" "))
+        found += f"<b>{plotly_text(text)}</b>" if is_copied and text.strip() else plotly_text(text)
+    return found + ("…" if shown and shown[-1] != tokens[-1] else "")
 
 
 def _add_words(fig: Any, order: list[int], words: dict[int, str], names: dict[int, str]) -> None:
     for row, unit in enumerate(order):
-        text = f'<span style="color:{INK}">{names[unit]}</span>  {words[unit]}'
+        text = f'<span style="color:{INK}">{names[unit]}</span>  {words.get(unit, "")}'
         fig.add_annotation(x=0, y=row, text=text, showarrow=False, xanchor="left", align="left")
 
 

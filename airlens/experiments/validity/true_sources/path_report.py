@@ -216,6 +216,8 @@ def _claims(table: pd.DataFrame, contrasts: pd.DataFrame) -> Iterator[Claim]:
             same = (contrasts["length"] == row["length"]) & (contrasts["value"] == value)
             for rival in contrasts[same].to_dict("records"):
                 kind = str(rival["against_heads"])
+                if value == "origin" and not kind:
+                    continue  # a rule that goes by the number alone comes by all that have it
                 by = CONTRASTED_WORDS.get(kind) or f"the rule of the {rival['against']}"
                 evidence = f"{share}, difference {number(rival, 'diff', form='+.2f')}"
                 yield greater(f"{said} {by}", rival, evidence, value="diff")
