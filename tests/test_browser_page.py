@@ -361,3 +361,20 @@ def test_what_the_rules_of_accessibility_ask_of_the_page(written: Path) -> None:
             .some((span) => getComputedStyle(span).backgroundColor.startsWith('rgba(213, 94'))"""
         assert page.evaluate(tint)
         seen.check()
+
+
+def test_arcs_are_level_with_their_text_also_when_it_is_moved(written: Path) -> None:
+    off = """() => [...document.querySelectorAll('#arcs .unit')].map((dot) => {
+        const row = document.querySelector(`#text .step[data-step='${dot.dataset.unit}']`);
+        const [at, of] = [dot, row].map((node) => node.getBoundingClientRect());
+        return (at.top + at.bottom) / 2 - of.top - Math.min(of.height, 40) / 2;
+    })"""
+    with opened(written, 1280, 160) as seen:
+        seen.open("#trace=1&step=2")
+        page = seen.page
+        assert max(map(abs, page.evaluate(off))) < 3
+        page.locator("#text .scroll").evaluate("(node) => { node.scrollTop = 15; }")
+        seen.settle()
+        assert page.locator("#text .scroll").evaluate("(node) => node.scrollTop") > 0
+        assert max(map(abs, page.evaluate(off))) < 3
+        seen.check()

@@ -96,7 +96,9 @@ class StepSources:
         self.text.layout = {"flex": "1 1 0", "min_width": "0"}
         beside = {"display": "flex", "align_items": "flex-start"}
         choices = (self.measure, self.threshold, self.strongest, self.show, self.knock)
-        return [row(*choices, self.worker), w.Box([self.arcs, self.text], layout=beside)]
+        together = w.Box([self.arcs, self.text], layout=beside)
+        together.add_class("airlens-beside")
+        return [row(*choices, self.worker), together]
 
     # What is shown -------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 // A trace from top to bottom as a line of units, and an arc from each step to the units it fetches
-// from: the critical heads' on the left, random heads' on the right. Always whole, as tall as what
-// stands beside it. Needs dom.js and units.js before it (../view_scripts.py).
+// from: the critical heads' on the left, random heads' on the right. Beside a text (both in an element
+// .airlens-beside) it is level with the text's rows and moves with them; alone it is whole. Needs
+// dom.js and units.js before it (../view_scripts.py).
 //
 // Reads: units (in the order of the text; those of the prompt are negative), pairs [[step],
 //   [source unit], [value], [value of random heads]], measure (what a value is), threshold,
@@ -18,12 +19,38 @@ function render({ model, el }) {
   readout.setAttribute("aria-live", "polite");
   let svg = null, arcs = [], least = 0, hovered = null, count = 0, lowest = 0, pitch = 12;
 
-  const place = (unit) => TOP + (unit - lowest + 0.5) * pitch + (unit >= 0 && lowest < 0 ? GAP : 0);
+  let scroll = null, rows = new Map(), drawnTall = 0, group = null; // of the text beside
+
+  // Where the rows of the text beside are, in its own height; none where there is no such text.
+  function readRows() {
+    const found = root.closest(".airlens-beside")?.querySelector(".airlens-text .scroll") ?? null;
+    if (found !== scroll) {
+      scroll?.removeEventListener("scroll", onScroll);
+      scroll = found;
+      scroll?.addEventListener("scroll", onScroll);
+      if (scroll) sized.observe(scroll);
+    }
+    rows = new Map();
+    for (const row of scroll?.querySelectorAll(".step") ?? []) {
+      const unit = Number(row.dataset.step);
+      if (!rows.has(unit)) rows.set(unit, row.offsetTop + Math.min(row.offsetHeight, 40) / 2);
+    }
+    if (!get("units").every((unit) => rows.has(unit))) rows = new Map(); // another trace's text
+    drawnTall = scroll?.scrollHeight ?? 0;
+  }
+
+  function onScroll() {
+    if (scroll.scrollHeight !== drawnTall || !rows.size) redraw(); // rows that came into view grew
+    else group?.setAttribute("transform", shift());
+  }
+
+  const shift = () => `translate(0 ${TOP - scroll.scrollTop})`;
+  const place = (unit) => rows.get(unit) ?? TOP + (unit - lowest + 0.5) * pitch + (unit >= 0 && lowest < 0 ? GAP : 0);
   const unitAt = (event) => {
-    const y = event.clientY - svg.getBoundingClientRect().top;
+    const y = event.clientY - svg.getBoundingClientRect().top + (rows.size ? scroll.scrollTop - TOP : 0);
     const units = get("units");
     const nearest = (found, unit) => (Math.abs(place(unit) - y) < Math.abs(place(found) - y) ? unit : found);
-    return y < TOP / 2 ? null : units.reduce(nearest, units[0]);
+    return !rows.size && y < TOP / 2 ? null : units.reduce(nearest, units[0]);
   };
 
   function drawArcs(width, axis) {
@@ -36,10 +63,10 @@ function render({ model, el }) {
       const side = control && show === "both" ? 1 : -1, room = (side < 0 ? axis : width - axis) - 8;
       for (const [step, sources] of found) for (const { unit, value } of sources) {
         const [y0, y1] = [place(unit), place(step)];
-        const reach = axis + side * Math.min(room, 8 + room * Math.sqrt((y1 - y0) / (pitch * get("units").length)));
+        const reach = axis + side * Math.min(room, 8 + room * Math.sqrt(Math.min(1, (y1 - y0) / (rows.size ? TALL : pitch * get("units").length))));
         const strength = Math.min(1, value / bound);
         const path = shape("path", { d: `M${axis} ${y1.toFixed(1)}C${reach.toFixed(1)} ${y1.toFixed(1)} ${reach.toFixed(1)} ${y0.toFixed(1)} ${axis} ${y0.toFixed(1)}`,
-          fill: "none", stroke: colour, "stroke-width": (0.8 + 3 * strength).toFixed(2), class: control ? "arc control" : "arc" }, svg);
+          fill: "none", stroke: colour, "stroke-width": (0.8 + 3 * strength).toFixed(2), class: control ? "arc control" : "arc" }, group);
         arcs.push({ path, step, unit, value, control, strength });
       }
     }
@@ -52,25 +79,30 @@ function render({ model, el }) {
     const width = root.clientWidth, units = get("units");
     holder.replaceChildren();
     arcs = [];
-    svg = null;
+    svg = group = null;
+    holder.style.paddingTop = "";
     if (!units.length || !width) { holder.textContent = units.length ? "" : get("empty"); describe(); return; }
     lowest = Math.min(0, units[0]);
     pitch = Math.min(26, TALL / units.length);
-    const height = TOP + pitch * units.length + GAP + BOTTOM, show = get("show");
+    readRows();
+    const level = rows.size > 0, show = get("show");
+    const height = level ? TOP + scroll.clientHeight : TOP + pitch * units.length + GAP + BOTTOM;
+    if (level) holder.style.paddingTop = `${Math.max(0, scroll.getBoundingClientRect().top - holder.getBoundingClientRect().top - TOP)}px`;
     const axis = Math.round(show === "both" ? width / 2 : width - 54);
     svg = shape("svg", { width, height, tabindex: 0, role: "application", "aria-label": `Sources of each step, ${get("measure")}. Up and down go from step to step.` });
     svg.dataset.lmSuppressShortcuts = "true";
     svg.style.display = "block";
-    const title = (x, anchor, text) => { shape("text", { x, y: 11, "text-anchor": anchor }, svg).textContent = text; };
-    title(axis - 6, "end", show === "control" ? "random heads" : show === "both" ? "critical" : "critical heads");
-    if (show === "both") title(axis + 6, "start", "random");
+    const title = (x, anchor, text) => { shape("text", { x, y: 11, "text-anchor": anchor, class: "title" }, svg).textContent = text; };
+    group = shape("g", level ? { transform: shift() } : {}, svg);
     drawArcs(width, axis);
     const few = Math.max(1, Math.ceil(13 / pitch / 5) * (pitch < 13 ? 5 : 1));
     for (const unit of units) {
-      shape("circle", { cx: axis, cy: place(unit), r: Math.max(1.2, Math.min(3.5, pitch / 3)), class: unit < 0 ? "unit prompt" : "unit", "data-unit": unit }, svg);
-      if (unit >= 0 && unit % few === 0 && show !== "both") shape("text", { x: axis + 8, y: place(unit) + 4, class: "number" }, svg).textContent = unit;
+      shape("circle", { cx: axis, cy: place(unit), r: Math.max(1.2, Math.min(3.5, pitch / 3)), class: unit < 0 ? "unit prompt" : "unit", "data-unit": unit }, group);
+      if (unit >= 0 && (level || unit % few === 0) && show !== "both") shape("text", { x: axis + 8, y: place(unit) + 4, class: "number" }, group).textContent = unit;
     }
-    if (lowest < 0 && show !== "both") shape("text", { x: axis + 8, y: place(lowest) + 4, class: "number" }, svg).textContent = "prompt";
+    if (lowest < 0 && show !== "both") shape("text", { x: axis + 8, y: place(lowest) + 4, class: "number" }, group).textContent = "prompt";
+    title(axis - 6, "end", show === "control" ? "random heads" : show === "both" ? "critical" : "critical heads");
+    if (show === "both") title(axis + 6, "start", "random");
     holder.appendChild(svg);
     mark();
   }
@@ -122,12 +154,15 @@ function render({ model, el }) {
     event.preventDefault();
     event.stopPropagation();
   });
-  let width = 0; // of what is drawn: a changed height asks for nothing
-  const sized = new ResizeObserver(() => { if (root.clientWidth !== width) { width = root.clientWidth; redraw(); } });
+  let width = ""; // of what is drawn: a changed height asks for nothing
+  const sized = new ResizeObserver(() => {
+    const now = `${root.clientWidth} ${scroll?.clientHeight} ${scroll?.clientWidth} ${scroll?.scrollHeight}`;
+    if (now !== width) { width = now; redraw(); }
+  });
   sized.observe(root);
   const end = listen(model, { "version pairs threshold strongest show measure": redraw, current: mark });
   redraw();
-  return () => { sized.disconnect(); end(); root.remove(); };
+  return () => { sized.disconnect(); scroll?.removeEventListener("scroll", onScroll); end(); root.remove(); };
 }
 
 export default { render };
