@@ -29,6 +29,7 @@ KINDS = (  # of planted steps
     *("irrelevant", "irrelevant_loss", "other", "other_loss", "wrong_result", "wrong_numbers"),
     *("restated", "repeated", "memorised", "paraphrase"),
 )
+FORCINGS = ("sentence", "question", "hashes", "boxed")  # texts that ask for an answer
 SCHEMES = ("threshold", "linear", "softmax", "prefix", "uniform")
 
 

@@ -98,7 +98,9 @@ def validate(
     forcings: Annotated[
         str,
         typer.Option(
-            metavar="NAMES", help="answers: forcing texts, by comma (sentence, question, boxed)."
+            parser=checks.several(checks.choice(*checks.FORCINGS)),
+            metavar="NAMES",
+            help="answers: forcing texts, by comma (sentence, question, hashes, boxed).",
         ),
     ] = "sentence,question,boxed",
     model_options: ModelOptions,

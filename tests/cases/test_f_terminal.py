@@ -182,6 +182,7 @@ def test_f9_names_are_those_of_the_library() -> None:
     from airlens.detectors.detect import DETECTORS
     from airlens.experiments.validity.planting import KINDS
     from airlens.heads import PARTS
+    from airlens.step_influence.forcing import FORCINGS
     from airlens.traces.chat_template import Template
     from airlens.training.step_weights import SCHEMES
 
@@ -190,6 +191,7 @@ def test_f9_names_are_those_of_the_library() -> None:
     assert get_args(Template) == checks.TEMPLATES
     assert set(checks.SCHEMES) == set(SCHEMES)
     assert tuple(KINDS) == checks.KINDS
+    assert tuple(FORCINGS) == checks.FORCINGS
     assert PARTS == checks.PARTS
 
 
