@@ -1,7 +1,6 @@
 """Follow a fact: from a token back to where it came from, copy by copy, or on to where it is used.
 
->>> found = al.paths(sources, "47", step=9)
->>> found.hops[found.hops["set"] == "top"]
+``al.paths(sources, "47", step=9).hops`` has a row for each copy on the way.
 
 A path goes from a token to the position that a retrieval head copies it from, from there to where
 that token was copied from, and so on. Of several copies the one with the largest attention decides,
