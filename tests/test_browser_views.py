@@ -114,6 +114,41 @@ def test_a_token_that_is_pointed_at_lights_up_what_it_is_copied_from(
     expect(lit).to_have_count(1)
 
 
+def test_a_number_that_is_clicked_lights_up_its_path(seen: bp.Watched, tmp_path: Path) -> None:
+    lines = [f"So {word} holds 12 here." for word in ("red", "blue", "green", "grey")]
+    trace = al.Trace("a", "".join(PROMPT), "\n".join(lines)).with_steps("line")
+    tables = fake_sources(trace, PROMPT)
+    page = opened(seen, (write_page(tmp_path / "page.html", tables, trace.response), tables))
+    steps = tables.steps.assign(n_tokens=9)
+    sources = al.Sources(tables.units, tables.tokens, tables.pairs, steps, tables.events)
+    hops = al.paths(sources, "12", step=3).hops
+    assert len(hops) >= 3
+    token = row(page, 3).locator("[data-i]", has_text="12")
+    lit = page.locator("#text .lit")
+    token.hover()
+    expect(lit).to_have_count(1)
+    token.click()
+    expect(lit).to_have_count(len(hops))
+    units = lit.evaluate_all("all => all.map(s => +s.closest('.step').dataset.step)")
+    assert units == sorted(hops["source"])
+    said = [f"(L{h.layer}H{h.head} {float(f'{h.weight:.2g}'):g})" for h in hops.itertuples()]
+    for text in ("path: step 3 ← step 2 ", *said):
+        expect(page.locator("#text .readout")).to_contain_text(text)
+    page.locator("#text .scroll").focus()
+    page.keyboard.press("Escape")
+    page.locator("#matrix .key").hover()
+    expect(page.locator("#text .readout")).not_to_contain_text("path:")
+    # By keys: to the same token, then Enter.
+    row(page, 3).locator(".side").click()
+    page.locator("#text .scroll").focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    expect(page.locator("#text .now")).to_contain_text("12")
+    expect(lit).to_have_count(1)
+    page.keyboard.press("Enter")
+    expect(lit).to_have_count(len(hops))
+
+
 def test_a_cell_shows_both_steps_and_the_copied_tokens(
     seen: bp.Watched, short: tuple[Path, Tables]
 ) -> None:

@@ -31,7 +31,7 @@ function render({ model, el }) {
   const blocks = makeBlocks(scroll, dress);
   let copies = new Map(); // of a piece: [source piece, head, weight] of each event
   let lit = new Map(); // the weight of each piece that is lit
-  let cursor = -1, pinned = -1, count = 0, lowest = 0;
+  let cursor = -1, pinned = -1, followed = -1, count = 0, lowest = 0;
 
   function dress(span, i) {
     const weight = lit.get(i);
@@ -72,10 +72,13 @@ function render({ model, el }) {
   function pointAt(i) {
     const events = copies.get(i) ?? [], texts = get("texts"), steps = get("steps"), value = get("values")[i];
     moveCursor(i);
-    light(new Map(events.map(([from, , weight]) => [from, weight])));
+    const way = i === followed ? wayBack(copies, i) : []; // clicked, or reached by keys and entered
+    light(new Map([...events.map(([from, , weight]) => [from, weight]), ...way.map(([, from, , weight]) => [from, weight])]));
     const from = events.map(([piece, head, weight]) => `${get("heads")[head]} ${short(weight)} from ${quote(texts[piece])} in ${unitName(steps[piece], lowest)}`);
     const shown = get("shown") && value !== null && value !== undefined ? `  ${get("shown")} ${short(value, 3)}` : "";
-    readout.textContent = `${get("notes")[i] ?? ""}${shown}${from.length ? `\ncopied by ${from.join(", ")}` : ""}`;
+    const last = way.at(-1)?.[1], hops = way.map(([, to, head, weight]) => `${unitName(steps[to], lowest)} (${get("heads")[head]} ${short(weight)})`);
+    const path = way.length > 1 ? `\npath: ${[unitName(steps[i], lowest), ...hops].join(" \u2190 ")}${steps[last] < 0 ? "" : ", where nothing is copied"}` : "";
+    readout.textContent = `${get("notes")[i] ?? ""}${shown}${from.length ? `\ncopied by ${from.join(", ")}` : ""}${path}`;
   }
 
   // Which copies are lit while nothing is pointed at: those of a step, from one unit or from all, or
@@ -163,7 +166,7 @@ function render({ model, el }) {
     const row = event.target.closest(".step");
     if (!row) return;
     pick(Number(row.dataset.step));
-    pinned = pieceOf(event);
+    pinned = followed = pieceOf(event);
     rest();
   }
 
@@ -176,11 +179,11 @@ function render({ model, el }) {
       if (steps.includes(next)) { pick(next); blocks.goTo(-1, next); }
     } else if (along) {
       const i = pinned < 0 ? steps.indexOf(Math.max(get("current"), steps[0])) : pinned + along;
-      if (i >= 0 && i < steps.length) { pinned = i; rest(); blocks.goTo(i); }
+      if (i >= 0 && i < steps.length) { pinned = i; followed = -1; rest(); blocks.goTo(i); }
     } else if (name === "/") search.focus();
     else if (name === "n" || name === "N") search.next(name === "n" ? 1 : -1);
-    else if (name === "Enter" && pinned >= 0 && event.target === scroll) pick(steps[pinned]);
-    else if (name === "Escape") { pinned = -1; rest(); }
+    else if (name === "Enter" && pinned >= 0 && event.target === scroll) { followed = pinned; pick(steps[pinned]); rest(); }
+    else if (name === "Escape") { pinned = followed = -1; rest(); }
     else return;
     event.preventDefault();
     event.stopPropagation();
@@ -194,7 +197,7 @@ function render({ model, el }) {
 
   function drawAll() {
     const texts = get("texts"), steps = get("steps");
-    lit = new Map(); cursor = pinned = -1;
+    lit = new Map(); cursor = pinned = followed = -1;
     lowest = Math.min(0, steps[0] ?? 0);
     drawKey();
     blocks.draw(texts, steps, get("sides"), get("colours"));
