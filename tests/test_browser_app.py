@@ -31,7 +31,7 @@ def test_the_app_shows_the_explorers_and_answers_a_click(
         assert page.get_by_text("import airlens").count() == 0
         page.locator(".airlens-grid").first.locator("rect.cell[data-index='6']").click()
         page.locator(".airlens-pattern .airlens-headline", has_text="L1H2 copies").wait_for()
-        page.locator(".airlens-text .step[data-step='1'] .side").click()
+        page.locator(".airlens-text .step[data-step='1'] .side").first.click()
         page.locator(".airlens-grid").nth(2).locator("rect.cell").first.wait_for()
         page.locator(".airlens-table tbody tr").nth(1).wait_for()
         assert page.evaluate("() => window.pwned === undefined")

@@ -18,10 +18,12 @@ ASKED = "arithmetic-0000"  # the trace that is asked for its answer after each s
 
 
 def main() -> None:
-    """Score some bundled traces; ask one for its sources, one for early answers; save all of it."""
+    """Score heads and some bundled traces, one for its sources, one for early answers; save all."""
     model = al.load_model()
     probes = al.key_value_probes(model.tokenizer, n=N_PROBES, max_tokens=MAX_TOKENS, seed=SEED)
-    heads = al.retrieval_scores(model, probes).top(0.05)
+    scores = al.retrieval_scores(model, probes)
+    scores.save(HERE / "heads.json")
+    heads = scores.top(0.05)
     traces = pd.Series(list(al.load_traces(al.data_path("traces.jsonl"))))
     told = next(trace for trace in traces if trace.id == TOLD)
     al.sources(model, told, heads, controls=CONTROLS, seed=SEED).save(HERE / "sources")

@@ -86,6 +86,11 @@ THROUGH = {
 }
 # Figures drawn here, from the saved run.
 FROM_RUN = {
+    "head_parts": (
+        'scores = al.HeadScores.load("docs/gallery_run/heads.json")\n'
+        "al.figures.head_parts(scores.to_frame())",
+        lambda: al.figures.head_parts(al.HeadScores.load(RUN / "heads.json").to_frame()),
+    ),
     "step_heatmap": (
         'result = al.Influence.load("docs/gallery_run")\nal.figures.step_heatmap(result.steps)',
         lambda: al.figures.step_heatmap(al.Influence.load(RUN).steps),

@@ -14,7 +14,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "grid": ("dom", "grid"),
     "scatter": ("scatter",),
     "table": ("table",),
-    "text": ("dom", "units", "search", "blocks", "text"),
+    "text": ("dom", "units", "copies", "search", "blocks", "text"),
     "tokens": ("tokens",),
 }
 """The files of each view, in order; the last is the view, those before it are shared or parts of

@@ -9,6 +9,21 @@ function tint(value, get) {
   return share < 0.01 ? "" : rgba(get("signed") && value > 0 ? warm : cool, share);
 }
 
+// What the colours of a text mean, into an element.
+function colourKey(scale, get) {
+  const [cool, warm] = get("colours");
+  scale.replaceChildren();
+  if (!get("texts").length) return;
+  const [low, high] = get("ends");
+  const line = element("span", "", scale, `${get("label")}: ${low}`);
+  const ramp = element("i", "ramp", line);
+  ramp.style.background = get("signed")
+    ? `linear-gradient(90deg, ${rgba(cool, 0.62)}, transparent, ${rgba(warm, 0.62)})`
+    : `linear-gradient(90deg, transparent, ${rgba(cool, 0.62)})`;
+  element("span", "", line, high);
+  element("span", "faint", scale, get("legend"));
+}
+
 function drawBar(parent, value, share, colour, over) {
   const row = element("span", "bar", parent);
   element("span", "", row, value);

@@ -33,6 +33,11 @@ function short(value, digits = 2) {
   return String(Number(value.toPrecision(digits))).replace("-", "\u2212");
 }
 
+// Label so few rows or columns that their names do not touch.
+function every(room, size) {
+  return [1, 2, 5, 10, 20, 50, 100, 200].find((step) => step * room >= size) ?? 500;
+}
+
 // Listens to traits; returns what ends it.
 function listen(model, calls) {
   const pairs = Object.entries(calls).flatMap(([names, call]) => names.split(" ").map((name) => [`change:${name}`, call]));

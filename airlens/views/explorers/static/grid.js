@@ -8,11 +8,6 @@
 // Reports: picked [index, toggle, n], with index = row * number of columns + column.
 const DENSE = 3000; // cells; more are drawn as one picture
 
-// Label so few rows or columns that their names do not touch.
-function every(room, size) {
-  return [1, 2, 5, 10, 20, 50, 100, 200].find((step) => step * room >= size) ?? 500;
-}
-
 function render({ model, el }) {
   const get = (name) => model.get(name);
   const root = element("div", "airlens airlens-grid", el);
@@ -134,7 +129,7 @@ function render({ model, el }) {
           width: w - 1.5, height: h - 1.5, rx: 1, "data-index": row * cols.length + col }, svg);
       });
     });
-    const from = Math.max(0, cols.indexOf("0")) % few; // round numbers, also after columns that have none
+    const from = Math.max(0, cols.indexOf("0")) % few; // round numbers
     cols.forEach((name, col) => {
       if (col % few === from) shape("text", { x: left + (col + 0.5) * w, y: h * rows.length + 16, "text-anchor": "middle" }, svg).textContent = name;
     });

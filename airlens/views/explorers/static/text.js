@@ -1,5 +1,5 @@
 // A trace as coloured text, its units in the margin. Only the blocks in view are in the page.
-// Needs dom.js, units.js, search.js and blocks.js before it (../view_scripts.py).
+// Needs dom.js, units.js, copies.js, search.js and blocks.js before it (../view_scripts.py).
 //
 // Reads, of the text: texts, steps (the unit of each piece; units of the prompt are negative),
 //   values, notes, sides (of units: step, name, aria, value, share, control, control_share, lower,
@@ -40,21 +40,11 @@ function render({ model, el }) {
     span.style.boxShadow = weight === undefined ? "" : `0 0 0 2px ${rgba(get("colours")[1], 0.4 + 0.6 * Math.min(1, weight))}`;
   }
 
-  function drawKey() {
-    const [cool, warm] = get("colours");
-    scale.replaceChildren();
-    if (!get("texts").length) return;
-    const [low, high] = get("ends");
-    const line = element("span", "", scale, `${get("label")}: ${low}`);
-    const ramp = element("i", "ramp", line);
-    ramp.style.background = get("signed")
-      ? `linear-gradient(90deg, ${rgba(cool, 0.62)}, transparent, ${rgba(warm, 0.62)})`
-      : `linear-gradient(90deg, transparent, ${rgba(cool, 0.62)})`;
-    element("span", "", line, high);
-    element("span", "faint", scale, get("legend"));
-  }
+  const drawKey = () => colourKey(scale, get);
 
   // Sources: of a token, of a step, and what is copied from one unit ----------------------------
+
+  const trace = () => ({ texts: get("texts"), steps: get("steps"), heads: get("heads"), lowest });
 
   function light(next) {
     const before = lit;
@@ -70,15 +60,12 @@ function render({ model, el }) {
   }
 
   function pointAt(i) {
-    const events = copies.get(i) ?? [], texts = get("texts"), steps = get("steps"), value = get("values")[i];
+    const events = copies.get(i) ?? [], value = get("values")[i];
     moveCursor(i);
     const way = i === followed ? wayBack(copies, i) : []; // clicked, or reached by keys and entered
     light(new Map([...events.map(([from, , weight]) => [from, weight]), ...way.map(([, from, , weight]) => [from, weight])]));
-    const from = events.map(([piece, head, weight]) => `${get("heads")[head]} ${short(weight)} from ${quote(texts[piece])} in ${unitName(steps[piece], lowest)}`);
     const shown = get("shown") && value !== null && value !== undefined ? `  ${get("shown")} ${short(value, 3)}` : "";
-    const last = way.at(-1)?.[1], hops = way.map(([, to, head, weight]) => `${unitName(steps[to], lowest)} (${get("heads")[head]} ${short(weight)})`);
-    const path = way.length > 1 ? `\npath: ${[unitName(steps[i], lowest), ...hops].join(" \u2190 ")}${steps[last] < 0 ? "" : ", where nothing is copied"}` : "";
-    readout.textContent = `${get("notes")[i] ?? ""}${shown}${from.length ? `\ncopied by ${from.join(", ")}` : ""}${path}`;
+    readout.textContent = `${get("notes")[i] ?? ""}${shown}${copiedFrom(i, copies, way, trace())}`;
   }
 
   // Which copies are lit while nothing is pointed at: those of a step, from one unit or from all, or
@@ -94,17 +81,13 @@ function render({ model, el }) {
   function rest() {
     if (pinned >= 0 && (copies.has(pinned) || !chosen())) { pointAt(pinned); return; }
     moveCursor(pinned);
-    const of = chosen(), texts = get("texts"), steps = get("steps"), next = new Map(), words = [];
-    for (const [i, events] of of ? copies : []) for (const [from, head, weight] of events) {
-      if ((of.step >= 0 && steps[i] !== of.step) || (!of.any && steps[from] !== of.unit)) continue;
-      next.set(i, weight).set(from, weight);
-      words.push(`${quote(texts[i])} (${of.step < 0 ? `${unitName(steps[i], lowest)}, ` : ""}${get("heads")[head]} ${short(weight)})`);
-    }
+    const of = chosen();
+    const { lit: next, words } = of ? copiedBy(of.step, of.unit, copies, trace()) : { lit: new Map(), words: [] };
     light(next);
     const more = words.length > LISTED ? `, and ${words.length - LISTED} more` : "", known = copies.size > 0;
     const told = !of || !known ? "" : words.length ? `${of.begin} ${of.pair}: ${words.slice(0, LISTED).join(", ")}${more}` : `Nothing is copied ${of.step < 0 ? "" : "by "}${of.pair}.`;
     const note = pinned >= 0 ? `${get("notes")[pinned] ?? ""}\n` : "";
-    readout.textContent = note + (told || (texts.length ? get("hint") : ""));
+    readout.textContent = note + (told || (get("texts").length ? get("hint") : ""));
     if (get("told") === told) return;
     model.set("told", told);
     model.save_changes();
@@ -140,12 +123,7 @@ function render({ model, el }) {
   }
 
   function readEvents() {
-    const [pieces = [], from = [], heads = [], weights = []] = get("events");
-    copies = new Map();
-    pieces.forEach((piece, n) => {
-      if (!copies.has(piece)) copies.set(piece, []);
-      copies.get(piece).push([from[n], heads[n], weights[n]]);
-    });
+    copies = copiesOf(get("events"));
     rest();
   }
 

@@ -24,16 +24,3 @@ function strongest([steps = [], sources = [], values = [], controls = []], { thr
   for (const [step, list] of found) found.set(step, list.sort((a, b) => b.value - a.value).slice(0, most));
   return found;
 }
-
-// The way of a piece back through the trace, [[piece, source piece, head, weight], …]: of each piece
-// the strongest copy, of equal weights the first head, until none is copied (as `al.paths` goes).
-// `copies` has, of a piece, the [source piece, head, weight] of each copy.
-function wayBack(copies, piece) {
-  const way = [];
-  for (let at = piece, next; ; at = next) {
-    const [best] = [...(copies.get(at) ?? [])].sort((a, b) => b[2] - a[2] || a[1] - b[1]);
-    if (!best || best[0] >= at) return way;
-    next = best[0];
-    way.push([at, ...best]);
-  }
-}
