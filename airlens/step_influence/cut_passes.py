@@ -16,7 +16,7 @@ import torch
 
 from airlens.ablation import MeanZ, Mode
 from airlens.heads import HeadSet
-from airlens.losses.fast.fast_losses import row_budget, row_losses
+from airlens.losses.fast.fast_losses import logit_rows, row_budget, row_losses
 from airlens.losses.fast.fast_model import FastModel, fast_model, order, plan_of
 from airlens.losses.fast.packed_attention import Call, Plan
 from airlens.losses.fast.packing import Branches, Pack, Segment, common_prefix, to_device
@@ -32,7 +32,6 @@ Past = dict[int, tuple[torch.Tensor, torch.Tensor]]
 # Cuts whose tails share one attention: each reads the keys of the last of them.
 TOGETHER = 16
 ROWS = 512  # rows of one attention when a step is hidden from the tail
-LOGITS = 256  # rows of logits at once
 
 
 def forked(
@@ -296,7 +295,8 @@ def _most_likely(fast: FastModel, hidden: torch.Tensor) -> tuple[list[int], list
     """The most likely next token of each row [n, d], and its log-probability."""
     tokens: list[int] = []
     logps: list[float] = []
-    for rows in hidden.split(LOGITS):
+    size = logit_rows(int(fast.head.weight.shape[0]), hidden.device)
+    for rows in hidden.split(size):
         best = torch.log_softmax(fast.logits(rows), dim=-1).max(dim=-1)
         tokens += best.indices.tolist()
         logps += best.values.tolist()
