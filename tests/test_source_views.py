@@ -151,6 +151,10 @@ def test_a_step_is_chosen_in_text_arcs_and_map_at_once(explorer: al.TraceExplore
     assert explorer.text.current == arcs.current == pairs.row == 2
     assert explorer.text.focus == [2, arcs.units[0]] == [2, -1]
     assert (pairs.current, pairs.column) == (2 * width, 0)
+    # A click in the text that was made before, and comes after: the kernel was busy.
+    explorer.text.set_state({"current": 1, "focus": [], "picked": [1, 0.5]})
+    assert explorer.text.current == arcs.current == pairs.row == explorer.map.column == 2
+    assert explorer.text.focus == [2, -1]
     # Above the diagonal there is nothing to choose.
     pairs.picked = [width - 1, 0, 2]
     assert explorer.text.focus == [2, -1]

@@ -15,7 +15,7 @@ from explore_tiny import HOSTILE, tiny_model, tiny_traces
 import airlens as al
 from airlens.errors import ConfigError
 from airlens.views.explorers.jobs import Worker
-from airlens.views.explorers.js import DataTable, GridMap, TraceText
+from airlens.views.explorers.js import DataTable, GridMap, Picks, TraceText
 from airlens.views.explorers.layout import put_figure
 from airlens.views.explorers.traits import step_sides
 from airlens.views.explorers.view_scripts import PARTS, STATIC, script
@@ -148,6 +148,19 @@ def test_picks_are_reported() -> None:
     grid.picked = [3, 0, 1]
     grid.picked = [3, 0, 2]
     assert found == [(3, 0), (3, 0)]
+
+
+def test_a_click_that_arrives_late_does_not_undo_a_later_one() -> None:
+    first, second, picks = GridMap(), TraceText(), Picks()
+    chosen: list[int] = []
+    first.on_pick(lambda index, _: chosen.append(index), picks)
+    second.on_pick(chosen.append, picks)
+    second.picked = [4, 10]
+    first.picked = [7, 0, 30]
+    second.picked = [5, 20]
+    assert chosen == [4, 7, 5, 7]
+    second.picked = [6, 40]
+    assert chosen[-1] == 6
 
 
 def tokens_of(model: Any, trace: al.Trace) -> al.Influence:

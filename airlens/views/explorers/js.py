@@ -7,6 +7,7 @@ from a server. Each widget has a ``picked`` trait that changes with every click.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import anywidget
@@ -35,20 +36,41 @@ def _synced(trait: Any) -> Any:
     return trait.tag(sync=True)
 
 
+class Picks:
+    """What is picked in several widgets, in the order in which a person picked it.
+
+    Each widget's messages wait for the answer to its own last one: while the kernel is busy, a
+    click in one widget may arrive before an earlier click in another. The later click counts.
+    """
+
+    def __init__(self) -> None:
+        self._newest: tuple[float, Callable[[], None]] = (0.0, lambda: None)
+
+    def take(self, moment: float, call: Callable[[], None]) -> None:
+        """Call ``call``, and where it came late the newest one again, which it undid."""
+        call()
+        if moment < self._newest[0]:
+            self._newest[1]()
+        else:
+            self._newest = (moment, call)
+
+
 class _Own(anywidget.AnyWidget):  # type: ignore[misc]
-    """A widget that reports clicks: lists that end in a running number, so that each is new."""
+    """A widget that reports clicks: lists that end in the moment of the click, ms."""
 
     _css = stylesheet()
     picked = _synced(t.List([]))
     version = _synced(t.Int(0))
     colours = _synced(t.List(PALETTE))
 
-    def on_pick(self, call: Callable[..., None]) -> None:
-        """Call ``call(index, …)`` for every click."""
+    def on_pick(self, call: Callable[..., None], picks: Picks | None = None) -> None:
+        """Call ``call(index, …)`` for every click; ``picks`` keeps clicks in order over widgets."""
+        picks = picks or Picks()
 
         def report(change: Any) -> None:
             if change["new"]:
-                call(*change["new"][:-1])
+                *picked, moment = change["new"]
+                picks.take(moment, partial(call, *picked))
 
         self.observe(report, "picked")
 

@@ -28,7 +28,7 @@ from airlens.views.figures.strongest_step import said_of, strongest_step
 from airlens.views.figures.style import floats
 
 from .jobs import Worker, guarded
-from .js import DataTable, Scatter, TraceText
+from .js import DataTable, Picks, Scatter, TraceText
 from .layout import columns, figure_output, headline_html, put_figure, row, title
 
 AXES = ["n_tokens", "loss_base", "entropy", "ais", "delta", "ais_control", "n_steps"]
@@ -111,8 +111,9 @@ class SelectionExplorer(w.VBox):  # type: ignore[misc]
         for control in (self.by, self.within, self.top):
             control.observe(self._on_rule, "value")
         self.points.observe(self._on_lasso, "lasso")
-        self.points.on_pick(self._on_pick)
-        self.table.on_pick(self._on_pick)
+        picks = Picks()
+        self.points.on_pick(self._on_pick, picks)
+        self.table.on_pick(self._on_pick, picks)
         self.save.on_click(self._on_export)
 
     def _layout(self) -> list[Any]:

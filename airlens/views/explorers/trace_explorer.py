@@ -25,7 +25,7 @@ from airlens.views.figures.step_maps import head_step_heatmap
 from airlens.views.figures.strongest_step import said_of, strongest_step
 
 from .jobs import Worker, guarded
-from .js import TraceText
+from .js import Picks, TraceText
 from .layout import headline_html, row, title
 from .source_views import MeasureSources, StepSources
 from .step_heads import Key, SingleHeads, StepHeads, keep_newest
@@ -118,10 +118,11 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         self.colour.observe(self._on_colour, "value")
         self.add.on_click(self._on_add)
         self.all_heads.on_click(self._on_all)
-        self.text.on_pick(self._on_step)
-        self.map.on_pick(self._on_cell)
-        self.sources.arcs.on_pick(self._on_step)
-        self.sources.map.on_pick(self._on_pair)
+        picks = Picks()
+        self.text.on_pick(self._on_step, picks)
+        self.map.on_pick(self._on_cell, picks)
+        self.sources.arcs.on_pick(self._on_step, picks)
+        self.sources.map.on_pick(self._on_pair, picks)
 
     def _layout(self) -> list[Any]:
         aid = "Orange: harder to predict without the heads; blue: easier."

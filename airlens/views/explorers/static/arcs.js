@@ -7,7 +7,7 @@
 //   [source unit], [value], [value of random heads]], measure (what a value is), threshold,
 //   strongest (sources a step), show ("critical", "control" or "both"), current (step), colours,
 //   hint, empty. `version` is set last and draws all of it anew.
-// Reports: picked [unit, n] when somebody picks a step or a unit of the prompt; sets current at once.
+// Reports: picked [unit, moment] when somebody picks a step or a unit of the prompt; sets current at once.
 const TOP = 20, BOTTOM = 6, TALL = 560, GAP = 5; // pixels; GAP: between the prompt and the steps
 const DRAWN = 200; // arcs of the critical heads that are drawn while no step is chosen
 
@@ -17,7 +17,7 @@ function render({ model, el }) {
   const holder = element("div", "", root);
   const readout = element("div", "readout", root);
   readout.setAttribute("aria-live", "polite");
-  let svg = null, arcs = [], least = 0, hovered = null, count = 0, lowest = 0, pitch = 12;
+  let svg = null, arcs = [], least = 0, hovered = null, lowest = 0, pitch = 12;
 
   let scroll = null, rows = new Map(), drawnTall = 0, group = null; // of the text beside
 
@@ -133,7 +133,7 @@ function render({ model, el }) {
   function pick(step) {
     if (!Number.isFinite(step) || step === null) return;
     model.set("current", Math.max(step, -1));
-    model.set("picked", [step, ++count]);
+    model.set("picked", [step, moment()]);
     model.save_changes();
   }
 

@@ -33,6 +33,13 @@ function short(value, digits = 2) {
   return String(Number(value.toPrecision(digits))).replace("-", "\u2212");
 }
 
+// When something was picked, in milliseconds; each later than the one before.
+let latest = 0;
+function moment() {
+  latest = Math.max(latest + 0.001, performance.timeOrigin + performance.now());
+  return latest;
+}
+
 // Label so few rows or columns that their names do not touch.
 function every(room, size) {
   return [1, 2, 5, 10, 20, 50, 100, 200].find((step) => step * room >= size) ?? 500;

@@ -5,7 +5,7 @@
 //   (what is said of a cell; {row}, {col}, {value} and {control} are filled in), told (more about
 //   the current cell), controls (as values) and show ("control" shows them instead), marked (cells), current (cell), column, row
 //   (outlined), bound, signed, colours, upward, title, hint, row_title, col_title.
-// Reports: picked [index, toggle, n], with index = row * number of columns + column.
+// Reports: picked [index, toggle, moment], with index = row * number of columns + column.
 const DENSE = 3000; // cells; more are drawn as one picture
 
 function render({ model, el }) {
@@ -15,7 +15,7 @@ function render({ model, el }) {
   const holder = element("div", "holder", root);
   const readout = element("div", "readout", root);
   readout.setAttribute("aria-live", "polite");
-  let svg = null, picture = null, cells = [], cursor = 0, count = 0, walked = false; // walked: by keys
+  let svg = null, picture = null, cells = [], cursor = 0, walked = false; // walked: by keys
   let size = { left: 0, w: 1, h: 1, rows: 0, cols: 0, width: 1, height: 1 };
   let values = [], controls = [];
 
@@ -146,7 +146,7 @@ function render({ model, el }) {
     if (!(index >= 0 && index < size.rows * size.cols)) return;
     cursor = index;
     describe(index);
-    model.set("picked", [index, toggle ? 1 : 0, ++count]);
+    model.set("picked", [index, toggle ? 1 : 0, moment()]);
     model.save_changes();
   }
 

@@ -44,7 +44,6 @@ function render({ model, el }) {
   let spots = [];
   let path = null;
   let hovered = -1;
-  let count = 0;
 
   function drawKey() {
     key.replaceChildren();
@@ -147,7 +146,7 @@ function render({ model, el }) {
     if (path || found !== hovered) point(found);
   };
   const onLeave = () => { if (!path) point(-1); };
-  const pick = (found) => { model.set("picked", [found, ++count]); model.save_changes(); };
+  const pick = (found) => { model.set("picked", [found, moment()]); model.save_changes(); };
   const onKey = (event) => {
     const way = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key];
     const order = spots.flatMap((spot, i) => (spot ? [i] : [])).sort((a, b) => spots[a][0] - spots[b][0]);

@@ -42,7 +42,6 @@ function render({ model, el }) {
 
   let sort = [-1, 1];
   let shown = PART;
-  let count = 0;
   const get = (name) => model.get(name);
 
   function rowsInOrder() {
@@ -104,7 +103,7 @@ function render({ model, el }) {
 
   function pick(line) {
     if (!line || line.dataset.index === undefined) return;
-    model.set("picked", [Number(line.dataset.index), ++count]);
+    model.set("picked", [Number(line.dataset.index), moment()]);
     model.save_changes();
   }
   const onClick = (event) => pick(event.target.closest("tbody tr"));

@@ -10,7 +10,7 @@
 //   threshold, strongest (sources a step), show ("critical", "control" or "both"); current (step);
 //   focus: [], or [step, source unit] whose copied tokens are lit, or [-1, unit]: all that is copied
 //   from the unit. Without focus, all that the current step copies is lit.
-// Reports: picked [unit, n] when somebody picks a step or a unit of the prompt; sets current and
+// Reports: picked [unit, moment] when somebody picks a step or a unit of the prompt; sets current and
 //   focus at once. told: what is lit, in words.
 const LISTED = 12; // copied tokens named in the line under the text
 
@@ -31,7 +31,7 @@ function render({ model, el }) {
   const blocks = makeBlocks(scroll, dress);
   let copies = new Map(); // of a piece: [source piece, head, weight] of each event
   let lit = new Map(); // the weight of each piece that is lit
-  let cursor = -1, pinned = -1, followed = -1, count = 0, lowest = 0;
+  let cursor = -1, pinned = -1, followed = -1, lowest = 0;
 
   function dress(span, i) {
     const weight = lit.get(i);
@@ -134,7 +134,7 @@ function render({ model, el }) {
     if (!Number.isFinite(step)) return;
     model.set("current", Math.max(step, -1));
     model.set("focus", step < 0 ? [-1, step] : []);
-    model.set("picked", [step, ++count]);
+    model.set("picked", [step, moment()]);
     model.save_changes();
   }
 

@@ -10,7 +10,6 @@ function render({ model, el }) {
   root.append(name, line);
   el.appendChild(root);
   const get = (trait) => model.get(trait);
-  let count = 0;
 
   function draw() {
     name.textContent = get("name");
@@ -42,7 +41,7 @@ function render({ model, el }) {
 
   function pick(index) {
     if (!get("pickable") || !(index >= 0 && index < get("texts").length)) return;
-    model.set("picked", [index, ++count]);
+    model.set("picked", [index, moment()]);
     model.save_changes();
   }
   const onClick = (event) => {
