@@ -49,7 +49,8 @@ def one_table(e: EncodedTrace, loss: WindowLoss) -> pd.DataFrame:
         base, ref = loss.base[i], loss.ablated[0][i]
         where = (e.trace.id, e.step[i], i, e.tokens[e.response_start + i])
         text = (e.trace.response[start:end], start, end)
-        rows.append((*where, *text, base, ref, ref - base, loss.entropy[i], mean, mean - base))
+        known = (loss.entropy[i], loss.rank[i])
+        rows.append((*where, *text, base, ref, ref - base, *known, mean, mean - base))
     return pd.DataFrame(rows, columns=TOKEN_COLUMNS)
 
 
@@ -61,9 +62,9 @@ def test_the_token_table_is_that_of_each_trace(tokenizer: Any, draws: int) -> No
     encoded = encode_traces(tokenizer, traces)
     losses = []
     for e in encoded:
-        drawn = rng.random((3 + draws, e.n_response)).astype("f4")
+        drawn = rng.random((4 + draws, e.n_response)).astype("f4")
         drawn[:, :1] = np.nan  # a token that was not scored
-        losses.append(WindowLoss(drawn[0], drawn[1], drawn[2:]))
+        losses.append(WindowLoss(drawn[0], drawn[1], drawn[3:], drawn[2]))
     found = tables(encoded, losses)[0]
     want = pd.concat(map(one_table, encoded, losses), ignore_index=True)
     pd.testing.assert_frame_equal(found, want, check_dtype=False, rtol=0, atol=0)

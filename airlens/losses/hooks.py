@@ -95,27 +95,44 @@ def _score_batch(
     # Under a causal mask no real token sees what stands after it: padding needs no mask.
     rows = [torch.tensor(w.tokens, device=model.cfg.device) for w in items]
     tokens = pad_sequence(rows, batch_first=True)
-    base = _losses(model, tokens, items, entropy=True)
+    base = _losses(model, tokens, items, base=True)
     others = []
     for heads, mode in zip(head_sets, modes, strict=True):
         with ablated(model, heads, mode, means=means):
-            others.append([nll for nll, _ in _losses(model, tokens, items, entropy=False)])
+            others.append([nll for nll, *_ in _losses(model, tokens, items, base=False)])
     return [
-        WindowLoss(nll, entropy, np.array([other[i] for other in others]).reshape(-1, len(nll)))
-        for i, (nll, entropy) in enumerate(base)
+        WindowLoss(
+            nll, entropy, np.array([other[i] for other in others]).reshape(-1, len(nll)), rank
+        )
+        for i, (nll, entropy, rank) in enumerate(base)
     ]
 
 
 def _losses(
-    model: TransformerBridge, tokens: torch.Tensor, items: Sequence[Window], *, entropy: bool
-) -> list[tuple[np.ndarray, np.ndarray]]:
+    model: TransformerBridge, tokens: torch.Tensor, items: Sequence[Window], *, base: bool
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """NLL of each window's scored tokens; entropy and rank too for the base model, else empty."""
     found = []
     logits = forward(model, tokens, check=False)  # what is scored is checked
     for row, item in enumerate(items):
         first, stop = item.first, len(item.tokens)
         target = tokens[row, first:stop].to(logits.device)
-        found.append(nll_and_entropy(logits[row, first - 1 : stop - 1], target, entropy))
+        rows = logits[row, first - 1 : stop - 1]
+        parts = zip(rows.split(CHUNK), target.split(CHUNK), strict=True) if base else ()
+        ranks = [rank_of(*part).cpu().numpy() for part in parts]
+        rank = np.concatenate(ranks) if base else np.zeros(0, np.float32)
+        found.append((*nll_and_entropy(rows, target, base), rank))
     return found
+
+
+def rank_of(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """fp32 [n]: 1 plus how many of the logits [n, V] of a row are above that of its ``target``.
+
+    >>> rank_of(torch.tensor([[3.0, 1.0, 2.0, 1.0]] * 3), torch.tensor([0, 2, 3])).tolist()
+    [1.0, 2.0, 3.0]
+    """
+    above = logits > logits.gather(-1, target[:, None])
+    return 1 + above.sum(dim=-1).float()
 
 
 def nll_and_entropy(

@@ -118,11 +118,11 @@ def trace_losses(
     found = iter(losses)
     joined = []
     for e, part in zip(encoded, parts, strict=True):
-        whole = np.full((2 + len(head_sets), e.n_response), np.nan, "f4")
+        whole = np.full((3 + len(head_sets), e.n_response), np.nan, "f4")
         for window in part:
             loss, where = next(found), slice(window.position, window.position + window.n_scored)
-            whole[:, where] = np.vstack([loss.base, loss.entropy, loss.ablated])
-        joined.append(WindowLoss(whole[0], whole[1], whole[2:]))
+            whole[:, where] = np.vstack([loss.base, loss.entropy, loss.rank, loss.ablated])
+        joined.append(WindowLoss(whole[0], whole[1], whole[3:], whole[2]))
     return joined
 
 

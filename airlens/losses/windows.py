@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -41,11 +41,14 @@ class WindowLoss:
         base: fp32 [n], the model as it is.
         entropy: fp32 [n], of the base model's prediction.
         ablated: fp32 [S, n], one row for each head set.
+        rank: fp32 [n], the place of the token among all by the base model's logits: 1 plus the
+            number of tokens with a higher one. Empty where it was not taken.
     """
 
     base: np.ndarray
     entropy: np.ndarray
     ablated: np.ndarray
+    rank: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 def windows(encoded: EncodedTrace, n_ctx: int, long: Long = "stride") -> list[Window]:

@@ -46,6 +46,7 @@ SELECTORS: Registry[Selector] = Registry(
         "loss": Ranked("loss_base"),
         "loss_low": Ranked("loss_base", -1),
         **{name: Ranked(name) for name in ("entropy", "ifd", "gain", "depends", "ais_novel")},
+        "rsr": Ranked("rsr", -1),
     },
 )
 TOP = 0.2  # AttentionInfluence §4.2: the top 20 % of each domain
@@ -103,9 +104,9 @@ def select(
         samples: ``Influence.samples``, or any frame with ``id`` and the column ranked by, whatever
             its index. No id may come twice (in a frame of steps: no step of an id).
         by: ``ais``, ``delta``, ``random``, ``length``, ``shortest``, ``loss``, ``loss_low``,
-            ``entropy``, ``ifd``, ``ais_novel``, ``ais_control``, ``gain`` or ``depends`` (of
-            ``EarlyAnswers.samples``), one that was registered, or the name of any numeric column
-            (highest kept).
+            ``entropy``, ``ifd``, ``ais_novel``, ``ais_control``, ``rsr`` (lowest kept), ``gain`` or
+            ``depends`` (of ``EarlyAnswers.samples``), one that was registered, or the name of any
+            numeric column (highest kept).
         top: a share of each group (0.2, "20%") or a count of each group (20).
         within: rank within the groups of this column; None: over all.
         seed: of ``random``.

@@ -165,7 +165,7 @@ def _sums(
     if len(which):
         where = to_device(np.concatenate(rows), fast.device)
         target = to_device(np.concatenate([np.asarray(t, np.int64) for t in texts]), fast.device)
-        nll = row_losses(fast, hidden, where, target, entropy=False)[0]
+        nll = row_losses(fast, hidden, where, target, base=False)[0]
         np.add.at(total, which, -nll.double().cpu().numpy())
     return total
 

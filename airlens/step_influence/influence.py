@@ -45,19 +45,22 @@ if TYPE_CHECKING:
 
 TOKEN_COLUMNS = [
     *("id", "step", "pos", "token_id", "token", "start", "end"),
-    *("nll_base", "nll_ref", "delta", "entropy", "nll_control", "delta_control"),
+    *("nll_base", "nll_ref", "delta", "entropy", "rank", "nll_control", "delta_control"),
 ]
-_NOVEL = ("novel", "ais_novel", "ais_novel_control")
+_MORE = ("novel", "ais_novel", "ais_novel_control", "rsr")
 _LOSSES = [
     *("loss_base", "loss_ref", "delta", "ais", "entropy"),
     *("loss_control", "delta_control", "ais_control", "ais_control_std", "below_floor"),
 ]
-STEP_COLUMNS = ["id", "domain", "step", "label", "text", "n_tokens", *_LOSSES, *_NOVEL]
+STEP_COLUMNS = ["id", "domain", "step", "label", "text", "n_tokens", *_LOSSES, *_MORE]
 _COUNTS = ("n_tokens", "n_prompt_tokens", "n_left_out", "n_steps")
-SAMPLE_COLUMNS = ["id", "domain", *_COUNTS, *_LOSSES, *_NOVEL]
+SAMPLE_COLUMNS = ["id", "domain", *_COUNTS, *_LOSSES, *_MORE]
 CONTROL_COLUMNS = ["id", "draw", "loss_control", "ais_control"]
 STEP_CONTROL_COLUMNS = ["id", "step", "draw", "loss_control"]
 TABLES = ("tokens", "steps", "samples", "controls", "step_controls")
+# RSR (2601.14249, and the authors' code): a rank counts as no more than this, a sum of NLLs as no
+# less than that.
+RANKS, TINY = 100, 1e-12
 
 
 @dataclass(frozen=True)
@@ -69,14 +72,15 @@ class Influence:
 
     Attributes:
         tokens: one row a response token: id, step, pos, token_id, token, start, end, nll_base,
-            nll_ref, delta, entropy, nll_control, delta_control.
+            nll_ref, delta, entropy, rank (of the token by the base model's logits, 1 the highest),
+            nll_control, delta_control.
         steps: one row a step: id, domain, step, label, text, n_tokens, and loss_base, loss_ref,
             delta, ais, entropy, loss_control, delta_control, ais_control, ais_control_std (over
             draws), below_floor; novel (share of the tokens that are no copy,
             :mod:`airlens.traces.novel_tokens`), ais_novel and ais_novel_control (AIS over those
-            alone; 0 without any).
+            alone; 0 without any); rsr (:func:`rank_surprisal`).
         samples: one row a trace: id, domain, n_tokens, n_prompt_tokens, n_left_out, n_steps, and
-            the losses of ``steps``, down to ais_novel_control.
+            the losses of ``steps``, down to rsr.
         controls: one row a trace and draw: id, draw, loss_control, ais_control.
         provenance: model, heads, mode, settings, versions.
         step_controls: one row a step and draw: id, step, draw, loss_control. A comparison with
@@ -282,6 +286,7 @@ def _token_table(encoded: Sequence[EncodedTrace], losses: Sequence[WindowLoss]) 
             "nll_ref": ref,
             "delta": ref - base,
             "entropy": np.concatenate([loss.entropy for loss in losses]),
+            "rank": np.concatenate([_ranks(loss) for loss in losses]),
             "nll_control": control,
             "delta_control": control - base,
         },
@@ -294,6 +299,7 @@ def _step_rows(e: EncodedTrace, loss: WindowLoss, floor: float) -> Iterable[dict
     for index, step in enumerate(e.trace.whole_steps()):
         row = {"id": e.trace.id, "domain": e.trace.domain, "step": index, "label": step.label}
         row |= novel_summary(loss, e.step == index, novel, floor)
+        row["rsr"] = rank_surprisal(loss, e.step == index)
         yield {**row, "text": step.text, **summary(loss, e.step == index, floor)}
 
 
@@ -307,6 +313,7 @@ def _sample_row(e: EncodedTrace, loss: WindowLoss, floor: float) -> dict[str, An
         "n_steps": len(e.trace.whole_steps()),
         **summary(loss, whole, floor),
         **novel_summary(loss, whole, novel_tokens(e.tokens, e.response_start), floor),
+        "rsr": rank_surprisal(loss, whole),
     }
 
 
@@ -387,6 +394,34 @@ def novel_summary(
     if share == 0:
         ais, control = 0.0, 0.0 if len(loss.ablated) > 1 else np.nan
     return {"novel": share, "ais_novel": ais, "ais_novel_control": control}
+
+
+def rank_surprisal(loss: WindowLoss, where: np.ndarray) -> float:
+    """Rank-surprisal ratio, RSR, of the tokens in the mask ``where`` (2601.14249; low is better).
+
+    The sum of the ranks, each cut to `RANKS`, over the sum of the NLLs, in nats: large where tokens
+    stand far down in what the model expects, small where it finds them improbable all the same. The
+    ratio of sums, the clip and that ties count in the token's favour are those of the authors'
+    code. The paper has it of a trajectory; of a step it is ours.
+
+    Returns:
+        NaN where no token was scored, or no rank was taken.
+
+    >>> loss = WindowLoss(*map(np.array, ([1.0, 3.0], [0.5, 0.5], [], [1.0, 500.0])))
+    >>> rank_surprisal(loss, np.array([True, True]))
+    25.25
+    """
+    ranks = _ranks(loss)
+    where = where & ~np.isnan(loss.base) & ~np.isnan(ranks)
+    if not where.any():
+        return float("nan")
+    total = float(loss.base[where].sum(dtype=np.float64))
+    return float(np.minimum(ranks[where], RANKS).sum(dtype=np.float64)) / max(total, TINY)
+
+
+def _ranks(loss: WindowLoss) -> np.ndarray:
+    """Ranks of all tokens; NaN where none were taken."""
+    return loss.rank if len(loss.rank) else np.full_like(loss.base, np.nan)
 
 
 def _mean_of(values: np.ndarray) -> float:

@@ -18,7 +18,7 @@ import torch
 from airlens.ablation import mean_z
 from airlens.errors import out_of_memory
 from airlens.heads import HeadSet
-from airlens.losses.hooks import LEAST, check_finite
+from airlens.losses.hooks import LEAST, check_finite, rank_of
 from airlens.losses.windows import WindowLoss
 from airlens.model.state import running
 
@@ -129,6 +129,7 @@ class _Launched:
         lines: which line of ``nll`` holds each head set.
         nll: fp32 [1 + ablations, n] on the host, complete once ``copied`` is done.
         entropy: fp32 [n], the same.
+        rank: fp32 [n], the same.
         copied: None where the host computed the losses itself.
     """
 
@@ -137,16 +138,19 @@ class _Launched:
     lines: list[int]
     nll: torch.Tensor
     entropy: torch.Tensor
+    rank: torch.Tensor
     copied: torch.cuda.Event | None
 
     def read(self) -> dict[int, WindowLoss]:
         """The losses of each window."""
         if self.copied is not None:
             self.copied.synchronize()
-        nll, entropy = self.nll.numpy(), self.entropy.numpy()
+        nll, entropy, rank = self.nll.numpy(), self.entropy.numpy(), self.rank.numpy()
         ends = np.cumsum([w.n_scored for w in self.items])
         return {
-            index: WindowLoss(nll[0, a:b].copy(), entropy[a:b].copy(), nll[self.lines, a:b])
+            index: WindowLoss(
+                nll[0, a:b].copy(), entropy[a:b].copy(), nll[self.lines, a:b], rank[a:b].copy()
+            )
             for index, a, b in zip(self.indices, [0, *ends[:-1]], ends, strict=True)
         }
 
@@ -168,17 +172,17 @@ def _launch(
         hidden = fast.hidden(row, plan, forks, rows=rows)
         where, target = scored_rows(row, items)
         spots, wanted = to_device(where, fast.device), to_device(target, fast.device)
-        found = [row_losses(fast, hidden[0], spots, wanted, entropy=True)]
-        found += [row_losses(fast, h, spots, wanted, entropy=False) for h in hidden[1:]]
-        nll = to_host(torch.stack([losses for losses, _ in found]))
-        entropy = to_host(found[0][1])
+        found = [row_losses(fast, hidden[0], spots, wanted, base=True)]
+        found += [row_losses(fast, h, spots, wanted, base=False) for h in hidden[1:]]
+        nll = to_host(torch.stack([losses for losses, *_ in found]))
+        entropy, rank = to_host(found[0][1]), to_host(found[0][2])
     copied = None
     if fast.device.type == "cuda":
         copied = torch.cuda.Event()
         copied.record()
     line = {index: k for k, index in enumerate(indices, start=1)}
     lines = [line.get(i, 0) for i in range(len(head_sets))]  # an empty set is the base model
-    return _Launched(ids, items, lines, nll, entropy, copied)
+    return _Launched(ids, items, lines, nll, entropy, rank, copied)
 
 
 def scored_rows(row: Pack, items: Sequence[Window]) -> tuple[np.ndarray, np.ndarray]:
@@ -200,15 +204,22 @@ def row_losses(
     where: torch.Tensor,
     target: torch.Tensor,
     *,
-    entropy: bool,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """fp32 NLL [n] of ``target`` predicted from rows ``where`` of hidden [N, d], and entropy."""
+    base: bool,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """fp32 NLL [n] of ``target`` predicted from rows ``where`` of hidden [N, d].
+
+    And with ``base`` the entropy of the predictions and the rank of ``target`` in them, else empty.
+    """
     size = logit_rows(int(fast.head.weight.shape[0]), hidden.device)
-    losses, entropies = [], []
+    losses, entropies, ranks = [], [], []
     for rows, wanted in zip(where.split(size), target.split(size), strict=True):
-        logp = torch.log_softmax(fast.logits(hidden[rows]), dim=-1)
+        logits = fast.logits(hidden[rows])
+        if base:
+            ranks.append(rank_of(logits, wanted))
+        logp = torch.log_softmax(logits, dim=-1)
         losses.append(-logp.gather(-1, wanted[:, None])[:, 0])
-        if entropy:
+        if base:
             # a token that is ruled out, with a logit of -inf, adds nothing
             entropies.append(-torch.linalg.vecdot(logp.exp(), logp.clamp_(min=LEAST)))
-    return torch.cat(losses), torch.cat(entropies) if entropies else torch.zeros(0)
+    others = (torch.cat(part) if part else torch.zeros(0) for part in (entropies, ranks))
+    return torch.cat(losses), *others

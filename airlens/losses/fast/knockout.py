@@ -62,7 +62,7 @@ def _knocked_out(
     budget = row_budget(max_tokens_per_batch, fast.device)
     kept, hidden = fast.residuals(base_row, plan, [layer], rows=budget)
     where, target = (to_device(x, fast.device) for x in scored_rows(base_row, [window]))
-    base = row_losses(fast, hidden[0], where, target, entropy=False)[0].cpu().numpy()
+    base = row_losses(fast, hidden[0], where, target, base=False)[0].cpu().numpy()
     found = np.broadcast_to(base, (len(head_sets), len(spans), len(base))).copy()
     jobs = [
         (i, j)
@@ -132,5 +132,5 @@ def _score(
     rows = np.arange(first - 1 - stop, len(window.tokens) - 1 - stop) + segment.start
     where = to_device(rows, fast.device)
     target = to_device(np.asarray(window.tokens[first:], np.int64), fast.device)
-    losses = row_losses(fast, hidden, where, target, entropy=False)[0]
+    losses = row_losses(fast, hidden, where, target, base=False)[0]
     into[first - window.first :] = losses.cpu().numpy()

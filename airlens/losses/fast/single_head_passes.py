@@ -40,7 +40,7 @@ def exact_row(
     with torch.inference_mode():
         where, target = (to_device(x, fast.device) for x in scored_rows(row, items))
         kept, hidden = fast.residuals(row, Plan(row.segments), rows=budget)
-        base, entropy = row_losses(fast, hidden[0], where, target, entropy=True)
+        base, entropy, _ = row_losses(fast, hidden[0], where, target, base=True)
         size = max(1, budget // len(row.tokens))
         for layer in sorted({h.layer for h in heads}):
             here = [h for h in heads if h.layer == layer]
@@ -50,7 +50,7 @@ def exact_row(
                 own = max(1, budget // len(chunk))
                 hidden = fast.resume(row, plan, layer, kept[layer], len(chunk), rows=own)
                 for head, state in zip(chunk, hidden, strict=True):
-                    nll[head] = row_losses(fast, state, where, target, entropy=False)[0]
+                    nll[head] = row_losses(fast, state, where, target, base=False)[0]
                 on_progress(len(chunk))
         stacked = torch.stack([nll[h] for h in heads]) if nll else base.new_zeros(0, len(base))
     return base.cpu().numpy(), entropy.cpu().numpy(), stacked.cpu().numpy()
@@ -87,7 +87,7 @@ def attribution_row(
     with torch.enable_grad():
         hidden = fast.hidden(row, Plan(row.segments, on_z=keep))
         where, target = (to_device(x, fast.device) for x in scored_rows(row, items))
-        nll = row_losses(fast, hidden[0], where, target, entropy=False)[0]
+        nll = row_losses(fast, hidden[0], where, target, base=False)[0]
         last = int(parts.max())
         found = []
         for part in range(last + 1):

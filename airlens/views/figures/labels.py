@@ -28,6 +28,7 @@ STEP_LABELS = {
     "ais_novel": "AIS of what is no copy",
     "ais_novel_control": "AIS of what is no copy, random heads",
     "novel": "share of tokens that are no copy",
+    "rsr": "rank-surprisal ratio",
     "delta": "Δ loss (nats per token)",
     "delta_control": "Δ loss of random heads (nats per token)",
     "loss_base": "base loss (nats per token)",
