@@ -18,15 +18,17 @@ from tiny_zoo import hf_model, tiny
 import airlens as al
 from airlens.errors import ConfigError, DataError
 from airlens.losses.fast.fast_model import fast_model
+from airlens.step_influence.cut_losses import Said
 from airlens.step_influence.early_answers import (
     CONTROL_COLUMNS,
     DEPEND_COLUMNS,
     SAMPLE_COLUMNS,
     STEP_COLUMNS,
+    _answer_now,
     _decided,
 )
 from airlens.step_influence.forcing import cut_trace, ended
-from airlens.traces.answers import named_answer, says, states
+from airlens.traces.answers import named_answer, says, states, without_ending
 from airlens.traces.encoding import encode_trace
 
 HEADS = "L0H1, L1H3, L1H2"
@@ -240,6 +242,31 @@ def test_where_a_greedy_answer_ends() -> None:
     assert ended(tokenizer, ids(" 72. The")) == 3
     assert ended(tokenizer, ids(" 72.5\nso")) == 5
     assert ended(tokenizer, [*ids(" 7"), tokenizer.eos_token_id]) == 2
+
+
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        (" 72.", "72"),
+        (" 72.\n", "72"),
+        ("72}$.", "72"),
+        ("72}.\nSo", "72"),
+        (" 7.5. Then", "7.5"),
+        ("\\frac{1}{2}}.", "\\frac{1}{2}"),
+        (" \\{1, 2\\}.", "\\{1, 2\\}"),
+        ("$x$.", "$x$"),
+        (".", ""),
+    ],
+)
+def test_an_answer_is_given_without_what_ends_it(said: str, answer: str) -> None:
+    """Also its probability: each byte has .5, and those of the ending do not count."""
+    model = tiny("llama")
+    tokens = tuple(model.tokenizer(said, add_special_tokens=False)["input_ids"])
+    text, p = _answer_now(model, Said(tokens, (float(np.log(0.5)),) * len(tokens)))
+    assert text == answer == without_ending(answer)
+    lead = len(said) - len(said.lstrip()) if answer else 0
+    assert p == pytest.approx(0.5 ** (len(answer) + lead))
+    assert says(text, answer)
 
 
 def test_decided_is_the_first_step_after_which_all_are_right() -> None:

@@ -34,7 +34,7 @@ from airlens.model.heads import heads_in
 from airlens.model.load import need_bridge
 from airlens.model.state import not_finite, running
 from airlens.provenance import provenance
-from airlens.traces.answers import AnswerFrom, says
+from airlens.traces.answers import AnswerFrom, says, without_ending
 from airlens.traces.chat_template import Template, Think, resolve_template, template_note
 from airlens.traces.model_encoding import encode_for
 from airlens.traces.readings import how_read
@@ -366,11 +366,15 @@ def _steps(model: TransformerBridge, cut: CutTrace, losses: CutLosses) -> pd.Dat
 
 
 def _answer_now(model: TransformerBridge, said: Said) -> tuple[str, float]:
-    """Text and probability of a greedy answer, up to where it ends."""
+    """Text and probability of a greedy answer, without what only ends it."""
     n = ended(model.tokenizer, said.tokens)
     n = len(said.tokens) if n is None else n
-    text = str(model.tokenizer.decode(list(said.tokens[:n]))).strip()
-    return text, float(np.exp(sum(said.logp[:n])))
+    texts = [str(model.tokenizer.decode(list(said.tokens[:k]))) for k in range(n + 1)]
+    answer = without_ending(texts[n])
+    # A token that adds nothing but a full stop or a brace is not the answer's.
+    while n and without_ending(texts[n - 1]) == answer:
+        n -= 1
+    return answer, float(np.exp(sum(said.logp[:n])))
 
 
 def _gains(logp: np.ndarray) -> np.ndarray:

@@ -129,6 +129,24 @@ def bare_answer(answer: str) -> str:
     return text
 
 
+def without_ending(said: str) -> str:
+    r"""What a model says as an answer, without what ends it: a full stop, a brace left over.
+
+    A brace or dollar sign that has its partner in the text belongs to the answer.
+
+    >>> without_ending(" 72."), without_ending(r"72}$."), without_ending(r"\frac{1}{2}.")
+    ('72', '72', '\\frac{1}{2}')
+    """
+    text = said.strip()
+    while text:
+        bare = re.sub(r"\\[{}$]", "", text)
+        loose = {"}": bare.count("}") > bare.count("{"), "$": bare.count("$") % 2 == 1}
+        if text[-1] not in ".;" and not (loose.get(text[-1]) and text[-2:-1] != "\\"):
+            break
+        text = text[:-1].rstrip()
+    return text
+
+
 def states(text: str, answer: str) -> bool:
     """Whether a text holds an answer as a whole word or number; a single letter as an option.
 
