@@ -71,3 +71,51 @@ def long_results(n: int = 1, steps: int = 150) -> dict[str, Any]:
     )
     found = al.Sources(**whole, steps=steps_table.assign(**shares), provenance=note)
     return {"result": result, "sources": found, "traces": traces}
+
+
+def made_up_answers(steps: pd.DataFrame, heads: list[str], seed: int = 0) -> al.EarlyAnswers:
+    """Early answers, all of whose numbers are made up: right from two thirds of a trace on."""
+    rng = np.random.default_rng(seed)
+    cuts, falls, samples = [], [], []
+    for id, rows in steps.groupby("id", sort=False):
+        n = len(rows)
+        share = np.arange(n + 1) / n
+        right = share >= 2 / 3
+        base = -4 + 3.9 * share + rng.normal(0, 0.1, n + 1)
+        ref = base - 2 * share
+        control = base - 0.2 * share
+        cuts.append(
+            pd.DataFrame(
+                {
+                    "id": id,
+                    "step": range(-1, n),
+                    "answer_now": np.where(
+                        right, "72", [f"{7 * (k // 9)} clips" for k in range(n + 1)]
+                    ),
+                    "p_now": rng.random(n + 1),
+                    "logp_base": base,
+                    "logp_ref": ref,
+                    "logp_control": control,
+                    "logp_contrast": base - 1,
+                    "gain": np.diff(base, prepend=np.nan),
+                    "gain_ref": np.diff(ref, prepend=np.nan),
+                    "gain_control": np.diff(control, prepend=np.nan),
+                    "right_base": right,
+                    "right_ref": share >= 0.9,
+                    "states_answer": share >= 1,
+                }
+            )
+        )
+        names = [
+            f"{way}{whose}" for way in ("direct", "total") for whose in ("", "_control", "_all")
+        ]
+        falls.append(
+            pd.DataFrame({"id": id, "step": range(n - 1), "states_answer": False}).assign(
+                **{name: rng.normal(0, 0.3, n - 1) for name in names}
+            )
+        )
+        decided = int(np.argmax(right)) - 1
+        samples.append({"id": id, "answer": "72", "missing": "", "decided_at": decided})
+    tables = [pd.concat(parts, ignore_index=True) for parts in (cuts, falls)]
+    note = {"heads": heads, "forcing_text": "The final answer is"}
+    return al.EarlyAnswers(*tables, pd.DataFrame(samples), pd.DataFrame(), note)

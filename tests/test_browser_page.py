@@ -14,7 +14,7 @@ pytest.importorskip("playwright")
 import browser_pages as bp
 import browser_server as bs
 import pandas as pd
-from page_data import measured
+from page_data import long_results, made_up_answers, measured
 
 import airlens as al
 
@@ -377,4 +377,41 @@ def test_arcs_are_level_with_their_text_also_when_it_is_moved(written: Path) -> 
         seen.settle()
         assert page.locator("#text .scroll").evaluate("(node) => node.scrollTop") > 0
         assert max(map(abs, page.evaluate(off))) < 3
+        seen.check()
+
+
+def test_the_track_of_answers_is_tied_to_the_text(tmp_path: Path) -> None:
+    made = long_results(2, 30)
+    early = made_up_answers(made["result"].steps, made["result"].provenance["heads"])
+    with opened(al.page(path=tmp_path / "page.html", early=early, **made)) as seen:
+        seen.open("#trace=2&step=3")
+        page = seen.page
+        said = page.locator("#track .readout")
+        assert "after step 3" in said.inner_text().lower()
+        page.locator("#track svg").focus()
+        page.keyboard.press("ArrowRight")
+        page.locator(".airlens-text .step.current[data-step='4']").wait_for()
+        assert "step=4" in seen.fragment()
+        now = early.steps[early.steps["id"] == "long-1"].set_index("step")["answer_now"]
+        assert f"after step 4 it would answer \u201c{now[4]}\u201d" in said.inner_text().lower()
+        slider = page.get_by_role("slider", name="What the model would answer after each step")
+        assert slider.get_attribute("aria-valuenow") == "4"
+        page.keyboard.press("End")
+        page.locator(".airlens-text .step.current[data-step='29']").wait_for()
+        box = page.locator("#track svg").bounding_box()
+        page.mouse.click(box["x"] + box["width"] / 2, box["y"] + 10)
+        page.locator(".airlens-text .step.current[data-step='14']").wait_for()
+        numbers = page.locator("#text .numbers")
+        assert numbers.locator("dt").all_inner_texts()[1:] == [
+            "AIS",
+            "gain, nats",
+            "the answer depends on it, nats",
+        ]
+        assert "step 14" in numbers.inner_text()
+        page.locator("#colour").select_option("gain")
+        page.locator(".airlens-text .key", has_text="gain of the step").wait_for()
+        assert "colour=gain" in seen.fragment()
+        page.locator(".airlens-text .side[data-step='13']").click()
+        page.locator("#track svg[aria-valuenow='13']").wait_for()
+        page.keyboard.press("Home")
         seen.check()

@@ -135,7 +135,17 @@ def test_demo_names_two_files(folder: Path, tmp_path: Path) -> None:
 def test_page_of_a_tiny_model(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "page.html"
     small = ("--model", folder, "-n", 2, "--heads", "L1H2, L2H0", "--controls", 1, "--quiet")
-    result = run("page", *small, "--knockout", "--single-heads", "--title", "Two & two", "-o", out)
+    result = run(
+        "page",
+        *small,
+        "--knockout",
+        "--single-heads",
+        "--early-answers",
+        "--title",
+        "Two & two",
+        "-o",
+        out,
+    )
     assert result.exit_code == 0 and str(out) in result.stdout
     text = out.read_text(encoding="utf-8")
     assert "<title>Two &amp; two</title>" in text

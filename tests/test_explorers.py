@@ -296,6 +296,35 @@ def test_another_engine_can_be_plugged_in(model: Any) -> None:
     assert called == [{"mode": "uniform", "template": "auto"}]
 
 
+def test_early_answers_stand_above_the_text_when_asked_for(model: Any) -> None:
+    answered = al.Trace("a", "Add.", "2 + 2 = 4.\nThen 7.\n#### 7").with_steps("line")
+    view = al.TraceExplorer(model, [answered, *tiny_traces()], "L0H1, L1H2")
+    assert view.answers.track.cuts == [] and view.frame("early").empty
+    assert "gain" not in [value for _, value in view.colour.options]
+    view.answers.button.value = True
+    assert view.answers.worker.note.value == ""
+    wanted = al.early_answers(model, answered, "L0H1, L1H2", controls=1, progress=False)
+    pd.testing.assert_frame_equal(view.frame("early"), wanted.steps)
+    assert view.answers.track.cuts == [-1, 0, 1, 2]
+    assert view.answers.track.answer == "7"
+    view.answers.track.picked = [1, 1]
+    assert view.text.current == view.map.column == view.answers.track.current == 1
+    view.answers.track.picked = [-1, 2]
+    assert view.text.current == -1
+    view.colour.value = "gain"
+    shown = [v for v, step in zip(view.text.values, view.text.steps, strict=True) if step == 1]
+    assert shown == pytest.approx([wanted.steps["gain"][2]] * len(shown)) and shown
+    assert [number["name"] for number in view.text.numbers][0] == "AIS"
+    assert view.figure("early").data and view.figure("gains").data
+    view.trace_picker.value = 1  # it names no answer
+    assert view.answers.track.cuts == view.text.numbers == []
+    assert "no answer" in view.answers.track.empty
+    assert view.colour.value == "delta"
+    view.answers.button.value = False
+    view.trace_picker.value = 0
+    assert view.answers.track.cuts == []
+
+
 def test_colours_splitters_and_pasting(trace_view: al.TraceExplorer) -> None:
     for value in ("ais", "nll_base", "entropy", "delta_control"):
         trace_view.colour.value = value

@@ -18,7 +18,7 @@ import pytest
 from explore_tiny import HOSTILE
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from page_data import long_results, measured
+from page_data import long_results, made_up_answers, measured
 
 import airlens as al
 from airlens.errors import ConfigError, DataError
@@ -242,6 +242,52 @@ def test_heads_alone_are_shown_where_given(given_results: dict[str, Any]) -> Non
     assert found.data("trace-1")["alone"] is None
     with pytest.raises(DataError, match="delta"):
         page_html(**given_results, step_heads=alone.drop(columns="delta"))
+
+
+def test_early_answers_are_those_of_the_tables(given_results: dict[str, Any]) -> None:
+    result, traces = given_results["result"], given_results["traces"]
+    early = made_up_answers(result.steps, result.provenance["heads"])
+    early.steps.loc[early.steps["id"] == traces[1].id, "answer_now"] = HOSTILE
+    none = early.samples["id"] == traces[2].id
+    early.samples.loc[none, ["answer", "missing"]] = ["", "no answer"]
+    early.samples.loc[none, "decided_at"] = np.nan
+    tables = {
+        name: getattr(early, name)[getattr(early, name)["id"] != traces[2].id]
+        for name in ("steps", "depends")
+    }
+    early = replace(early, **tables)
+    found = Page(page_html(**given_results, early=early))
+    assert "track" in {value for name, value in found.attributes if name == "id"}
+    assert "img" not in found.tags
+    names = [colour["name"] for colour in found.data("index")["colours"]]
+    assert names[-2:] == ["gain", "depends"]
+    for i, trace in enumerate(traces[:2]):
+        rows = early.steps[early.steps["id"] == trace.id]
+        shown = found.data(f"trace-{i}")
+        track = shown["track"]
+        assert track["cuts"] == rows["step"].tolist()
+        assert track["right"] == rows["right_base"].tolist()
+        p = np.exp(rows[["logp_base", "logp_ref", "logp_control"]].to_numpy()).T
+        np.testing.assert_allclose(np.array(track["curves"], dtype=float), p, rtol=6e-3)
+        # A token has the gain of its step.
+        gain = rows.set_index("step")["gain"]
+        values = shown["colours"]["gain"]["values"]
+        for step, value in zip(shown["text"]["steps"], values, strict=True):
+            wanted = gain[step] if step >= 0 else None
+            assert value == (None if wanted is None else pytest.approx(wanted, rel=6e-3))
+        ais, gains, depends = shown["text"]["numbers"]
+        assert [name for name, _ in gains["parts"]][0] == ""
+        np.testing.assert_allclose(gains["parts"][0][1], gain.drop(-1), rtol=6e-3)
+        assert depends["parts"][0][1][-1] == 0  # once the answer is written
+        steps = result.steps[result.steps["id"] == trace.id]
+        np.testing.assert_allclose(
+            np.array(ais["parts"][0][1], dtype=float), steps["ais"], rtol=6e-3
+        )
+    empty = found.data("trace-2")
+    assert empty["track"]["cuts"] == empty["text"]["numbers"] == []
+    assert "no answer" in empty["track"]["empty"]
+    with pytest.raises(ConfigError, match=r"al\.early_answers"):
+        page_html(**given_results, early=made_up_answers(result.steps, ["L0H0"]))
 
 
 def test_traces_keep_the_order_in_which_they_are_given(given_results: dict[str, Any]) -> None:

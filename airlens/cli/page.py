@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
     from airlens.heads import HeadSet
+    from airlens.step_influence.early_answers import EarlyAnswers
     from airlens.step_influence.settings import ScoreSettings
     from airlens.traces.trace import Trace
 
@@ -55,6 +56,13 @@ def page(
         typer.Option(
             "--single-heads",
             help="Ablate each of the heads alone too, for the map of heads and steps.",
+        ),
+    ] = False,
+    early_answers: Annotated[
+        bool,
+        typer.Option(
+            "--early-answers",
+            help="Ask each trace for its answer after every step: the answers it would give.",
         ),
     ] = False,
     *,
@@ -109,13 +117,39 @@ def page(
         progress=progress,
     )
     alone = _alone(bridge, chosen, critical, settings, progress) if single_heads else None
+    early = _early(bridge, chosen, critical, settings, progress) if early_answers else None
     known = scores or kept
-    written = write_page(result, origins, chosen, known, out, step_heads=alone, title=title or None)
+    written = write_page(
+        result, origins, chosen, known, out, step_heads=alone, early=early, title=title or None
+    )
     if json:
         note = result.provenance
         echo_json({"page": str(written), "traces": len(chosen), "provenance": note})
         return
     typer.echo(f"page: {written.resolve()} ({written.stat().st_size / 1e6:.1f} MB)")
+
+
+def _early(
+    bridge: TransformerBridge,
+    traces: list[Trace],
+    heads: HeadSet,
+    settings: ScoreSettings,
+    progress: bool,
+) -> EarlyAnswers:
+    from airlens.step_influence.early_answers import early_answers
+
+    return early_answers(
+        bridge,
+        traces,
+        heads,
+        mode=settings.mode,
+        controls=settings.controls,
+        control=settings.control,
+        seed=settings.seed,
+        template=settings.template,
+        think=settings.think,
+        progress=progress,
+    )
 
 
 def _alone(

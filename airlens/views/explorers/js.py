@@ -1,4 +1,4 @@
-"""Six small widgets: map of cells, coloured text, arcs, tokens, scatter, table.
+"""Seven small widgets: map of cells, coloured text, arcs, track of answers, tokens, scatter, table.
 
 Their scripts are in ``static/``: self-contained, they insert text only as text and load nothing
 from a server. Each widget has a ``picked`` trait that changes with every click.
@@ -151,6 +151,7 @@ class TraceText(_Own):
     threshold = _synced(t.Float(0.0))
     strongest = _synced(t.Int(5))
     show = _synced(t.Unicode("critical"))
+    numbers = _synced(t.List([]))
 
     def fill(
         self,
@@ -175,7 +176,8 @@ class TraceText(_Own):
         if units is not None and all_tokens is not None:
             self._prompt = prompt_pieces(units, all_tokens)
             text = with_prompt(text, self._prompt, units)
-        self.draw({**text, "events": [], "pairs": [], "focus": []}, new=True)
+        empty: dict[str, Any] = {"events": [], "pairs": [], "focus": [], "numbers": []}
+        self.draw({**text, **empty}, new=True)
 
     def colour(self, tokens: pd.DataFrame, value: str, text: str = "", shown: str = "") -> None:
         """Colour the text by a column of the tokens given to :meth:`fill`, see `colour_traits`."""
@@ -200,6 +202,24 @@ class SourceArcs(_Own):
     show = _synced(t.Unicode("both"))
     current = _synced(t.Int(-1))
     hint = _synced(t.Unicode("Point at a step for its sources."))
+    empty = _synced(t.Unicode(""))
+
+
+class AnswerTrack(_Own):
+    """What the model would answer after each step, and how sure it is; a click picks a step."""
+
+    _esm = script("track")
+    cuts = _synced(t.List([]))
+    answers = _synced(t.List([]))
+    said = _synced(t.List([]))
+    p_now = _synced(t.List([]))
+    right = _synced(t.List([]))
+    right_ref = _synced(t.List([]))
+    writes = _synced(t.List([]))
+    curves = _synced(t.List([[], [], []]))
+    answer = _synced(t.Unicode(""))
+    decided = _synced(t.Int(None, allow_none=True))
+    current = _synced(t.Int(-1))
     empty = _synced(t.Unicode(""))
 
 

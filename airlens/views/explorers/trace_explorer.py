@@ -13,24 +13,27 @@ from airlens.arguments import checked
 from airlens.errors import ConfigError
 from airlens.heads import Heads, HeadSet
 from airlens.model.heads import heads_in
+from airlens.step_influence.early_answers import early_answers
 from airlens.step_influence.influence import Influence, influence
 from airlens.step_influence.single_heads import single_heads
 from airlens.step_sources import sources
 from airlens.traces.chat_template import Template, Think, check_think
 from airlens.traces.trace import Trace, as_traces
-from airlens.views.figures.coloured_text import trace_html
+from airlens.views.figures.coloured_text import PER_STEP, trace_html
 from airlens.views.figures.labels import shorten
 from airlens.views.figures.single_trace import step_bars, token_strip
 from airlens.views.figures.step_maps import head_step_heatmap
 from airlens.views.figures.strongest_step import said_of, strongest_step
 
+from .early_traits import COLOURS_EARLY
+from .early_views import MeasureEarly, TraceAnswers
 from .jobs import Worker, guarded
 from .js import Picks, TraceText
 from .layout import headline_html, row, title
 from .source_views import MeasureSources, StepSources
 from .step_heads import Key, SingleHeads, StepHeads, keep_newest
 from .trace_picker import TracePicker
-from .traits import COLOURS_BY
+from .traits import COLOURS_BY, with_step_values
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -41,7 +44,8 @@ KEPT = 8  # scored traces kept in memory
 class TraceExplorer(w.VBox):  # type: ignore[misc]
     """A trace coloured by the influence of the heads; click a step for its heads and its sources.
 
-    It opens at the strongest step above its control, and says so.
+    It opens at the strongest step above its control, and says so. The button "early answers" asks
+    the trace for its answer after every step: a track above the text, and more colours.
 
     Args:
         model: the bridge.
@@ -55,8 +59,11 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         measure_heads: what measures each head alone, called as
             ``measure_heads(model, trace, heads, mode=…, template=…)``; it returns the columns of
             :func:`airlens.step_influence.single_heads.single_heads`, which is the default.
+        early: whether early answers are asked for from the start; the button asks for them later.
         measure_sources: what measures where steps fetch from, called like
             :func:`airlens.step_sources.sources`, which is the default.
+        measure_early: what asks for early answers, called like :func:`airlens.early_answers`, which
+            is the default.
 
     ``frame(what)`` and ``figure(what)`` return the data of each view and a static figure.
     """
@@ -73,8 +80,10 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         most: int = 12,
         template: Template = "auto",
         think: Think = "auto",
+        early: bool = False,
         measure_heads: SingleHeads = single_heads,
         measure_sources: MeasureSources = sources,
+        measure_early: MeasureEarly = early_answers,
     ) -> None:
         self.traces = as_traces(traces)
         if not self.traces:
@@ -94,6 +103,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         self.alone = StepHeads(model, self.worker, measure_heads, most, KEPT)
         self.map = self.alone.map
         self.sources = StepSources(model, self.text, controls, measure_sources, KEPT)
+        self.answers = TraceAnswers(model, controls, early, self._on_answers, measure_early, KEPT)
         self.choice = TracePicker(self.traces, self._on_trace)
         self.trace_picker, self.splitter = self.choice.picker, self.choice.splitter
         self.prompt, self.response = self.choice.prompt, self.choice.response
@@ -123,6 +133,8 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         self.map.on_pick(self._on_cell, picks)
         self.sources.arcs.on_pick(self._on_step, picks)
         self.sources.map.on_pick(self._on_pair, picks)
+        self.answers.track.on_pick(self._on_cut, picks)
+        self.text.observe(self._on_current, "current")
 
     def _layout(self) -> list[Any]:
         aid = "Orange: harder to predict without the heads; blue: easier."
@@ -133,7 +145,9 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
             self.said,
             *self.choice.layout(),
             row(self.set_text),
-            row(self.colour, self.mode, self.alone.of, self.all_heads),
+            row(self.colour, self.mode, self.alone.of, self.answers.button, self.all_heads),
+            row(self.answers.worker),
+            self.answers.track,
             *self.sources.layout(),
             row(self.sources.map, self.map),
         ]
@@ -174,6 +188,21 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         self.sources.choose(step)
         self.sources.ask_again()
         self._ask()
+
+    @guarded("worker")
+    def _on_cut(self, step: int) -> None:
+        if step < 0:  # before the first step
+            self.sources.choose(-1)
+        else:
+            self._on_step(step)
+
+    def _on_current(self, change: Any) -> None:
+        self.answers.track.current = change["new"]
+
+    def _on_answers(self) -> None:
+        if self.result is not None:
+            self._add_answers()
+            self._recolour()
 
     @guarded("worker")
     def _on_pair(self, index: int, _: int) -> None:
@@ -246,11 +275,26 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         prompt = self.sources.prompt_of(trace, self._written)
         self.text.fill(found.tokens, found.steps, trace.response, *prompt)
         self.alone.clear()
+        key = (*self.choice.key, self.mode.value, str(self.heads))
+        self.answers.ask(trace, self.heads, self.mode.value, self._written, key)
+        self._add_answers()
         self._recolour()
         best = strongest_step(found.steps)
         self.said.value = headline_html(said_of(best, len(self.heads), "this trace") + ".")
         self.sources.choose(best.step if best else -1)
         self.sources.ask(trace, self.heads, self._written, (*self.choice.key, str(self.heads)))
+
+    def _add_answers(self) -> None:
+        """The colours that there are, and the numbers of a step, with or without early answers."""
+        if self.result is None:
+            return
+        self.text.numbers = self.answers.numbers(self.result.steps)
+        options = COLOURS_BY + (COLOURS_EARLY if self.text.numbers else [])
+        if list(self.colour.options) != options:
+            value = self.colour.value
+            with self.colour.hold_trait_notifications():
+                self.colour.options = options
+                self.colour.value = value if value in [v for _, v in options] else "delta"
 
     def _recolour(self) -> None:
         found = self.result
@@ -260,8 +304,8 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         if self.head is None:
             value = self.colour.value
             tokens = found.tokens
-            if value == "ais":
-                tokens = tokens.merge(found.steps[["step", "ais"]], on="step", how="left")
+            if value in PER_STEP:
+                tokens = with_step_values(tokens, self.answers.on_steps(found.steps))
             self.text.colour(tokens, value)
             return
         alone = self.alone.tokens()
@@ -276,18 +320,20 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         Args:
             what: "tokens", "steps", "samples", "controls"; "heads" (each head alone, by step),
                 "head_tokens"; "sources" (pairs of a step and a source), "events" (copied tokens),
-                "units" (of prompt and response).
+                "units" (of prompt and response); "early" (cuts with their early answers).
 
         Raises:
             ConfigError: another name.
         """
         if what in ("sources", "events", "units"):
             return self.sources.frame("pairs" if what == "sources" else what)
+        if what == "early":
+            return self.answers.frame()
         if what in ("heads", "head_tokens"):
             return self.alone.steps() if what == "heads" else self.alone.tokens()
         if what not in ("tokens", "steps", "samples", "controls"):
             names = "tokens, steps, samples, controls, heads, head_tokens, sources, events, units"
-            raise ConfigError(f"frame({what!r}): use one of {names}")
+            raise ConfigError(f"frame({what!r}): use one of {names}, early")
         table: pd.DataFrame = getattr(self.result, what) if self.result else pd.DataFrame()
         return table
 
@@ -295,7 +341,8 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         """A static figure of a view.
 
         Args:
-            what: "steps", "tokens", "heads", "sources" (map of steps and sources) or "arcs".
+            what: "steps", "tokens", "heads", "sources" (map of steps and sources), "arcs", "early"
+                (early answers along the trace) or "gains" (what each step adds to the answer).
 
         Raises:
             ConfigError: another name.
@@ -306,6 +353,8 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
             "heads": lambda: head_step_heatmap(self.frame("heads")),
             "sources": self.sources.figure,
             "arcs": self.sources.arcs_figure,
+            "early": lambda: self.answers.figure("early"),
+            "gains": lambda: self.answers.figure("gains"),
         }
         if what not in views:
             raise ConfigError(f"figure({what!r}): use {', '.join(views)}")

@@ -14,6 +14,7 @@ import pandas as pd
 
 from airlens.json_lines import jsonable
 from airlens.views.figures.coloured_text import (
+    PER_STEP,
     Piece,
     colouring,
     hover_text,
@@ -117,10 +118,16 @@ def text_traits(pieces: Sequence[Piece], steps: pd.DataFrame) -> Traits:
     }
 
 
+def with_step_values(tokens: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
+    """The tokens of a trace with what its steps have of `PER_STEP`, to colour them by."""
+    names = [name for name in PER_STEP if name in steps]
+    return tokens.merge(steps[["step", *names]], on="step", how="left")
+
+
 def colour_traits(
     pieces: Sequence[Piece], tokens: pd.DataFrame, value: str, text: str = "", shown: str = ""
 ) -> Traits:
-    """Colour a text by a column of its tokens, or by the AIS of their step.
+    """Colour a text by a column of its tokens, or of their step (`with_step_values`).
 
     Args:
         pieces: the text, as given to :func:`text_traits`.

@@ -14,8 +14,9 @@ PARTS: dict[str, tuple[str, ...]] = {
     "grid": ("dom", "grid"),
     "scatter": ("scatter",),
     "table": ("table",),
-    "text": ("dom", "units", "copies", "search", "blocks", "text"),
+    "text": ("dom", "units", "copies", "search", "blocks", "links", "numbers", "text"),
     "tokens": ("tokens",),
+    "track": ("dom", "track"),
 }
 """The files of each view, in order; the last is the view, those before it are shared or parts of
 it.
@@ -29,4 +30,4 @@ def script(view: str) -> str:
 
 def stylesheet() -> str:
     """The one style sheet of all views."""
-    return (STATIC / "airlens.css").read_text("utf-8")
+    return "".join((STATIC / f"{name}.css").read_text("utf-8") for name in ("airlens", "track"))

@@ -26,6 +26,8 @@ WARM, COOL = "213,94,0", "0,114,178"
 """Raised and lowered (or, unsigned, present): the ends of the figures' diverging scale."""
 STRONGEST = 0.62
 """Opacity at the colour limit: text on it stays readable."""
+PER_STEP = ("ais", "gain", "depends")
+"""Columns of which all tokens of a step have the step's value."""
 HOVER = ("nll_base", "nll_ref", "delta", "nll_control", "delta_control", "entropy")
 
 CSS = f"""
@@ -119,11 +121,11 @@ def _step(row: dict[str, Any]) -> int:
 
 
 def piece_value(tokens: list[dict[str, Any]], column: str) -> float:
-    """Return the value of one piece: its tokens' sum (NLL in nats adds up), or their step's AIS."""
+    """Return the value of one piece: its tokens' sum (NLL in nats adds up), or their step's."""
     values = [float(t[column]) for t in tokens if known(t.get(column))]
     if not values:
         return float("nan")
-    return values[0] if column == "ais" else float(sum(values))
+    return values[0] if column in PER_STEP else float(sum(values))
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ def colouring(
 
     Args:
         pieces: of :func:`pieces`.
-        column: of the tokens, or `ais`.
+        column: of the tokens, or of their step (`PER_STEP`).
         rows: by the tokens' `pos`, rows that hold the column; None: the pieces' own tokens do.
         bound: the value at which the colour is full; None: the 98 % quantile of the sizes.
     """

@@ -70,6 +70,8 @@ TOKEN_LABELS = {
     "nll_control": "NLL, random heads (nats)",
     "entropy": "base entropy (nats)",
     "ais": "AIS of the step",
+    "gain": "gain of the step (nats)",
+    "depends": "what the answer depends on (nats)",
 }
 
 _MARKS = {" ": "·", "\n": "⏎", "\r": "␍", "\t": "⇥", "\u00a0": "⍽"}
@@ -176,5 +178,5 @@ def label(column: str, *, token: bool = False) -> str:
 
 
 def is_signed(column: str) -> bool:
-    """Return whether a column has a meaningful 0 in the middle (Δ, AIS)."""
-    return column.startswith(("delta", "ais", "influence", "knockout"))
+    """Return whether a column has a meaningful 0 in the middle (Δ, AIS, gain)."""
+    return column.startswith(("delta", "ais", "influence", "knockout", "gain", "depends"))

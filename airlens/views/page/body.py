@@ -22,6 +22,7 @@ from airlens.views.html_file import rendered
 from .data import copied_shares, finding
 
 if TYPE_CHECKING:
+    from airlens.step_influence.early_answers import EarlyAnswers
     from airlens.step_influence.influence import Influence
     from airlens.step_sources import Sources
     from airlens.traces.trace import Trace
@@ -55,6 +56,7 @@ def body(
     traces: Sequence[Trace],
     data: Mapping[str, Any],
     report: str | None = None,
+    early: EarlyAnswers | None = None,
 ) -> Markup:
     """The page's body, for :func:`airlens.views.html_file.html_file`.
 
@@ -65,8 +67,11 @@ def body(
         traces: in the order of ``result.samples``.
         data: what :func:`airlens.views.page.data.index_data` gave.
         report: the address of a report to link to.
+        early: of the traces, where measured.
     """
     notes = {"influence": result.provenance}
+    if early is not None:
+        notes["early answers"] = early.provenance
     if sources is not None:
         notes["sources"] = sources.provenance
     shown = [("critical", "the critical heads"), ("control", "random heads"), ("both", "both")]
@@ -88,7 +93,8 @@ def body(
         shown=shown if data["controls"] else shown[:1],
         map=data["map"] is not None,
         alone=data["alone"],
-        measured=measured(result, sources),
+        early=data["early"],
+        measured=measured(result, sources, early),
         made_by=list(_made_by(result)),
         record=json.dumps(notes, indent=1, ensure_ascii=False, default=str),
         version=__version__,
@@ -183,7 +189,9 @@ def _bar(real: float, longest: float, colour: str) -> _Bar:
     return _Bar(margin_number(real), f"{width:.0f}", shade)
 
 
-def measured(result: Influence, sources: Sources | None) -> list[tuple[str, str]]:
+def measured(
+    result: Influence, sources: Sources | None, early: EarlyAnswers | None = None
+) -> list[tuple[str, str]]:
     """The meaning of each number on the page, of its control, and what it does not show."""
     note = result.provenance
     mode = {
@@ -210,6 +218,9 @@ def measured(result: Influence, sources: Sources | None) -> list[tuple[str, str]
         )
     names = [] if sources is None else sources.provenance.get("measures", [])
     found += [(name, text) for name, text in _SOURCES.items() if name in names]
+    if early is not None:
+        forcing = str(early.provenance.get("forcing_text", DASH))
+        found += [(name, text.format(forcing=forcing)) for name, text in _EARLY.items()]
     found.append(("what it is not", _CAVEAT + (_CAVEAT_SOURCES if names else "")))
     return found
 
@@ -222,6 +233,15 @@ _SOURCES = {
     "tokens, on all tokens of the source.",
     "knockout": "Rise of the step's mean token NLL, in nats, when the heads may not attend to the "
     "source: an intervention.",
+}
+_EARLY = {
+    "early answers": "The trace is cut after each step, “{forcing}” is written behind the cut, and "
+    "the model goes on: that is the answer it would give there. The curves are the probability of "
+    "the trace's own answer.",
+    "gain": "What a step adds to the log-probability of the trace's answer, in nats. A step that "
+    "writes the answer adds it trivially. Another text behind the cut can give other gains.",
+    "depends": "Fall of the answer's log-probability, in nats, when these heads may not attend to "
+    "the step while the answer is given.",
 }
 _CAVEAT = (
     "A measure of importance or of reasoning: a step that repeats what was said can score high, "

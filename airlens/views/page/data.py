@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from airlens.views.explorers.early_traits import COLOURS_EARLY, number_traits, track_traits
 from airlens.views.explorers.source_traits import (
     arc_units,
     event_traits,
@@ -28,6 +29,7 @@ from airlens.views.explorers.traits import (
     step_head_traits,
     table_traits,
     text_traits,
+    with_step_values,
 )
 from airlens.views.figures.coloured_text import Piece, pieces
 from airlens.views.figures.labels import MEASURES, label
@@ -37,6 +39,7 @@ from airlens.views.figures.style import floats
 
 if TYPE_CHECKING:
     from airlens.heads import HeadScores
+    from airlens.step_influence.early_answers import EarlyAnswers
     from airlens.step_influence.influence import Influence
     from airlens.step_sources import Sources
     from airlens.traces.trace import Trace
@@ -67,7 +70,11 @@ PER_MEASURE = ("at", "values", "controls", "bound", "signed", "title", "said")
 
 
 def index_data(
-    result: Influence, sources: Sources | None, scores: HeadScores | None, heads: Sequence[str]
+    result: Influence,
+    sources: Sources | None,
+    scores: HeadScores | None,
+    heads: Sequence[str],
+    early: EarlyAnswers | None = None,
 ) -> Traits:
     """The data that the page needs before a trace is chosen.
 
@@ -83,7 +90,8 @@ def index_data(
         "traces": len(frame),
         "opens": list(opening(result)),
         "strongest": [_strongest(result, str(id), len(heads)) for id in frame["id"]],
-        "colours": colours_of(result.tokens),
+        "colours": colours_of(result.tokens, early),
+        "early": early is not None,
         "measures": measures_of(sources),
         "text": {"legend": _legend(controls), "hint": _hint(sources)},
         "map": None if scores is None else _head_map(scores, heads),
@@ -122,6 +130,7 @@ def trace_data(
     sources: Sources | None,
     trace: Trace,
     step_heads: pd.DataFrame | None = None,
+    early: EarlyAnswers | None = None,
 ) -> Traits:
     """The traits of the views of one trace.
 
@@ -130,12 +139,19 @@ def trace_data(
         sources: the sources of its steps; None leaves the prompt, arcs and matrix out.
         trace: the trace.
         step_heads: its rows of each head alone: name, step, delta.
+        early: with its early answers; None leaves the track of answers out.
     """
     tokens, steps = (_of(table, trace.id) for table in (result.tokens, result.steps))
+    numbers: list[Traits] = []
+    track: Traits | None = None
+    if early is not None:
+        steps = early.on_steps(steps)
+        track = track_traits(_of(early.steps, trace.id), _of(early.samples, trace.id))
+        numbers = number_traits(steps) if track["cuts"] else []
     answer = pieces(row_dicts(tokens), trace.response)
     text = text_traits(answer, steps)
     prompt: list[Piece] = []
-    found: Traits = {"alone": None, "measures": {}, "units": []}
+    found: Traits = {"alone": None, "measures": {}, "units": [], "track": track}
     if sources is not None and (sources.units["id"] == trace.id).any():
         tables = (sources.units, sources.tokens, sources.pairs, sources.events)
         units, whole, pairs, events = (_of(table, trace.id) for table in tables)
@@ -144,13 +160,13 @@ def trace_data(
         found |= _source_data(units, pairs, [m["name"] for m in measures_of(sources)])
     if step_heads is not None and len(step_heads):
         found["alone"] = step_head_traits(step_heads)
-    with_ais = tokens.merge(steps[["step", "ais"]], on="step", how="left")
+    valued = with_step_values(tokens, steps)
     found["colours"] = {
-        colour["name"]: _padded(colour_traits(answer, with_ais, colour["name"]), len(prompt))
-        for colour in colours_of(result.tokens)
+        colour["name"]: _padded(colour_traits(answer, valued, colour["name"]), len(prompt))
+        for colour in colours_of(result.tokens, early)
     }
     text = {name: value for name, value in text.items() if name not in ("values", "current")}
-    return {"text": text | {"notes": in_columns(text["notes"])}, **found}
+    return {"text": text | {"notes": in_columns(text["notes"]), "numbers": numbers}, **found}
 
 
 def _source_data(units: pd.DataFrame, pairs: pd.DataFrame, measures: Sequence[str]) -> Traits:
@@ -196,9 +212,12 @@ def _of(table: pd.DataFrame, id: str) -> pd.DataFrame:
     return table[table["id"].astype(str) == id].reset_index(drop=True)
 
 
-def colours_of(tokens: pd.DataFrame) -> list[dict[str, str]]:
+def colours_of(tokens: pd.DataFrame, early: EarlyAnswers | None = None) -> list[dict[str, str]]:
     """The known columns that the text can be coloured by."""
     known = [(text, name) for text, name in COLOURS_BY if name == "ais" or _any(tokens, name)]
+    if early is not None:
+        columns = {"gain": (early.steps, "gain"), "depends": (early.depends, "direct")}
+        known += [(text, name) for text, name in COLOURS_EARLY if _any(*columns[name])]
     return [{"name": name, "text": text} for text, name in known]
 
 

@@ -68,6 +68,7 @@ function start(index) {
   const text = mount("text", "text", { ...index.text, strongest: STRONGEST });
   const arcs = measures.length ? mount("arcs", "arcs", { strongest: STRONGEST }) : null;
   const matrix = measures.length ? mount("matrix", "grid") : null;
+  const track = index.early ? mount("track", "track") : null;
   const map = index.map ? mount("map", "grid", index.map) : null;
   const alone = index.alone ? mount("alone", "grid") : null;
   const table = mount("table", "table", index.table);
@@ -129,6 +130,7 @@ function start(index) {
     put(text, { ...(fresh ? { ...data.text, current: -1 } : {}), ...data.colours[state.colour], ...sources, events: ofHead(data.text.events) });
     text.set("current", state.step); // last: what is current comes into sight where it now is
     if (String(text.get("focus")) !== String(focus)) text.set("focus", focus);
+    if (track) put(track, { ...(fresh ? data.track : {}), current: state.step });
     if (arcs) put(arcs, { units: data.units, ...sources, current: state.step });
     if (matrix) put(matrix, readMatrix());
     if (alone) put(alone, { ...(fresh ? data.alone ?? { rows: [], cols: [] } : {}), column: state.step });
@@ -210,6 +212,7 @@ function start(index) {
   // A step, or a unit of the prompt, whose uses are shown.
   const pick = (unit) => show(unit < 0 ? { step: -1, unit } : { step: unit, unit: null });
   for (const view of [text, arcs]) view?.on("change:picked", () => pick(view.get("picked")[0]));
+  track?.on("change:picked", () => show({ step: track.get("picked")[0], unit: null }));
   text.on("change:focus", () => {
     const [step, unit] = text.get("focus");
     if (step >= 0 && (step !== state.step || unit !== state.unit)) show({ step, unit });

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from airlens.heads import HeadScores
+    from airlens.step_influence.early_answers import EarlyAnswers
     from airlens.step_influence.influence import Influence
     from airlens.step_sources import Sources
 
@@ -29,6 +30,7 @@ def page(
     path: str | Path = "page.html",
     *,
     step_heads: pd.DataFrame | None = None,
+    early: EarlyAnswers | None = None,
     title: str | None = None,
     report: str | None = None,
 ) -> Path:
@@ -46,6 +48,8 @@ def page(
         path: where the page is written, atomically.
         step_heads: each head alone, one row per trace, head and step: id, name (``L18H6``), step,
             delta (nats per token); None leaves the map of heads and steps out.
+        early: of :func:`airlens.early_answers`, of the same heads: what the model would answer
+            after each step, along the trace; None leaves that out.
         title: of the page, plain text; None: what was found. A title of your own stands above it.
         report: a report of the same results to link to: its address, relative to the page.
 
@@ -53,11 +57,18 @@ def page(
         The path.
 
     Raises:
-        ConfigError: ``sources`` are of other heads than ``result``.
+        ConfigError: ``sources`` or ``early`` are of other heads than ``result``.
         DataError: a trace that ``result`` does not contain, or no trace at all.
     """
     text = page_html(
-        result, sources, traces, scores, step_heads=step_heads, title=title, report=report
+        result,
+        sources,
+        traces,
+        scores,
+        step_heads=step_heads,
+        early=early,
+        title=title,
+        report=report,
     )
     return write_html(text, path)
 
@@ -69,6 +80,7 @@ def page_html(
     scores: HeadScores | None = None,
     *,
     step_heads: pd.DataFrame | None = None,
+    early: EarlyAnswers | None = None,
     title: str | None = None,
     report: str | None = None,
 ) -> str:
@@ -77,19 +89,19 @@ def page_html(
 
     chosen = [traces] if isinstance(traces, Trace) else list(traces)
     result = _only(result, chosen)
-    heads = _heads(result, sources)
+    heads = _heads(result, sources, early)
     if step_heads is not None:
         need(step_heads, ("id", "name", "step", "delta"), "page")
-    index = data.index_data(result, sources, scores, heads)
+    index = data.index_data(result, sources, scores, heads, early)
     index["alone"] = step_heads is not None and len(step_heads) > 0
     blocks = {"index": script_json(data.compact(index))}
     for i, trace in enumerate(chosen):
         alone = None if step_heads is None else step_heads[step_heads["id"] == trace.id]
-        found = data.compact(data.trace_data(result, sources, trace, alone))
+        found = data.compact(data.trace_data(result, sources, trace, alone, early))
         blocks[f"trace-{i}"] = packed_json(found)
     return html_file(
         title=title or body.page_name(result, sources),
-        body=body.body(title, result, sources, chosen, index, report),
+        body=body.body(title, result, sources, chosen, index, report, early),
         style=page_script.page_style(),
         scripts=[page_script.page_script()],
         data=blocks,
@@ -111,12 +123,14 @@ def _only(result: Influence, traces: Sequence[Trace]) -> Influence:
     return replace(result, samples=rows.loc[ids].reset_index(drop=True))
 
 
-def _heads(result: Influence, sources: Sources | None) -> list[str]:
+def _heads(result: Influence, sources: Sources | None, early: EarlyAnswers | None) -> list[str]:
     """The heads that the page is about."""
     heads = [str(name) for name in result.provenance.get("heads", [])]
-    others = heads if sources is None else sources.provenance.get("heads", heads)
-    if set(others) != set(heads):
-        raise ConfigError(
-            "influence and sources are of different heads; give al.sources those of al.influence"
-        )
+    for name, other in (("sources", sources), ("early_answers", early)):
+        others = heads if other is None else other.provenance.get("heads", heads)
+        if set(others) != set(heads):
+            raise ConfigError(
+                f"influence and {name.replace('_', ' ')} are of different heads; give al.{name} "
+                "those of al.influence"
+            )
     return heads

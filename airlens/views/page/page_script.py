@@ -15,7 +15,7 @@ from airlens.views.explorers import view_scripts as parts
 
 HERE = Path(__file__).parent
 EXPORT = "export default { render };"
-VIEWS = ("text", "arcs", "grid", "table")
+VIEWS = ("text", "arcs", "grid", "table", "track")
 
 
 def as_function(module: str) -> str:
@@ -42,6 +42,7 @@ def defaults(view: str) -> dict[str, Any]:
         "arcs": js.SourceArcs,
         "grid": js.GridMap,
         "table": js.DataTable,
+        "track": js.AnswerTrack,
     }
     every = widget[view].class_traits(sync=True)
     of_any = anywidget.AnyWidget.class_traits(sync=True)

@@ -1,10 +1,11 @@
 // A trace as coloured text, its units in the margin. Only the blocks in view are in the page.
-// Needs dom.js, units.js, copies.js, search.js and blocks.js before it (../view_scripts.py).
+// Needs dom.js, units.js, copies.js, search.js, blocks.js, links.js and numbers.js before it
+// (../view_scripts.py).
 //
 // Reads, of the text: texts, steps (the unit of each piece; units of the prompt are negative),
 //   values, notes, sides (of units: step, name, aria, value, share, control, control_share, lower,
-//   note), label, shown, ends, bound, signed, colours, legend, empty, hint. `version` is set last
-//   and draws all of it anew.
+//   note), numbers (numbers.js), label, shown, ends, bound, signed, colours, legend, empty, hint.
+//   `version` is set last and draws all of it anew.
 // Reads, of the sources: events [[piece], [source piece], [index in heads], [weight]], heads;
 //   pairs [[step], [source unit], [value], [value of random heads]], measure (what a value is),
 //   threshold, strongest (sources a step), show ("critical", "control" or "both"); current (step);
@@ -26,6 +27,7 @@ function render({ model, el }) {
   scroll.setAttribute("role", "group");
   scroll.setAttribute("aria-label", "The trace. j, k: next, previous step; left, right: token by token; /: search; n: next match.");
   scroll.dataset.lmSuppressShortcuts = "true"; // or the notebook takes these keys
+  const numbers = element("dl", "numbers", root);
   const readout = element("div", "readout", root);
   readout.setAttribute("aria-live", "polite");
   const blocks = makeBlocks(scroll, dress);
@@ -93,20 +95,6 @@ function render({ model, el }) {
     model.save_changes();
   }
 
-  function drawLinks(found) {
-    const current = get("current"), control = get("show") === "control", name = unitName(current, lowest);
-    links.replaceChildren();
-    links.hidden = !get("pairs").length;
-    if (links.hidden || current < 0) return;
-    const what = control ? "random heads" : "in brackets: random heads";
-    const said = element("span", "faint", links, found.length ? `${name} from (${what}):` : `${name}: no source above the threshold`);
-    said.title = get("measure");
-    for (const { unit, value, other } of found) {
-      const text = `${unitName(unit, lowest)}: ${short(value)}${control ? "" : ` (${short(other)})`}`;
-      button("chip", links, text, `${text}; show it`).dataset.unit = unit;
-    }
-  }
-
   function mark() {
     const current = get("current"), control = get("show") === "control", colour = get("colours")[control ? 2 : 1];
     const found = strongest(get("pairs"), { threshold: get("threshold"), most: get("strongest"), control }).get(current) ?? [];
@@ -119,7 +107,8 @@ function render({ model, el }) {
       row.style.outlineColor = value === undefined ? "" : rgba(colour, 0.25 + (0.75 * value) / found[0].value);
       if (badge) badge.textContent = value === undefined ? "" : `\u2192 ${short(value)}`;
     }
-    drawLinks(found);
+    drawLinks(links, found, { current, control, lowest, measure: get("measure"), known: get("pairs").length > 0 });
+    drawNumbers(numbers, get("numbers"), current);
   }
 
   function readEvents() {
@@ -198,7 +187,7 @@ function render({ model, el }) {
   });
   const end = listen(model, {
     version: drawAll, values: () => { blocks.dressAll(); drawKey(); }, label: drawKey, events: readEvents, current: onCurrent,
-    "pairs threshold strongest show measure": mark,
+    "pairs threshold strongest show measure numbers": mark,
     focus: () => { if (get("focus").length) pinned = -1; rest(); mark(); },
   });
   drawAll();
