@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import ipywidgets as w
 import pandas as pd
+from markupsafe import Markup
 
 from airlens.ablation import DEFAULT_MODE, MODES, Mode, as_head_set
 from airlens.arguments import checked
@@ -16,9 +17,12 @@ from airlens.traces.chat_template import Template
 from airlens.views.figures.next_tokens import next_token_bars
 
 from .continuation import Continuations, compare, encode_prompt, next_tokens
+from .head_html import texts_html
 from .jobs import Worker, guarded
 from .js import TokenLine
 from .layout import columns, figure_output, put_figure, row, title
+from .live_view import LiveView
+from .static_parts import said
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -27,7 +31,7 @@ Written: TypeAlias = "tuple[Continuations, pd.DataFrame, Continuations | None]"
 PROMPT = "The code of the blue box is 7301, that of the red box is 4628. Repeat both codes."
 
 
-class AblationLab(w.VBox):  # type: ignore[misc]
+class AblationLab(LiveView):
     """Greedy answers to a prompt, with all heads and with some ablated; differences are marked.
 
     Args:
@@ -56,6 +60,7 @@ class AblationLab(w.VBox):  # type: ignore[misc]
         heads = as_head_set(heads)
         heads_in(model, heads)
         self.result: Continuations | None = None
+        self.beside: Continuations | None = None
         self._next = pd.DataFrame()
         self.worker = Worker(model)
         wide = {"width": "min(97%, 900px)"}
@@ -85,7 +90,7 @@ class AblationLab(w.VBox):  # type: ignore[misc]
                 self.random,
                 self.likely,
             ],
-            layout={"width": "100%"},
+            self.worker,
         )
         self.base.layout.flex = self.other.layout.flex = "1 1 320px"
         self._on_run(None)
@@ -114,6 +119,7 @@ class AblationLab(w.VBox):  # type: ignore[misc]
 
     def _show(self, found: Written) -> None:
         self.result, self._next, random = found
+        self.beside = random
         split = self.result.divergence
         base, other = self.result.differing
         self.base.fill("all heads", self.result.base_texts, split, base)
@@ -132,6 +138,20 @@ class AblationLab(w.VBox):  # type: ignore[misc]
     def _on_token(self, index: int) -> None:
         self.base.current = index
         put_figure(self.likely, self.figure())
+
+    def static_body(self) -> Markup:
+        """What the view shows now, as HTML without scripts."""
+        if self.result is None:
+            return said("Nothing is written yet", self.worker.what)
+        split = self.result.divergence
+        texts = [
+            (self.base.name, self.result.base_texts, split),
+            (self.other.name, self.result.ablated_texts, split),
+        ]
+        if self.beside is not None:
+            texts.append((self.random.name, self.beside.ablated_texts, self.beside.divergence))
+        prompt = said(self.prompt.value, f"heads: {self.result.heads}")
+        return prompt + Markup(texts_html(texts))
 
     def frame(self, what: str = "next") -> pd.DataFrame:
         """The data: "next" (likely tokens at each position) or "texts" (both, token by token).

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
 import pandas as pd
+from markupsafe import Markup
 
 from airlens.ablation import DEFAULT_MODE, MODES, Mode, as_head_set
 from airlens.arguments import checked
@@ -24,6 +25,8 @@ from .head_html import copied_html, effect_html, probe_scores_html, texts_html
 from .jobs import Worker, guarded
 from .js import GridMap
 from .layout import columns, figure_output, put_figure, row, title
+from .live_view import LiveView
+from .static_parts import picture, said, table
 from .traits import head_traits
 
 if TYPE_CHECKING:
@@ -31,13 +34,14 @@ if TYPE_CHECKING:
 
 MOST = 0.30  # end of the slider: with this share of heads ablated little is left of any model
 KEPT = 4  # probes whose attention is kept in memory
+SHOWN = 10  # of the best heads, in the static form
 FRAMES = ("heads", "attention", "probes", "ablation")
 # Offered beside the given scores: detectors that take seconds; "causal" takes a pass per head.
 OFFERED = ("retrieval", "induction", "retrieval_reasoning", "locos", "qrhead", "attribution")
 WIDE = {"width": "min(97%, 900px)"}
 
 
-class HeadExplorer(w.VBox):  # type: ignore[misc]
+class HeadExplorer(LiveView):
     """Click a head to see what it attends to and copies; choose a set to see it ablated.
 
     Args:
@@ -88,7 +92,7 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
         self.head = self.heads.heads[0]
         self.worker, self.looker, self.detecting = (Worker(model) for _ in range(3))
         self._make_controls(mode)
-        super().__init__(self._layout(), layout={"width": "100%"})
+        super().__init__(self._layout(), self.worker, self.looker, self.detecting)
         self._draw_map()
         self._look()
         self._measure()
@@ -295,6 +299,26 @@ class HeadExplorer(w.VBox):  # type: ignore[misc]
             ]
         )
         return f'{table}<div style="height:10px"></div>{texts}'
+
+    def static_body(self) -> Markup:
+        """What the view shows now, as HTML without scripts."""
+        scores, chosen = self.scores_now(), self.map.marked
+        found = self._effects.headline(self.heads, self.mode.value)
+        best = self.frame().sort_values("rank").head(SHOWN)
+        return Markup("").join(
+            [
+                said(found or f"Scores of {scores.detector}", f"chosen: {self.heads}"),
+                Markup(self._written_html()),
+                picture(
+                    scores.scores,
+                    f"{scores.detector} score of {scores.n_heads} heads (across) in "
+                    f"{scores.n_layers} layers (upward), outlined: the chosen ones",
+                    marked=chosen,
+                ),
+                table(best[["name", "score", "lo", "hi"]]),
+                Markup(self.copied.value),
+            ]
+        )
 
     # The data and the static form --------------------------------------------------------------
 

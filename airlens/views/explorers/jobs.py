@@ -115,9 +115,11 @@ class Worker(w.VBox):  # type: ignore[misc]
         self.model = model
         self.job: Job | None = None
         self._task: asyncio.Task[None] | None = None
+        self._settling = threading.Lock()
         self._known: dict[tuple[str, int], int] = {}
         self._key = ("", 0)
         self.what = ""
+        self.ended: list[Callable[[], None]] = []  # called after each job
         self.bar = w.FloatProgress(min=0, max=1, description="", layout={"width": "220px"})
         self.cancel = w.Button(description="cancel", layout={"width": "80px"})
         self.cancel.on_click(lambda _: self.stop())
@@ -204,10 +206,11 @@ class Worker(w.VBox):  # type: ignore[misc]
         self._settle(job)
 
     def _settle(self, job: Job) -> None:
-        """Show the result or the error of a job, once."""
-        if job.settled:
-            return
-        job.settled = True
+        """Show the result or the error of a job, once; a waiting cell is in another thread."""
+        with self._settling:
+            if job.settled:
+                return
+            job.settled = True
         if job is not self.job:
             return
         self._line.layout.display = "none"
@@ -223,6 +226,8 @@ class Worker(w.VBox):  # type: ignore[misc]
                 job.done(job.value)
             except Exception as error:
                 self.fail(error)
+        for call in self.ended:
+            call()
 
     def show(self, text: str) -> None:
         """Show a line of plain text, or none."""

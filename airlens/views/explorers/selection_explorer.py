@@ -9,6 +9,7 @@ from typing import Any
 
 import ipywidgets as w
 import pandas as pd
+from markupsafe import Markup
 
 from airlens.arguments import checked
 from airlens.corpus.export import export, manifest_path, with_texts, write_chosen
@@ -30,14 +31,17 @@ from airlens.views.figures.style import floats
 from .jobs import Worker, guarded
 from .js import DataTable, Picks, Scatter, TraceText
 from .layout import columns, figure_output, headline_html, put_figure, row, title
+from .live_view import LiveView
+from .static_parts import said, table
 
 AXES = ["n_tokens", "loss_base", "entropy", "ais", "delta", "ais_control", "n_steps"]
 SHOWN = ["id", "domain", "selected", "ais", "ais_control", "delta", "loss_base", "n_tokens"]
 BARS = ("ais", "ais_control", "delta", "loss_base", "n_tokens")
 MOST_POINTS = 20_000
+ROWS = 25  # of the table in the static form
 
 
-class SelectionExplorer(w.VBox):  # type: ignore[misc]
+class SelectionExplorer(LiveView):
     """Samples as points and as a table, a threshold that chooses, a trace behind each.
 
     Args:
@@ -74,7 +78,7 @@ class SelectionExplorer(w.VBox):  # type: ignore[misc]
         self.worker = Worker()
         self._controls(by, top)
         self.selection = self._select()
-        super().__init__(self._layout(), layout={"width": "100%"})
+        super().__init__(self._layout(), self.worker)
         self._draw()
         self._open()
 
@@ -176,6 +180,7 @@ class SelectionExplorer(w.VBox):  # type: ignore[misc]
         by_domain = kept if "domain" in kept else kept.assign(domain="all")
         put_figure(self.counts, domain_counts(by_domain))
         put_figure(self.shared, self.figure("overlap"))
+        self.leave()
 
     def _draw_points(self) -> None:
         kept, points = self.selection.samples, self.points
@@ -218,6 +223,16 @@ class SelectionExplorer(w.VBox):  # type: ignore[misc]
         sides = pd.DataFrame({"step": frame["step"], "label": [s.label for s in steps_of]})
         self.text.legend = f"{shorten(id, 40)}; not scored"
         self.text.fill(frame, sides, "")
+
+    def static_body(self) -> Markup:
+        """What the view shows now, as HTML without scripts."""
+        kept = self.selection.chosen
+        rule = f"the best {percent(float(self.top.value))} by {label(self.by.value)}"
+        within = " of each domain" if self.within.value else ""
+        shown = kept[[name for name in SHOWN if name in kept and name != "selected"]].head(ROWS)
+        more = f"; the first {ROWS}" if len(kept) > ROWS else ""
+        head = f"{len(kept)} of {len(self.samples)} samples are kept: {rule}{within}"
+        return said(head, f"by rank{more}" if more else "") + table(shown)
 
     # The data and the static form --------------------------------------------------------------
 

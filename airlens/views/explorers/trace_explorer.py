@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
 import pandas as pd
+from markupsafe import Markup
 
 from airlens.ablation import DEFAULT_MODE, MODES, Mode, as_head_set
 from airlens.arguments import checked
@@ -22,6 +23,7 @@ from airlens.traces.trace import Trace, as_traces
 from airlens.views.figures.coloured_text import PER_STEP, trace_html
 from airlens.views.figures.labels import shorten
 from airlens.views.figures.single_trace import step_bars, token_strip
+from airlens.views.figures.source_matrix import unit_names
 from airlens.views.figures.step_maps import head_step_heatmap
 from airlens.views.figures.strongest_step import said_of, strongest_step
 
@@ -30,7 +32,9 @@ from .early_views import MeasureEarly, TraceAnswers
 from .jobs import Worker, guarded
 from .js import Picks, TraceText
 from .layout import headline_html, row, title
+from .live_view import LiveView
 from .source_views import MeasureSources, StepSources
+from .static_parts import said, steps_shown, table
 from .step_heads import Key, SingleHeads, StepHeads, keep_newest
 from .trace_picker import TracePicker
 from .traits import COLOURS_BY, with_step_values
@@ -39,9 +43,10 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 KEPT = 8  # scored traces kept in memory
+SHOWN = 5  # sources of a step, in the static form
 
 
-class TraceExplorer(w.VBox):  # type: ignore[misc]
+class TraceExplorer(LiveView):
     """A trace coloured by the influence of the heads; click a step for its heads and its sources.
 
     It opens at the strongest step above its control, and says so. The button "early answers" asks
@@ -110,7 +115,7 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         self.add = self.choice.add
         self.said = w.HTML()
         self._make_controls(mode)
-        super().__init__(self._layout(), layout={"width": "100%"})
+        super().__init__(self._layout(), self.worker, self.sources.worker)
         self._score()
 
     def _make_controls(self, mode: Mode) -> None:
@@ -359,6 +364,30 @@ class TraceExplorer(w.VBox):  # type: ignore[misc]
         if what not in views:
             raise ConfigError(f"figure({what!r}): use {', '.join(views)}")
         return views[what]()
+
+    def static_body(self) -> Markup:
+        """What the view shows now, as HTML without scripts."""
+        found = self.result
+        if found is None:
+            return said("No trace is scored yet", self.worker.what)
+        step = self.text.current
+        tokens, left_out = steps_shown(found.tokens, step)
+        aside = f"trace {self.trace.id}; ablated, {self.mode.value}: {self.heads}. {left_out}"
+        whole = None if left_out else self.trace.response
+        text = trace_html(tokens, found.steps, response=whole, notes=False)
+        return Markup(self.said.value) + said("", aside) + Markup(text) + self._sources_of(step)
+
+    def _sources_of(self, step: int) -> Markup:
+        """The strongest sources of a step as a table; empty where they are not known."""
+        pairs = self.sources.frame("pairs")
+        if pairs.empty or not (pairs["step"] == step).any():
+            return Markup("")
+        names = unit_names(self.sources.frame("units"), long=True)
+        measure = self.sources.measure.value
+        rows = pairs[pairs["step"] == step].sort_values(measure, ascending=False).head(SHOWN)
+        rows = rows.assign(source=rows["source"].map(names))
+        columns = [n for n in ("source", measure, f"{measure}_control") if n in rows]
+        return said(f"The strongest sources of step {step}") + table(rows[columns])
 
     def html(self) -> str:
         """The text as a static HTML fragment."""

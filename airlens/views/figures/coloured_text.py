@@ -225,18 +225,20 @@ def _escape(text: str, tail: bool) -> str:
     return body.replace("\n", NEWLINE + "\n") + NEWLINE * ends
 
 
-def _piece_html(piece: Piece, colour: str, tail: bool) -> str:
+def _piece_html(piece: Piece, colour: str, tail: bool, notes: bool) -> str:
     text = _escape(piece.text, tail)
     if not piece.tokens:
         return f'<span class="faint">{text}</span>' if piece.text.strip() else text
-    return coloured(text, colour, hover_text(piece.tokens))
+    if not notes and not colour:
+        return text
+    return coloured(text, colour, hover_text(piece.tokens) if notes else "")
 
 
-def _text_html(pieces: list[tuple[Piece, str]]) -> str:
+def _text_html(pieces: list[tuple[Piece, str]], notes: bool) -> str:
     """One step's text and colours; newlines at its end are marked but add no empty lines."""
     parts, tail = list[str](), True
     for piece, colour in reversed(pieces):
-        parts.append(_piece_html(piece, colour, tail))
+        parts.append(_piece_html(piece, colour, tail, notes))
         tail = tail and not piece.text.strip("\n")
     return "".join(reversed(parts))
 
@@ -297,6 +299,7 @@ def trace_html(
     response: str | None = None,
     bound: float | None = None,
     code: bool = False,
+    notes: bool = True,
 ) -> str:
     """Return one trace as coloured text with its steps in the margin, as an HTML fragment.
 
@@ -310,6 +313,7 @@ def trace_html(
             made of several tokens stays whole, and text without a token is shown uncoloured.
         bound: Value at which the colour is full; by default the 98 % quantile of its size.
         code: Set the text in a fixed-width font.
+        notes: Keep each token's numbers for the pointer; without them the HTML is much smaller.
     """
     frame = one_trace(tokens, id)
     if frame.empty:
@@ -323,7 +327,7 @@ def trace_html(
     parts = pieces(rows, response)
     paint = colouring(parts, value, bound=bound)
     controls = any(known(side.get("ais_control")) for side in sides.values())
-    body = "".join(_steps_html(parts, sides, paint, code))
+    body = "".join(_steps_html(parts, sides, paint, code, notes))
     key = _key(value, paint, controls)
     return f'<div class="airlens-trace"><style>{CSS}</style>{key}{body}</div>'
 
@@ -340,13 +344,14 @@ def _steps_html(
     sides: dict[int, dict[str, Any]],
     paint: Colouring,
     code: bool,
+    notes: bool,
 ) -> Iterator[str]:
     longest = longest_bar(sides.values())
     groups: dict[int, list[tuple[Piece, str]]] = {}
     for i, piece in enumerate(pieces):
         groups.setdefault(piece.step, []).append((piece, paint.colour(i)))
     for step, group in groups.items():
-        text = _text_html(group)
+        text = _text_html(group, notes)
         side = _side(step, sides.get(step), longest)
         kind = "text code" if code else "text"
         yield f'<div class="step">{side}<div class="{kind}" dir="auto">{text}</div></div>'
