@@ -58,6 +58,9 @@ from .step_influence.head_influence import HeadInfluence as HeadInfluence
 from .step_influence.head_influence import head_influence as head_influence
 from .step_influence.influence import Influence as Influence
 from .step_influence.influence import influence as influence
+from .step_influence.rival_scores import RivalScores as RivalScores
+from .step_influence.rival_scores import circuit_heads as circuit_heads
+from .step_influence.rival_scores import rival_scores as rival_scores
 from .step_sources import Paths as Paths
 from .step_sources import Sources as Sources
 from .step_sources import paths as paths

@@ -195,6 +195,28 @@ def test_ifd_is_the_ratio_of_losses(llama: Any, data: Path, tmp_path: Path) -> N
     np.testing.assert_allclose(found["loss_alone"], means[1], rtol=1e-5)
 
 
+def test_rivals_stand_beside_the_scores(llama: Any, data: Path, tmp_path: Path) -> None:
+    settings = Settings(rivals=["waad", "lalp"], circuit="L1H1")
+    result = score(llama, data, tmp_path / "out", settings=settings)
+    traces = al.load_traces(data)
+    direct = al.rival_scores(llama, traces, ["lalp", "waad"], circuit="L1H1", progress=False)
+    found = by_id(result.samples)
+    want = by_id(direct.samples)
+    for name in ("lalp", "waad", "circuit"):
+        np.testing.assert_allclose(found[name], want[name], rtol=1e-4)
+    steps = result.folder.read("steps").merge(direct.steps, on=["id", "step"])
+    np.testing.assert_allclose(steps["lalp_x"], steps["lalp_y"], rtol=1e-4)
+    assert "fai" not in found
+    chosen = al.select(found, "circuit", 1, within=None).ids
+    assert chosen == [found.loc[found["circuit"].idxmax(), "id"]]
+    # Runs without them keep the name that they had before there were any.
+    heads = al.HeadSet.parse(HEADS)
+    assert not {"rivals", "circuit"} & set(run_identity(llama, heads, Settings(), {}))
+    assert run_identity(llama, heads, settings, {})["circuit"] == ["L1H1"]
+    with pytest.raises(ConfigError, match="lalp"):
+        Settings(rivals=("rsr",))
+
+
 def test_documents_count_every_token(llama: Any, tmp_path: Path) -> None:
     source = write(tmp_path / "d.jsonl", [{"text": "x" * 40}, {"text": "y z " * 300}])
     result = score(llama, source, tmp_path / "out", settings=Settings(scope="document"))

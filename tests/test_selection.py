@@ -19,7 +19,7 @@ def frame(n: int = 10, seed: int = 0) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     columns: dict[str, Any] = {"id": [f"s{i}" for i in range(n)], "domain": ["a", "b"] * (n // 2)}
     names = ("ais", "delta", "ais_control", "n_tokens", "loss_base", "entropy", "ifd")
-    for name in (*names, "gain", "depends", "ais_novel", "rsr"):
+    for name in (*names, "gain", "depends", "ais_novel", "rsr", "lalp", "fai", "waad", "circuit"):
         columns[name] = rng.permutation(n).astype(float)
     return pd.DataFrame(columns)
 

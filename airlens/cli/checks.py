@@ -30,6 +30,7 @@ KINDS = (  # of planted steps
     *("restated", "repeated", "memorised", "paraphrase"),
 )
 FORCINGS = ("sentence", "question", "hashes", "boxed")  # texts that ask for an answer
+RIVALS = ("lalp", "fai", "waad")  # scores of rival papers that need passes of their own
 SCHEMES = ("threshold", "linear", "softmax", "prefix", "uniform")
 
 

@@ -59,6 +59,23 @@ def score(
         bool,
         typer.Option("--early-answers", help="Ask each trace for its answer after every step."),
     ] = False,
+    rivals: Annotated[
+        str,
+        typer.Option(
+            parser=checks.several(checks.choice(*checks.RIVALS), some=False),
+            metavar="NAMES",
+            help="Scores of rival papers too, by comma: lalp, fai, waad.",
+        ),
+    ] = "",
+    circuit: Annotated[
+        str,
+        typer.Option(
+            "--circuit",
+            parser=checks.heads_text,
+            metavar="FILE|NAMES",
+            help="Heads of a reasoning circuit, for CircuitSeer's score.",
+        ),
+    ] = "",
     max_rejects: Annotated[
         float, typer.Option(min=0, max=1, help="Largest share of bad rows.")
     ] = 0.05,
@@ -111,6 +128,8 @@ def score(
         long=long,  # type: ignore[arg-type]
         ifd=ifd,
         early_answers=early_answers,
+        rivals=[name for name in rivals.split(",") if name],
+        circuit=read_heads(circuit) if circuit else (),
     )
     ray = {"address": ray_address, "actors": actors, "actor_cpus": actor_cpus}
     ray["actor_threads"] = actor_threads

@@ -20,7 +20,7 @@ from airlens.errors import (
     RunError,
     out_of_memory,
 )
-from airlens.heads import HeadGrid, HeadSet
+from airlens.heads import HeadGrid, Heads, HeadSet, as_head_set
 from airlens.model.heads import heads_in
 from airlens.model.state import state_of
 from airlens.provenance import fingerprint, model_info
@@ -28,6 +28,7 @@ from airlens.step_influence.early_answers import EarlyAnswers, early_answers
 from airlens.step_influence.forcing import FEW, FORCING, FORCINGS
 from airlens.step_influence.ifd import ifd
 from airlens.step_influence.influence import Influence, score_traces
+from airlens.step_influence.rival_scores import RIVALS, RivalScores, rival_scores
 from airlens.step_influence.settings import ScoreSettings
 from airlens.traces.chat_template import template_identity
 from airlens.traces.identity import tokenizer_key
@@ -57,11 +58,17 @@ class CorpusSettings(ScoreSettings):
         early_answers: ask each trace for its answer after every step too
             (:func:`airlens.early_answers`, with its own choices of where the answer stands and what
             asks for it).
+        rivals: scores of rival papers to give too, of ``lalp``, ``fai`` and ``waad``
+            (:func:`airlens.rival_scores`).
+        circuit: heads of a reasoning circuit (:func:`airlens.circuit_heads`), for CircuitSeer's
+            score; kept by name.
     """
 
     controls: int = 1
     ifd: bool = False
     early_answers: bool = False
+    rivals: Sequence[str] = ()
+    circuit: Heads = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,6 +80,12 @@ class CorpusSettings(ScoreSettings):
             raise ConfigError(
                 "early answers ask for the answer to a prompt: score them with scope='response'"
             )
+
+        for name in self.rivals:
+            if name not in RIVALS:
+                raise ConfigError(f"rivals: {name!r}; use {', '.join(RIVALS)}")
+        object.__setattr__(self, "rivals", tuple(self.rivals))
+        object.__setattr__(self, "circuit", tuple(as_head_set(self.circuit).names()))
 
 
 Settings = CorpusSettings  # the name it had
@@ -93,11 +106,13 @@ def run_identity(
     heads_in(model, heads)
     grid = HeadGrid(state_of(model).heads_per_layer)
     draws = settings.control_sets(grid, heads)
+    heads_in(model, settings.circuit)
     decides = asdict(settings)
-    if not decides.pop("early_answers"):  # runs without them are named as before there were any
-        early = {}
-    else:
-        early = {"early_answers": {"forcing": FORCINGS[FORCING], "few": FEW}}
+    # Runs without these are named as before there were any.
+    further = {name: decides.pop(name) for name in ("early_answers", "rivals", "circuit")}
+    further = {name: x if x is True else sorted(x) for name, x in further.items() if x}
+    if settings.early_answers:
+        further["early_answers"] = {"forcing": FORCINGS[FORCING], "few": FEW}
     return {
         "weights": info["weights"],
         "dtype": info["dtype"],
@@ -105,7 +120,7 @@ def run_identity(
         "heads": sorted(heads.names()),
         "control_heads": [sorted(draw.names()) for draw in draws],
         **{k: v for k, v in decides.items() if k not in ("controls", "control", "seed")},
-        **early,
+        **further,
         "template": template_identity(model.tokenizer, *settings.written),
         "tokenizer": tokenizer_key(model.tokenizer),
         **how,
@@ -204,6 +219,9 @@ class PartScorer:
                 made[PARTS] = made[PARTS].merge(_of_samples(early), how="left", on="id")
             if "steps" in made:
                 made["steps"] = early.on_steps(made["steps"])
+        if (self.settings.rivals or self.settings.circuit) and {PARTS, "steps"} & set(wanted):
+            rivals = self._with_memory(self._rivals, traces)
+            made |= {name: rivals.on(made[name]) for name in (PARTS, "steps") if name in made}
         return made
 
     def _apart(self, rows: list[Row], error: Exception) -> tuple[list[Row], list[Reject]]:
@@ -264,6 +282,21 @@ class PartScorer:
     def _ifd(self, result: Influence, traces: list[Trace], budget: int | None) -> pd.DataFrame:
         long = self.settings.long
         return ifd(self.model, traces, result, long=long, max_tokens_per_batch=budget)
+
+    def _rivals(self, traces: list[Trace], budget: int | None) -> RivalScores:
+        of = self.settings
+        return rival_scores(
+            self.model,
+            traces,
+            [name for name in RIVALS if name in of.rivals],
+            circuit=of.circuit or None,
+            scope=of.scope,
+            template=of.template,
+            think=of.think,
+            long=of.long,
+            max_tokens_per_batch=budget,
+            progress=False,
+        )
 
     def _early(self, traces: list[Trace], budget: int | None) -> EarlyAnswers:
         of = self.settings

@@ -47,6 +47,7 @@ SELECTORS: Registry[Selector] = Registry(
         "loss_low": Ranked("loss_base", -1),
         **{name: Ranked(name) for name in ("entropy", "ifd", "gain", "depends", "ais_novel")},
         "rsr": Ranked("rsr", -1),
+        **{name: Ranked(name) for name in ("lalp", "fai", "waad", "circuit")},
     },
 )
 TOP = 0.2  # AttentionInfluence §4.2: the top 20 % of each domain
@@ -104,7 +105,8 @@ def select(
         samples: ``Influence.samples``, or any frame with ``id`` and the column ranked by, whatever
             its index. No id may come twice (in a frame of steps: no step of an id).
         by: ``ais``, ``delta``, ``random``, ``length``, ``shortest``, ``loss``, ``loss_low``,
-            ``entropy``, ``ifd``, ``ais_novel``, ``ais_control``, ``rsr`` (lowest kept), ``gain`` or
+            ``entropy``, ``ifd``, ``ais_novel``, ``ais_control``, ``rsr`` (lowest kept), ``lalp``,
+            ``fai``, ``waad`` or ``circuit`` (of :func:`airlens.rival_scores`), ``gain`` or
             ``depends`` (of ``EarlyAnswers.samples``), one that was registered, or the name of any
             numeric column (highest kept).
         top: a share of each group (0.2, "20%") or a count of each group (20).
@@ -351,6 +353,10 @@ def selector_values(samples: pd.DataFrame, by: str, seed: int = 0) -> pd.Series:
         column = selector.column
         if by == "ifd" and column not in samples:
             raise ConfigError("by='ifd': these samples were scored without it; score with --ifd")
+        if by in ("lalp", "fai", "waad", "circuit") and column not in samples:
+            option = "--circuit HEADS" if by == "circuit" else f"--rivals {by}"
+            how = f"al.rival_scores(…).on(samples), or score with {option}"
+            raise ConfigError(f"by={by!r}: these samples were scored without it: {how}")
         if by in ("gain", "depends") and column not in samples:
             raise ConfigError(f"by={by!r}: give the samples of early answers (al.early_answers)")
         if column not in samples or not is_numeric_dtype(samples[column]):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from airlens.heads import Head
+from airlens.losses.fast.attention_rows import attention_rows
 from airlens.losses.fast.fast_losses import row_budget
 from airlens.losses.fast.fast_model import FastModel, fast_model
 from airlens.losses.fast.packed_attention import Call, Plan
@@ -68,28 +69,7 @@ def _read_all(
 
 
 def _read(reader: Reader, call: Call, path: torch.Tensor) -> None:
-    """Read one layer: scores of the requested heads, softmax over the positions each row sees."""
-    heads = reader.of_layer(call.layer)
-    group = call.query.shape[1] // call.key.shape[1]
+    """Read one layer: the rows that predict the scored tokens."""
     begin = reader.stretch.window.first - 1
-    query = call.query[0, heads][:, path[begin:-1]]
-    key = call.key[0, [head // group for head in heads]][:, path]
-    sinks = None if call.sinks is None else call.sinks[heads].float()
-
-    def rows(start: int, stop: int) -> torch.Tensor:
-        seen = begin + stop
-        scores = (query[:, start:stop] @ key[:, :seen].transpose(1, 2)).float() * call.scaling
-        if call.softcap is not None:
-            scores = torch.tanh(scores / call.softcap) * call.softcap
-        at = torch.arange(begin + start, seen, device=path.device)[:, None]
-        position = torch.arange(seen, device=path.device)[None]
-        hidden = position > at
-        if call.window is not None:
-            hidden |= position <= at - call.window
-        scores = scores.masked_fill_(hidden, float("-inf"))
-        if sinks is None:
-            return torch.softmax(scores, dim=-1)
-        extra = sinks[:, None, None].expand(-1, stop - start, 1)
-        return torch.softmax(torch.cat([scores, extra], dim=-1), dim=-1)[..., :-1]
-
+    rows = attention_rows(call, reader.of_layer(call.layer), path, begin, len(path) - 1)
     reader.add(call.layer, rows, call.window, ROWS)

@@ -152,7 +152,7 @@ def _encoded(
     control = skip | (added & np.isin(ids, list(rules.control)))
     stop = start + _end(control[start:], [text[a:b] for a, b in spans[start:].tolist()])
     offsets = np.maximum(spans[start:stop] - n, 0)
-    step = _steps_of(offsets, trace)
+    step = parts_of(trace.response, offsets, [s.start for s in trace.steps])
     return EncodedTrace(trace, list(ids[:stop]), start, offsets, step, written.prefix, spans[:stop])
 
 
@@ -167,8 +167,14 @@ def _end(control: np.ndarray, texts: Sequence[str]) -> int:
     return end
 
 
-def _steps_of(offsets: np.ndarray, trace: Trace) -> np.ndarray:
-    """The step of each token: the last one that begins at or before its first character."""
-    starts = np.asarray([s.start for s in trace.steps] or [0])
-    found = np.searchsorted(starts, first_characters(trace.response, offsets), side="right") - 1
+def parts_of(response: str, offsets: np.ndarray, begins: Sequence[int]) -> np.ndarray:
+    """The part of each token, int [n]: the last that begins at or before its first character.
+
+    Args:
+        response: the text.
+        offsets: int [n, 2], spans of the tokens in it.
+        begins: where the parts begin, ascending; none: the whole is one.
+    """
+    starts = np.asarray(list(begins) or [0])
+    found = np.searchsorted(starts, first_characters(response, offsets), side="right") - 1
     return np.maximum.accumulate(np.clip(found, 0, len(starts) - 1))

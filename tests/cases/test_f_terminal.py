@@ -183,6 +183,7 @@ def test_f9_names_are_those_of_the_library() -> None:
     from airlens.experiments.validity.planting import KINDS
     from airlens.heads import PARTS
     from airlens.step_influence.forcing import FORCINGS
+    from airlens.step_influence.rival_scores import RIVALS
     from airlens.traces.chat_template import Template
     from airlens.training.step_weights import SCHEMES
 
@@ -193,6 +194,7 @@ def test_f9_names_are_those_of_the_library() -> None:
     assert tuple(KINDS) == checks.KINDS
     assert tuple(FORCINGS) == checks.FORCINGS
     assert PARTS == checks.PARTS
+    assert RIVALS == checks.RIVALS
 
 
 def test_f9_a_name_that_a_package_offers_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
