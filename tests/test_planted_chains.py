@@ -5,14 +5,18 @@ from __future__ import annotations
 import itertools
 import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from fake_sources import fake_sources
 from tiny_zoo import tiny
+from typer.testing import CliRunner
 
 import airlens as al
+from airlens.cli import app
 from airlens.errors import ConfigError
+from airlens.experiments.validity.true_sources import path_report as path_module
 from airlens.experiments.validity.true_sources.path_report import (
     chain_scores,
     path_report,
@@ -158,3 +162,28 @@ def test_the_report_of_a_model(tmp_path: Path) -> None:
     }
     assert set(report.claims["verdict"]) == {"no verdict"}  # one trace decides nothing
     assert set(report.provenance["controls"]) == {"same_layers", "random"}
+
+
+def test_the_command_goes_on_where_it_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny("llama")
+    monkeypatch.setattr("airlens.model.load.load_model", lambda *a, **k: model)
+    options = ["--heads", "L0H1, L1H3", "--n", "2", "--draws", "1", "--quiet"]
+    call = ["validate", "--what", "paths", *options, "--out", str(tmp_path / "out")]
+    taken: list[str] = []
+    real = path_module.sources
+
+    def stopped(model: Any, traces: Any, *given: Any, **options: Any) -> Any:
+        if len(taken) == 3:
+            raise KeyboardInterrupt
+        taken.append(traces[0].id)
+        return real(model, traces, *given, **options)
+
+    monkeypatch.setattr(path_module, "sources", stopped)
+    assert CliRunner().invoke(app, call).exit_code != 0
+    taken[:] = []
+    done = CliRunner().invoke(app, call)
+    assert done.exit_code == 0, done.output
+    assert len(taken) == 1  # of two traces beside two kinds of random heads
+    assert "chains of 1 hop" in done.output

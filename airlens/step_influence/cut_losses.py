@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -70,6 +71,7 @@ def looped(
     hidden_from: Sequence[HeadSet],
     mode: Mode,
     means: MeanZ | None = None,
+    max_tokens_per_batch: int | None = None,
 ) -> CutLosses:
     """Read each cut by passes of its own.
 
@@ -80,14 +82,17 @@ def looped(
         hidden_from: the H head sets that steps are hidden from, for ``direct``.
         mode: of the ablation.
         means: for ``mean``.
+        max_tokens_per_batch: of the passes with the answer, as in
+            :func:`airlens.losses.hooks.score_windows`.
     """
     items = [cut_window(trace, cut, cut.answer) for cut in trace.cuts]
-    losses = score_windows(model, items, head_sets, mode, means=means)
+    score = partial(score_windows, max_tokens_per_batch=max_tokens_per_batch)
+    losses = score(model, items, head_sets, mode, means=means)
     answer = -np.array([[x.base.sum(dtype="f8"), *x.ablated.sum(1, dtype="f8")] for x in losses]).T
     contrast = np.full(len(items), np.nan)
     some = [i for i, cut in enumerate(trace.cuts) if cut.contrast]
     wrong = [cut_window(trace, trace.cuts[i], trace.cuts[i].contrast) for i in some]
-    for i, loss in zip(some, score_windows(model, wrong, [], mode), strict=True):
+    for i, loss in zip(some, score(model, wrong, [], mode), strict=True):
         contrast[i] = -loss.base.sum(dtype="f8")
     said = _said(model, trace)
     if head_sets and len(head_sets[0]):

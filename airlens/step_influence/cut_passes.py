@@ -41,6 +41,7 @@ def forked(
     hidden_from: Sequence[HeadSet],
     mode: Mode,
     means: MeanZ | None = None,
+    max_tokens_per_batch: int | None = None,
 ) -> CutLosses:
     """Same as :func:`airlens.step_influence.cut_losses.looped`, in one pass and its continuations.
 
@@ -72,7 +73,7 @@ def forked(
         plan = plan_of(row.pack, head_sets, indices, mode, means)
         plan.on_layer = keep
         begins = [min((h.layer for h in heads), default=0) for heads in hidden_from]
-        rows = row_budget(None, fast.device) // (1 + len(forks))
+        rows = max(1, row_budget(max_tokens_per_batch, fast.device) // (1 + len(forks)))
         kept, hidden = fast.residuals(row.pack, plan, sorted(set(begins)), forks, rows=rows)
         answer = np.stack([row.answers(fast, hidden[i]) for i in range(len(hidden))])[lines]
         contrast = row.contrasts(fast, hidden[0])

@@ -200,7 +200,8 @@ def early_answers(
         template: how a prompt is put before its response: ``chat``, ``plain``, or ``auto``.
         think: how a thought in a response is written, see :func:`airlens.influence`.
         means: for ``mode="mean"``, from :func:`~airlens.ablation.mean_z`.
-        max_tokens_per_batch: bounds the memory of ``total``.
+        max_tokens_per_batch: bounds tokens times head sets that are computed at once, and so
+            memory: a longer pass runs in slices.
         engine: ``hooks`` (a loop over the cuts), ``fast`` (one pass for all), or ``auto``.
         progress: show a progress bar.
 
@@ -309,7 +310,7 @@ def _run(
             if one.missing:
                 found["samples"].append(_sample(one))
                 continue
-            losses = read(model, one, ask.ablated, direct, mode, means)
+            losses = read(model, one, ask.ablated, direct, mode, means, max_tokens_per_batch)
             known = [losses.answer, losses.direct]
             window, spans = None, steps_before(one)
             falls = np.full((len(ask.hidden_from), len(spans)), np.nan)

@@ -24,6 +24,7 @@ from airlens.errors import ModelError
 
 from .packing import Segment, to_device
 from .slices import Slice
+from .variable_length import Lengths, attend_all, runs
 
 NAME = "airlens"
 # Entries of a mask, or of scores that are written out, at once: the rest waits for its turn.
@@ -100,6 +101,7 @@ class Plan:
     def __post_init__(self) -> None:
         self._paths: dict[torch.device, list[torch.Tensor]] = {}
         self._branches: dict[tuple[torch.device, int], tuple[torch.Tensor, ...]] = {}
+        self._lengths: dict[tuple[torch.device, int], Lengths] = {}
 
     def mode(self, row: int) -> Mode:
         """The mode of a batch row."""
@@ -110,6 +112,12 @@ class Plan:
         if device not in self._paths:
             self._paths[device] = [to_device(s.path, device) for s in self.segments]
         return self._paths[device]
+
+    def lengths(self, batch: int, device: torch.device) -> Lengths:
+        """Where the segments begin in ``batch`` batch rows, put on the device once."""
+        if (device, batch) not in self._lengths:
+            self._lengths[device, batch] = Lengths.of(self.segments, batch, device)
+        return self._lengths[device, batch]
 
     def branches(self, index: int, device: torch.device) -> tuple[torch.Tensor, ...]:
         """``seen``, ``own`` and ``place`` of a segment's branches, put on the device once."""
@@ -218,6 +226,9 @@ def _packed(
     hidden: Sequence[tuple[int, list[int], np.ndarray]] = (),
 ) -> torch.Tensor:
     batch, heads, rows, _ = query.shape
+    if not blocked and _causal(plan, options) and runs(query, value):
+        lengths = plan.lengths(batch, query.device)
+        return attend_all(query, key, value, lengths, scaling, options["window"])
     first = 0 if plan.slice is None else plan.slice.first
     z = query.new_empty(batch, rows, heads, value.shape[-1])
     for index, (segment, path) in enumerate(
@@ -248,6 +259,12 @@ def _packed(
             without = attend_without(query[:, :, own], k, v, scaling, some, (begin, end), options)
             z[:, own, some] = without.transpose(1, 2)
     return z
+
+
+def _causal(plan: Plan, options: dict[str, Any]) -> bool:
+    """Whether each row sees all that comes before it in its sequence, by plain attention."""
+    plain = options["softcap"] is None and options["sinks"] is None
+    return plain and plan.slice is None and all(s.branches is None for s in plan.segments)
 
 
 def branch_off(

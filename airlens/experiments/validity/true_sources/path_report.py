@@ -19,19 +19,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from tqdm.auto import tqdm
 
-from airlens.control_kinds import CONTRASTED_WORDS, CONTROL_KINDS
+from airlens.control_kinds import CONTRASTED_WORDS, CONTROL_KINDS, Control
 from airlens.experiments.validity.auroc_tables import is_control
 from airlens.experiments.validity.claim_reports import ClaimReport
 from airlens.experiments.validity.claims import number
+from airlens.folders import kept, load_tables, save_tables
 from airlens.heads import HeadSet
-from airlens.provenance import provenance
+from airlens.provenance import fingerprint, model_info, provenance
 from airlens.statistics.grids import grid_of, proportion_of
 from airlens.statistics.verdicts import Claim, claims_table, greater
 from airlens.step_sources.source_measures import Sources, sources
 from airlens.step_sources.source_paths import TOP, paths
 from airlens.traces.answers import stands_in
-from airlens.traces.chat_template import Template
+from airlens.traces.chat_template import Template, resolve_template, template_identity
+from airlens.traces.encoding import encode_trace
 from airlens.traces.trace import Trace
 
 from .head_contrasts import contrast_table
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
 VALUES = ("recovered", "origin", "first")
 PATH = "path"
 RULES = ("nearest number", "first number")
+NAMES = ("chains", "ends")  # what is measured of a trace
 
 
 def path_report(
@@ -66,38 +70,93 @@ def path_report(
         draws: sets of random heads of each kind, or one number for both.
         seed: of planting and draws.
         template: how the prompt is put before the response.
-        folder: stores the tables.
+        folder: stores the tables and each trace's measurements, so that the call can be resumed.
         progress: show progress bars.
 
     Returns:
         Tables "paths" (:func:`path_table`), "contrasts" (:func:`.head_contrasts.contrast_table` by
         length), and "ends": length, heads, why, share of the number's tokens whose path ends so.
     """
-    wanted = dict.fromkeys(CONTROL_KINDS, draws) if isinstance(draws, int) else dict(draws)
+    wanted: dict[str, int] = {
+        k: draws if isinstance(draws, int) else draws.get(k, 0) for k in CONTROL_KINDS
+    }
     traces = plant_chains(n, seed=seed)
     scores = [rule_scores(traces)]
     ends: list[pd.DataFrame] = []
     drawn: dict[str, Any] = {}
-    for kind in CONTROL_KINDS:
-        count = wanted.get(kind, 0)
-        if not count and (kind != CONTROL_KINDS[-1] or ends):
-            continue
-        options: dict[str, Any] = {"control": kind, "controls": count, "progress": progress}
-        found = sources(
-            model, traces, heads, measures=("copies",), seed=seed, template=template, **options
-        )
-        drawn[kind] = found.provenance["controls"]
-        measured, own_ends = chain_scores(found, traces, kind)
-        first = not ends  # the critical heads are the same beside either kind
-        scores.append(measured if first else measured[measured["heads"] != TOP])
-        ends.append(own_ends if first else own_ends[own_ends["heads"] != TOP])
-    raw = {"chains": pd.concat(scores, ignore_index=True), "ends": pd.concat(ends)}
+    kinds = [kind for kind in CONTROL_KINDS if wanted.get(kind)] or [CONTROL_KINDS[-1]]
+    measure = _Measured(model, heads, wanted, seed, template, folder)
+    work = [(kind, trace) for kind in kinds for trace in traces]
+    for kind, trace in tqdm(work, desc="paths", unit="trace", disable=not progress):
+        found, drawn[kind] = measure(trace, kind)
+        for parts, table in zip((scores, ends), found, strict=True):
+            # the critical heads are the same beside either kind
+            parts.append(table if kind == kinds[0] else table[table["heads"] != TOP])
+    raw = {
+        "chains": pd.concat(scores, ignore_index=True),
+        "ends": pd.concat(ends, ignore_index=True),
+    }
     tables = path_tables(**raw)
     note = provenance(model, heads=heads.names(), controls=drawn, seed=seed, template=template, n=n)
     report = ClaimReport(tables, path_claims(tables), note, raw)
     if folder is not None:
         report.save(folder)
     return report
+
+
+class _Measured:
+    """What :func:`chain_scores` says of a trace, kept in a folder."""
+
+    def __init__(
+        self,
+        model: TransformerBridge,
+        heads: HeadSet,
+        draws: Mapping[str, int],
+        seed: int,
+        template: Template,
+        folder: str | Path | None,
+    ) -> None:
+        self.model, self.heads, self.draws, self.seed = model, heads, draws, seed
+        self.template = resolve_template(model.tokenizer, template)
+        self.folder = None if folder is None else Path(folder) / "measured"
+        self.of = {"model": model_info(model), "heads": heads.names(), "seed": seed}
+        self.of |= template_identity(model.tokenizer, self.template)
+
+    def __call__(
+        self, trace: Trace, kind: Control
+    ) -> tuple[tuple[pd.DataFrame, pd.DataFrame], list[list[str]]]:
+        """The two tables, and the random heads of each draw."""
+        home = None
+        if self.folder is not None:
+            of = {**self.of, "control": kind, "controls": self.draws.get(kind, 0)}
+            digest = encode_trace(self.model.tokenizer, trace, self.template).digest()
+            name = fingerprint({"id": trace.id, "known": trace.meta, "measured": digest})
+            home = self.folder / f"paths-{fingerprint(of)}" / name
+        tables, note = kept(
+            home,
+            lambda: self._measure(trace, kind),
+            lambda path: load_tables(path, NAMES, "measured paths"),
+            lambda found, path: save_tables(path, *found),
+            whole="provenance.json",
+        )
+        return (tables[NAMES[0]], tables[NAMES[1]]), note["controls"]
+
+    def _measure(
+        self, trace: Trace, kind: Control
+    ) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+        found = sources(
+            self.model,
+            [trace],
+            self.heads,
+            measures=("copies",),
+            control=kind,
+            controls=self.draws.get(kind, 0),
+            seed=self.seed,
+            template=self.template,
+            progress=False,
+        )
+        tables = dict(zip(NAMES, chain_scores(found, [trace], kind), strict=True))
+        return tables, {"controls": found.provenance["controls"]}
 
 
 def path_tables(chains: pd.DataFrame, ends: pd.DataFrame) -> dict[str, pd.DataFrame]:
