@@ -365,3 +365,43 @@ def test_both_texts_and_the_likely_tokens(model: Any) -> None:
     lab.prompt.value = ""
     lab.run.click()
     assert "prompt is empty" in lab.worker.note.value
+
+
+def test_nothing_of_one_trace_stands_under_the_name_of_another(model: Any) -> None:
+    seen: list[tuple[list[str], str, str, list[Any]]] = []
+    view = al.TraceExplorer(model, tiny_traces(), "L0H1", controls=0)
+    start = view.worker.start
+
+    def look(work: Any, done: Any, **how: Any) -> None:
+        seen.append((view.text.texts, view.text.empty, view.said.value, view.sources.arcs.units))
+        start(work, done, **how)
+
+    view.worker.start = look
+    view.trace_picker.value = 1
+    assert seen == [([], "scoring hostile …", "", [])]
+    assert view.text.texts
+    assert view.sources.arcs.units
+    view.trace_picker.value = 0  # known already: shown at once
+    assert len(seen) == 1
+    assert view.trace.response in "".join(view.text.texts)
+
+
+def test_a_score_that_failed_is_asked_for_again(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = [True]
+
+    def scored(*given: Any, **named: Any) -> Any:
+        if broken:
+            raise ConfigError("not now")
+        return al.influence(*given, **named)
+
+    monkeypatch.setattr("airlens.views.explorers.trace_explorer.influence", scored)
+    view = al.TraceExplorer(model, tiny_traces(), "L0H1", controls=0)
+    assert view.text.empty == "a is not scored."
+    assert "not now" in view.worker.note.value
+    assert view.worker.again.layout.display == ""
+    broken.clear()
+    view.worker.again.click()
+    assert view.worker.again.layout.display == "none"
+    assert view.trace.response in "".join(view.text.texts)

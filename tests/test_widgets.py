@@ -14,7 +14,7 @@ from explore_tiny import HOSTILE, tiny_model, tiny_traces
 
 import airlens as al
 from airlens.errors import ConfigError
-from airlens.views.explorers.jobs import Worker
+from airlens.views.explorers.jobs import Job, Took, Worker
 from airlens.views.explorers.js import DataTable, GridMap, Picks, TraceText
 from airlens.views.explorers.layout import put_figure
 from airlens.views.explorers.traits import step_sides
@@ -96,8 +96,8 @@ def test_the_bar_knows_work_that_was_done_before() -> None:
     for known in (None, True):
         worker.start(lambda: worker.model(tokens), lambda _: None)
         assert worker.job is not None
-        assert (worker.job.total is not None) == bool(known)
-    assert worker.job.share == 1
+        assert (worker.job.known is not None) == bool(known)
+    assert worker.job.share(0.0) == 1
 
 
 def test_waiting_finishes_a_job_that_has_not_begun() -> None:
@@ -250,3 +250,13 @@ def test_a_headline_is_escaped() -> None:
 
 def test_static_files_are_shipped() -> None:
     assert (Path(al.__file__).parent / "views" / "explorers" / "static" / "grid.js").is_file()
+
+
+def test_the_bar_moves_on_where_nothing_is_counted() -> None:
+    job = Job(lambda: None, print, lambda: None, Took(operations=10, seconds=4.0))
+    job.operations = 4
+    shares = [job.share(seconds) for seconds in (0.0, 1.0, 4.0, 8.0, 80.0)]
+    assert shares[0] == 0.4
+    assert shares == sorted(shares)
+    assert shares[2] == pytest.approx(1 - 1 / 2.718281828)
+    assert shares[3] < shares[4] <= 1

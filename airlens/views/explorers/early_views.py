@@ -70,6 +70,12 @@ class TraceAnswers:
         if self.button.value and self.result is None:
             self._start()
 
+    def clear(self) -> None:
+        """Show no early answers, and ask for none: another trace is to be shown."""
+        self.worker.drop()
+        self._asked = ()
+        self._show()
+
     def _start(self) -> None:
         key, trace, heads, mode, written = self._asked
         options = {"mode": mode, "controls": self.controls, **written}
@@ -79,7 +85,7 @@ class TraceAnswers:
 
         def done(found: EarlyAnswers) -> None:
             keep_newest(self._found, key, found, self.kept)
-            if key == self._asked[0]:
+            if self._asked and key == self._asked[0]:
                 self._show()
                 self.changed()
 

@@ -11,18 +11,24 @@ import asyncio
 import contextlib
 import functools
 import html
+import math
 import threading
 import time
 import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import anywidget
 import ipywidgets as w
+import traitlets as t
 from torch.overrides import TorchFunctionMode
 
 from airlens.errors import AirlensError
 from airlens.model.state import state_of
 from airlens.views.figures.labels import clean
+
+from .view_scripts import script, stylesheet
 
 T = TypeVar("T")
 QUIET = 0.4  # seconds; only longer work shows a progress bar
@@ -33,10 +39,18 @@ class Cancelled(Exception):
     """Raised inside a job that was cancelled."""
 
 
+@dataclass(frozen=True)
+class Took:
+    """What a piece of work took: operations of torch, and seconds."""
+
+    operations: int
+    seconds: float
+
+
 class Job:
     """One piece of work: its function, its progress and its result.
 
-    ``total`` is how many torch operations the same work took before, None the first time.
+    ``known`` is what the same work took before, None the first time.
     """
 
     def __init__(
@@ -44,13 +58,14 @@ class Job:
         work: Callable[[], Any],
         done: Callable[[Any], None],
         dropped: Callable[[], None],
-        total: int | None,
+        known: Took | None,
     ) -> None:
         self.work = work
         self.done = done
         self.dropped = dropped
-        self.total = total
+        self.known = known
         self.operations = 0
+        self.seconds = 0.0
         self.value: Any = None
         self.error: BaseException | None = None
         self.stop = threading.Event()
@@ -58,10 +73,16 @@ class Job:
         self.started = False
         self.settled = False
 
-    @property
-    def share(self) -> float:
-        """How much of the expected work is done, in [0, 1]."""
-        return min(1.0, self.operations / self.total) if self.total else 0.0
+    def share(self, passed: float) -> float:
+        """How much of the expected work is done after so many seconds, in [0, 1].
+
+        Operations are not equally long, and a longer text than the last one has longer ones: where
+        their count stands still, time moves the bar on, ever slower.
+        """
+        if not self.known:
+            return 0.0
+        counted = min(1.0, self.operations / self.known.operations)
+        return max(counted, 1.0 - math.exp(-passed / max(self.known.seconds, QUIET)))
 
     def tick(self) -> None:
         """Count an operation; raise if the job was cancelled."""
@@ -72,13 +93,16 @@ class Job:
     def run(self, model: Any) -> None:
         """Do the work; jobs on the same model run one at a time."""
         self.started = True
+        begun = time.monotonic()
         try:
             with _turn(model), _Watch(self.tick) if model is not None else contextlib.nullcontext():
+                begun = time.monotonic()
                 self.tick()
                 self.value = self.work()
         except BaseException as error:
             self.error = error
         finally:
+            self.seconds = time.monotonic() - begun
             self.over.set()
 
 
@@ -102,6 +126,19 @@ def _turn(model: Any) -> contextlib.AbstractContextManager[Any]:
     return contextlib.nullcontext() if model is None else state_of(model).turn()
 
 
+class CancelButton(anywidget.AnyWidget):  # type: ignore[misc]
+    """Cancels a job, also while a cell waits for it: then the page interrupts the kernel."""
+
+    _esm = script("cancel")
+    _css = stylesheet()
+    waiting = t.Bool(False).tag(sync=True)
+    pressed = t.Int(0).tag(sync=True)
+
+    def click(self) -> None:
+        """What a person does."""
+        self.pressed += 1
+
+
 class Worker(w.VBox):  # type: ignore[misc]
     """Runs one job at a time; a new job cancels the one before.
 
@@ -116,18 +153,22 @@ class Worker(w.VBox):  # type: ignore[misc]
         self.job: Job | None = None
         self._task: asyncio.Task[None] | None = None
         self._settling = threading.Lock()
-        self._known: dict[tuple[str, int], int] = {}
+        self._known: dict[tuple[str, int], Took] = {}
+        self._repeat: Callable[[], None] = lambda: None
         self._key = ("", 0)
         self.what = ""
         self.ended: list[Callable[[], None]] = []  # called after each job
         self.bar = w.FloatProgress(min=0, max=1, description="", layout={"width": "220px"})
-        self.cancel = w.Button(description="cancel", layout={"width": "80px"})
-        self.cancel.on_click(lambda _: self.stop())
+        self.cancel = CancelButton(layout={"width": "80px"})
+        self.cancel.observe(lambda _: self.stop(), "pressed")
+        self.again = w.Button(description="again", layout={"width": "80px", "display": "none"})
+        self.again.on_click(lambda _: self._repeat())
         self.text = w.HTML()
         self.note = w.HTML()
         self._line = w.HBox([self.bar, self.cancel, self.text])
         self._line.layout.display = "none"
-        super().__init__([self._line, self.note], layout={"overflow": "hidden"})
+        told = w.HBox([self.note, self.again])
+        super().__init__([self._line, told], layout={"overflow": "hidden"})
         _wait_before_cells(self)
 
     def start(
@@ -149,9 +190,14 @@ class Worker(w.VBox):  # type: ignore[misc]
             size: earlier work of the same function and size tells how long this will take.
         """
         self.stop()
+        self._repeat = functools.partial(
+            self.start, work, done, dropped=dropped, what=what, size=size
+        )
         self._key = (work.__qualname__, size)
         self.job = job = Job(work, done, dropped, self._known.get(self._key))
         self.show("")
+        self.again.layout.display = "none"
+        self.bar.value = 0.0
         self.what = what
         self.text.value = html.escape(what)
         try:
@@ -169,6 +215,13 @@ class Worker(w.VBox):  # type: ignore[misc]
         if self.job is not None and not self.job.settled:
             self.job.stop.set()
 
+    def drop(self) -> None:
+        """End the running job, whose result is no longer wanted, without a word."""
+        self.stop()
+        self.job = None
+        self._line.layout.display = self.again.layout.display = "none"
+        self.show("")
+
     async def _drive(self, job: Job) -> None:
         if not job.started:
             job.started = True
@@ -184,8 +237,8 @@ class Worker(w.VBox):  # type: ignore[misc]
         if job is not self.job or passed <= QUIET or job.over.is_set():
             return
         self._line.layout.display = ""
-        self.bar.layout.display = "" if job.total else "none"
-        self.bar.value = job.share
+        self.bar.layout.display = "" if job.known else "none"
+        self.bar.value = max(self.bar.value, job.share(passed))
         self.text.value = html.escape(f"{self.what}, {passed:.0f} s")
 
     def wait(self) -> None:
@@ -194,6 +247,7 @@ class Worker(w.VBox):  # type: ignore[misc]
         if job is None or job.settled:
             return
         begun = time.monotonic()
+        self.cancel.waiting = True
         try:
             if not job.started:
                 job.started = True
@@ -203,6 +257,8 @@ class Worker(w.VBox):  # type: ignore[misc]
         except KeyboardInterrupt:
             job.stop.set()
             job.over.wait(30)
+        finally:
+            self.cancel.waiting = False
         self._settle(job)
 
     def _settle(self, job: Job) -> None:
@@ -215,13 +271,14 @@ class Worker(w.VBox):  # type: ignore[misc]
             return
         self._line.layout.display = "none"
         if job.error is not None:
+            self.again.layout.display = ""
             job.dropped()
             if isinstance(job.error, Cancelled | KeyboardInterrupt):
                 self.show("cancelled")
             else:
                 self.fail(job.error)
         else:
-            self._known[self._key] = job.operations
+            self._known[self._key] = Took(max(job.operations, 1), job.seconds)
             try:
                 job.done(job.value)
             except Exception as error:

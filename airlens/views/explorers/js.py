@@ -179,6 +179,13 @@ class TraceText(_Own):
         empty: dict[str, Any] = {"events": [], "pairs": [], "focus": [], "numbers": []}
         self.draw({**text, **empty}, new=True)
 
+    def clear(self, words: str) -> None:
+        """Show no trace, and these words instead."""
+        self._pieces, self._prompt = [], []
+        none = text_traits([], pd.DataFrame())
+        more = {"events": [], "pairs": [], "focus": [], "empty": words, "legend": "", "label": ""}
+        self.draw({**none, **more}, new=True)
+
     def colour(self, tokens: pd.DataFrame, value: str, text: str = "", shown: str = "") -> None:
         """Colour the text by a column of the tokens given to :meth:`fill`, see `colour_traits`."""
         traits = colour_traits(self._pieces, tokens, value, text, shown)

@@ -138,11 +138,17 @@ class StepSources:
 
         def done(found: Sources) -> None:
             keep_newest(self._found, key, found, self.kept)
-            if key == self._asked[0]:
+            if self._asked and key == self._asked[0]:
                 self._show()
 
         what = f"sources in {shorten(trace.id, 30)}, {measures[-1]}"
         self.worker.start(work, done, what=what, size=len(measures) + self.controls)
+
+    def clear(self) -> None:
+        """Show no sources, and measure none: another trace is to be shown."""
+        self.worker.drop()
+        self._asked = ()
+        self._clear()
 
     def _clear(self) -> None:
         """Clear the sources before another trace is shown."""

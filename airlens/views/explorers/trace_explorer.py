@@ -250,7 +250,6 @@ class TraceExplorer(LiveView):
         if self.result is not None:
             self._show()
             return
-        self.sources.worker.stop()  # or the score would wait for a result that is no longer shown
         trace, heads, mode = self.trace, self.heads, self.mode.value
         key = self._key(str(heads))
 
@@ -262,8 +261,20 @@ class TraceExplorer(LiveView):
             keep_newest(self._found, key, found, KEPT)
             self._show()
 
+        def dropped() -> None:
+            self.text.clear(f"{shorten(trace.id, 30)} is not scored.")
+
         what = f"scoring {shorten(trace.id, 30)}"
-        self.worker.start(work, done, what=what, size=2 + self._controls)
+        self._clear(f"{what} …")
+        self.worker.start(work, done, what=what, size=2 + self._controls, dropped=dropped)
+
+    def _clear(self, words: str) -> None:
+        """Take what is shown away: nothing of one trace may stand under the name of another."""
+        self.text.clear(words)
+        self.said.value = ""
+        self.alone.clear()
+        self.sources.clear()
+        self.answers.clear()
 
     def _ask(self) -> None:
         self.alone.ask(self.trace, self.heads, self.mode.value, self._written, self._key())
