@@ -1,0 +1,54 @@
+"""axe-core on what people open: no violation, in light and in dark, wide and narrow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("playwright")
+pytest.importorskip("axe_playwright_python")
+import browser_server as bs
+from axe_playwright_python.sync_playwright import Axe
+from test_browser_page import opened, written
+from test_corpus_report import folder
+
+from airlens.views.reports.corpus_page import corpus_report
+
+__all__ = ["folder", "written"]  # fixtures
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(bs.find_chromium() is None, reason="there is no Chromium"),
+]
+SIZES = [(1280, 800, "light"), (360, 740, "dark")]
+
+
+def violations(page: Any) -> list[str]:
+    """One line a rule and node that axe-core finds wrong."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{rule['id']} ({rule['impact']}): {node['target']} {node['html'][:160]}"
+        for rule in found
+        for node in rule["nodes"]
+    ]
+
+
+@pytest.mark.parametrize(("width", "height", "scheme"), SIZES)
+def test_the_shared_page(written: Path, width: int, height: int, scheme: str) -> None:
+    with opened(written, width, height, scheme) as seen:
+        seen.open()
+        assert violations(seen.page) == []
+
+
+@pytest.mark.parametrize(("width", "height", "scheme"), SIZES)
+def test_the_report_of_a_corpus_run(
+    folder: Any, llama: Any, tmp_path: Path, width: int, height: int, scheme: str
+) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(corpus_report(folder, top=0.2, model=llama).html(), encoding="utf-8")
+    with opened(path, width, height, scheme) as seen:
+        seen.page.goto(path.as_uri())
+        seen.page.locator("main, body").first.wait_for()
+        assert violations(seen.page) == []
