@@ -82,4 +82,5 @@ from .views.explorers.ablation_lab import AblationLab as AblationLab
 from .views.explorers.head_explorer import HeadExplorer as HeadExplorer
 from .views.explorers.selection_explorer import SelectionExplorer as SelectionExplorer
 from .views.explorers.trace_explorer import TraceExplorer as TraceExplorer
+from .views.explorers.workspace import Workspace as Workspace
 from .views.page import page as page

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -81,9 +81,25 @@ def greedy_batch(
     return found
 
 
-def greedy_tokens(model: TransformerBridge, tokens: Sequence[int], n: int) -> list[int]:
-    """At most ``n`` ids that the model writes after ``tokens``, the most likely one each time."""
-    return _generate(model, [tokens], n)[0]
+def greedy_tokens(
+    model: TransformerBridge,
+    tokens: Sequence[int],
+    n: int,
+    *,
+    told: Callable[[int], None] | None = None,
+) -> list[int]:
+    """At most ``n`` ids that the model writes after ``tokens``, the most likely one each time.
+
+    ``told`` is called with each of them as it is written.
+    """
+    if told is None:
+        return _generate(model, [tokens], n)[0]
+
+    def tell(ids: torch.Tensor, _: torch.Tensor, **__: object) -> torch.Tensor:
+        told(int(ids[0, -1]))
+        return torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
+
+    return _generate(model, [tokens], n, stopping_criteria=[tell])[0]
 
 
 def _generate(

@@ -59,11 +59,13 @@ class Job:
         done: Callable[[Any], None],
         dropped: Callable[[], None],
         known: Took | None,
+        meanwhile: Callable[[], None],
     ) -> None:
         self.work = work
         self.done = done
         self.dropped = dropped
         self.known = known
+        self.meanwhile = meanwhile
         self.operations = 0
         self.seconds = 0.0
         self.value: Any = None
@@ -179,6 +181,7 @@ class Worker(w.VBox):  # type: ignore[misc]
         dropped: Callable[[], None] = lambda: None,
         what: str = "working",
         size: int = 1,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
         """Run ``work()`` in the background, then ``done(its result)`` in the kernel's own thread.
 
@@ -187,14 +190,15 @@ class Worker(w.VBox):  # type: ignore[misc]
             done: called with what ``work`` returned, unless it was cancelled or failed.
             dropped: called instead of ``done``, unless a newer job was started.
             what: shown beside the progress bar.
+            meanwhile: called again and again in the kernel's own thread while the work runs.
             size: earlier work of the same function and size tells how long this will take.
         """
         self.stop()
         self._repeat = functools.partial(
-            self.start, work, done, dropped=dropped, what=what, size=size
+            self.start, work, done, dropped=dropped, what=what, size=size, meanwhile=meanwhile
         )
         self._key = (work.__qualname__, size)
-        self.job = job = Job(work, done, dropped, self._known.get(self._key))
+        self.job = job = Job(work, done, dropped, self._known.get(self._key), meanwhile)
         self.show("")
         self.again.layout.display = "none"
         self.bar.value = 0.0
@@ -234,7 +238,10 @@ class Worker(w.VBox):  # type: ignore[misc]
 
     def _progress(self, job: Job, passed: float) -> None:
         """Show the progress of a job that takes longer than `QUIET`."""
-        if job is not self.job or passed <= QUIET or job.over.is_set():
+        if job is not self.job or job.over.is_set():
+            return
+        job.meanwhile()
+        if passed <= QUIET:
             return
         self._line.layout.display = ""
         self.bar.layout.display = "" if job.known else "none"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ipywidgets as w
@@ -63,10 +63,18 @@ class TracePicker:
             raise ConfigError("paste a response to score")
         ids = {t.id for t in self.traces}
         name = next(f"pasted {i}" for i in range(1, len(ids) + 2) if f"pasted {i}" not in ids)
-        trace = Trace(name, self.prompt.value, self.response.value).with_steps("auto")
-        self.traces.append(trace)
-        chosen = len(self.traces) - 1
-        self.picker.options = self._names()
+        self.offer([Trace(name, self.prompt.value, self.response.value).with_steps("auto")])
+
+    def offer(self, traces: Sequence[Trace]) -> None:
+        """Add traces to the list, and choose the first of them."""
+        if not traces:
+            return
+        chosen, now = len(self.traces), self.picker.value
+        self.traces += traces
+        # New options choose the first of all for a moment, which is no choice of a person.
+        with self.picker.hold_trait_notifications():
+            self.picker.options = self._names()
+            self.picker.value = now
         self.picker.value = chosen
 
     def _names(self) -> list[tuple[str, int]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 STATIC = Path(__file__).parent / "static"
 PARTS: dict[str, tuple[str, ...]] = {
     "cancel": ("cancel",),
+    "kept": ("kept",),
     "arcs": ("dom", "units", "arcs"),
     "grid": ("dom", "grid"),
     "scatter": ("scatter",),
