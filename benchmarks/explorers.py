@@ -2,7 +2,8 @@
 
 First the widgets are driven in this process: wall and CPU seconds from a pick to the last change
 sent to the page. With ``--browser`` the notebook of the explorers is also run in JupyterLab, and
-what is on the screen is timed, and so is a shared page of 3,900 made-up tokens that is clicked in.
+what is on the screen is timed, and so is a shared page of 32,000 made-up tokens in 1,000 steps that
+is opened and clicked in; ``--page`` times that page alone.
 ``--out FILE`` writes the numbers as JSON.
 """
 
@@ -28,7 +29,10 @@ BOUNDS = {
     "first figure": 15.0,
     "click on a step": 1.0,
     "point at a token": 1.0,
+    "open a page of 1,000 steps": 2.0,
+    "click in a page of 1,000 steps": 0.15,
 }
+LONG_STEPS, LONG_WORDS = 1000, 32
 CLICK = [(17, 3), (18, 6), (20, 6), (0, 0), (29, 8)]
 
 
@@ -175,6 +179,37 @@ def on_page(times: Times) -> None:
         times.add("point at a token of a long page", pointed)
 
 
+def on_long_page(times: Times) -> None:
+    """Time a page of 32,000 tokens and 1,000 steps, as its reader waits: opening, then clicks."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    import browser_pages as bp
+    from page_data import long_results, made_up_answers
+
+    import airlens as al
+
+    with tempfile.TemporaryDirectory() as name, bp.open_page() as seen:
+        sizes, path = {}, Path(name) / "page.html"
+        for steps in (LONG_STEPS // 2, LONG_STEPS):
+            made = long_results(1, steps, LONG_WORDS)
+            early = made_up_answers(made["result"].steps, made["result"].provenance["heads"])
+            write = lambda made=made, early=early: al.page(path=path, early=early, **made)  # noqa: E731
+            times.take(f"write a page of {steps:,} steps", [write])
+            sizes[steps] = path.stat().st_size / 1e6
+        print("  page: " + ", ".join(f"{n:,} steps {size:.1f} MB" for n, size in sizes.items()))
+        page = seen.page
+        page.route("file://**", lambda route: route.continue_())
+        opened = []
+        for _ in range(3):
+            page.goto("about:blank")
+            page.goto(path.as_uri())
+            opened.append(page.evaluate(bp.FIRST_VIEW) / 1000)
+        times.add(f"open a page of {LONG_STEPS:,} steps", opened)
+        steps = [LONG_STEPS // 2, LONG_STEPS // 2 + 1, LONG_STEPS - 3, 5, LONG_STEPS // 3]
+        clicked = [page.evaluate(bp.CLICK_STEP, step) / 1000 for step in steps]
+        times.add(f"click in a page of {LONG_STEPS:,} steps", clicked)
+        assert not seen.errors, seen.errors
+
+
 def head_click(page: Any, layer: int, head: int) -> float:
     """Seconds from a click on a head to its attention on the screen."""
     cell = page.locator(".airlens-grid").first.locator(
@@ -206,15 +241,19 @@ def main() -> None:
     """Measure, print, and keep the numbers where that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--browser", action="store_true", help="JupyterLab too (playwright)")
+    parser.add_argument("--page", action="store_true", help="time the long page alone")
     parser.add_argument("--model", default="smollm2-135m", help="another of 30 layers, 9 heads")
     parser.add_argument("--out", type=Path, help="write the numbers as JSON")
     given = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {load_average():.1f}")
     times = Times()
-    trace = in_python(times, given.model)
-    if given.browser:
-        in_browser(times, trace, given.model)
-        on_page(times)
+    if not given.page:
+        trace = in_python(times, given.model)
+        if given.browser:
+            in_browser(times, trace, given.model)
+            on_page(times)
+    if given.browser or given.page:
+        on_long_page(times)
     if given.out:
         from airlens.provenance import provenance
 

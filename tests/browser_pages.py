@@ -28,6 +28,13 @@ CLICK_STEP = """async (step) => {
     await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
     return performance.now() - begun;
 }"""
+# Of a shared page: from the start of loading to the first frame with its text, in milliseconds.
+FIRST_VIEW = """async () => {
+    const shown = () => document.documentElement.dataset.shown;
+    while (!shown()) await new Promise((done) => requestAnimationFrame(done));
+    await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+    return performance.now();
+}"""
 STEP_IS_DRAWN = "step => document.querySelector(`.step[data-step='${step}'] [data-i]`)"
 # Each token of a step that is drawn; the mean.
 POINT_AT_TOKENS = """async (step) => {

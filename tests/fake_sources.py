@@ -123,28 +123,32 @@ def _events(tokens: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
 def _pairs(
     id: str, units: pd.DataFrame, events: pd.DataFrame, rng: np.random.Generator
 ) -> pd.DataFrame:
-    copied = events.groupby(["step", "source"])["pos"].nunique()
-    sizes = units.set_index("unit")["n_tokens"]
-    rows = []
-    for step in units.loc[units["kind"] == "step", "unit"]:
-        for source in units.loc[units["unit"] < step, "unit"]:
-            near = 0.4 / (1 + step - source) * rng.uniform(0.5, 1)
-            rows.append(
-                {
-                    "id": id, "step": step, "source": source,
-                    "kind": "prompt" if source < 0 else "step",
-                    "distance": np.nan if source < 0 else step - source,
-                    "n_tokens": sizes[step], "n_source_tokens": sizes[source],
-                    "copies": copied.get((step, source), 0) / sizes[step],
-                    "copies_control": float(rng.random() < 0.1) / sizes[step],
-                    "attention": near, "attention_control": near * rng.uniform(0.5, 1),
-                    "attention_per_token": near / sizes[source],
-                    "attention_per_token_control": near * 0.8 / sizes[source],
-                    "knockout": np.nan, "knockout_control": np.nan,
-                    "visible": 1.0, "measured": False,
-                }
-            )  # fmt: skip
-    return pd.DataFrame(rows)
+    copied = events.groupby(["step", "source"])["pos"].nunique().rename("copies").reset_index()
+    number = units["unit"].astype(int).to_numpy()
+    step, source = (side.ravel() for side in np.meshgrid(number, number, indexing="ij"))
+    kept = (step >= 0) & (source < step)
+    rows = pd.DataFrame({"id": id, "step": step[kept], "source": source[kept]})
+    sizes = units.set_index("unit")["n_tokens"].astype(int)
+    own, other = rows["step"].map(sizes), rows["source"].map(sizes)
+    distance = rows["step"] - rows["source"]
+    near = 0.4 / (1 + distance) * rng.uniform(0.5, 1, len(rows))
+    found = rows.merge(copied.astype({"step": int, "source": int}), how="left")["copies"]
+    return rows.assign(
+        kind=np.where(rows["source"] < 0, "prompt", "step"),
+        distance=distance.where(rows["source"] >= 0),
+        n_tokens=own,
+        n_source_tokens=other,
+        copies=found.fillna(0) / own,
+        copies_control=(rng.random(len(rows)) < 0.1) / own,
+        attention=near,
+        attention_control=near * rng.uniform(0.5, 1, len(rows)),
+        attention_per_token=near / other,
+        attention_per_token_control=near * 0.8 / other,
+        knockout=np.nan,
+        knockout_control=np.nan,
+        visible=1.0,
+        measured=False,
+    )
 
 
 def long_trace(steps: int = 150, words: int = 26, seed: int = 1) -> tuple[al.Trace, list[str]]:

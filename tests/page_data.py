@@ -37,15 +37,15 @@ def measured(**options: Any) -> dict[str, Any]:
     return {"result": result, "sources": found, "traces": traces, "scores": scores}
 
 
-def long_results(n: int = 1, steps: int = 150) -> dict[str, Any]:
-    """The same for made-up traces of about 26 tokens a step, all of whose numbers are noise."""
+def long_results(n: int = 1, steps: int = 150, words: int = 26) -> dict[str, Any]:
+    """The same for made-up traces of so many tokens a step, all of whose numbers are noise."""
     rng = np.random.default_rng(0)
     traces, tokens, rows, samples = [], [], [], []
     tables: dict[str, list[pd.DataFrame]] = {
         name: [] for name in ("units", "tokens", "pairs", "events")
     }
     for i in range(n):
-        trace, prompt = long_trace(steps, seed=i)
+        trace, prompt = long_trace(steps, words, seed=i)
         trace = replace(trace, id=f"long-{i}")
         fake = fake_sources(trace, prompt, seed=i)
         noise = ("delta", "nll_base", "nll_ref", "nll_control", "delta_control", "entropy")

@@ -415,3 +415,40 @@ def test_the_track_of_answers_is_tied_to_the_text(tmp_path: Path) -> None:
         page.locator("#track svg[aria-valuenow='13']").wait_for()
         page.keyboard.press("Home")
         seen.check()
+
+
+def test_a_long_page_is_drawn_where_it_is_seen_and_is_whole_to_keys_search_and_paper(
+    tmp_path: Path,
+) -> None:
+    made = long_results(1, 300, 12)
+    early = made_up_answers(made["result"].steps, made["result"].provenance["heads"])
+    with opened(al.page(path=tmp_path / "page.html", early=early, **made)) as seen:
+        seen.open("#trace=1&step=250")
+        page, count = seen.page, seen.page.locator("#text [data-i]").count
+        row = page.locator("#text .step.current[data-step='250']")
+        row.locator("[data-i]").first.wait_for()
+        in_view = """() => {
+            const [row, scroll] = ['#text .step.current', '#text .scroll']
+                .map((one) => document.querySelector(one).getBoundingClientRect());
+            return row.top < scroll.bottom && row.bottom > scroll.top;
+        }"""
+        page.wait_for_function(in_view)
+        assert count() < 1500 < len(made["result"].tokens)
+        assert page.locator("#arcs *").count() < 1000
+        page.locator("#text .scroll").focus()
+        page.keyboard.press("k")
+        page.locator("#text .step.current[data-step='249']").wait_for()
+        page.wait_for_function(in_view)
+        word = made["traces"][0].steps[10].text.split()[3]
+        page.locator("#text .search input").fill(word)
+        hit = page.locator("#text .hit.at")
+        hit.wait_for()
+        assert hit.inner_text().strip() == word
+        page.locator("#text .side[data-step='299']").click()
+        page.wait_for_function(in_view)
+        page.locator("#track svg[aria-valuenow='299']").wait_for()
+        page.emulate_media(media="print")
+        page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
+        whole = "() => document.querySelector('#text .scroll').innerText.length"
+        assert page.evaluate(whole) > len(made["traces"][0].response)
+        seen.check()

@@ -152,6 +152,33 @@ def test_the_data_of_a_trace_are_those_of_the_tables(
             assert not rest[[name, f"{name}_control"]].fillna(0).to_numpy().any()
 
 
+def test_the_strongest_sources_of_each_step_are_kept() -> None:
+    made = long_results(1, 40)
+    found = Page(page_html(**made, most_sources=5)).data("trace-0")
+    pairs, wide = made["sources"].pairs, len(found["units"])
+    for name in ("copies", "attention", "attention_per_token"):
+        at = found["measures"].get(name, {}).get("at") or found["measures"]["attention"]["at"]
+        cells = {(cell // wide, found["units"][cell % wide]) for cell in at}
+        size = pairs[[name, f"{name}_control"]].max(axis=1)
+        for step, rows in pairs.assign(size=size).groupby("step"):
+            best = rows[rows["size"] > 0].nlargest(5, "size")
+            mine = rows[[(step, source) in cells for source in rows["source"]]]
+            np.testing.assert_allclose(sorted(mine["size"]), sorted(best["size"]))
+    assert "5 strongest sources are kept" in found["matrix"]["hint"]
+    whole = Page(page_html(**made)).data("trace-0")
+    assert "kept" not in whole["matrix"]["hint"]
+    with pytest.raises(ConfigError, match="most_sources"):
+        page_html(**made, most_sources=0)
+
+
+def test_a_page_grows_with_its_steps_and_not_with_their_square() -> None:
+    sizes = []
+    for steps in (75, 150, 300):
+        html = page_html(**long_results(1, steps, 6), most_sources=8)
+        sizes.append(len(html))
+    assert sizes[2] - sizes[1] < 2.3 * (sizes[1] - sizes[0])
+
+
 def test_attention_per_token_is_attention_by_the_size_of_the_source(
     page: Page, given_results: dict[str, Any]
 ) -> None:

@@ -25,7 +25,7 @@ body { margin: 12px; font-family: system-ui, sans-serif; }
 TEXT = {
     "empty": "", "legend": "margin: AIS", "hint": "Point at a token.", "threshold": 0.0,
     "strongest": 5, "show": "critical", "focus": [], "told": "",
-    "current": -1, "version": 1, "picked": [],
+    "current": -1, "version": 1, "picked": [], "numbers": [],
 }  # fmt: skip
 
 

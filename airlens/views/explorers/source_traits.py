@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from airlens.json_lines import jsonable
 from airlens.views.figures.coloured_text import Piece, hover_text, pieces
@@ -22,6 +23,8 @@ from airlens.views.figures.style import floats, limit
 from .traits import Traits, step_sides
 
 DIGITS = 3  # significant ones, of a value that is shown
+MOST_SOURCES = 64
+"""Sources of a step that are kept for a view: it grows with the steps, not with their square."""
 
 
 def prompt_pieces(units: pd.DataFrame, tokens: pd.DataFrame) -> list[Piece]:
@@ -99,13 +102,18 @@ def _head_order(name: str) -> tuple[int, int]:
     return int(layer), int(head)
 
 
-def pair_traits(pairs: pd.DataFrame, measure: str = "copies") -> Traits:
+def pair_traits(
+    pairs: pd.DataFrame, measure: str = "copies", most_sources: int | None = None
+) -> Traits:
     """Steps and their sources: pairs [[step], [source], [value], [value of random heads]].
 
     Pairs of which neither value is above zero are left out: no arc or outline is drawn for them.
+    With ``most_sources`` so many of each step are kept, as in `matrix_traits`.
     """
     values, controls = floats(pairs, measure), floats(pairs, f"{measure}_control")
     kept = np.maximum(np.nan_to_num(values), np.nan_to_num(controls)) > 0
+    if most_sources is not None:
+        kept &= _strongest_of(pairs["step"].to_numpy(), values, controls, most_sources)
     columns = [
         [int(v) for v in pairs.loc[kept, "step"]],
         [int(v) for v in pairs.loc[kept, "source"]],
@@ -125,7 +133,12 @@ def most(pairs: pd.DataFrame, measure: str = "copies") -> float:
 
 
 def matrix_traits(
-    pairs: pd.DataFrame, units: pd.DataFrame, measure: str = "copies", *, every: bool = True
+    pairs: pd.DataFrame,
+    units: pd.DataFrame,
+    measure: str = "copies",
+    *,
+    every: bool = True,
+    most_sources: int | None = None,
 ) -> Traits:
     """The map of steps (rows) and sources (columns, the prompt's units first) for ``grid.js``.
 
@@ -134,6 +147,8 @@ def matrix_traits(
         units: its `Sources.units`.
         measure: a key of `MEASURES`.
         every: False leaves out the cells that are zero, which saves room in a page.
+        most_sources: how many sources of a step are kept, the strongest by value or control; None:
+            all.
     """
     order = sorted(int(unit) for unit in units["unit"])
     steps = [unit for unit in order if unit >= 0]
@@ -143,6 +158,12 @@ def matrix_traits(
     kept = np.isfinite(values) & (
         every | (np.nan_to_num(values) != 0) | (np.nan_to_num(controls) != 0)
     )
+    hint = "Point at a cell for its numbers; click it for the tokens that are copied."
+    if most_sources is not None:
+        strong = _strongest_of(pairs["step"].to_numpy(), values, controls, most_sources)
+        if (kept & ~strong).any():
+            hint += f" Of each step the {most_sources} strongest sources are kept."
+        kept &= strong
     names = unit_names(units)
     return {
         "rows": [names[unit] for unit in steps],
@@ -159,11 +180,24 @@ def matrix_traits(
         "title": label(measure),
         "row_title": "step",
         "col_title": "source (p: sentences of the prompt)" if order[:1] < [0] else "source",
-        "hint": "Point at a cell for its numbers; click it for the tokens that are copied.",
+        "hint": hint,
         "current": -1,
         "row": -1,
         "column": -1,
     }
+
+
+def _strongest_of(
+    steps: NDArray[np.int64],
+    values: NDArray[np.float64],
+    controls: NDArray[np.float64],
+    most: int,
+) -> NDArray[np.bool_]:
+    """Whether a pair is among the `most` of its step whose value or control is largest in size."""
+    sizes = np.maximum(np.abs(np.nan_to_num(values)), np.abs(np.nan_to_num(controls)))
+    ranks = pd.Series(-sizes).groupby(steps).rank(method="first")
+    found: NDArray[np.bool_] = (ranks <= most).to_numpy()
+    return found
 
 
 def arc_units(units: pd.DataFrame) -> list[int]:

@@ -20,7 +20,7 @@ from airlens.views.figures.source_matrix import step_sources
 from .jobs import Worker, guarded
 from .js import GridMap, SourceArcs, TraceText
 from .layout import row
-from .source_traits import arc_units, matrix_traits, most, pair_traits
+from .source_traits import MOST_SOURCES, arc_units, matrix_traits, most, pair_traits
 from .step_heads import Key, keep_newest
 
 if TYPE_CHECKING:
@@ -165,10 +165,13 @@ class StepSources:
         self.threshold.value = 0
         self.threshold.max, self.threshold.step = top, top / 50
         self.threshold.value = LEAST * top
-        traits = pair_traits(found.pairs, self.measure.value)
+        traits = pair_traits(found.pairs, self.measure.value, MOST_SOURCES)
         self.text.draw(traits)
         self.arcs.draw({**traits, "units": arc_units(found.units), "current": -1}, new=True)
-        self.map.draw(matrix_traits(found.pairs, found.units, self.measure.value))
+        matrix = matrix_traits(
+            found.pairs, found.units, self.measure.value, most_sources=MOST_SOURCES
+        )
+        self.map.draw(matrix)
         self.choose(self.text.current)
         unknown = self.measure.value == "knockout" and not found.pairs["measured"].any()
         self.knock.layout.display = "" if unknown else "none"

@@ -12,8 +12,8 @@ STATIC = Path(__file__).parent / "static"
 PARTS: dict[str, tuple[str, ...]] = {
     "cancel": ("cancel",),
     "kept": ("kept",),
-    "arcs": ("dom", "units", "arcs"),
-    "grid": ("dom", "grid"),
+    "arcs": ("dom", "units", "beside", "arcs"),
+    "grid": ("dom", "cells", "grid"),
     "scatter": ("scatter",),
     "table": ("table",),
     "text": ("dom", "units", "copies", "search", "blocks", "links", "numbers", "text"),

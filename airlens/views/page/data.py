@@ -131,6 +131,7 @@ def trace_data(
     trace: Trace,
     step_heads: pd.DataFrame | None = None,
     early: EarlyAnswers | None = None,
+    most_sources: int | None = None,
 ) -> Traits:
     """The traits of the views of one trace.
 
@@ -140,6 +141,7 @@ def trace_data(
         trace: the trace.
         step_heads: its rows of each head alone: name, step, delta.
         early: with its early answers; None leaves the track of answers out.
+        most_sources: how many sources of a step are kept; None: all.
     """
     tokens, steps = (_of(table, trace.id) for table in (result.tokens, result.steps))
     numbers: list[Traits] = []
@@ -157,7 +159,8 @@ def trace_data(
         units, whole, pairs, events = (_of(table, trace.id) for table in tables)
         prompt = prompt_pieces(units, whole)
         text = with_prompt(text, prompt, units) | event_traits(prompt, answer, whole, events)
-        found |= _source_data(units, pairs, [m["name"] for m in measures_of(sources)])
+        names = [measure["name"] for measure in measures_of(sources)]
+        found |= _source_data(units, pairs, names, most_sources)
     if step_heads is not None and len(step_heads):
         found["alone"] = step_head_traits(step_heads)
     valued = with_step_values(tokens, steps)
@@ -169,13 +172,16 @@ def trace_data(
     return {"text": text | {"notes": in_columns(text["notes"]), "numbers": numbers}, **found}
 
 
-def _source_data(units: pd.DataFrame, pairs: pd.DataFrame, measures: Sequence[str]) -> Traits:
-    maps = {name: matrix_traits(pairs, units, name, every=False) for name in measures}
+def _source_data(
+    units: pd.DataFrame, pairs: pd.DataFrame, measures: Sequence[str], most_sources: int | None
+) -> Traits:
+    kept: dict[str, Any] = {"every": False, "most_sources": most_sources}
+    maps = {name: matrix_traits(pairs, units, name, **kept) for name in measures}
     if not maps:
         return {}
     first = next(iter(maps.values()))
     found = {name: {trait: of[trait] for trait in PER_MEASURE} for name, of in maps.items()}
-    if PER_TOKEN in found and "attention" in found:
+    if PER_TOKEN in found and "attention" in found and _same_cells(found):
         for trait in ("at", "values", "controls"):
             del found[PER_TOKEN][trait]
     return {
@@ -184,6 +190,11 @@ def _source_data(units: pd.DataFrame, pairs: pd.DataFrame, measures: Sequence[st
         "matrix": {name: value for name, value in first.items() if name not in PER_MEASURE},
         "measures": found,
     }
+
+
+def _same_cells(found: Traits) -> bool:
+    same: bool = found[PER_TOKEN]["at"] == found["attention"]["at"]
+    return same
 
 
 def in_columns(notes: Sequence[str]) -> list[list[Any]]:

@@ -40,7 +40,8 @@ function mount(id, view, traits = {}) {
 async function unpack(id) {
   const node = at(id);
   if (node.type === "application/json") return JSON.parse(node.textContent);
-  const bytes = Uint8Array.from(atob(node.textContent), (letter) => letter.charCodeAt(0));
+  const letters = atob(node.textContent), bytes = new Uint8Array(letters.length);
+  for (let i = 0; i < letters.length; i++) bytes[i] = letters.charCodeAt(i);
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
   return JSON.parse(await new Response(stream).text());
 }

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airlens.arguments import checked
-from airlens.errors import ConfigError, DataError
+from airlens.errors import ConfigError, DataError, need_count
 from airlens.traces.trace import Trace
+from airlens.views.explorers.source_traits import MOST_SOURCES
 from airlens.views.figures.style import need
 from airlens.views.html_file import html_file, packed_json, script_json, write_html
 
@@ -31,6 +32,7 @@ def page(
     *,
     step_heads: pd.DataFrame | None = None,
     early: EarlyAnswers | None = None,
+    most_sources: int | None = MOST_SOURCES,
     title: str | None = None,
     report: str | None = None,
 ) -> Path:
@@ -39,6 +41,9 @@ def page(
     The file contains its data, style and script; it loads nothing from a server, and its
     content-security policy forbids that. It opens at the strongest step above its control, and its
     title says so. The address holds what is shown: ``page.html#trace=3&step=12`` opens that step.
+
+    Its size is at most about 150 kB + 60 bytes a token + 9 bytes x measures x steps x
+    ``most_sources`` (deflated and in base64; with ``early``, 100 bytes a step more).
 
     Args:
         result: of :func:`airlens.influence`.
@@ -50,6 +55,8 @@ def page(
             delta (nats per token); None leaves the map of heads and steps out.
         early: of :func:`airlens.early_answers`, of the same heads: what the model would answer
             after each step, along the trace; None leaves that out.
+        most_sources: how many sources of a step are kept for each measure, the strongest by value
+            or control, so that the page grows with the steps, not with their square; None: all.
         title: of the page, plain text; None: what was found. A title of your own stands above it.
         report: a report of the same results to link to: its address, relative to the page.
 
@@ -67,6 +74,7 @@ def page(
         scores,
         step_heads=step_heads,
         early=early,
+        most_sources=most_sources,
         title=title,
         report=report,
     )
@@ -81,12 +89,15 @@ def page_html(
     *,
     step_heads: pd.DataFrame | None = None,
     early: EarlyAnswers | None = None,
+    most_sources: int | None = MOST_SOURCES,
     title: str | None = None,
     report: str | None = None,
 ) -> str:
     """The page that :func:`page` writes, as text; the same input gives the same bytes."""
     from . import body, data, page_script
 
+    if most_sources is not None:
+        need_count(most_sources, "most_sources", 1)
     chosen = [traces] if isinstance(traces, Trace) else list(traces)
     result = _only(result, chosen)
     heads = _heads(result, sources, early)
@@ -97,7 +108,7 @@ def page_html(
     blocks = {"index": script_json(data.compact(index))}
     for i, trace in enumerate(chosen):
         alone = None if step_heads is None else step_heads[step_heads["id"] == trace.id]
-        found = data.compact(data.trace_data(result, sources, trace, alone, early))
+        found = data.compact(data.trace_data(result, sources, trace, alone, early, most_sources))
         blocks[f"trace-{i}"] = packed_json(found)
     return html_file(
         title=title or body.page_name(result, sources),

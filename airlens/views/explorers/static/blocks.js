@@ -60,7 +60,7 @@ function endings(texts, steps) {
 
 // `dress(span, i)` gives a piece its look.
 function makeBlocks(scroll, dress) {
-  let blocks = [], home = [], texts = [], ending = []; // home: the block of each piece
+  let blocks = [], home = [], texts = [], ending = [], rows = new Map(); // home: the block of each piece; rows: the blocks of each unit
 
   function fill(block) {
     if (block.filled) return;
@@ -80,18 +80,20 @@ function makeBlocks(scroll, dress) {
     block.text.style.minHeight = "";
   }
 
-  function clear(block) {
-    if (!block.filled) return;
-    block.text.style.minHeight = `${block.text.offsetHeight}px`;
-    block.text.replaceChildren();
-    block.filled = false;
+  // All heights are read before the first block changes: each would cost a layout of its own.
+  function clear(some) {
+    const full = some.filter((block) => block.filled), heights = full.map((block) => block.text.offsetHeight);
+    full.forEach((block, n) => {
+      block.text.style.minHeight = `${heights[n]}px`;
+      block.text.replaceChildren();
+      block.filled = false;
+    });
   }
 
   const watcher = new IntersectionObserver((entries) => {
-    for (const entry of entries) {
-      const block = blocks[Number(entry.target.dataset.block)];
-      if (block) (entry.isIntersecting ? fill : clear)(block);
-    }
+    const seen = (inside) => entries.filter((entry) => entry.isIntersecting === inside).map((entry) => blocks[Number(entry.target.dataset.block)]).filter(Boolean);
+    clear(seen(false));
+    seen(true).forEach(fill);
   }, { root: scroll, rootMargin: "300px" });
 
   const fillAll = () => blocks.forEach(fill); // on paper nothing is scrolled into view
@@ -113,13 +115,15 @@ function makeBlocks(scroll, dress) {
     for (let j = from; j < to; j++) { letters += texts[j].length; home[j] = blocks.length; }
     text.style.minHeight = `${Math.ceil(letters / 90) * 24}px`;
     blocks.push({ row, text, unit, badge: margin.querySelector(".badge"), from, to, filled: false });
+    if (!rows.has(unit)) rows.set(unit, []);
+    rows.get(unit).push(blocks.at(-1));
   }
 
   return {
     draw(pieces, units, sides, colours) {
       watcher.disconnect();
       scroll.replaceChildren();
-      blocks = []; home = []; texts = pieces; ending = endings(pieces, units);
+      blocks = []; home = []; rows = new Map(); texts = pieces; ending = endings(pieces, units);
       const bySide = new Map(sides.map((side) => [side.step, side]));
       let start = 0;
       for (let i = 1; i <= texts.length; i++) {
@@ -131,12 +135,12 @@ function makeBlocks(scroll, dress) {
       blocks.slice(0, 8).forEach(fill);
       blocks.forEach((block) => watcher.observe(block.row));
     },
-    all: () => blocks,
+    of: (unit) => rows.get(unit) ?? [],
     dress(i) { const span = spanOf(i); if (span) dress(span, i); },
     dressAll() { for (const b of blocks) if (b.filled) for (let i = b.from; i < b.to; i++) dress(b.text.children[i - b.from], i); },
     // Brings a piece, or a unit's first row, into sight; `enough`: leave it where a part is seen.
     goTo(piece, unit, enough) {
-      const block = piece >= 0 ? blocks[home[piece]] : blocks.find((one) => one.unit === unit);
+      const block = piece >= 0 ? blocks[home[piece]] : rows.get(unit)?.[0];
       if (!block) return;
       fill(block);
       const move = () => {

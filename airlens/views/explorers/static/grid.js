@@ -1,5 +1,5 @@
 // A map of cells that can be clicked or walked with the arrow keys: layers x heads, heads x steps,
-// steps x sources. Needs dom.js before it (../view_scripts.py).
+// steps x sources. Needs dom.js and cells.js before it (../view_scripts.py).
 //
 // Reads: rows, cols (names), values (row by row; with `at`, of these cells only), notes or `said`
 //   (what is said of a cell; {row}, {col}, {value} and {control} are filled in), told (more about
@@ -28,13 +28,7 @@ function render({ model, el }) {
     return all;
   }
 
-  function paint(value) {
-    const [cool, warm, grey] = get("colours"), signed = get("signed");
-    if (value === null || value === undefined) return [cool, 0];
-    const share = Math.min(1, (signed ? Math.abs(value) : Math.max(0, value)) / (get("bound") || 1));
-    if (get("show") === "control") return [grey, 0.06 + 0.94 * share];
-    return [signed && value > 0 ? warm : cool, 0.06 + 0.94 * share];
-  }
+  const paint = (value) => cellColour(value, get);
 
   function describe(index) {
     if (!(index >= 0 && index < size.rows * size.cols)) { readout.textContent = get("hint"); return; }
@@ -55,16 +49,7 @@ function render({ model, el }) {
     values = spread(get("values"));
     controls = spread(get("controls"));
     const shown = get("show") === "control" ? controls : values;
-    if (picture) {
-      const pen = picture.getContext("2d"), image = pen.createImageData(size.cols, size.rows);
-      for (let index = 0; index < size.rows * size.cols; index++) {
-        const [colour, opacity] = paint(shown[index]), row = Math.floor(index / size.cols);
-        const to = 4 * ((get("upward") ? size.rows - 1 - row : row) * size.cols + (index % size.cols));
-        [1, 3, 5].forEach((from, k) => { image.data[to + k] = parseInt(colour.slice(from, from + 2), 16); });
-        image.data[to + 3] = Math.round(255 * opacity);
-      }
-      pen.putImageData(image, 0, 0);
-    }
+    if (picture) paintCells(picture, shown, get, size);
     cells.forEach((cell, index) => {
       const [colour, opacity] = paint(shown[index]);
       cell.setAttribute("fill", opacity ? colour : "transparent");
@@ -114,7 +99,8 @@ function render({ model, el }) {
       picture = element("canvas", "cells", holder);
       picture.width = cols.length;
       picture.height = rows.length;
-      Object.assign(picture.style, { left: percent(left, width), top: percent(2, height), width: percent(w * cols.length, width), height: percent(h * rows.length, height) });
+      const [across, down] = [[left, w * cols.length], [2, h * rows.length]].map((ends, k) => ends.map((end) => percent(end, k ? height : width)));
+      Object.assign(picture.style, { left: across[0], top: down[0], width: across[1], height: down[1] });
     }
     svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, tabindex: 0, role: "application",
       "aria-label": `${get("title")}. Arrow keys move, Enter picks, Space adds or removes.` });

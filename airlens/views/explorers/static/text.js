@@ -33,6 +33,7 @@ function render({ model, el }) {
   const blocks = makeBlocks(scroll, dress);
   let copies = new Map(); // of a piece: [source piece, head, weight] of each event
   let lit = new Map(); // the weight of each piece that is lit
+  let marked = new Set(); // units whose rows are outlined
   let cursor = -1, pinned = -1, followed = -1, lowest = 0;
 
   function dress(span, i) {
@@ -97,16 +98,18 @@ function render({ model, el }) {
 
   function mark() {
     const current = get("current"), control = get("show") === "control", colour = get("colours")[control ? 2 : 1];
-    const found = strongest(get("pairs"), { threshold: get("threshold"), most: get("strongest"), control }).get(current) ?? [];
-    const strength = new Map(found.map(({ unit, value }) => [unit, value]));
-    for (const { row, unit, badge } of blocks.all()) {
+    const found = strongest(get("pairs"), { threshold: get("threshold"), most: get("strongest"), control, only: current }).get(current) ?? [];
+    const strength = new Map(found.map(({ unit, value }) => [unit, value])), chosen = get("focus")[1];
+    const now = new Set([...strength.keys(), chosen, ...(current >= 0 ? [current] : [])]);
+    for (const unit of new Set([...marked, ...now])) for (const { row, badge } of blocks.of(unit)) {
       const value = strength.get(unit);
       row.classList.toggle("current", unit === current && unit >= 0); // no step is -1, a unit of the prompt is
       row.classList.toggle("from", value !== undefined);
-      row.classList.toggle("chosen", unit === get("focus")[1]); // of undefined, none
+      row.classList.toggle("chosen", unit === chosen);
       row.style.outlineColor = value === undefined ? "" : rgba(colour, 0.25 + (0.75 * value) / found[0].value);
       if (badge) badge.textContent = value === undefined ? "" : `\u2192 ${short(value)}`;
     }
+    marked = now;
     drawLinks(links, found, { current, control, lowest, measure: get("measure"), known: get("pairs").length > 0 });
     drawNumbers(numbers, get("numbers"), current);
   }
@@ -164,7 +167,7 @@ function render({ model, el }) {
 
   function drawAll() {
     const texts = get("texts"), steps = get("steps");
-    lit = new Map(); cursor = pinned = followed = -1;
+    lit = new Map(); marked = new Set(); cursor = pinned = followed = -1;
     lowest = Math.min(0, steps[0] ?? 0);
     drawKey();
     blocks.draw(texts, steps, get("sides"), get("colours"));

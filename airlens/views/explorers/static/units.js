@@ -11,12 +11,14 @@ function quote(text) {
 }
 
 // The sources of each step that are shown, {step: [{unit, value, other}]}, strongest first: those
-// that reach the threshold, at most so many a step. `other` is the value of the other set of heads.
-function strongest([steps = [], sources = [], values = [], controls = []], { threshold, most, control }) {
+// that reach the threshold, at most so many a step. `other` is the value of the other set of heads;
+// `only`: of this step alone.
+function strongest([steps = [], sources = [], values = [], controls = []], { threshold, most, control, only }) {
   const found = new Map();
   const [mine, others] = control ? [controls, values] : [values, controls];
   for (let i = 0; i < steps.length; i++) {
     const value = mine[i];
+    if (only !== undefined && steps[i] !== only) continue;
     if (!(value > 0 && value >= threshold)) continue;
     if (!found.has(steps[i])) found.set(steps[i], []);
     found.get(steps[i]).push({ unit: sources[i], value, other: others[i] });
