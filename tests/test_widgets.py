@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 import time
 from pathlib import Path
@@ -133,6 +134,16 @@ def test_every_view_is_one_module_of_all_its_files() -> None:
             script(view).count("export ") == script(view).count("export default { render };") == 1
         )
         assert "import " not in script(view)
+
+
+def test_a_view_has_the_helpers_that_it_calls() -> None:
+    helpers = re.findall(r"^function (\w+)", (STATIC / "dom.js").read_text("utf-8"), re.MULTILINE)
+    assert {"element", "moment", "listen"} <= set(helpers)
+    for view in PARTS:
+        own = (STATIC / f"{view}.js").read_text("utf-8")
+        for name in helpers:
+            called = re.search(rf"(?<![.\w]){name}\(", own) is not None
+            assert not called or f"function {name}(" in script(view), (view, name)
 
 
 def test_a_map_has_no_nan_in_its_json() -> None:

@@ -14,10 +14,10 @@ PARTS: dict[str, tuple[str, ...]] = {
     "kept": ("kept",),
     "arcs": ("dom", "units", "beside", "arcs"),
     "grid": ("dom", "cells", "grid"),
-    "scatter": ("scatter",),
-    "table": ("table",),
+    "scatter": ("dom", "scatter"),
+    "table": ("dom", "table"),
     "text": ("dom", "units", "copies", "search", "blocks", "links", "numbers", "text"),
-    "tokens": ("tokens",),
+    "tokens": ("dom", "tokens"),
     "track": ("dom", "track"),
 }
 """The files of each view, in order; the last is the view, those before it are shared or parts of
