@@ -452,3 +452,42 @@ def test_a_long_page_is_drawn_where_it_is_seen_and_is_whole_to_keys_search_and_p
         whole = "() => document.querySelector('#text .scroll').innerText.length"
         assert page.evaluate(whole) > len(made["traces"][0].response)
         seen.check()
+
+
+def test_a_tour_goes_from_stop_to_stop_by_clicks_and_keys(tmp_path: Path) -> None:
+    made = long_results(2, 30)
+    story = [
+        ("#trace=2&step=4", "It begins here."),
+        ("#trace=1&step=9&show=both", "Then this."),
+        ("#trace=1&step=9&colour=ais", "And this at last."),
+    ]
+    with opened(al.page(path=tmp_path / "page.html", story=story, **made)) as seen:
+        seen.open()
+        page, said = seen.page, seen.page.locator("#story li.now")
+        assert seen.fragment() == "#trace=2&step=4" and seen.current() == "4"
+        assert said.inner_text() == "It begins here."
+        assert page.locator("#story-back").is_disabled()
+        page.get_by_role("button", name="on in the tour").click()
+        page.locator("#story li.now", has_text="Then this.").wait_for()
+        page.locator("html[data-shown='1']").wait_for(state="attached")
+        assert seen.current() == "9" and seen.fragment() == "#trace=1&step=9&show=both"
+        assert page.locator("#show").input_value() == "both"
+        page.keyboard.press("ArrowRight")
+        page.locator("#story li.now", has_text="And this at last.").wait_for()
+        assert page.locator("#story-at").inner_text() == "3 of 3"
+        page.keyboard.press("ArrowLeft")
+        page.locator("#story li.now", has_text="Then this.").wait_for()
+        page.locator(".airlens-text .side[data-step='3']").click()  # away, and back to the stop
+        page.locator("#story.away").wait_for()
+        said.locator("a").click()
+        page.locator("#story:not(.away)").wait_for()
+        page.locator(".airlens-text .step.current[data-step='9']").wait_for()
+        page.go_back()
+        page.locator("#story.away").wait_for()
+        # Keys of a view are its own.
+        page.locator("#text .scroll").focus()
+        page.keyboard.press("ArrowRight")
+        assert said.inner_text() == "Then this."
+        page.emulate_media(media="print")
+        assert page.locator("#story li:visible").count() == 3
+        seen.check()

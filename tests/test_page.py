@@ -317,6 +317,46 @@ def test_early_answers_are_those_of_the_tables(given_results: dict[str, Any]) ->
         page_html(**given_results, early=made_up_answers(result.steps, ["L0H0"]))
 
 
+def test_a_story_is_stops_of_the_page(given_results: dict[str, Any]) -> None:
+    story = [("#trace=1&step=2", HOSTILE), ("page.html#trace=2&colour=ais&show=both", "Two.")]
+    found = Page(page_html(**given_results, story=story))
+    assert found.data("index")["story"] == ["trace=1&step=2", "trace=2&colour=ais&show=both"]
+    assert "img" not in found.tags and HOSTILE in found.text
+    assert ("href", "#trace=2&colour=ais&show=both") in found.attributes
+    assert "story" not in {v for n, v in Page(page_html(**given_results)).attributes if n == "id"}
+    for wrong, said in (
+        ([("#trace=4", "x")], "no trace 4: there are 3"),
+        ([("#trace=1&stop=2", "x")], "'stop' is none of trace, step"),
+        ([("#trace=1", "x"), ("#trace=1", " ")], "caption"),
+        (["#trace=1"], "caption"),
+        ([("", "x")], "caption"),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(said)):
+            page_html(**given_results, story=wrong)
+
+
+def test_a_story_is_told_from_the_tables() -> None:
+    made = long_results(2, 30)
+    early = made_up_answers(made["result"].steps, made["result"].provenance["heads"])
+    steps = made["result"].steps
+    found = Page(page_html(**made, early=early, story="auto"))
+    states = [dict(part.split("=") for part in s.split("&")) for s in found.data("index")["story"]]
+    best = steps.loc[(steps["ais"] - steps["ais_control"]).idxmax()]
+    ids = [trace.id for trace in made["traces"]]
+    at = (ids.index(best["id"]) + 1, best["step"])
+    assert (int(states[0]["trace"]), int(states[0]["step"])) == at
+    pairs = made["sources"].pairs.query("id == @best.id and step == @best.step")
+    assert int(states[1]["source"]) == pairs.loc[pairs["copies"].idxmax(), "source"]
+    assert states[2]["show"] == "control"
+    decided = early.samples.set_index("id").loc[best["id"], "decided_at"]
+    assert states[3] == {"trace": str(at[0]), "step": str(decided), "colour": "gain"}
+    worst = steps.loc[(steps["ais"] - steps["ais_control"]).idxmin()]
+    assert states[4] == {
+        "trace": str(ids.index(worst["id"]) + 1),
+        "step": str(worst["step"]),
+    }
+
+
 def test_traces_keep_the_order_in_which_they_are_given(given_results: dict[str, Any]) -> None:
     few = given_results["traces"][:2][::-1]
     found = Page(page_html(**{**given_results, "traces": few}))

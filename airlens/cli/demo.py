@@ -56,7 +56,8 @@ def demo(
     demo_report(result, _address(page, out)).write(out)
     say("5/5 measuring the sources of steps, and writing the page")
     some, found = demo_sources(bridge, result, seed=seed, progress=not (quiet or json))
-    write_page(result.influence, found, some, result.scores, page, report=_address(out, page))
+    report = _address(out, page)
+    write_page(result.influence, found, some, result.scores, page, report=report, story="auto")
     summary = result.summary()
     if json:
         files = {"report": str(out), "page": str(page)}

@@ -65,6 +65,12 @@ def page(
             help="Ask each trace for its answer after every step: the answers it would give.",
         ),
     ] = False,
+    tour: Annotated[
+        bool,
+        typer.Option(
+            "--tour", help="Tell the finding, its source and its control in a few clicks."
+        ),
+    ] = False,
     *,
     data_options: DataOptions,
     template: Template = "auto",
@@ -120,7 +126,15 @@ def page(
     early = _early(bridge, chosen, critical, settings, progress) if early_answers else None
     known = scores or kept
     written = write_page(
-        result, origins, chosen, known, out, step_heads=alone, early=early, title=title or None
+        result,
+        origins,
+        chosen,
+        known,
+        out,
+        step_heads=alone,
+        early=early,
+        story="auto" if tour else None,
+        title=title or None,
     )
     if json:
         note = result.provenance

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from airlens.step_sources import Sources
     from airlens.traces.trace import Trace
 
+    from .story import Stop
+
 PAPERS = (
     ("AIR", "2512.13279", "steps and samples scored by retrieval heads"),
     ("AttentionInfluence", "2505.07293", "the score over a corpus"),
@@ -57,6 +59,7 @@ def body(
     data: Mapping[str, Any],
     report: str | None = None,
     early: EarlyAnswers | None = None,
+    story: Sequence[Stop] = (),
 ) -> Markup:
     """The page's body, for :func:`airlens.views.html_file.html_file`.
 
@@ -68,6 +71,7 @@ def body(
         data: what :func:`airlens.views.page.data.index_data` gave.
         report: the address of a report to link to.
         early: of the traces, where measured.
+        story: the stops of a tour through the page.
     """
     notes = {"influence": result.provenance}
     if early is not None:
@@ -94,6 +98,7 @@ def body(
         map=data["map"] is not None,
         alone=data["alone"],
         early=data["early"],
+        story=[(f"#{stop.state}", stop.said) for stop in story],
         measured=measured(result, sources, early),
         made_by=list(_made_by(result)),
         record=json.dumps(notes, indent=1, ensure_ascii=False, default=str),

@@ -76,8 +76,8 @@ function start(index) {
 
   // The address ---------------------------------------------------------------------------------
 
-  function fromAddress() {
-    const given = new URLSearchParams(location.hash.slice(1));
+  function fromAddress(address = location.hash.slice(1) || index.story[0] || "") {
+    const given = new URLSearchParams(address);
     const among = (name, known) => (known.includes(given.get(name)) ? given.get(name) : known[0]);
     const number = (name, other) => (/^-?\d{1,6}$/.test(given.get(name) ?? "") ? Number(given.get(name)) : other);
     const trace = number("trace", 0) - 1, known = trace >= 0 && trace < index.traces, least = number("least", STOPS * LEAST);
@@ -99,7 +99,8 @@ function start(index) {
   addEventListener("keydown", ({ key }) => { walking = WALK.includes(key); }, true);
   addEventListener("pointerdown", ({ target }) => { walking = target.id === "threshold"; }, true);
 
-  function toAddress() {
+  // What is not as it is at first.
+  function addressOf(state) {
     const parts = new URLSearchParams({ trace: state.trace + 1 });
     if (state.step >= 0) parts.set("step", state.step);
     if (state.unit !== null) parts.set("source", state.unit);
@@ -108,8 +109,13 @@ function start(index) {
     if (state.show !== SHOWN[0]) parts.set("show", state.show);
     if (state.least !== LEAST) parts.set("least", Math.round(STOPS * state.least));
     if (state.head) parts.set("head", state.head);
-    if (`#${parts}` === location.hash) return;
-    history[shownOnce && !walking ? "pushState" : "replaceState"](null, "", `#${parts}`);
+    return `#${parts}`;
+  }
+
+  function toAddress() {
+    const address = addressOf(state);
+    if (address === location.hash) return;
+    history[shownOnce && !walking ? "pushState" : "replaceState"](null, "", address);
   }
 
   // What is shown -------------------------------------------------------------------------------
@@ -138,6 +144,7 @@ function start(index) {
     map?.set("current", state.head ? index.map.names.indexOf(state.head) : -1);
     table.set("current", state.trace);
     sayWhich();
+    sayStop();
     if (address) toAddress();
     shownOnce = true;
     document.documentElement.dataset.shown = state.trace + 1;
@@ -196,6 +203,37 @@ function start(index) {
     const strip = card.parentElement, low = card.offsetLeft - strip.offsetLeft, high = low + card.offsetWidth;
     if (low < strip.scrollLeft || high > strip.scrollLeft + strip.clientWidth) strip.scrollLeft = low - strip.clientWidth / 3;
   }
+
+  // A tour --------------------------------------------------------------------------------------
+
+  let stop = 0;
+  function visit(to) {
+    if (to < 0 || to >= index.story.length) return;
+    stop = to;
+    walking = false;
+    show(fromAddress(index.story[to]));
+    at("reader").scrollIntoView({ block: "start" });
+  }
+
+  function sayStop() {
+    if (!index.story.length) return;
+    const here = addressOf(state), is = (n) => addressOf(fromAddress(index.story[n])) === here;
+    const found = is(stop) ? stop : index.story.findIndex((_, n) => is(n));
+    if (found >= 0) stop = found;
+    at("story").classList.toggle("away", found < 0);
+    at("story").querySelectorAll("li").forEach((node, n) => node.classList.toggle("now", n === stop));
+    at("story-at").textContent = `${stop + 1} of ${index.story.length}`;
+    at("story-back").disabled = stop === 0;
+    at("story-on").disabled = stop === index.story.length - 1;
+  }
+
+  at("story-back")?.addEventListener("click", () => visit(stop - 1));
+  at("story-on")?.addEventListener("click", () => visit(stop + 1));
+  addEventListener("keydown", (event) => {
+    const way = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!way || event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, pre")) return;
+    visit(stop + way);
+  });
 
   // What somebody does --------------------------------------------------------------------------
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from airlens.step_influence.influence import Influence
     from airlens.step_sources import Sources
 
+    from .story import Story
+
 
 @checked
 def page(
@@ -33,6 +35,7 @@ def page(
     step_heads: pd.DataFrame | None = None,
     early: EarlyAnswers | None = None,
     most_sources: int | None = MOST_SOURCES,
+    story: Story | None = None,
     title: str | None = None,
     report: str | None = None,
 ) -> Path:
@@ -57,6 +60,9 @@ def page(
             after each step, along the trace; None leaves that out.
         most_sources: how many sources of a step are kept for each measure, the strongest by value
             or control, so that the page grows with the steps, not with their square; None: all.
+        story: a tour through the page, which opens at its first stop: pairs of a link to the page
+            (``"#trace=1&step=4"``) and a caption; or ``"auto"``, which is told from the results:
+            the finding, whence it copies, its control, an exception.
         title: of the page, plain text; None: what was found. A title of your own stands above it.
         report: a report of the same results to link to: its address, relative to the page.
 
@@ -64,7 +70,8 @@ def page(
         The path.
 
     Raises:
-        ConfigError: ``sources`` or ``early`` are of other heads than ``result``.
+        ConfigError: ``sources`` or ``early`` are of other heads than ``result``; a stop of the
+            story that the page does not have.
         DataError: a trace that ``result`` does not contain, or no trace at all.
     """
     text = page_html(
@@ -75,6 +82,7 @@ def page(
         step_heads=step_heads,
         early=early,
         most_sources=most_sources,
+        story=story,
         title=title,
         report=report,
     )
@@ -90,11 +98,13 @@ def page_html(
     step_heads: pd.DataFrame | None = None,
     early: EarlyAnswers | None = None,
     most_sources: int | None = MOST_SOURCES,
+    story: Story | None = None,
     title: str | None = None,
     report: str | None = None,
 ) -> str:
     """The page that :func:`page` writes, as text; the same input gives the same bytes."""
     from . import body, data, page_script
+    from .story import stops_of, told
 
     if most_sources is not None:
         need_count(most_sources, "most_sources", 1)
@@ -105,6 +115,11 @@ def page_html(
         need(step_heads, ("id", "name", "step", "delta"), "page")
     index = data.index_data(result, sources, scores, heads, early)
     index["alone"] = step_heads is not None and len(step_heads) > 0
+    if story == "auto":
+        stops = told(result, sources, chosen, heads, early)
+    else:
+        stops = stops_of(story or [], len(chosen))
+    index["story"] = [stop.state for stop in stops]
     blocks = {"index": script_json(data.compact(index))}
     for i, trace in enumerate(chosen):
         alone = None if step_heads is None else step_heads[step_heads["id"] == trace.id]
@@ -112,7 +127,7 @@ def page_html(
         blocks[f"trace-{i}"] = packed_json(found)
     return html_file(
         title=title or body.page_name(result, sources),
-        body=body.body(title, result, sources, chosen, index, report, early),
+        body=body.body(title, result, sources, chosen, index, report, early, stops),
         style=page_script.page_style(),
         scripts=[page_script.page_script()],
         data=blocks,
