@@ -23,6 +23,7 @@ from generate import (  # noqa: E402
     coverage,
     data_sets,
     gallery,
+    live_page,
     notebooks,
     offline,
 )
@@ -144,7 +145,8 @@ def readable_signature(app, what, name, obj, options, signature, returned):
 
 def setup(app):
     """Write the generated pages, and look at what was built."""
-    for part in (api, architecture, claims, cli, coverage, data_sets, gallery, notebooks):
+    parts = (api, architecture, claims, cli, coverage, data_sets, gallery, live_page, notebooks)
+    for part in parts:
         part.write(HERE)
     app.connect("missing-reference", known_name)
     app.connect("autodoc-skip-member", skip_tuple_fields)

@@ -1,16 +1,20 @@
 """The gallery: each figure of `al.figures`, live, with the lines that make it.
 
 A figure is taken from the committed outputs of the notebook that draws it, so that picture and code
-belong together and no model is run. Those that no notebook draws are drawn from `gallery_run/`.
+belong together and no model is run. Those that no notebook draws are drawn from `gallery_run/`. The
+first page shows each of them small.
 """
 
 from __future__ import annotations
 
+import base64
 import inspect
+import io
 import json
 import re
 import shutil
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +22,10 @@ import pandas as pd
 import plotly
 import plotly.graph_objects as go
 import plotly.io as pio
+from PIL import Image
 
 import airlens as al
+from airlens.errors import AirlensError
 from airlens.views.figures.style import fig_html
 
 from . import ROOT, first_sentence, write_if_new
@@ -28,6 +34,7 @@ from .notebooks import paths, title
 RUN = Path(__file__).parents[1] / "gallery_run"
 TRUTH = ROOT / "data" / "results" / "validity" / "sources" / "planted.csv"
 LINES = 3  # of a long cell, the last ones are shown
+SMALL = 480  # pixels, the width of a small picture: twice what is seen
 
 # The pages, by what a figure is about; the module of `airlens.figures` it lives in decides.
 PAGES = {
@@ -140,11 +147,13 @@ class Example:
         code: the last lines of a cell.
         html: the picture.
         source: where it comes from, in Markdown.
+        png: the picture as PNG, where the notebook has one.
     """
 
     code: str
     html: str
     source: str
+    png: bytes = b""
 
 
 def _early() -> al.EarlyAnswers:
@@ -197,17 +206,28 @@ def examples() -> dict[str, Example]:
             if html:
                 code = THROUGH[name][1] if name in through else last_lines(source)
                 link = f"[{heading}](../notebooks/{path.name})"
-                found[name], length[name] = Example(code, html, f"From {link}."), size
-    for name, (code, draw) in FROM_RUN.items():
-        html = _live(draw().to_json(), name)
-        found[name] = Example(
-            code, html, "From `docs/gallery_run`, a small run on the default model."
-        )
-    fig = al.figures.source_truth(pd.read_csv(TRUTH))
+                png = base64.b64decode(data.get("image/png", ""))
+                found[name], length[name] = Example(code, html, f"From {link}.", png), size
+    drawn = {name: (code, draw()) for name, (code, draw) in FROM_RUN.items()}
     code = f'table = pd.read_csv("{TRUTH.relative_to(ROOT)}")\nal.figures.source_truth(table)'
-    source = f"From `{TRUTH.relative_to(ROOT)}`."
-    found["source_truth"] = Example(code, _live(fig.to_json(), "source_truth"), source)
+    drawn["source_truth"] = (code, al.figures.source_truth(pd.read_csv(TRUTH)))
+    pictures = _pictures({name: fig for name, (_, fig) in drawn.items()})
+    for name, (code, fig) in drawn.items():
+        source = "From `docs/gallery_run`, a small run on the default model."
+        if name == "source_truth":
+            source = f"From `{TRUTH.relative_to(ROOT)}`."
+        found[name] = Example(code, _live(fig.to_json(), name), source, pictures.get(name, b""))
     return found
+
+
+def _pictures(figures: Mapping[str, go.Figure]) -> dict[str, bytes]:
+    """The figures as PNG; none where there is no Chromium."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            paths = al.figures.save_figures(figures, folder, formats=("png",))
+        except AirlensError:
+            return {}
+        return {path.stem: path.read_bytes() for path in paths}
 
 
 def last_lines(source: str) -> str:
@@ -252,6 +272,21 @@ def _section(name: str, example: Example | None) -> str:
     return f"{head}\n{code}\n```{{raw}} html\n{example.html}\n```\n\n{example.source}\n"
 
 
+def _card(name: str, example: Example, folder: Path) -> str:
+    """A small picture that leads to the figure, and its name."""
+    picture = ""
+    if example.png:
+        with Image.open(io.BytesIO(example.png)) as image:
+            whole = image.convert("RGBA")
+        paper = Image.new("RGBA", whole.size, "white")
+        paper.alpha_composite(whole)
+        paper.thumbnail((SMALL, SMALL))
+        paper.convert("P", palette=Image.Palette.ADAPTIVE).save(folder / f"{name}.png")
+        picture = f":img-top: small/{name}.png\n:img-alt: {name}\n"
+    link = f":link: {_label(name)}\n:link-type: ref\n"
+    return f":::{{grid-item-card}}\n{link}:class-card: small\n{picture}\n`{name}`\n:::\n"
+
+
 def _label(name: str) -> str:
     return f"figure-{name.replace('_', '-')}"
 
@@ -261,13 +296,17 @@ def write(folder: Path) -> None:
     shown = examples()
     names = figure_names()
     cards = []
+    small = folder / "gallery" / "small"
+    shutil.rmtree(small, ignore_errors=True)
+    small.mkdir(parents=True)
     for page, (heading, _) in PAGES.items():
         own = [n for n in names if page_of(n) == page]
         script = '```{raw} html\n<script src="../_static/plotly.min.js"></script>\n```\n'
         text = [f"# {heading}\n", script, *(_section(n, shown.get(n)) for n in own)]
         write_if_new(folder / "gallery" / f"{page}.md", "\n".join(text))
-        links = ", ".join(f"[{n}](#{_label(n)})" for n in own)
-        cards.append(f"**[{heading}]({page}.md)**\n: {links}\n")
+        cards.append(f"## [{heading}]({page}.md)\n\n::::{{grid}} 2 3 4 4\n:gutter: 2\n")
+        cards += [_card(n, shown[n], small) for n in own]
+        cards.append("::::\n")
     toc = "\n".join(PAGES)
     intro = (
         "# Gallery\n\nEvery figure of `al.figures`: it takes a table and returns a Plotly figure "

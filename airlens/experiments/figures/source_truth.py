@@ -90,7 +90,7 @@ def source_truth(table: pd.DataFrame, value: str = "auroc", *, title: str | None
     fig.update_xaxes(ticktext=[plotly_text(name) for name in places], zeroline=False)
     fig.update_xaxes(title_text=axis, row=down)
     fig.update_annotations(font_size=12.5)
-    legend_room(fig, 720)
+    legend_room(fig, 480)  # as narrow as on a page of documents
     # Above the panels' names.
     plot = fig.layout.height - fig.layout.margin.t - fig.layout.margin.b
     fig.update_layout(legend_y=1 + 26 / plot)
