@@ -16,6 +16,7 @@ sys.path.insert(0, str(HERE))
 
 from docutils.utils import get_source_line  # noqa: E402
 from generate import (  # noqa: E402
+    accessible,
     api,
     architecture,
     claims,
@@ -152,3 +153,4 @@ def setup(app):
     app.connect("autodoc-skip-member", skip_tuple_fields)
     app.connect("autodoc-process-signature", readable_signature)
     app.connect("build-finished", offline.check)
+    app.connect("build-finished", accessible.mend)
