@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 from test_planting import traces
 
+import airlens as al
 from airlens.ablation import ablated
 from airlens.errors import ConfigError
 from airlens.experiments.validity.alternatives import loss_in_place, step_window
@@ -54,6 +56,42 @@ def test_measured_losses_are_those_of_influence(llama: Any) -> None:
         got = mine[mine["heads"] == "top"].iloc[0]
         assert got["loss"] == pytest.approx(want["loss_base"], abs=1e-4)
         assert got["delta"] == pytest.approx(want["delta"], abs=1e-4)
+
+
+def test_rivals_are_those_of_whole_traces(llama: Any) -> None:
+    """RSR, LALP, FAI and WAAD of a planted step are those of the step tables."""
+    planted = plant(traces(2), llama.tokenizer, kinds=["other", "restated"])
+    measured = measure_planted(llama, planted, HEADS, modes=["zero"], draws=0, progress=False)
+    base = influence(llama, planted, "", controls=0, progress=False)
+    want = al.rival_scores(llama, planted, progress=False).on(base.steps).set_index(["id", "step"])
+    items = measured.items.set_index(["source", "kind"])
+    values = score_values(measured).set_index(["source", "kind", "score"])["value"]
+    seen = 0
+    for trace in planted:
+        info = planted_info(trace)
+        mine, row = items.loc[info["source"], info["kind"]], want.loc[trace.id, info["step"]]
+        assert mine["rsr"] == pytest.approx(row["rsr"], rel=1e-4)
+        assert mine["lalp"] == pytest.approx(row["lalp"], abs=1e-4)
+        assert values[info["source"], info["kind"], "rsr"] == -mine["rsr"]
+        assert values[info["source"], info["kind"], "lalp"] == mine["lalp"]
+        # FAI looks at 50 tokens (bytes, here) behind the step: what comes after them is left out.
+        end = trace.steps[info["step"]].end + 50
+        steps = [s for s in trace.steps if s.start < end]
+        steps[-1] = replace(steps[-1], text=trace.response[steps[-1].start : end], end=end)
+        cut = replace(trace, response=trace.response[:end], steps=tuple(steps))
+        flow = al.rival_scores(llama, cut, ["fai", "waad"], progress=False).steps
+        of_step = flow.iloc[info["step"]]
+        assert mine["waad"] == pytest.approx(of_step["waad"], rel=1e-3)
+        assert mine["fai"] == pytest.approx(of_step["fai"], rel=1e-3)
+        seen += end < len(trace.response)
+        # Without BOS the first token has no prediction in the step alone: it counts in neither.
+        text = al.Trace("t", "", trace.steps[info["step"]].text)
+        bare = influence(llama, text, "", controls=0, progress=False).tokens["nll_base"]
+        at = (base.tokens["id"] == trace.id) & (base.tokens["step"] == info["step"])
+        given = base.tokens[at]["nll_base"]
+        assert len(given) == len(bare)
+        assert mine["ifd"] == pytest.approx(given[1:].mean() / bare[1:].mean(), rel=1e-4)
+    assert seen and items["ifd"].nunique() > 1
 
 
 def test_novel_ais_is_measured_with_its_control_and_its_free_share(llama: Any) -> None:

@@ -50,7 +50,7 @@ def ifd(
     written = scored.provenance.get("written", {})
     how = (scored.provenance["template"], written.get("think", "auto"))
     encoded = encode_for(model, traces, *how)
-    head = _head(model.tokenizer)
+    head = head_of(model.tokenizer)
     bare = [_alone(each, head) for each in encoded]
     losses = trace_losses(
         model,
@@ -72,7 +72,7 @@ def ifd(
     return pd.DataFrame(rows, columns=["id", "loss_alone", "ifd"])
 
 
-def _head(tokenizer: Any) -> list[int]:
+def head_of(tokenizer: Any) -> list[int]:
     """What the tokenizer puts before a plain text: its BOS, or nothing."""
     text = encode_trace(tokenizer, Trace("text", "", "a"), "plain")
     return text.tokens[: text.response_start]

@@ -36,6 +36,7 @@ def local_likelihoods(
     encoded: Sequence[EncodedTrace],
     *,
     before: int = BEFORE,
+    only: Sequence[int] | None = None,
     **options: Any,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Mean log-probability of each sentence of each trace, and the step that it belongs to.
@@ -44,6 +45,7 @@ def local_likelihoods(
         model: the bridge.
         encoded: the traces.
         before: sentences of the response that a sentence is read with.
+        only: one step of each trace, whose sentences alone are scored; None: all.
         options: of :func:`airlens.losses.token_losses.trace_losses`: ``long``, ``engine``,
             ``max_tokens_per_batch``, ``progress``.
 
@@ -51,12 +53,14 @@ def local_likelihoods(
         For each trace fp64 [p], in nats a token, and int [p]; sentences without a scored token are
         left out.
     """
-    spans = [sentence_spans(e) for e in encoded]
-    alone = [
-        _alone(e, own[max(0, i - before)][0], start, stop)
-        for e, own in zip(encoded, spans, strict=True)
-        for i, (start, stop) in enumerate(own)
-    ]
+    chosen = [None] * len(encoded) if only is None else only
+    spans: list[list[tuple[int, int]]] = []
+    alone: list[EncodedTrace] = []
+    for e, step in zip(encoded, chosen, strict=True):
+        every = sentence_spans(e)
+        wanted = [i for i, (start, _) in enumerate(every) if step in (None, int(e.step[start]))]
+        spans.append([every[i] for i in wanted])
+        alone += [_alone(e, every[max(0, i - before)][0], *every[i]) for i in wanted]
     losses = iter(trace_losses(model, alone, [], DEFAULT_MODE, **options))
     found = []
     for e, own in zip(encoded, spans, strict=True):

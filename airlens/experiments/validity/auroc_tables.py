@@ -21,6 +21,8 @@ from airlens.step_influence.settings import FLOOR
 
 from .benchmark import Measured
 from .heuristics import HEURISTICS
+from .rival_steps import LOW_IS_KEPT
+from .rival_steps import SCORES as RIVALS
 
 KEY = ["score", "mode", "heads"]
 # Ours, nats per token: steps whose base losses differ by less count as matched. The first of these
@@ -55,8 +57,9 @@ def score_values(measured: Measured, floor: float = FLOOR) -> pd.DataFrame:
 
     AIR has the scores "ais" (relative) and "delta" (nats per token), and "ais_novel", AIS of the
     tokens that are no copy, where these were told apart; a heuristic has its name as score, "" as
-    mode and heads, and so has "novel", the share of those tokens. AIS is NaN where the base loss
-    (of the tokens that it is of) is under ``floor``.
+    mode and heads, and so has "novel", the share of those tokens, and so have the scores of rival
+    papers, turned round where they keep the lowest ("rsr"). AIS is NaN where the base loss (of the
+    tokens that it is of) is under ``floor``.
     """
     air = measured.scores()
     air["ais"] = air["ais"].where(air["loss"] >= floor)
@@ -67,8 +70,9 @@ def score_values(measured: Measured, floor: float = FLOOR) -> pd.DataFrame:
         scores.append("ais_novel")
     keys = ["source", "kind", "mode", "heads", "draw"]
     long = air.melt(id_vars=keys, value_vars=scores, var_name="score")
-    own = [name for name in (*HEURISTICS, "novel") if name in measured.items]
+    own = [name for name in (*HEURISTICS, "novel", *RIVALS) if name in measured.items]
     free = measured.items.melt(id_vars=["source", "kind"], value_vars=own, var_name="score")
+    free["value"] = free["value"].where(~free["score"].isin(LOW_IS_KEPT), -free["value"])
     free = free.assign(mode="", heads="", draw=0)
     columns = ["source", "kind", *KEY, "draw", "value"]
     return pd.concat([long[columns], free[columns]], ignore_index=True)

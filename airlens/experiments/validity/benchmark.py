@@ -5,7 +5,8 @@ Tables:
 - items, one row a scored step: source, kind ("real" or of
   :data:`airlens.experiments.validity.planting.KINDS`), step, text, n_tokens, loss, entropy, length,
   position, overlap, attention, novel (share of the tokens that are no copy) and loss_novel (of
-  those alone; NaN without any)
+  those alone; NaN without any), and the scores of rival papers
+  (:data:`airlens.experiments.validity.rival_steps.SCORES`)
 - losses, one row a step and ablation: source, kind, mode, heads ("top", "random",
   "same_layers"), draw, loss_ref, loss_ref_novel
 """
@@ -41,6 +42,7 @@ from .alternatives import step_window
 from .attention_received import attention_received
 from .heuristics import overlap
 from .planting import planted_info, real_of
+from .rival_steps import rival_steps
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -123,7 +125,7 @@ def measure_planted(
     }
     note = provenance(model, **settings, reading=how_read(traces))
     written = template_identity(model.tokenizer, template)
-    of = {**settings, "model": note["model"], "written": written, "told": "novel"}
+    of = {**settings, "model": note["model"], "written": written, "told": "novel, rivals"}
     done = _open(path, fingerprint(of))
     by_source = [list(group) for _, group in groupby(traces, key=_source)]
     for group in tqdm(by_source, desc="planted steps", unit="trace", disable=not progress):
@@ -198,6 +200,7 @@ def _measure_source(
         [cell[0] for cell in cells],
         means=means,
     )
+    rivals = rival_steps(model, traces, steps, windows, found, template)
     for k, (window, loss) in enumerate(zip(windows, found, strict=True)):
         novel = novel_tokens(window.tokens, window.first)
         key = {"source": real.id, "kind": kinds[k]}
@@ -216,6 +219,7 @@ def _measure_source(
                 "attention": attention[k],
                 "novel": _mean(novel),
                 "loss_novel": _mean(loss.base[novel]),
+                **rivals[k],
             }
         )
         for (mode, name, _, draw), ref in zip(cells, loss.ablated, strict=True):
