@@ -66,6 +66,7 @@ def test_a_notebook_without_its_kernel_shows_the_static_forms(
         forms = page.locator(FORMS)
         expect(forms).to_have_count(2)
         expect(forms.first).to_be_hidden()
+        expect(page.get_by_role("button", name="write on")).to_be_visible()
         expect(forms.first.locator(".step")).to_have_count(1)
         page.evaluate(SAVE)
         assert len(saved_html(path)) == 2
