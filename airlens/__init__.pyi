@@ -56,6 +56,8 @@ from .step_influence.head_costs import idle_heads as idle_heads
 from .step_influence.head_costs import leave_one_out as leave_one_out
 from .step_influence.head_influence import HeadInfluence as HeadInfluence
 from .step_influence.head_influence import head_influence as head_influence
+from .step_influence.head_subsets import HeadSubsets as HeadSubsets
+from .step_influence.head_subsets import head_subsets as head_subsets
 from .step_influence.influence import Influence as Influence
 from .step_influence.influence import influence as influence
 from .step_influence.rival_scores import RivalScores as RivalScores

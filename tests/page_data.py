@@ -119,3 +119,16 @@ def made_up_answers(steps: pd.DataFrame, heads: list[str], seed: int = 0) -> al.
     tables = [pd.concat(parts, ignore_index=True) for parts in (cuts, falls)]
     note = {"heads": heads, "forcing_text": "The final answer is"}
     return al.EarlyAnswers(*tables, pd.DataFrame(samples), pd.DataFrame(), note)
+
+
+def made_up_subsets(result: al.Influence, heads: list[str]) -> al.HeadSubsets:
+    """What fewer heads do, as shares of what all of them do."""
+    sets = {name: [name] for name in heads} | {"top 2": heads[:2]}
+    tokens, steps = [], []
+    for share, name in enumerate(sets, start=1):
+        of = result.tokens[["id", "step", "pos"]].assign(set=name, delta_control=0.01 * share)
+        tokens.append(of.assign(delta=result.tokens["delta"] * share / 10))
+        scores = result.steps[["id", "step"]].assign(set=name, ais_control=0.02 * share)
+        steps.append(scores.assign(ais=result.steps["ais"] * share / 10))
+    tables = [pd.concat(parts, ignore_index=True) for parts in (tokens, steps)]
+    return al.HeadSubsets(sets, *tables, {"heads": heads})

@@ -14,7 +14,7 @@ pytest.importorskip("playwright")
 import browser_pages as bp
 import browser_server as bs
 import pandas as pd
-from page_data import long_results, made_up_answers, measured
+from page_data import long_results, made_up_answers, made_up_subsets, measured
 
 import airlens as al
 
@@ -490,4 +490,49 @@ def test_a_tour_goes_from_stop_to_stop_by_clicks_and_keys(tmp_path: Path) -> Non
         assert said.inner_text() == "Then this."
         page.emulate_media(media="print")
         assert page.locator("#story li:visible").count() == 3
+        seen.check()
+
+
+def test_fewer_heads_recolour_text_bars_and_copies_without_python(tmp_path: Path) -> None:
+    made = long_results(1, 12)
+    heads = made["result"].provenance["heads"]
+    subsets = made_up_subsets(made["result"], heads)
+    with opened(al.page(path=tmp_path / "page.html", subsets=subsets, **made)) as seen:
+        seen.open("#trace=1&step=8")
+        page = seen.page
+        tints = (
+            "() => [...document.querySelectorAll('#text [data-i]')].map((s) => s.style.background)"
+        )
+        bars = page.locator("#text .side[data-step='8'] .bars")
+        before, chips = page.evaluate(tints), page.locator(CHIPS).all_inner_texts()
+        ais = made["result"].steps["ais"][8]
+        assert f"{ais:.2f}" in bars.inner_text()
+        slider = page.locator("#top")
+        assert slider.input_value() == "2"  # 1, 2, all 3
+        slider.focus()
+        page.keyboard.press("ArrowLeft")
+        page.locator("#top-said", has_text="2 of 3").wait_for()
+        assert "without=top+2" in seen.fragment()
+        # The fourth subset: four tenths of what all heads do.
+        page.locator("#text .side[data-step='8'] .bars", has_text=f"{0.4 * ais:.2f}").wait_for()
+        assert page.evaluate(tints) != before
+        events = made["sources"].events.query("step == 8 and head == @heads[1] and source < 8")
+        page.locator("#one-alone").select_option(heads[1])
+        page.locator("#top-said", has_text=heads[1]).wait_for()
+        page.locator("#threshold").fill("0")
+        page.locator("#threshold-said", has_text="0").wait_for()
+        copied = events.groupby("source")["pos"].nunique()
+        names = {text.split(":")[0] for text in page.locator(CHIPS).all_inner_texts()}
+        assert len(names) == min(5, len(copied))
+        link = seen.fragment()
+        assert f"without={heads[1]}" in link
+        seen.open(link)
+        assert page.locator("#one-alone").input_value() == heads[1]
+        assert f"{0.2 * ais:.2f}" in bars.inner_text()
+        slider.fill("2")
+        page.locator("#top-said", has_text="3 of 3").wait_for()
+        page.locator("#threshold").fill("10")
+        page.locator("#text .side[data-step='8'] .bars", has_text=f"{ais:.2f}").wait_for()
+        assert page.evaluate(tints) == before
+        assert page.locator(CHIPS).all_inner_texts() == chips
         seen.check()

@@ -18,7 +18,7 @@ import pytest
 from explore_tiny import HOSTILE
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from page_data import long_results, made_up_answers, measured
+from page_data import long_results, made_up_answers, made_up_subsets, measured
 
 import airlens as al
 from airlens.errors import ConfigError, DataError
@@ -315,6 +315,45 @@ def test_early_answers_are_those_of_the_tables(given_results: dict[str, Any]) ->
     assert "no answer" in empty["track"]["empty"]
     with pytest.raises(ConfigError, match=r"al\.early_answers"):
         page_html(**given_results, early=made_up_answers(result.steps, ["L0H0"]))
+
+
+def test_what_fewer_heads_do_is_in_the_page(given_results: dict[str, Any]) -> None:
+    result = given_results["result"]
+    subsets = made_up_subsets(result, result.provenance["heads"])
+    found = Page(page_html(**given_results, subsets=subsets))
+    assert {"top", "one-alone"} <= {value for name, value in found.attributes if name == "id"}
+    names = [one["name"] for one in found.data("index")["subsets"]]
+    assert names == ["L0H1", "L1H2", "L2H0", "top 2"]
+    for i, trace in enumerate(given_results["traces"]):
+        shown = found.data(f"trace-{i}")
+        steps = shown["text"]["steps"]
+        for name in names:
+            tokens, scores = (
+                table[(table["id"] == trace.id) & (table["set"] == name)]
+                for table in (subsets.tokens, subsets.steps)
+            )
+            mine = shown["subsets"]["sets"][name]
+            assert len(mine["values"]) == len(steps)
+            values = np.array(mine["values"], dtype=float)
+            summed = [np.nansum(values[np.array(steps) == step]) for step in scores["step"]]
+            wanted = tokens.groupby("step")["delta"].sum().reindex(scores["step"], fill_value=0)
+            near = 0.05 * tokens["delta"].abs().sum() + 0.005 * len(tokens)
+            np.testing.assert_allclose(summed, wanted, atol=near)
+            np.testing.assert_allclose(np.array(mine["ais"], dtype=float), scores["ais"], rtol=6e-3)
+        assert set(shown["subsets"]["controls"]) == {"1", "2"}
+    assert "top" not in {v for n, v in Page(page_html(**given_results)).attributes if n == "id"}
+
+
+def test_twenty_traces_with_what_fewer_heads_do_are_under_10_mb() -> None:
+    made = long_results(1)
+    heads = [f"L{k}H1" for k in range(14)]
+    made["result"].provenance["heads"] = made["sources"].provenance["heads"] = heads
+    subsets = made_up_subsets(made["result"], heads)
+    html = page_html(**made, subsets=subsets)
+    trace = len(next(text for _, a, text in Page(html).blocks if a.get("id") == "trace-0"))
+    assert 20 * trace + len(html) - trace < 10_000_000
+    n, values = len(made["result"].tokens), len(subsets.sets) + 2
+    assert len(html) - len(page_html(**made)) < 3 * n * values
 
 
 def test_a_story_is_stops_of_the_page(given_results: dict[str, Any]) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from airlens.heads import HeadSet
     from airlens.step_influence.early_answers import EarlyAnswers
+    from airlens.step_influence.head_subsets import HeadSubsets
     from airlens.step_influence.settings import ScoreSettings
     from airlens.traces.trace import Trace
 
@@ -63,6 +64,13 @@ def page(
         typer.Option(
             "--early-answers",
             help="Ask each trace for its answer after every step: the answers it would give.",
+        ),
+    ] = False,
+    fewer_heads: Annotated[
+        bool,
+        typer.Option(
+            "--fewer-heads",
+            help="Ablate each head alone and the strongest 2, 4, 8, … too: a slider on the page.",
         ),
     ] = False,
     tour: Annotated[
@@ -133,6 +141,7 @@ def page(
         out,
         step_heads=alone,
         early=early,
+        subsets=_subsets(bridge, chosen, critical, settings, progress) if fewer_heads else None,
         story="auto" if tour else None,
         title=title or None,
     )
@@ -153,6 +162,29 @@ def _early(
     from airlens.step_influence.early_answers import early_answers
 
     return early_answers(
+        bridge,
+        traces,
+        heads,
+        mode=settings.mode,
+        controls=settings.controls,
+        control=settings.control,
+        seed=settings.seed,
+        template=settings.template,
+        think=settings.think,
+        progress=progress,
+    )
+
+
+def _subsets(
+    bridge: TransformerBridge,
+    traces: list[Trace],
+    heads: HeadSet,
+    settings: ScoreSettings,
+    progress: bool,
+) -> HeadSubsets:
+    from airlens.step_influence.head_subsets import head_subsets
+
+    return head_subsets(
         bridge,
         traces,
         heads,

@@ -98,6 +98,8 @@ def body(
         map=data["map"] is not None,
         alone=data["alone"],
         early=data["early"],
+        subsets=_alone(data["subsets"]),
+        n_tops=1 + sum(not one["alone"] or one["first"] for one in data["subsets"]),
         story=[(f"#{stop.state}", stop.said) for stop in story],
         measured=measured(result, sources, early),
         made_by=list(_made_by(result)),
@@ -105,6 +107,12 @@ def body(
         version=__version__,
         papers=PAPERS,
     )
+
+
+def _alone(subsets: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """The choice of one head that is ablated alone; empty where that was not measured."""
+    names = [str(one["name"]) for one in subsets if one["alone"]]
+    return [("", "no"), *((name, name) for name in names)] if names else []
 
 
 def _lede(result: Influence, n_traces: int) -> str:

@@ -19,6 +19,7 @@ from airlens.views.explorers.source_traits import (
     event_traits,
     matrix_traits,
     prompt_pieces,
+    rounded,
     with_prompt,
 )
 from airlens.views.explorers.traits import (
@@ -31,7 +32,7 @@ from airlens.views.explorers.traits import (
     text_traits,
     with_step_values,
 )
-from airlens.views.figures.coloured_text import Piece, pieces
+from airlens.views.figures.coloured_text import Piece, longest_bar, pieces
 from airlens.views.figures.labels import MEASURES, label
 from airlens.views.figures.step_maps import row_dicts
 from airlens.views.figures.strongest_step import said_of, strongest_step
@@ -40,11 +41,13 @@ from airlens.views.figures.style import floats
 if TYPE_CHECKING:
     from airlens.heads import HeadScores
     from airlens.step_influence.early_answers import EarlyAnswers
+    from airlens.step_influence.head_subsets import HeadSubsets
     from airlens.step_influence.influence import Influence
     from airlens.step_sources import Sources
     from airlens.traces.trace import Trace
 
 DIGITS = 3  # significant ones of a number on the page
+FAINT = 0.005  # nats: under this a token's value with fewer heads ablated is written as 0
 SAMPLES = {
     "id": "trace",
     "domain": "domain",
@@ -75,6 +78,7 @@ def index_data(
     scores: HeadScores | None,
     heads: Sequence[str],
     early: EarlyAnswers | None = None,
+    subsets: HeadSubsets | None = None,
 ) -> Traits:
     """The data that the page needs before a trace is chosen.
 
@@ -92,6 +96,7 @@ def index_data(
         "strongest": [_strongest(result, str(id), len(heads)) for id in frame["id"]],
         "colours": colours_of(result.tokens, early),
         "early": early is not None,
+        "subsets": _subsets(subsets),
         "measures": measures_of(sources),
         "text": {"legend": _legend(controls), "hint": _hint(sources)},
         "map": None if scores is None else _head_map(scores, heads),
@@ -132,6 +137,7 @@ def trace_data(
     step_heads: pd.DataFrame | None = None,
     early: EarlyAnswers | None = None,
     most_sources: int | None = None,
+    subsets: HeadSubsets | None = None,
 ) -> Traits:
     """The traits of the views of one trace.
 
@@ -142,6 +148,7 @@ def trace_data(
         step_heads: its rows of each head alone: name, step, delta.
         early: with its early answers; None leaves the track of answers out.
         most_sources: how many sources of a step are kept; None: all.
+        subsets: what fewer heads do.
     """
     tokens, steps = (_of(table, trace.id) for table in (result.tokens, result.steps))
     numbers: list[Traits] = []
@@ -168,8 +175,55 @@ def trace_data(
         colour["name"]: _padded(colour_traits(answer, valued, colour["name"]), len(prompt))
         for colour in colours_of(result.tokens, early)
     }
+    found["subsets"] = subsets and _subset_data(subsets, trace.id, answer, len(prompt), steps)
     text = {name: value for name, value in text.items() if name not in ("values", "current")}
     return {"text": text | {"notes": in_columns(text["notes"]), "numbers": numbers}, **found}
+
+
+def _subsets(subsets: HeadSubsets | None) -> list[Traits]:
+    """The subsets of heads that can be chosen."""
+    sets = {} if subsets is None else subsets.sets
+    first = next(iter(sets), "")
+    return [
+        {
+            "name": name,
+            "size": len(heads),
+            "heads": heads,
+            "alone": len(heads) == 1,
+            "first": name == first,
+        }
+        for name, heads in sets.items()
+    ]
+
+
+def _subset_data(
+    subsets: HeadSubsets, id: str, answer: Sequence[Piece], n_prompt: int, steps: pd.DataFrame
+) -> Traits:
+    """Values of pieces and steps for each subset, and for as many random heads, by their number."""
+    tokens = dict(tuple(_of(subsets.tokens, id).groupby("set")))
+    scores = dict(tuple(_of(subsets.steps, id).groupby("set")))
+    sets, controls = dict[str, Traits](), dict[str, Traits]()
+    for name, heads in subsets.sets.items():
+        sets[name] = _values(answer, n_prompt, tokens[name], scores[name], "")
+        if str(len(heads)) not in controls and _any(tokens[name], "delta_control"):
+            size = str(len(heads))
+            controls[size] = _values(answer, n_prompt, tokens[name], scores[name], "_control")
+    return {"sets": sets, "controls": controls, "longest": longest_bar(row_dicts(steps))}
+
+
+def _values(
+    answer: Sequence[Piece], n_prompt: int, tokens: pd.DataFrame, steps: pd.DataFrame, of: str
+) -> Traits:
+    values = colour_traits(answer, tokens, f"delta{of}")["values"]
+    ais = steps.sort_values("step")[f"ais{of}"]
+    return {"values": [None] * n_prompt + [_coarse(v) for v in values], "ais": rounded(ais)}
+
+
+def _coarse(value: float | None) -> float | None:
+    """A value of a token to two digits; one that would hardly be coloured is 0."""
+    if value is None:
+        return None
+    return float(f"{value:.2g}") if abs(value) >= FAINT else 0.0
 
 
 def _source_data(

@@ -63,7 +63,9 @@ function start(index) {
   const colours = index.colours.map(({ name }) => name), measures = index.measures.map(({ name }) => name);
   const SHOWN = index.controls ? ["critical", "control", "both"] : ["critical"];
   // least: the threshold, a share of the trace's largest value; unit: a source of the step.
-  const state = { trace: 0, step: -1, unit: null, colour: colours[0], measure: measures[0], show: "critical", least: LEAST, head: "" };
+  const state = { trace: 0, step: -1, unit: null, colour: colours[0], measure: measures[0], show: "critical", least: LEAST, head: "", without: "" };
+  // Those of the slider: the strongest 1, 2, 4, … heads, and all ("").
+  const tops = [...index.subsets.filter(({ name, alone }) => !alone || name === index.heads[0]), { name: "", size: index.heads.length }].sort((a, b) => a.size - b.size);
   let data = null, drawn = -1, turn = 0;
 
   const text = mount("text", "text", { ...index.text, strongest: STRONGEST });
@@ -87,6 +89,7 @@ function start(index) {
       step: known ? number("step", -1) : strongest,
       unit: known ? number("source", null) : null,
       least: Math.min(STOPS, Math.max(0, least)) / STOPS,
+      without: index.subsets.some(({ name }) => name === given.get("without")) ? given.get("without") : "",
       head: index.map && index.heads.includes(given.get("head")) ? given.get("head") : "",
       colour: among("colour", colours),
       measure: among("measure", measures),
@@ -97,7 +100,7 @@ function start(index) {
   // A click is a place to come back to; the first view is none, nor is each key of a walk.
   let shownOnce = false, walking = false;
   addEventListener("keydown", ({ key }) => { walking = WALK.includes(key); }, true);
-  addEventListener("pointerdown", ({ target }) => { walking = target.id === "threshold"; }, true);
+  addEventListener("pointerdown", ({ target }) => { walking = ["threshold", "top"].includes(target.id); }, true);
 
   // What is not as it is at first.
   function addressOf(state) {
@@ -109,6 +112,7 @@ function start(index) {
     if (state.show !== SHOWN[0]) parts.set("show", state.show);
     if (state.least !== LEAST) parts.set("least", Math.round(STOPS * state.least));
     if (state.head) parts.set("head", state.head);
+    if (state.without) parts.set("without", state.without);
     return `#${parts}`;
   }
 
@@ -130,11 +134,13 @@ function start(index) {
     if (!data.text.steps.includes(state.step)) state.step = -1;
     // Without a step, the unit is one whose uses are shown.
     if (!data.units.includes(state.unit) || (state.step >= 0 && state.unit >= state.step)) state.unit = null;
+    subset = readSubset();
     const sources = readSources();
     const focus = state.unit === null ? [] : [state.step, state.unit];
     at("text").classList.toggle("wordy", data.text.sides.some(({ step, name }) => step >= 0 && name.length > LONG));
+    const colours = data.colours[state.colour], values = subset?.colours[state.colour] ?? colours.values, { sides, numbers } = subset ?? data.text;
     const put = (view, traits) => (fresh ? view.fill(traits) : view.update(traits));
-    put(text, { ...(fresh ? { ...data.text, current: -1 } : {}), ...data.colours[state.colour], ...sources, events: ofHead(data.text.events) });
+    put(text, { ...(fresh ? { ...data.text, current: -1 } : {}), ...colours, values, sides, numbers, ...sources, events: lit(data.text.events) });
     text.set("current", state.step); // last: what is current comes into sight where it now is
     if (String(text.get("focus")) !== String(focus)) text.set("focus", focus);
     if (track) put(track, { ...(fresh ? data.track : {}), current: state.step });
@@ -155,33 +161,45 @@ function start(index) {
     const found = data.measures[state.measure];
     if (!found) return { pairs: [], threshold: 0 };
     const wide = data.units.length;
+    const copies = state.measure === "copies" ? subset?.copies : null, key = copies ? `${state.measure} ${state.without}` : state.measure;
     data.pairs ??= {};
-    data.pairs[state.measure] ??= [found.at.map((cell) => Math.floor(cell / wide)), found.at.map((cell) => data.units[cell % wide]), found.values, found.controls];
+    data.pairs[key] ??= [found.at.map((cell) => Math.floor(cell / wide)), found.at.map((cell) => data.units[cell % wide]), copies ?? found.values, found.controls];
     const most = found.values.reduce((a, b) => Math.max(a, b ?? 0), 0), threshold = state.least * most;
     at("threshold").value = Math.round(STOPS * state.least);
     at("threshold-said").textContent = short(threshold);
-    return { pairs: data.pairs[state.measure], measure: index.measures.find(({ name }) => name === state.measure).said, threshold, show: state.show };
+    return { pairs: data.pairs[key], measure: index.measures.find(({ name }) => name === state.measure).said, threshold, show: state.show };
   }
 
   function readMatrix() {
     const place = data.units.indexOf(state.unit), wide = data.units.length;
     return {
-      ...data.matrix, ...data.measures[state.measure], show: state.show === "control" ? "control" : "critical",
+      ...data.matrix, ...data.measures[state.measure], ...(subset?.copies && state.measure === "copies" ? { values: subset.copies } : {}), show: state.show === "control" ? "control" : "critical",
       row: state.step, column: place, current: place < 0 || state.step < 0 ? -1 : state.step * wide + place,
     };
   }
 
-  let kept = { events: null };
-  function ofHead(events = []) {
-    const head = state.head;
-    if (kept.events === events && kept.head === head) return kept.found;
-    const number = data.text.heads?.indexOf(head), rows = [...(events[0] ?? []).keys()].filter((i) => events[2][i] === number);
-    kept = { events, head, found: head ? events.map((column) => rows.map((i) => column[i])) : events };
-    return kept.found;
+  // What fewer heads do, kept: a view that is given the same lists again draws nothing.
+  let subset = null;
+  function readSubset() {
+    if (!state.without || !data.subsets) return null;
+    data.without ??= {};
+    return (data.without[state.without] ??= withoutSubset(data, index.subsets.find(({ name }) => name === state.without)));
+  }
+
+  // The copies of one head, or of fewer.
+  function lit(events = []) {
+    const { head, without } = state, key = `${head} ${without}`;
+    if (key === " " || !events.length) return events;
+    data.lit ??= {};
+    if (data.lit[key]) return data.lit[key];
+    const mine = data.text.heads.map((name) => (!head || name === head) && (!subset || subset.keeps(name)));
+    const rows = [...events[0].keys()].filter((i) => mine[events[2][i]]);
+    return (data.lit[key] = events.map((column) => rows.map((i) => column[i])));
   }
 
   function sayWhich() {
     at("colour").value = state.colour;
+    sayWithout();
     if (measures.length) { at("measure").value = state.measure; at("show").value = state.show; }
     const { said, step } = index.strongest[state.trace], there = at("strongest");
     there.hidden = state.trace === index.opens[0]; // the title says it of that trace
@@ -196,6 +214,14 @@ function start(index) {
       card.setAttribute("aria-pressed", String(i === state.trace));
       if (i === state.trace) reveal(card);
     });
+  }
+
+  function sayWithout() {
+    if (!index.subsets.length) return;
+    const { size = index.heads.length, alone = false } = index.subsets.find(({ name }) => name === state.without) ?? {};
+    at("top").value = tops.findIndex((top) => top.size === size);
+    at("top-said").textContent = alone ? state.without : `${size} of ${index.heads.length}`;
+    at("one-alone").value = alone ? state.without : "";
   }
 
   // Into sight in its strip, without moving the page.
@@ -245,6 +271,8 @@ function start(index) {
     if (card) choose(Number(card.dataset.trace));
   });
   table.on("change:picked", () => { choose(table.get("picked")[0]); at("reader").scrollIntoView({ block: "start" }); });
+  at("top")?.addEventListener("input", (event) => show({ without: tops[event.target.valueAsNumber].name }));
+  at("one-alone")?.addEventListener("change", (event) => show({ without: event.target.value }));
   for (const name of ["colour", "measure", "show"]) at(name)?.addEventListener("change", (event) => show({ [name]: event.target.value }));
   at("threshold")?.addEventListener("input", (event) => show({ least: event.target.valueAsNumber / STOPS }));
   document.querySelector("form.controls").addEventListener("submit", (event) => event.preventDefault());

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from airlens.heads import HeadScores
     from airlens.step_influence.early_answers import EarlyAnswers
+    from airlens.step_influence.head_subsets import HeadSubsets
     from airlens.step_influence.influence import Influence
     from airlens.step_sources import Sources
 
@@ -34,6 +35,7 @@ def page(
     *,
     step_heads: pd.DataFrame | None = None,
     early: EarlyAnswers | None = None,
+    subsets: HeadSubsets | None = None,
     most_sources: int | None = MOST_SOURCES,
     story: Story | None = None,
     title: str | None = None,
@@ -46,7 +48,8 @@ def page(
     title says so. The address holds what is shown: ``page.html#trace=3&step=12`` opens that step.
 
     Its size is at most about 150 kB + 60 bytes a token + 9 bytes x measures x steps x
-    ``most_sources`` (deflated and in base64; with ``early``, 100 bytes a step more).
+    ``most_sources`` (deflated and in base64; with ``early``, 100 bytes a step more; with
+    ``subsets``, 3 bytes a token for each subset and each number of random heads).
 
     Args:
         result: of :func:`airlens.influence`.
@@ -58,6 +61,8 @@ def page(
             delta (nats per token); None leaves the map of heads and steps out.
         early: of :func:`airlens.early_answers`, of the same heads: what the model would answer
             after each step, along the trace; None leaves that out.
+        subsets: of :func:`airlens.head_subsets`, of the same heads: a slider and a choice then
+            recolour text, bars and copies for fewer heads; None leaves them out.
         most_sources: how many sources of a step are kept for each measure, the strongest by value
             or control, so that the page grows with the steps, not with their square; None: all.
         story: a tour through the page, which opens at its first stop: pairs of a link to the page
@@ -70,8 +75,8 @@ def page(
         The path.
 
     Raises:
-        ConfigError: ``sources`` or ``early`` are of other heads than ``result``; a stop of the
-            story that the page does not have.
+        ConfigError: ``sources``, ``early`` or ``subsets`` are of other heads than ``result``; a
+            stop of the story that the page does not have.
         DataError: a trace that ``result`` does not contain, or no trace at all.
     """
     text = page_html(
@@ -81,6 +86,7 @@ def page(
         scores,
         step_heads=step_heads,
         early=early,
+        subsets=subsets,
         most_sources=most_sources,
         story=story,
         title=title,
@@ -97,6 +103,7 @@ def page_html(
     *,
     step_heads: pd.DataFrame | None = None,
     early: EarlyAnswers | None = None,
+    subsets: HeadSubsets | None = None,
     most_sources: int | None = MOST_SOURCES,
     story: Story | None = None,
     title: str | None = None,
@@ -110,10 +117,10 @@ def page_html(
         need_count(most_sources, "most_sources", 1)
     chosen = [traces] if isinstance(traces, Trace) else list(traces)
     result = _only(result, chosen)
-    heads = _heads(result, sources, early)
+    heads = _heads(result, sources, early, subsets)
     if step_heads is not None:
         need(step_heads, ("id", "name", "step", "delta"), "page")
-    index = data.index_data(result, sources, scores, heads, early)
+    index = data.index_data(result, sources, scores, heads, early, subsets)
     index["alone"] = step_heads is not None and len(step_heads) > 0
     if story == "auto":
         stops = told(result, sources, chosen, heads, early)
@@ -123,7 +130,9 @@ def page_html(
     blocks = {"index": script_json(data.compact(index))}
     for i, trace in enumerate(chosen):
         alone = None if step_heads is None else step_heads[step_heads["id"] == trace.id]
-        found = data.compact(data.trace_data(result, sources, trace, alone, early, most_sources))
+        found = data.compact(
+            data.trace_data(result, sources, trace, alone, early, most_sources, subsets)
+        )
         blocks[f"trace-{i}"] = packed_json(found)
     return html_file(
         title=title or body.page_name(result, sources),
@@ -149,10 +158,15 @@ def _only(result: Influence, traces: Sequence[Trace]) -> Influence:
     return replace(result, samples=rows.loc[ids].reset_index(drop=True))
 
 
-def _heads(result: Influence, sources: Sources | None, early: EarlyAnswers | None) -> list[str]:
+def _heads(
+    result: Influence,
+    sources: Sources | None,
+    early: EarlyAnswers | None,
+    subsets: HeadSubsets | None,
+) -> list[str]:
     """The heads that the page is about."""
     heads = [str(name) for name in result.provenance.get("heads", [])]
-    for name, other in (("sources", sources), ("early_answers", early)):
+    for name, other in (("sources", sources), ("early_answers", early), ("head_subsets", subsets)):
         others = heads if other is None else other.provenance.get("heads", heads)
         if set(others) != set(heads):
             raise ConfigError(

@@ -55,7 +55,7 @@ def page_script() -> str:
     views = ",\n".join(f"{name}: {as_function(parts.script(name))}" for name in VIEWS)
     start = json.dumps({name: defaults(name) for name in VIEWS}, ensure_ascii=False)
     shared = (parts.STATIC / "dom.js").read_text("utf-8")
-    host = (HERE / "page.js").read_text("utf-8")
+    host = "\n".join((HERE / name).read_text("utf-8") for name in ("subsets.js", "page.js"))
     text = f"const VIEWS = {{\n{views}\n}};\nconst DEFAULTS = {start};\n{shared}\n{host}"
     return f'(() => {{\n"use strict";\n{text}\n}})();'
 

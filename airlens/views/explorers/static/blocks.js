@@ -135,6 +135,16 @@ function makeBlocks(scroll, dress) {
       blocks.slice(0, 8).forEach(fill);
       blocks.forEach((block) => watcher.observe(block.row));
     },
+    // The margins anew; badges are the caller's.
+    dressSides(sides, colours) {
+      for (const side of sides) {
+        const [block] = rows.get(side.step) ?? [], old = block?.row.querySelector(".side");
+        if (!old) continue;
+        const parked = element("div"), fresh = drawSide(side, parked, colours);
+        old.title = fresh.title;
+        old.querySelector(".bars").replaceWith(fresh.querySelector(".bars"));
+      }
+    },
     of: (unit) => rows.get(unit) ?? [],
     dress(i) { const span = spanOf(i); if (span) dress(span, i); },
     dressAll() { for (const b of blocks) if (b.filled) for (let i = b.from; i < b.to; i++) dress(b.text.children[i - b.from], i); },

@@ -189,7 +189,7 @@ function render({ model, el }) {
     blocks.goTo(-1, unit);
   });
   const end = listen(model, {
-    version: drawAll, values: () => { blocks.dressAll(); drawKey(); }, label: drawKey, events: readEvents, current: onCurrent,
+    version: drawAll, sides: () => { blocks.dressSides(get("sides"), get("colours")); mark(); }, values: () => { blocks.dressAll(); drawKey(); }, label: drawKey, events: readEvents, current: onCurrent,
     "pairs threshold strongest show measure numbers": mark,
     focus: () => { if (get("focus").length) pinned = -1; rest(); mark(); },
   });
