@@ -1,0 +1,1 @@
+"""Our numbers beside those of published code, run as it stands in a checkout of yours."""
