@@ -11,9 +11,11 @@ pytest.importorskip("playwright")
 pytest.importorskip("axe_playwright_python")
 import browser_server as bs
 from axe_playwright_python.sync_playwright import Axe
+from page_data import long_results, made_up_answers, made_up_subsets
 from test_browser_page import opened, written
 from test_corpus_report import folder
 
+import airlens as al
 from airlens.views.reports.corpus_page import corpus_report
 
 __all__ = ["folder", "written"]  # fixtures
@@ -40,6 +42,24 @@ def test_the_shared_page(written: Path, width: int, height: int, scheme: str) ->
     with opened(written, width, height, scheme) as seen:
         seen.open()
         assert violations(seen.page) == []
+
+
+@pytest.mark.parametrize(("width", "height", "scheme"), SIZES)
+def test_a_page_with_answers_fewer_heads_and_a_tour(
+    tmp_path: Path, width: int, height: int, scheme: str
+) -> None:
+    made = long_results(2, 30)
+    result = made["result"]
+    heads = result.provenance["heads"]
+    more = {
+        "early": made_up_answers(result.steps, heads),
+        "subsets": made_up_subsets(result, heads),
+    }
+    path = al.page(path=tmp_path / "page.html", story="auto", **more, **made)
+    with opened(path, width, height, scheme) as seen:
+        seen.open("#trace=1&step=20&without=top+2")
+        assert violations(seen.page) == []
+        seen.check()
 
 
 @pytest.mark.parametrize(("width", "height", "scheme"), SIZES)

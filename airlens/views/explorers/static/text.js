@@ -29,7 +29,8 @@ function render({ model, el }) {
   scroll.dataset.lmSuppressShortcuts = "true"; // or the notebook takes these keys
   const numbers = element("dl", "numbers", root);
   const readout = element("div", "readout", root);
-  readout.setAttribute("aria-live", "polite");
+  readout.setAttribute("role", "status");
+  readout.tabIndex = 0; // it may be longer than its place
   const blocks = makeBlocks(scroll, dress);
   let copies = new Map(); // of a piece: [source piece, head, weight] of each event
   let lit = new Map(); // the weight of each piece that is lit
