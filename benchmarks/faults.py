@@ -259,7 +259,7 @@ class Bench:
         while process.poll() is None and self.parts(out) < 3:
             time.sleep(0.05)
         mine = psutil.Process(process.pid).children(recursive=True)
-        actors = [p for p in mine if "ray::MapWorker" in " ".join(p.cmdline())]
+        actors = [p for p in mine if "ray::Worker" in " ".join(p.cmdline())]
         assert actors, "no actor found"
         actors[0].kill()
         before = self.parts(out)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import airlens as al
-from airlens.corpus import Corpus, iter_rows, run, run_folder
+from airlens.corpus import Corpus, iter_rows, part_files, run, run_folder
 from airlens.corpus.run import score_corpus
 from airlens.corpus.run_record import run_status
 from airlens.corpus.score_part import CorpusSettings, Settings, run_identity
@@ -145,15 +145,15 @@ def test_a_full_disk_leaves_whole_parts(
 ) -> None:
     out = tmp_path / "out"
     written: list[Path] = []
-    original = run_folder._write
+    original = part_files.write_table
 
-    def full(path: Path, frame: pd.DataFrame) -> None:
+    def full(path: Path, content: bytes) -> None:
         written.append(path)
         if len(written) == 8:  # the second of the third part's three files
             raise OSError(28, "No space left on device")
-        original(path, frame)
+        original(path, content)
 
-    monkeypatch.setattr(run_folder, "_write", full)
+    monkeypatch.setattr(part_files, "write_table", full)
     with pytest.raises(RunError, match="No space left on device"):
         score(llama, data, out)
     assert len(run_folder.RunFolder(out).read()) == 10

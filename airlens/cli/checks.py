@@ -163,6 +163,13 @@ def max_memory(text: str) -> Any:
     return _read(read_memory, text)
 
 
+def planned_device(text: str) -> Any:
+    """The device that a run is planned for."""
+    from airlens.model.planned_devices import device_of
+
+    return _read(device_of, text)
+
+
 def heads_text(text: str) -> str:
     """Names of heads, or a file of them, which is read here only to see that it can be."""
     if text:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from airlens.corpus.run import RunResult
     from airlens.corpus.score_part import CorpusSettings
     from airlens.heads import HeadSet
+    from airlens.model.planned_devices import Device
 
 
 @loads_model()
@@ -103,12 +104,25 @@ def score(
         str | None,
         typer.Option(help="A Ray cluster to join: HOST:PORT; auto: whichever runs here."),
     ] = None,
+    plan: Annotated[
+        Any,
+        typer.Option(
+            parser=checks.planned_device,
+            metavar="DEVICE",
+            help="Only say what it will take on h100, a100, l4, cpu, …, or numbers such as "
+            "peak=60e12,memory=24e9.",
+        ),
+    ] = None,
     model_options: ModelOptions,
     seed: Seed = 0,
     json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Score a corpus: parts under OUT/parts, one row per sample. Run it again to continue."""
+    """Score a corpus: parts under OUT/parts, one row per sample. Run it again to continue.
+
+    With --plan nothing is scored: from a sample of the data it says tokens, FLOPs, memory, hours
+    and parts.
+    """
     from airlens.corpus import Corpus
     from airlens.corpus.rows import need_rows
 
@@ -131,6 +145,9 @@ def score(
         rivals=[name for name in rivals.split(",") if name],
         circuit=read_heads(circuit) if circuit else (),
     )
+    if plan is not None:
+        _plan(plan, corpus, settings, model_options, part_rows, actors or 1, json)
+        return
     ray = {"address": ray_address, "actors": actors, "actor_cpus": actor_cpus}
     ray["actor_threads"] = actor_threads
     when_interrupted(lambda: _kept(out))
@@ -153,6 +170,47 @@ def score(
         echo_json({"out": str(out), **result.manifest})
         return
     _say(result)
+
+
+def _plan(
+    device: Device,
+    corpus: Corpus,
+    settings: CorpusSettings,
+    model: ModelOptions,
+    part_rows: int,
+    actors: int,
+    as_json: bool,
+) -> None:
+    """Say what the run will take."""
+    from airlens.corpus.plan import model_size, plan_score
+    from airlens.model.files import read_config, read_tokenizer
+
+    name = str(model.name)
+    made = plan_score(
+        model_size(read_config(name), model.n_ctx),
+        read_tokenizer(name),
+        corpus,
+        settings,
+        device,
+        dtype=model.dtype,
+        part_rows=part_rows,
+        devices=actors * (model.n_devices or 1),
+    )
+    if as_json:
+        echo_json(made.to_json())
+        return
+    rows = "an unknown number of rows" if made.rows is None else f"about {made.rows:,} rows"
+    room = "fits" if made.fits else "DOES NOT FIT"
+    typer.echo(
+        f"{rows}, {made.tokens:,.0f} tokens (the longest looked at has {made.longest:,}); "
+        f"{made.rejected:,} of {made.sample:,} rows looked at cannot be scored\n"
+        f"{made.flops:.3g} FLOP in {made.passes} passes\n"
+        f"{made.memory / 1e9:,.1f} GB of memory: {room} into {made.device_memory / 1e9:,.0f} GB\n"
+        f"{made.hours:,.2f} h on {made.devices} × {made.device} "
+        f"({made.peak * made.utilisation / 1e12:,.2f} TFLOP/s each)\n"
+        f"{made.parts:,} parts of {part_rows:,} rows\n"
+        "assumed: " + ";\n  ".join(made.assumptions)
+    )
 
 
 def _kept(out: Path) -> str:

@@ -1,35 +1,37 @@
 """Score the parts of a corpus on a Ray cluster (extra ``ray``): the same numbers, the same files.
 
-Ray Data streams chunks of rows (read in one task on the calling machine, which checks and counts
-them) through a pool of actors, each with its own copy of the model; it slows the reading down while
-the actors are busy, and repeats the work of an actor or node that is lost. Only the calling process
-writes parts, so that a chunk that was scored twice is written once.
+The calling process reads and checks the corpus and gives chunks to actors, each with its own copy
+of the model. An actor writes the files of its part beside their places; back come the names and
+checksums of the files, and the calling process, which alone holds the folder's lock, puts them in
+place and writes the marker. What a lost actor had is done again by another; a row that kills the
+actor that scores it is found and rejected (`airlens.corpus.lost_workers`).
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import pickle
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from airlens.errors import ConfigError, RunError
 from airlens.model.files import absolute_name
-from airlens.provenance import fingerprint
 
-from .rows import Chunk
-from .score_part import PartScorer, run_identity
+from .lost_workers import Case, Try
+from .part_files import Staged
+from .ray_cluster import cluster
+from .ray_pool import Pool
+from .ray_worker import SIGN, Answer, Worker
+from .rows import Chunk, Reject
+from .run_folder import RunFolder
+from .score_part import PartScorer
 
 log = logging.getLogger(__name__)
 
-# What the scheduler counts for an actor without a GPU. Whole CPUs for actors leave
-# none for the task that reads, and the run hangs.
+# What the scheduler counts for an actor without a GPU: with whole CPUs, as many actors as CPUs
+# would leave no room for anything else on the cluster.
 ACTOR_CPUS = 0.5
-READER_CPUS = 0.25
 
 
 class RayEngine:
@@ -46,6 +48,7 @@ class RayEngine:
             `ACTOR_CPUS`.
         actor_threads: threads that an actor computes with; default: the CPUs of the cluster, shared
             among the actors (Ray itself would allow one).
+        worker: the class of the actors.
 
     Attributes:
         told: how the actors were set up, once they are.
@@ -63,56 +66,36 @@ class RayEngine:
         cpus: int | None = None,
         actor_cpus: float | None = None,
         actor_threads: int | None = None,
+        worker: type[Worker] = Worker,
     ) -> None:
         for name, value in (("actor_cpus", actor_cpus), ("actor_threads", actor_threads)):
             if value is not None and not value > 0:
                 raise ConfigError("give a number above 0", argument=name, value=value)
         try:
-            import ray.data  # noqa: F401
+            import ray  # noqa: F401
         except ImportError as error:
             raise ConfigError("--engine ray needs Ray: pip install 'airlens[ray]'") from error
         self.model = {**model, "name": absolute_name(model["name"])}
         self.address, self.actors, self.cpus = address, actors, cpus
         self.actor_cpus, self.actor_threads = actor_cpus, actor_threads
+        self.worker = worker
         self.told = ""
 
     def __call__(
         self, scorer: PartScorer, chunks: Callable[[], Iterator[Chunk]]
-    ) -> Iterator[tuple[Chunk, Any]]:
-        """Each chunk with the tables of its rows, in the order of completion."""
-        with self._cluster() as ray, _quiet("ray.data"):
-            with _one_chunk_a_block():
-                scored = self._pipeline(ray, scorer, chunks)
-            for batch in scored.iter_batches(batch_size=None, prefetch_batches=0):
-                for blob in batch["blob"]:
-                    chunk, part, halved = pickle.loads(blob)
-                    scorer.halved = max(scorer.halved, halved)
-                    yield chunk, part
+    ) -> Iterator[tuple[Chunk, Staged | None]]:
+        """Each chunk with the files of its part, in the order of completion."""
+        with cluster(self.address, self.cpus) as ray:
+            scoring = _Scoring(ray, scorer)
+            start, size = self.actor(ray, scorer)
+            pool = Pool(ray, start, size, scoring.call, self._is_ready)
+            try:
+                yield from scoring.run(pool, chunks())
+            finally:
+                pool.close()
 
-    @contextmanager
-    def _cluster(self) -> Iterator[Any]:
-        import ray
-
-        if ray.is_initialized():
-            yield ray
-            return
-        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-        joined = self.address or os.environ.get("RAY_ADDRESS", "local")
-        options["address"] = joined
-        if joined == "local":  # asked for no address, Ray would join a cluster that runs here
-            options |= {"include_dashboard": False, "num_cpus": self.cpus}
-        _start(ray, options)
-        if joined != "local":
-            _say_joined(ray)
-        try:
-            yield ray
-        finally:
-            ray.shutdown()
-
-    def _pipeline(self, ray: Any, scorer: PartScorer, chunks: Callable[[], Iterator[Chunk]]) -> Any:
-        from ray.data import ActorPoolStrategy
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
+    def actor(self, ray: Any, scorer: PartScorer) -> tuple[Callable[[], Any], int]:
+        """What starts an actor, and how many there are to be."""
         have = ray.cluster_resources()
         gpus, cpus = int(have.get("GPU", 0)), max(1, int(have.get("CPU", 1)))
         each = int(self.model.get("n_devices") or 1)
@@ -125,81 +108,92 @@ class RayEngine:
             f"{size} actors of {threads} threads each; for each the scheduler counts "
             + " and ".join(f"{n:g} {name[4:-1].upper()}" for name, n in needs.items())
         )
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        read = ray.data.read_datasource(
-            _source(chunks),
-            override_num_blocks=1,
-            ray_remote_args={"num_cpus": READER_CPUS, "scheduling_strategy": here},
-        )
-        return read.map_batches(
-            _Actor,
-            fn_constructor_args=(self.model, _without_model(scorer), threads),
-            batch_size=1,
-            compute=ActorPoolStrategy(size=size),
-            zero_copy_batch=True,
-            **needs,
-        )
+        # An actor that dies is replaced by the pool, which knows what it was doing.
+        made = ray.remote(max_restarts=0, max_task_retries=0, **needs)(self.worker)
+        out, sign = _folder(scorer)
+        return lambda: made.remote(self.model, _without_model(scorer), threads, out, sign), size
+
+    def _is_ready(self, told: tuple[bool, str]) -> None:
+        """Of each actor: whether it sees the folder of the run, and why it cannot work."""
+        sees, error = told
+        if error:
+            raise RunError(error)
+        through = "; tables pass through the calling process: not all actors see the folder"
+        if not sees and not self.told.endswith(through):
+            self.told += through
+            log.warning("an actor does not see the folder of the run%s", through)
 
 
-@contextmanager
-def _one_chunk_a_block() -> Iterator[None]:
-    """Ray Data's settings for pipelines that are made inside; the caller's come back afterwards.
-
-    A block is the unit given to an actor, and repeated if the actor is lost.
-    """
-    from ray.data import DataContext
-
-    context = DataContext.get_current()
-    options = context.execution_options
-    kept = (context.enable_progress_bars, context.target_max_block_size, options.preserve_order)
-    context.enable_progress_bars, context.target_max_block_size = False, 1
-    options.preserve_order = False
-    try:
-        yield
-    finally:
-        context.enable_progress_bars, context.target_max_block_size, options.preserve_order = kept
+def _folder(scorer: PartScorer) -> tuple[str, dict[str, Any]]:
+    """The folder of the run and what its ``run.json`` says; "" where the scorer has none."""
+    if scorer.out is None:
+        return "", {}
+    manifest = RunFolder(scorer.out).manifest()
+    return str(scorer.out.absolute()), {name: manifest.get(name) for name in SIGN}
 
 
-@contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Only errors of a logger inside the block."""
-    logger = logging.getLogger(name)
-    kept = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(kept)
+class _Scoring:
+    """Chunks on their way through a pool."""
 
+    def __init__(self, ray: Any, scorer: PartScorer) -> None:
+        self._ray, self._scorer = ray, scorer
+        self._open: dict[int, tuple[Any, Chunk]] = {}  # by part: where the chunk lies, its facts
+        self._next: deque[Try] = deque()
 
-def _start(ray: Any, options: dict[str, Any], attempts: int = 3) -> None:
-    """Start or join a cluster; on a busy machine the start sometimes times out, so try again.
+    def call(self, actor: Any, work: Try) -> Any:
+        """Give a try to an actor."""
+        where, _ = self._open[work.case.part]
+        if work.places is not None:
+            return actor.survive.remote(where, list(work.places))
+        return actor.score.remote(where, self._killers(work.case))
 
-    Raises:
-        RunError: it did not start, or none is at the address.
-    """
-    for attempt in range(attempts):
-        try:
-            ray.init(**options)
-        except Exception as error:  # Ray raises a bare Exception when its processes are late
-            ray.shutdown()
-            if attempt + 1 == attempts or isinstance(error, ValueError | ConnectionError):
-                where = options.get("address", "this machine")
-                raise RunError(f"no Ray cluster at {where}: {error}") from error
-        else:
-            return
+    def _killers(self, case: Case) -> list[Reject]:
+        if not case.killers:
+            return []
+        rows = self._ray.get(self._open[case.part][0]).rows
+        reason = f"killed its worker: {case.reason}"
+        return [rows[place].reject(reason) for place in case.killers]
 
+    def run(
+        self, pool: Pool[Try], chunks: Iterator[Chunk]
+    ) -> Iterator[tuple[Chunk, Staged | None]]:
+        """Each chunk with the files of its part."""
+        left: Iterator[Chunk] | None = chunks
+        while True:
+            while pool.has_room and (self._next or left is not None):
+                if self._next:
+                    pool.give(self._next.popleft())
+                    continue
+                chunk = next(left, None)  # type: ignore[arg-type]
+                if chunk is None:
+                    left = None
+                elif chunk.part is None:
+                    yield chunk, None
+                else:
+                    pool.give(self._sent(chunk, chunk.part))
+            if left is None and not self._next and not pool.is_busy:
+                return
+            for work, answer, reason in pool.wait():
+                if answer is None:
+                    self._next.extend(work.lost(reason))
+                elif work.places is not None:
+                    self._next.extend(work.survived())
+                else:
+                    yield self._done(work.case.part, answer)
 
-def _say_joined(ray: Any) -> None:
-    """Say which cluster was joined: "auto" takes whatever runs on this machine."""
-    have = ray.cluster_resources()
-    log.warning(
-        "joined the Ray cluster at %s: %d machines, %d CPUs, %d GPUs",
-        ray.get_runtime_context().gcs_address,
-        len(ray.nodes()),
-        have.get("CPU", 0),
-        have.get("GPU", 0),
-    )
+    def _sent(self, chunk: Chunk, part: int) -> Try:
+        """Hand the rows of a chunk to the cluster."""
+        light = replace(chunk, rows=[], rejects=[])
+        where = self._ray.put(replace(light, rows=chunk.rows))
+        self._open[part] = (where, replace(light, rejects=chunk.rejects))
+        return Case(part, len(chunk.rows)).first()
+
+    def _done(self, part: int, answer: Answer) -> tuple[Chunk, Staged | None]:
+        if answer.error:
+            raise RunError(answer.error)
+        _, chunk = self._open.pop(part)
+        self._scorer.halved = max(self._scorer.halved, answer.halved)
+        return replace(chunk, rejects=[*chunk.rejects, *answer.rejects]), answer.part
 
 
 def _without_model(scorer: PartScorer) -> dict[str, Any]:
@@ -211,55 +205,3 @@ def _without_model(scorer: PartScorer) -> dict[str, Any]:
         "keep": scorer.keep,
         "max_tokens_per_batch": scorer.budget,
     }
-
-
-class _Actor:
-    """One copy of the model; scores the chunks it is given."""
-
-    def __init__(self, model: dict[str, Any], options: dict[str, Any], threads: int) -> None:
-        import torch
-
-        from airlens.model.load import load_model
-
-        torch.set_num_threads(threads)
-        bridge = load_model(**model)
-        identity = options["identity"]
-        how = {name: identity[name] for name in ("columns", "splitter")}
-        own = run_identity(bridge, options["heads"], options["settings"], how)
-        if fingerprint(own) != fingerprint(identity):
-            differ = [name for name in own if own[name] != identity.get(name)]
-            raise RunError(f"another model on this machine: {', '.join(differ)} differ")
-        self.scorer = PartScorer(bridge, **options)
-
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        chunk, part = self.scorer.score(pickle.loads(batch["blob"][0]))
-        light = replace(chunk, rows=[])  # the texts are in the tables
-        return {"blob": [pickle.dumps((light, part, self.scorer.halved))]}
-
-
-def _source(chunks: Callable[[], Iterator[Chunk]]) -> Any:
-    """A Ray data source of one task that reads the corpus as a stream of pickled chunks.
-
-    The task runs on this machine and in the folder of the calling process, so that relative paths
-    mean the same, and are noted in the same form, as with the local engine.
-    """
-    import pyarrow as pa
-    from ray.data.block import BlockMetadata
-    from ray.data.datasource import Datasource, ReadTask
-
-    here = Path.cwd()
-
-    def read() -> Iterator[Any]:
-        os.chdir(here)
-        for chunk in chunks():
-            yield pa.table({"blob": pa.array([pickle.dumps(chunk)], type=pa.large_binary())})
-
-    class Chunks(Datasource):  # type: ignore[misc]
-        def estimate_inmemory_data_size(self) -> int | None:
-            return None
-
-        def get_read_tasks(self, parallelism: int, *args: Any, **options: Any) -> list[Any]:
-            facts = {"num_rows": None, "size_bytes": None, "input_files": None, "exec_stats": None}
-            return [ReadTask(read, BlockMetadata(**facts))]
-
-    return Chunks()

@@ -184,8 +184,9 @@ class Chunk:
         seen: entries in the book of rows that are as they were.
         changed: entries in the book of rows that came with another content.
         moved: entries in the book of rows that are scored again, for another part.
-        part: number of the part whose rows these are, all of them, in its order; None for new rows.
-        tables: the tables that the part lacks.
+        part: number of the part that the rows make; None where there are none.
+        again: whether that part is there, and these are all of its rows, in its order.
+        tables: the tables that the part lacks, if it is there.
         reading: how rows were read, in words, and how many were read so.
     """
 
@@ -198,6 +199,7 @@ class Chunk:
     changed: list[int] = field(default_factory=list)
     moved: list[int] = field(default_factory=list)
     part: int | None = None
+    again: bool = False
     tables: tuple[str, ...] = ()
 
     def take(self, moved: list[tuple[Row, int]]) -> None:
@@ -205,11 +207,19 @@ class Chunk:
         self.rows += [row for row, _ in moved]
         self.moved += [entry for _, entry in moved]
 
+    def cut(self, size: int) -> list[Row]:
+        """Leave the first ``size`` rows; the others."""
+        more = self.rows[size:]
+        self.rows = self.rows[:size]
+        return more
+
 
 def iter_chunks(
-    corpus: Corpus, book: Book, part_rows: int, *, stop_at_bad: bool = False
+    corpus: Corpus, book: Book, part_rows: int, *, first: int = 0, stop_at_bad: bool = False
 ) -> Iterator[Chunk]:
     """The corpus in chunks of ``part_rows`` rows to be scored; rows in the book are left out.
+
+    New parts are numbered from ``first``, whoever scores them and in whatever order.
 
     The rows of a part that lacks a table come as a chunk of their own, once the last of them was
     read; where one of them is gone, the others are scored as new rows.
@@ -218,6 +228,15 @@ def iter_chunks(
     reported. With ``stop_at_bad`` the first bad row is yielded at once, in a chunk of its own, and
     ends the reading: rows read before it need not be scored first.
     """
+    number = first
+    for chunk in _unnumbered(corpus, book, part_rows, stop_at_bad):
+        if chunk.rows and not chunk.again:
+            chunk.part = number
+            number += 1
+        yield chunk
+
+
+def _unnumbered(corpus: Corpus, book: Book, part_rows: int, stop_at_bad: bool) -> Iterator[Chunk]:
     chunk, waiting = Chunk(), _Waiting(book)
     for item in iter_rows(corpus):
         chunk.read += 1
@@ -245,14 +264,12 @@ def iter_chunks(
                 chunk.seen.append(place.entry)
                 chunk.skipped += 1
         while len(chunk.rows) >= part_rows or chunk.read - len(chunk.rows) >= MAX_CHUNK:
-            more = chunk.rows[part_rows:]
-            chunk.rows = chunk.rows[:part_rows]
+            more = chunk.cut(part_rows)
             yield chunk
             chunk = Chunk(rows=more)
     chunk.take(waiting.spilt(everything=True))
     while chunk.rows or chunk.read:
-        more = chunk.rows[part_rows:]
-        chunk.rows = chunk.rows[:part_rows]
+        more = chunk.cut(part_rows)
         yield chunk
         chunk = Chunk(rows=more)
 
@@ -277,7 +294,7 @@ class _Waiting:
         rows = [mine[at][0] for at in sorted(mine)]
         seen = [entry for _, entry in mine.values()]
         tables = self._book.lacking[place.part]
-        return Chunk(rows, seen=seen, part=place.part, tables=tables)
+        return Chunk(rows, seen=seen, part=place.part, again=True, tables=tables)
 
     def spilt(self, everything: bool = False) -> list[tuple[Row, int]]:
         """Rows that waited too long, part by part, where too many wait; and their entries."""

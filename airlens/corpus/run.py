@@ -26,8 +26,9 @@ from airlens.provenance import fingerprint, provenance
 from airlens.traces.source_types import source_types
 
 from .book import Book
+from .part_files import PARTS, SIDES, Part, Staged
 from .rows import Chunk, Corpus, Reject, estimate_rows, iter_chunks
-from .run_folder import FORMAT, PARTS, SIDES, Part, RejectLog, RunFolder
+from .run_folder import FORMAT, RejectLog, RunFolder
 from .run_record import MANIFEST_EVERY, Counts, RunRecord
 from .score_part import CorpusSettings, PartScorer, run_identity
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 # Given the scorer and what starts the reading, yields each chunk with what is written of it.
 CorpusEngine: TypeAlias = Callable[
-    [PartScorer, Callable[[], Iterator[Chunk]]], Iterator[tuple[Chunk, "Part | None"]]
+    [PartScorer, Callable[[], Iterator[Chunk]]], Iterator[tuple[Chunk, "Part | Staged | None"]]
 ]
 PART_ROWS = 256  # ours: the most that a killed run has to do again
 MAX_REJECTS = 0.05
@@ -115,10 +116,13 @@ def score_corpus(
     _check(corpus, settings, on_error, max_rejects, tables, part_rows)
     head_set = as_head_set(heads)
     identity = run_identity(model, head_set, settings, _reading(corpus))
-    scorer = PartScorer(
-        model, head_set, settings, identity, keep=tables, max_tokens_per_batch=max_tokens_per_batch
-    )
     folder = RunFolder(out)
+    scorer = PartScorer(
+        *(model, head_set, settings, identity),
+        keep=tables,
+        max_tokens_per_batch=max_tokens_per_batch,
+        out=folder.path,
+    )
     with folder.lock():
         _same_run(folder, identity)
         facts = {
@@ -246,21 +250,26 @@ class _Run:
         return RunResult(self.folder, self.scorer.key, record.counts, self.folder.manifest())
 
     def _score(self, engine: CorpusEngine, bar: Any) -> None:
-        number = self.folder.next_part()
         book = Book.of(self.folder.markers(), (PARTS, *self.scorer.keep))
         seen, changed, moved = np.zeros((3, len(book)), dtype=bool)
         counts = self.record.counts
         counts.done = len(self.folder.current())
         stop = self.on_error == "raise"
-        chunks = partial(iter_chunks, self.corpus, book, self.part_rows, stop_at_bad=stop)
+        chunks = partial(
+            iter_chunks,
+            self.corpus,
+            book,
+            self.part_rows,
+            first=self.folder.next_part(),
+            stop_at_bad=stop,
+        )
         # Every run reads the whole source, so it writes the rejects of an earlier run again.
         with self.folder.rejects() as rejects:
             for chunk, part in engine(self.scorer, chunks):
                 for item in chunk.rejects:
                     self._reject(item, rejects)
-                if part is not None:
-                    self.folder.write_part(number if chunk.part is None else chunk.part, part)
-                    number += chunk.part is None
+                if part is not None and chunk.part is not None:
+                    self.folder.write_part(chunk.part, part)
                     self._count(part, chunk)
                 counts.rows += chunk.read
                 counts.skipped += chunk.skipped
@@ -297,13 +306,11 @@ class _Run:
         current = self.folder.current()
         counts.done, counts.long = len(current), current.long
 
-    def _count(self, part: Part, chunk: Chunk) -> None:
+    def _count(self, part: Part | Staged, chunk: Chunk) -> None:
         counts = self.record.counts
         counts.scored += len(part.rows)
-        counts.done += len(part.rows) if chunk.part is None else 0
-        if PARTS in part.tables:
-            samples = part.tables[PARTS]
-            counts.tokens += int(samples[["n_tokens", "n_prompt_tokens"]].sum().sum())
+        counts.done += 0 if chunk.again else len(part.rows)
+        counts.tokens += part.tokens
 
     def _reject(self, item: Reject, rejects: RejectLog) -> None:
         if item.kind == "duplicate":

@@ -12,11 +12,9 @@ nothing here hands them out.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,10 +24,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from filelock import FileLock, Timeout
-from pyarrow import parquet as pq
 
 from airlens.arguments import checked
-from airlens.errors import DataError, RunError, WriteError
+from airlens.errors import DataError, RunError
 from airlens.files import atomic_file, atomic_write_text, read_json
 
 from .markers import (
@@ -41,17 +38,10 @@ from .markers import (
     write_checked,
     write_marker,
 )
+from .part_files import PARTS, ROWS, SIDES, Part, Staged, put, read_table, staged, writing
 
 FORMAT = 2  # of the folder; 0.1 wrote no number
-PARTS = "parts"
-ROWS = "rows"
-SIDES = (ROWS, "steps", "tokens", "controls")
 _NAME = re.compile(r"part-(\d{6,})\.parquet")
-# Text columns: where all values are null, their type would otherwise differ from other parts'.
-_TEXTS = frozenset(
-    {"id", "domain", "label", "text", "token", "fingerprint", "prompt", "response", "file", "meta"}
-    | {"steps", "turns", "tools", "step_meta", "reading", "answer", "record", "no_early_answer"}
-)
 
 
 class RunFolder:
@@ -138,23 +128,21 @@ class RunFolder:
         """The number of the next part."""
         return max((marker.number for marker in self.markers()), default=-1) + 1
 
-    def write_part(self, number: int, part: Part) -> None:
-        """Write the tables of a part, then its marker.
+    def write_part(self, number: int, part: Part | Staged) -> None:
+        """Write the tables of a part and put them in place, then write its marker.
 
         A part that is there already gets these tables in addition.
 
         Raises:
             RunError: the disk is full or cannot be written; what was whole stays whole.
         """
+        ready = part if isinstance(part, Staged) else staged(part, number, self.path)
         marker = read_marker(self.path, number) or Marker(
             number, part.fingerprint, part.rows, part.rejects, part.long
         )
         with writing(f"part {number} of {self.name}"):
-            for table in (*SIDES, PARTS):
-                if table in part.tables:
-                    _write(self.path / table / marker.file, part.tables[table])
-            sums = {table: checksum(self.path / table / marker.file) for table in part.tables}
-            whole = dict(sorted({**marker.tables, **sums}.items()))
+            put(ready, number, self.path)
+            whole = dict(sorted({**marker.tables, **ready.sums}.items()))
             write_marker(self.path, replace(marker, tables=whole))
 
     def clean(self) -> list[str]:
@@ -164,9 +152,7 @@ class RunFolder:
             The damaged tables, such as ``rows/part-000003.parquet``: from now on they count as not
             there, so that a run makes them again.
         """
-        for folder in (PARTS, *SIDES):
-            for stray in (self.path / folder).glob(".part-*"):
-                stray.unlink(missing_ok=True)
+        self._remove_strays()
         found = []
         for marker in self.markers():
             bad = [
@@ -183,6 +169,12 @@ class RunFolder:
             kept = {n: rows for n, rows in record["stale"].items() if n in known}
             write_checked(self.path / "stale.json", {**record, "stale": kept})
         return found
+
+    def _remove_strays(self) -> None:
+        """Remove files that were written and not put in place."""
+        for folder in (PARTS, *SIDES):
+            for stray in (self.path / folder).glob(".part-*"):
+                stray.unlink(missing_ok=True)
 
     def _stale_record(self) -> dict[str, Any]:
         return read_checked(self.path / "stale.json") or {}
@@ -203,6 +195,7 @@ class RunFolder:
         for path in self._files():
             if path not in mine:  # left from a run that was killed before it wrote the marker
                 path.unlink(missing_ok=True)
+        self._remove_strays()  # of a machine that was lost to the run, and went on
         by_part = {str(number): list(rows) for number, rows in stale.items()}
         record = {"attempt": attempt, "left_out": left_out, "stale": by_part}
         with writing(str(self.path / "stale.json")):
@@ -259,15 +252,31 @@ class RunFolder:
         self, table: str, ids: Collection[str], columns: Sequence[str] | None = None
     ) -> pd.DataFrame:
         """The rows of one table that belong to these ids; one part is held at a time."""
-        wanted, kept = set(ids), []
-        for found in self._tables(table, columns):
-            # Membership row by row: `isin` would go through all of the ids for every part.
-            mine = [name in wanted for name in found.column("id").to_pylist()]
-            kept.append(found.filter(pa.array(mine, pa.bool_())))
+        kept = list(self._some(table, ids, columns))
         if not kept:
             return pd.DataFrame(columns=["id"])
         frame: pd.DataFrame = pa.concat_tables(kept, promote_options="default").to_pandas()
         return frame
+
+    def iter_some(
+        self, table: str, ids: Collection[str], columns: Sequence[str] | None = None
+    ) -> Iterator[pd.DataFrame]:
+        """The rows of one table that belong to these ids, part by part; empty parts are left out.
+
+        For tables larger than memory.
+        """
+        for found in self._some(table, ids, columns):
+            if found.num_rows:
+                yield found.to_pandas()
+
+    def _some(
+        self, table: str, ids: Collection[str], columns: Sequence[str] | None
+    ) -> Iterator[Any]:
+        wanted = set(ids)
+        for found in self._tables(table, columns):
+            # Membership row by row: `isin` would go through all of the ids for every part.
+            mine = [name in wanted for name in found.column("id").to_pylist()]
+            yield found.filter(pa.array(mine, pa.bool_()))
 
     def _tables(self, table: str, columns: Sequence[str] | None) -> Iterator[Any]:
         """One table part by part, without rows that are not handed out."""
@@ -376,23 +385,6 @@ class RejectLog:
                 rest = rest[self._file.write(rest) :]
 
 
-@contextmanager
-def writing(what: str) -> Iterator[None]:
-    """Turn a failed write into a `RunError` that says what failed and how to continue.
-
-    Raises:
-        RunError: in place of an `OSError`.
-    """
-    try:
-        yield
-    except (OSError, WriteError) as error:
-        cause = error.cause if isinstance(error, WriteError) else error
-        raise RunError(
-            f"{what} could not be written ({cause.strerror or cause}). What was written before is "
-            "whole: make room, then the same command goes on from there"
-        ) from error
-
-
 def _keep_newest(known: Sequence[Marker], masks: Mapping[int, np.ndarray]) -> int:
     """Take all but the newest version of each row out of the masks; how many those are."""
     newest: dict[str, int] = {}
@@ -410,25 +402,6 @@ def _keep_newest(known: Sequence[Marker], masks: Mapping[int, np.ndarray]) -> in
         older += int((mask & ~last).sum())
         mask &= last
     return older
-
-
-@dataclass(frozen=True)
-class Part:
-    """What is written of one part.
-
-    Attributes:
-        fingerprint: of the run's identity.
-        tables: the tables by name, ``parts`` among them.
-        rows: name of each row (`airlens.corpus.book.row_name`), in the order of the tables.
-        rejects: of each row that could not be scored its name (``row``), ``field`` and ``reason``.
-        long: places in ``rows`` of those longer than the context.
-    """
-
-    fingerprint: str
-    tables: Mapping[str, pd.DataFrame]
-    rows: tuple[str, ...]
-    rejects: tuple[Mapping[str, Any], ...] = ()
-    long: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -452,55 +425,3 @@ class Current:
     def long(self) -> int:
         """How many rows are longer than the context."""
         return sum(int(mask[list(marker.long)].sum()) for marker, mask in self.parts)
-
-
-def read_table(path: Path, columns: Iterable[str] | None, known: str | None) -> Any:
-    """An Arrow table of one Parquet file; columns it lacks are left out.
-
-    Args:
-        path: the file.
-        columns: default: all.
-        known: SHA-256 of the file.
-
-    Raises:
-        DataError: it is not what was written.
-    """
-    try:
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() != known:
-            raise pa.ArrowInvalid("other bytes than were written")
-        with pq.ParquetFile(pa.BufferReader(content)) as file:
-            wanted = None
-            if columns is not None:
-                wanted = [name for name in columns if name in file.schema_arrow.names]
-            return file.read(columns=wanted)
-    except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(
-            f"damaged ({reason}); run the same `airlens score` again to restore it", file=str(path)
-        ) from error
-
-
-def _write(path: Path, frame: pd.DataFrame) -> None:
-    table = pa.Table.from_pandas(frame, schema=_schema(frame), preserve_index=False)
-    # Without pandas' metadata about the index, which would differ between parts.
-    table = table.replace_schema_metadata(None)
-    with atomic_file(path) as temporary, temporary.open("wb") as out:
-        pq.write_table(table, out, compression="zstd", write_page_checksum=True)
-        out.flush()
-        os.fsync(out.fileno())  # a crash of the machine must not leave a name without its data
-
-
-def _schema(frame: pd.DataFrame) -> Any:
-    fields = []
-    for name in frame.columns:
-        kind = frame[name].dtype
-        if name in _TEXTS and not pd.api.types.is_integer_dtype(kind):
-            fields.append(pa.field(name, pa.string()))
-        elif pd.api.types.is_bool_dtype(kind):
-            fields.append(pa.field(name, pa.bool_()))
-        elif pd.api.types.is_integer_dtype(kind):
-            fields.append(pa.field(name, pa.int64()))
-        else:
-            fields.append(pa.field(name, pa.float64()))
-    return pa.schema(fields)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,9 +36,9 @@ from airlens.traces.identity import tokenizer_key
 from airlens.traces.model_encoding import encode_for
 from airlens.traces.trace import Trace
 
+from .part_files import PARTS, ROWS, Part
 from .row_table import row_table
 from .rows import Chunk, Reject, Row
-from .run_folder import PARTS, ROWS, Part
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -132,7 +133,13 @@ _OF_THE_RUN = (ConfigError, HeadError, AblationError, RunError)
 
 
 class PartScorer:
-    """A model, its heads and settings; call it with the rows of a part."""
+    """A model, its heads and settings; call it with the rows of a part.
+
+    Attributes:
+        out: the folder of the run, for engines that let those who score write (absolute or of the
+            process that began the run).
+        halved: how often a batch was halved because memory ran out.
+    """
 
     def __init__(
         self,
@@ -143,31 +150,39 @@ class PartScorer:
         *,
         keep: Sequence[str] = (ROWS, "steps"),
         max_tokens_per_batch: int | None = None,
+        out: Path | None = None,
     ) -> None:
         self.model, self.heads, self.settings = model, heads, settings
         self.identity, self.key = identity, fingerprint(identity)
         self.keep = tuple(keep)
         self.budget = max_tokens_per_batch
+        self.out = out
         self.halved = 0
 
-    def score(self, chunk: Chunk) -> tuple[Chunk, Part | None]:
+    def score(self, chunk: Chunk, bad: Sequence[Reject] = ()) -> tuple[Chunk, Part | None]:
         """Score the rows of a chunk: the chunk with the rows that failed, and what is written.
+
+        Args:
+            chunk: the rows.
+            bad: those of them that are known to fail.
 
         Raises:
             AirlensError: nothing can be scored, or a row fails that belongs to a part.
         """
-        rows: list[Row] = list(chunk.rows)
-        rejects: list[Reject] = []
+        rejects: list[Reject] = list(bad)
+        known = {reject.id for reject in bad}
+        rows: list[Row] = [row for row in chunk.rows if row.trace.id not in known]
         long: tuple[int, ...] = ()
-        if not rows:
+        if not chunk.rows:
             return chunk, None
         tables = chunk.tables or (PARTS, *self.keep)
         try:
-            found = self(rows, tables)
+            found = self(rows, tables) if rows else {}
         except (AirlensError, TypeError, ValueError) as error:
             if isinstance(error, _OF_THE_RUN):
                 raise
-            rows, rejects = self._apart(rows, error)
+            rows, more = self._apart(rows, error)
+            rejects += more
             found = self(rows, tables) if rows else {}
         if PARTS in found:
             samples = found[PARTS]
@@ -181,7 +196,7 @@ class PartScorer:
                 rows = [row for row in rows if row.trace.id not in ids]
                 found = {name: _without(table, ids) for name, table in found.items()}
             long = tuple(np.flatnonzero(self._is_long(found[PARTS])).tolist())
-        if rejects and chunk.part is not None:
+        if rejects and chunk.again:
             raise RunError(
                 f"part {chunk.part} cannot be made as it was: {rejects[0].place} now fails "
                 f"({rejects[0].reason})"

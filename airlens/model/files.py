@@ -59,6 +59,21 @@ def read_tokenizer(name: str, trust_remote_code: bool = False) -> PreTrainedToke
     return _tokenizer(source, _options(source, trust_remote_code, None))
 
 
+def read_config(name: str) -> Any:
+    """The configuration (of Hugging Face) of the model of that name; no weights are read.
+
+    Raises:
+        ModelError: as :func:`read_model`.
+    """
+    from transformers import AutoConfig
+
+    _, source = _locate(name, None, ("tokenizer",))
+    try:
+        return AutoConfig.from_pretrained(source, **_options(source, False, None))
+    except Exception as error:  # transformers raises OSError, ValueError, KeyError, … here
+        raise ModelError(f"could not read the configuration of {source}: {error}") from error
+
+
 def load_hf(
     name: str | Path = DEFAULT_MODEL,
     *,

@@ -23,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet as pq
 
-from airlens.corpus import Corpus, run_folder
+from airlens.corpus import Corpus, part_files, run_folder
 from airlens.corpus.export import export, write_selection
 from airlens.corpus.export_rows import equal
 from airlens.corpus.run import score_corpus
@@ -212,7 +212,7 @@ class Killed(BaseException):
 def killed_at(step: int) -> Iterator[None]:
     """End at the so-many-th write of a table or marker: before it, after it, or half-way."""
     count = 0
-    write, mark = run_folder._write, run_folder.write_marker
+    write, place, mark = part_files.write_table, part_files.put_table, run_folder.write_marker
 
     def counted(original: Any) -> Any:
         def call(first: Any, *args: Any) -> None:
@@ -221,7 +221,7 @@ def killed_at(step: int) -> Iterator[None]:
             if count == step and step % 3 == 0:
                 if isinstance(first, Path) and first.suffix:
                     first.parent.mkdir(parents=True, exist_ok=True)
-                    (first.parent / f".{first.name}.half.parquet").write_bytes(b"half")
+                    (first.parent / f".{first.name.lstrip('.')}.half.parquet").write_bytes(b"half")
                 raise Killed
             original(first, *args)
             if count == step:
@@ -230,7 +230,8 @@ def killed_at(step: int) -> Iterator[None]:
         return call
 
     with (
-        patch.object(run_folder, "_write", counted(write)),
+        patch.object(part_files, "write_table", counted(write)),
+        patch.object(part_files, "put_table", counted(place)),
         patch.object(run_folder, "write_marker", counted(mark)),
     ):
         yield
@@ -244,7 +245,7 @@ def corpus(n: int) -> list[dict[str, Any]]:
 @settings(max_examples=15)
 @given(
     st.integers(1, 23),
-    st.lists(st.integers(1, 30), max_size=5),
+    st.lists(st.integers(1, 50), max_size=5),
     st.sampled_from([(), ("rows", "steps", "tokens")]),
 )
 def test_g3_killed_anywhere_every_row_is_there_once(

@@ -68,6 +68,7 @@ BAD = {
     "FILE": ["folder", "traces.jsonl/below", "/proc/no/file", "-", ""],
     "MAP": ["foo", "no.json", ""],
     "SIZES": ["lots", "0=20", ""],
+    "DEVICE": ["h1000", "peak=1e12", ""],
     "MODEL": ["/no/such", "./no", "no.gguf", "traces.jsonl"],
 }
 # Text that any value of is fine, or that is checked against data: no kind of its own.
@@ -607,15 +608,14 @@ def test_f11_the_ray_cluster_that_is_joined_is_said(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    from airlens.corpus.ray_runner import RayEngine
+    from airlens.corpus.ray_cluster import cluster
 
     fake = FakeRay()
     monkeypatch.setitem(sys.modules, "ray", fake)
-    monkeypatch.setitem(sys.modules, "ray.data", fake.data)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     if variable:
         monkeypatch.setenv("RAY_ADDRESS", variable)
-    with RayEngine({"name": "smollm2-135m"}, address=typed_address)._cluster():
+    with cluster(typed_address, None):
         pass
     assert fake.options["address"] == asked
     line = "joined the Ray cluster at 10.0.0.7:6379: 2 machines, 64 CPUs, 8 GPUs"

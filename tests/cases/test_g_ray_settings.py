@@ -1,63 +1,40 @@
-"""G6, G7: what a run with Ray leaves behind, and how its actors are set up."""
+"""G7: how the actors of a run with Ray are set up."""
 
 from __future__ import annotations
 
-import copy
-import logging
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from airlens.corpus import ray_runner
 from airlens.corpus.ray_runner import RayEngine
 from airlens.errors import ConfigError
 
 pytest.importorskip("ray")
 
 
-def test_g6_the_callers_settings_come_back() -> None:
-    from ray.data import DataContext
-
-    context = DataContext.get_current()
-    context.target_max_block_size = 12345
-    context.execution_options.preserve_order = True
-    before = copy.deepcopy(context)
-    logging.getLogger("ray.data").setLevel(logging.DEBUG)
-    with pytest.raises(KeyError), ray_runner._one_chunk_a_block(), ray_runner._quiet("ray.data"):
-        assert context.target_max_block_size == 1
-        assert not context.execution_options.preserve_order
-        assert logging.getLogger("ray.data").level == logging.ERROR
-        raise KeyError
-    assert logging.getLogger("ray.data").level == logging.DEBUG
-    for name in ("enable_progress_bars", "target_max_block_size"):
-        assert getattr(context, name) == getattr(before, name)
-    assert context.execution_options.preserve_order
-    logging.getLogger("ray.data").setLevel(logging.NOTSET)
-
-
 class _Cluster:
-    """What a pipeline asks of Ray."""
+    """What the engine asks of Ray to make an actor."""
 
     def __init__(self, **resources: float) -> None:
         self.resources = resources
         self.asked: dict[str, Any] = {}
-        self.data = self
+        self.given: tuple[Any, ...] = ()
 
     def cluster_resources(self) -> dict[str, float]:
         return self.resources
 
-    def get_runtime_context(self) -> Any:
+    def remote(self, *args: Any, **options: Any) -> Any:
+        if options:
+            self.asked = options
+            return lambda worker: self
+        self.given = args
         return self
 
-    def get_node_id(self) -> str:
-        return "0" * 56
 
-    def read_datasource(self, *args: Any, **options: Any) -> Any:
-        return self
-
-    def map_batches(self, *args: Any, **options: Any) -> Any:
-        self.asked = options
-        return self
+SCORER = SimpleNamespace(
+    out=None, heads=None, settings=None, identity={}, keep=("rows",), budget=None
+)
 
 
 SETTINGS = [
@@ -70,29 +47,23 @@ SETTINGS = [
 
 @pytest.mark.parametrize(("resources", "options", "threads", "needs"), SETTINGS)
 def test_g7_threads_and_cpus_of_an_actor(
-    resources: dict[str, float],
-    options: dict[str, Any],
-    threads: int,
-    needs: dict[str, Any],
-    monkeypatch: pytest.MonkeyPatch,
+    resources: dict[str, float], options: dict[str, Any], threads: int, needs: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(ray_runner, "_without_model", lambda scorer: {})
     cluster = _Cluster(**resources)
     engine = RayEngine({"name": "x"}, **options)
-    engine._pipeline(cluster, None, lambda: iter(()))  # type: ignore[arg-type]
-    assert cluster.asked["fn_constructor_args"][2] == threads
-    assert {name: cluster.asked[name] for name in needs} == needs
-    assert f"of {threads} threads each" in engine.told
+    start, size = engine.actor(cluster, SCORER)  # type: ignore[arg-type]
+    start()
+    assert cluster.given[2] == threads
+    assert cluster.asked == {"max_restarts": 0, "max_task_retries": 0, **needs}
+    assert f"{size} actors of {threads} threads each" in engine.told
 
 
-def test_c7_an_actor_has_the_gpus_that_its_model_is_spread_over(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(ray_runner, "_without_model", lambda scorer: {})
+def test_c7_an_actor_has_the_gpus_that_its_model_is_spread_over() -> None:
     cluster = _Cluster(CPU=32.0, GPU=8.0)
     engine = RayEngine({"name": "x", "n_devices": 4})
-    engine._pipeline(cluster, None, lambda: iter(()))  # type: ignore[arg-type]
-    assert cluster.asked["num_gpus"] == 4 and "2 actors of 16 threads" in engine.told
+    _, size = engine.actor(cluster, SCORER)  # type: ignore[arg-type]
+    assert cluster.asked["num_gpus"] == 4 and size == 2
+    assert "2 actors of 16 threads" in engine.told
 
 
 @pytest.mark.parametrize("name", ["actor_cpus", "actor_threads"])
