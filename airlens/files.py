@@ -199,6 +199,15 @@ def atomic_write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file, which may be larger than memory."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
 def write_json(path: str | Path, record: Mapping[str, Any], indent: int | None = None) -> Path:
     """Write a record as JSON (UTF-8) in one step."""
     end = "" if indent is None else "\n"

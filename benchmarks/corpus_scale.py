@@ -1,9 +1,13 @@
 """Rows a second and peak memory of scoring at several corpus sizes, with a tiny model.
 
 ``python benchmarks/corpus_scale.py [--sizes 1000,10000,100000] [--out FILE]``: each size in a fresh
-process, so that peaks don't mix; memory should not grow with the corpus. ``--ray ROWS`` holds the
-Ray engine with two actors against the local one instead: the same command, relative paths, the
-same scores.
+process, so that peaks don't mix; memory should not grow with the corpus.
+
+``--ray ROWS`` holds the Ray engine with two actors against the local one instead: the same command,
+relative paths, the same scores. ``--actors FILE`` scores 300 traces of a file with one Ray actor of
+one thread, then with two, which should be 1.8 times as fast on an idle machine. ``--finished ROWS``
+makes finished runs of these sizes and selects from, exports and reports them: CPU seconds should
+grow as the rows do (at most 1.1 times that), peak memory by some hundred bytes a row.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from finished_runs import write_finished_run
 from timing import peak_mb
 from tiny_model import write_tiny_model
 
@@ -29,6 +34,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", default="1000,10000,100000")
     parser.add_argument("--ray", type=int, metavar="ROWS", help="local against Ray, two actors")
+    parser.add_argument("--actors", type=Path, metavar="FILE", help="two actors against one")
+    parser.add_argument("--finished", metavar="ROWS,ROWS", help="select, export, report")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="of the finished runs")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--one", nargs=2, metavar=("MODEL", "DATA"), help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -38,7 +46,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_tiny_model(folder / "model")
-        if args.ray:
+        if args.finished:
+            sizes = [int(size) for size in args.finished.split(",")]
+            found: dict[str, Any] = {"finished": finished((args.keep or folder).resolve(), sizes)}
+        elif args.actors:
+            found = {"actors": actors(folder, args.actors)}
+        elif args.ray:
             found = {"ray": local_against_ray(folder, args.ray)}
         else:
             found = {"scale": [scale(folder, size) for size in map(int, args.sizes.split(","))]}
@@ -46,7 +59,8 @@ def main() -> None:
         args.out.write_text(
             json.dumps({**found, "provenance": provenance()}, indent=1), encoding="utf-8"
         )
-    sys.exit(0 if found.get("ray", {}).get("identical", True) else 1)
+    tables = (found.get("ray", {}), found.get("actors", {}), *found.get("finished", []))
+    sys.exit(0 if all(row.get("ok", True) for row in tables) else 1)
 
 
 def write_rows(path: Path, size: int) -> None:
@@ -86,13 +100,88 @@ def local_against_ray(folder: Path, size: int) -> dict[str, Any]:
         row[f"{engine}_s"] = round(time.perf_counter() - start, 1)
         frame = pd.read_parquet(folder / engine / "parts")
         frames.append(frame.sort_values("id").reset_index(drop=True))
-    row["identical"] = frames[0].equals(frames[1])
+    row["ok"] = frames[0].equals(frames[1])
     print(
         f"{size:,} rows: local {row['local_s']} s, Ray with 2 actors {row['ray_s']} s; scores "
-        + ("identical" if row["identical"] else "DIFFER"),
+        + ("identical" if row["ok"] else "DIFFER"),
         flush=True,
     )
     return row
+
+
+ACTOR_ROWS = 300
+FASTER = 1.8  # two actors over one
+LINEAR = 1.1  # growth of CPU seconds over growth of rows
+
+
+def actors(folder: Path, data: Path) -> dict[str, Any]:
+    """Rows a second of one and of two actors of one thread each, once all are at work."""
+    row: dict[str, Any] = {"rows": ACTOR_ROWS}
+    for count in (1, 2):
+        out = folder / f"actors{count}"
+        command = [sys.executable, "-m", "airlens.cli", "score", str(data), "--heads", "L18H6"]
+        command += ["--limit", str(ACTOR_ROWS), "--part-rows", "4", "--out", str(out), "-q"]
+        command += ["--engine", "ray", "--actors", str(count), "--actor-threads", "1"]
+        subprocess.run([*command, "--device", "cpu"], check=True, capture_output=True)
+        ends = sorted(path.stat().st_mtime for path in (out / "done").iterdir())
+        # From the first part of each actor on: what is before is the start.
+        row[f"rows_per_s_{count}"] = 4 * (len(ends) - count) / (ends[-1] - ends[count - 1])
+    row["times"] = row["rows_per_s_2"] / row["rows_per_s_1"]
+    row["ok"] = row["times"] >= FASTER
+    print(
+        f"{ACTOR_ROWS} rows: one actor {row['rows_per_s_1']:.2f} rows/s, two "
+        f"{row['rows_per_s_2']:.2f}: {row['times']:.2f} times (wanted: {FASTER})",
+        flush=True,
+    )
+    return row
+
+
+def finished(folder: Path, sizes: list[int]) -> list[dict[str, Any]]:
+    """CPU seconds and peak memory of the commands that read finished runs."""
+    table: list[dict[str, Any]] = []
+    for size in sizes:
+        run = write_finished_run(folder / str(size), size).path
+        chosen, exported = folder / f"{size}.jsonl", folder / f"{size}.parquet"
+        page = folder / f"{size}.html"
+        commands = {
+            "select": ["select", str(run), "--out", str(chosen)],
+            "export": ["export", str(chosen), "--out", str(exported)],
+            "report": ["report", str(run), "--no-map", "--out", str(page)],
+        }
+        for name, words in commands.items():
+            row = {"command": name, "rows": size, **command_cost(words)}
+            first = next((each for each in table if each["command"] == name), row)
+            row["growth"] = row["cpu_s"] / first["cpu_s"] / (size / first["rows"])
+            row["ok"] = row["growth"] <= LINEAR
+            table.append(row)
+            print(
+                f"{name:<7} {size:>9,} rows {row['cpu_s']:>8.1f} CPU-s {row['seconds']:>8.1f} s "
+                f"peak {row['peak_mb']:>6.0f} MB; CPU per row {row['growth']:.2f} × the first",
+                flush=True,
+            )
+    return table
+
+
+def command_cost(words: list[str]) -> dict[str, float]:
+    """CPU seconds, seconds and peak memory of a command in a process of its own."""
+    code = (
+        "import json, sys, time; from airlens.cli.app import app; from timing import peak_mb\n"
+        "try: app()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "print(json.dumps({'cpu_s': time.process_time(), 'peak_mb': peak_mb()}))"
+    )
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        capture_output=True,
+        encoding="utf-8",
+        cwd=Path(__file__).parent,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return {**found, "seconds": time.perf_counter() - start}
 
 
 def measure(model: Path, data: Path) -> None:

@@ -74,14 +74,16 @@ def select(
     from airlens.corpus.export import need_selection_name, write_selection
     from airlens.corpus.run_folder import RunFolder
     from airlens.errors import ConfigError
-    from airlens.selection.select import TOP, select
+    from airlens.selection.select import TOP, columns_to_rank, select
 
     if sum(value is not None for value in (top, k, tokens)) > 1:
         raise ConfigError("give one of --top, -k and --tokens")
     need_selection_name(out)
     run = RunFolder(folder)
-    samples = run.read()
-    removed = _near_duplicates(run, samples, by, seed, dedup) if dedup is not None else None
+    samples = run.read(columns=columns_to_rank(by, group_column(within)))
+    removed = None
+    if dedup is not None:
+        removed = _near_duplicates(run, samples, by, seed, dedup, out)
     if removed is not None:
         samples = samples[~samples["id"].isin(removed["id"])]
     chosen = select(
@@ -122,24 +124,28 @@ def _quotas(items: list[str]) -> dict[str, float | int]:
 
 
 def _near_duplicates(
-    run: RunFolder, samples: pd.DataFrame, by: str, seed: int, threshold: float
+    run: RunFolder, samples: pd.DataFrame, by: str, seed: int, threshold: float, out: Path
 ) -> pd.DataFrame:
     """Near-copies of a sample with a higher value of the selector."""
+    import json
+
+    from airlens.corpus.chosen_rows import ordered_lines, texts_at
     from airlens.corpus.near_duplicates import near_duplicates
     from airlens.selection.select import selector_values
 
-    texts = run.read("rows", ["id", "response"]).set_index("id")["response"]
     values = selector_values(samples, by, seed)
     order = samples["id"].loc[values.sort_values(ascending=False, kind="stable").index]
-    return near_duplicates(((str(name), str(texts[name])) for name in order), threshold)
+    with ordered_lines(texts_at(run, list(order)), len(order), out) as lines:
+        return near_duplicates(map(tuple, map(json.loads, lines)), threshold)
 
 
 def _write_weights(run: RunFolder, chosen: Selection, scheme: str, out: Path) -> Path:
     from airlens.corpus.export import weights_path
-    from airlens.training.step_weights import step_weights
+    from airlens.training.step_weights import joined_weights, step_weights
 
-    mine = run.some("steps", chosen.ids)
-    made = step_weights(mine, scheme, source=run.manifest().get("provenance", {}))
+    source = run.manifest().get("provenance", {})
+    parts = run.iter_some("steps", chosen.ids)
+    made = joined_weights([step_weights(part, scheme, source=source) for part in parts])
     return made.save(weights_path(out))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,25 +13,22 @@ from typing import Any
 import pyarrow as pa
 
 from airlens.errors import ConfigError, DataError
-from airlens.files import atomic_write_text
+from airlens.files import atomic_write_text, file_sha256
 from airlens.folders import read_table
-from airlens.json_lines import jsonable
-from airlens.loss_free import encode
+from airlens.json_lines import json_line, jsonable
 from airlens.selection.select import Selection
 from airlens.traces.items import Rejected
 from airlens.traces.record_files import format_of, read_file
-from airlens.traces.trace import OWN_FIELDS
 
 from . import table_files
-from .export_rows import RECORD, Layout
-from .row_table import read_row
+from .chosen_rows import chosen_rows, ordered_lines
+from .chosen_rows import with_texts as with_texts
+from .export_rows import Layout
 from .run_folder import RunFolder
 from .table_files import FORMATS as FORMATS
 
 log = logging.getLogger(__name__)
 
-# Columns of the samples table that are not scores, or that mean nothing outside the run.
-_NO_SCORE = frozenset({"id", "domain", "selected", "fingerprint", RECORD, *OWN_FIELDS})
 kind_of = table_files.format_of
 
 
@@ -64,41 +60,50 @@ def write_selection(
     A line has the fields of the trace (where texts were kept), the record that it was read from
     (``record``, see `airlens.loss_free`) and the scores; `airlens.load_traces` reads it.
     The manifest, ``PATH.manifest.json``, has the ids and everything needed to repeat the selection.
+    One part is in memory at a time; beside ``path`` there must be room for its lines twice.
     """
     types = run.types()
     more: dict[str, Any] = {**(note or {}), "run": run.manifest()}
     if len(types):
         more["columns"] = {field.name: str(field.type) for field in types}
         more["types"] = base64.b64encode(types.serialize()).decode("ascii")
-    return write_chosen(records(run, selection), selection, path, more)
+    with ordered_lines(chosen_rows(run, selection), len(selection.ids), Path(path)) as lines:
+        return _write_lines(lines, selection, path, more)
 
 
 def write_chosen(
-    lines: Iterable[Mapping[str, Any]],
+    rows: Iterable[Mapping[str, Any]],
     selection: Selection,
     path: str | Path,
     note: dict[str, Any],
 ) -> dict[str, Any]:
-    """Write the lines of the chosen samples and, beside them, a manifest, which is returned.
+    """Write the rows of the chosen samples and, beside them, a manifest, which is returned.
 
     ``note["weights"]``: path of a file of step weights that belongs to them. One that another call
     left there is removed.
     """
+    return _write_lines((json_line(jsonable(row)) for row in rows), selection, path, note)
+
+
+def _write_lines(
+    lines: Iterable[bytes], selection: Selection, path: str | Path, note: dict[str, Any]
+) -> dict[str, Any]:
     target = need_selection_name(path)
-    kept = list(lines)
-    table_files.write_rows(lambda: kept, target, "jsonl")
+    table_files.write_lines(lines, target)
     weights = weights_path(target)
     if "weights" not in note:
         weights.unlink(missing_ok=True)
     files = [target, *([weights] if "weights" in note else [])]
+    sums = {file.name: file_sha256(file) for file in files}
+    ids = selection.ids
     manifest = {
         "selection": selection.provenance,
         "near_duplicates": 0,
-        "chosen": len(selection.ids),
+        "chosen": len(ids),
         "of": len(selection.samples),
-        "sha256": _sha256(target),
-        "files": {file.name: _sha256(file) for file in files},
-        "ids": selection.ids,
+        "sha256": sums[target.name],
+        "files": sums,
+        "ids": ids,
         **note,
     }
     _write_manifest(target, manifest)
@@ -108,10 +113,6 @@ def write_chosen(
 def _write_manifest(target: Path, manifest: Mapping[str, Any]) -> None:
     text = json.dumps(manifest, ensure_ascii=False, indent=1, default=str)
     atomic_write_text(manifest_path(target), text)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def manifest_path(path: str | Path) -> Path:
@@ -124,43 +125,6 @@ def weights_path(path: str | Path) -> Path:
     target = Path(path)
     bare = target.with_suffix("") if target.suffix.lower() in (".gz", ".zst") else target
     return bare.with_suffix(".weights.parquet")
-
-
-def records(run: RunFolder, selection: Selection) -> Iterator[dict[str, Any]]:
-    """One object per chosen sample, best first."""
-    texts = chosen_texts(run, set(selection.chosen["id"])) if run.has("rows") else {}
-    return with_texts(selection, texts)
-
-
-def with_texts(
-    selection: Selection, texts: Mapping[str, Mapping[str, Any]]
-) -> Iterator[dict[str, Any]]:
-    """One object per chosen sample, best first, joined with its text by id."""
-    for row in selection.chosen.to_dict("records"):
-        scores = {str(k): jsonable(v) for k, v in row.items() if k not in _NO_SCORE}
-        # What JSON lacks becomes null or text here; the record has it as it was.
-        text = {k: jsonable(v) for k, v in texts.get(str(row["id"]), {}).items()}
-        yield {"id": row["id"], "domain": row.get("domain") or "", **text, **scores}
-
-
-def chosen_texts(run: RunFolder, ids: set[str]) -> dict[str, dict[str, Any]]:
-    """The fields of the traces with these ids, and the records that they were read from.
-
-    Raises:
-        DataError: a row that was scored has no text.
-    """
-    found: dict[str, dict[str, Any]] = {}
-    for frame in run.iter_table("rows"):
-        # Membership row by row: `isin` would go through all of the ids for every part.
-        mine = frame[[name in ids for name in frame["id"]]]
-        for row in mine.to_dict("records"):
-            trace, record = read_row(row)
-            same = {trace.prompt: "prompt", trace.response: "response"}
-            found[trace.id] = {**trace.to_json(), RECORD: encode(record, same)}
-    missing = ids - set(found)
-    if missing:
-        raise DataError(f"{len(missing)} rows have no text, the first is {min(missing)!r}")
-    return found
 
 
 def export(
@@ -209,7 +173,7 @@ def export(
     rows = partial(_rows, source, layout, columns)
     notes = [*layout.notes(), *table_files.write_rows(rows, target, how, _types_of(manifest))]
     known = manifest.get("files", {}).get(source.name, manifest.get("sha256"))
-    if known is not None and known != _sha256(source):
+    if known is not None and known != file_sha256(source):
         notes.insert(0, f"{source.name} was changed since `airlens select` wrote it")
     for note in notes:
         say(note)
@@ -228,9 +192,9 @@ def _without_files(manifest: Mapping[str, Any]) -> dict[str, Any]:
 def _sums(target: Path) -> dict[str, str]:
     """Checksums of a file, or of the files in a folder."""
     if target.is_file():
-        return {target.name: _sha256(target)}
+        return {target.name: file_sha256(target)}
     files = sorted(path for path in target.rglob("*") if path.is_file())
-    return {path.relative_to(target.parent).as_posix(): _sha256(path) for path in files}
+    return {path.relative_to(target.parent).as_posix(): file_sha256(path) for path in files}
 
 
 def _rows(source: Path, layout: Layout, columns: list[str] | None) -> Iterator[dict[str, Any]]:
@@ -285,7 +249,7 @@ def _weights_of(selected: Path, manifest: Mapping[str, Any]) -> dict[str, list[f
         return {}
     path = selected.with_name(PureWindowsPath(str(manifest["weights"])).name)  # of any system
     known = manifest.get("files", {}).get(path.name)
-    if not path.is_file() or (known is not None and known != _sha256(path)):
+    if not path.is_file() or (known is not None and known != file_sha256(path)):
         state = "changed since" if path.is_file() else "not there any more, but"
         raise DataError(
             f"{state} `airlens select --weights` wrote it; select again", file=str(path)

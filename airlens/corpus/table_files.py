@@ -25,9 +25,10 @@ import pyarrow as pa
 
 from airlens.errors import ConfigError, DataError
 from airlens.files import atomic_file
-from airlens.folders import atomic_dir
 from airlens.json_lines import json_line
 from airlens.loss_free import Unkept
+
+from .typed_files import write_arrow, write_datasets, write_parquet
 
 Row = Mapping[str, Any]
 DATASETS = "datasets"
@@ -102,14 +103,25 @@ def write_rows(
         ConfigError: a folder that is there already.
     """
     target = Path(path)
-    if kind in ("parquet", "arrow", DATASETS):
-        _write_arrow(arrow_table(rows(), types or {}), target, kind)
+    if kind in _TYPED_WRITERS:
+        _TYPED_WRITERS[kind](rows, target, types or {})
         return []
     told: dict[str, str] = {}
     with atomic_file(target) as temporary, _stream(temporary, target) as out:
         _TEXT_WRITERS[kind](rows, out, told)
     listed = ", ".join(f"{name} ({what})" for name, what in told.items())
     return [f"not of their own type in {kind}: {listed}; Parquet keeps them"] if told else []
+
+
+def write_lines(lines: Iterable[bytes], path: str | Path) -> None:
+    """Write lines of JSON that are made, compressed where the name says so.
+
+    Raises:
+        WriteError: the disk is full or cannot be written to.
+    """
+    target = Path(path)
+    with atomic_file(target) as temporary, _stream(temporary, target) as out:
+        out.writelines(lines)
 
 
 @contextmanager
@@ -258,109 +270,4 @@ _TEXT_WRITERS = {
     "csv": _write_csv,
     "tsv": _write_tsv,
 }
-
-
-def arrow_table(rows: Iterable[Row], types: Mapping[str, pa.DataType]) -> pa.Table:
-    """Rows as an Arrow table: a column for every name, null where a row has no such value.
-
-    ``types``: of columns that are known; the others get the type that their values have.
-
-    Raises:
-        DataError: values of several types in one column, or of none that Arrow has.
-    """
-    columns: dict[str, list[Any]] = {}
-    ids: list[Any] = []
-    for count, row in enumerate(rows):
-        ids.append(row.get("id", count + 1))
-        for name, value in row.items():
-            column = columns.setdefault(name, [])
-            column += [None] * (count - len(column))
-            column.append(_arrow_value(value))
-    for column in columns.values():
-        column += [None] * (len(ids) - len(column))
-    arrays = {name: _array(name, values, types.get(name), ids) for name, values in columns.items()}
-    return pa.table(arrays)
-
-
-def _arrow_value(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return type(value)(_arrow_value(item) for item in value)
-    if isinstance(value, Mapping):
-        return {key: _arrow_value(item) for key, item in value.items()}
-    return None if isinstance(value, Unkept) or value is pd.NaT or value is pd.NA else value
-
-
-def _array(name: str, values: list[Any], kind: pa.DataType | None, ids: list[Any]) -> pa.Array:
-    """One column; of the known type where that holds the values as they are."""
-    reasons = []
-    for wanted in (kind, None) if kind is not None else (None,):
-        try:
-            made = pa.array(values, type=wanted, from_pandas=False)
-        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-            reasons.append(str(error).split("\n")[0])
-            continue
-        back = enumerate(zip(values, made.to_pylist(), strict=True))
-        changed = next((i for i, (value, now) in back if not _like(value, now)), None)
-        if changed is None:
-            return made
-        reasons.append(f"row {ids[changed]!r} would be changed")
-    kinds: dict[str, Any] = {}
-    for value, row in zip(values, ids, strict=True):
-        if value is not None:
-            kinds.setdefault(type(value).__name__, row)
-    found = ", ".join(f"{kind} (row {row!r})" for kind, row in list(kinds.items())[:3])
-    several = f"several types, {found}" if len(kinds) > 1 else f"values ({reasons[-1]})"
-    raise DataError(
-        f"{several} that one column of Parquet or Arrow cannot hold; write JSON lines, or leave "
-        "the column out",
-        field=name,
-    )
-
-
-def _like(value: Any, back: Any) -> bool:
-    """Whether a value came back from Arrow; null may stand for a key that an object has not."""
-    if isinstance(value, Mapping):
-        if isinstance(back, list):  # a map
-            back = dict(back)
-        rest = set(back) - set(value)
-        return all(_like(v, back.get(k)) for k, v in value.items()) and all(
-            back[key] is None for key in rest
-        )
-    if isinstance(value, list | tuple | np.ndarray):
-        if not isinstance(back, list | tuple) or len(value) != len(back):
-            return False
-        return all(map(_like, value, back))
-    if isinstance(value, bool) or isinstance(back, bool):
-        return isinstance(value, bool | np.bool_) and bool(value) is back
-    if isinstance(value, float) and math.isnan(value):
-        return isinstance(back, float) and math.isnan(back)
-    if isinstance(value, uuid.UUID):
-        return back in (value, value.bytes)
-    try:
-        return bool(value == back)
-    except TypeError:
-        return False
-
-
-def _write_arrow(table: pa.Table, target: Path, kind: str) -> None:
-    if kind == "parquet":
-        from pyarrow import parquet
-
-        with atomic_file(target) as temporary, temporary.open("wb") as out:
-            parquet.write_table(table, out)
-    elif kind == "arrow":
-        from pyarrow import ipc
-
-        with (
-            atomic_file(target) as temporary,
-            temporary.open("wb") as out,
-            ipc.new_file(out, table.schema) as writer,
-        ):
-            writer.write_table(table)
-    else:
-        import datasets
-
-        if target.exists():
-            raise ConfigError(f"{target} exists; name a new folder")
-        with atomic_dir(target) as temporary:
-            datasets.Dataset(table).save_to_disk(str(temporary))
+_TYPED_WRITERS = {"parquet": write_parquet, "arrow": write_arrow, DATASETS: write_datasets}

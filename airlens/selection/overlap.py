@@ -10,7 +10,6 @@ import pandas as pd
 
 from airlens.arguments import checked
 from airlens.shares import Share
-from airlens.statistics.correlations import jaccard
 
 from .select import TOP, Selection, select
 
@@ -53,16 +52,33 @@ def overlap(
     itself is one draw against another. A selector with itself is 1.
     """
     rows = []
+    codes, names = pd.factorize(samples["id"])
     for top in tops:
         chosen = {
-            by: [set(c.ids) for c in choices(samples, by, top, within=within, seed=seed)]
+            by: [
+                _mask(c, codes, len(names))
+                for c in choices(samples, by, top, within=within, seed=seed)
+            ]
             for by in selectors
         }
         for name in selectors:
-            draws = [jaccard(a, b, empty=np.nan) for a, b in combinations(chosen[name], 2)]
+            draws = [_jaccard(a, b) for a, b in combinations(chosen[name], 2)]
             rows.append((name, name, top, *spread(draws or [1.0])))
         for a, b in combinations(selectors, 2):
             pairs = product(chosen[a], chosen[b])
-            shares = spread([jaccard(one, two, empty=np.nan) for one, two in pairs])
+            shares = spread([_jaccard(one, two) for one, two in pairs])
             rows += [(a, b, top, *shares), (b, a, top, *shares)]
     return pd.DataFrame(rows, columns=["a", "b", "top", "jaccard", "lo", "hi"])
+
+
+def _mask(chosen: Selection, codes: np.ndarray, count: int) -> np.ndarray:
+    """Which of ``count`` ids are chosen; ``codes``: the id of each sample, as a number."""
+    mask = np.zeros(count, dtype=bool)
+    mask[codes[chosen.samples["selected"].to_numpy(dtype=bool)]] = True
+    return mask
+
+
+def _jaccard(a: np.ndarray, b: np.ndarray) -> float:
+    """Shared over all that either keeps; NaN where neither keeps any."""
+    either = int((a | b).sum())
+    return int((a & b).sum()) / either if either else float("nan")

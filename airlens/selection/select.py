@@ -176,6 +176,25 @@ def select(
     return Selection(frame, by, provenance(**how, notes=told), tuple(told))
 
 
+def columns_to_rank(by: str, within: str | None = None) -> list[str] | None:
+    """The columns of a large table that `select` looks at, to read no others; None: all.
+
+    They are those for ``by``, ``within``, ``min_loss``, ``tokens`` and ``length_matched``.
+    """
+    selector = SELECTORS[by] if by in SELECTORS else Ranked(by)
+    if not isinstance(selector, Ranked):
+        return None
+    names = [
+        "id",
+        "domain",
+        "n_tokens",
+        "loss_base",
+        selector.column,
+        *([within] if within else []),
+    ]
+    return list(dict.fromkeys(names))
+
+
 def _check(samples: pd.DataFrame, within: str | None) -> None:
     """Raise unless this is a table of samples that can be told apart by id."""
     if not isinstance(samples, pd.DataFrame):
@@ -302,14 +321,14 @@ def _length_cells(frame: pd.DataFrame, groups: pd.Series, bins: pd.Series) -> pd
 
 def _wanted(top: Share, quotas: Mapping[str, Share], groups: pd.Series) -> dict[str, int]:
     """How many of each group are wanted."""
-    unknown = sorted({str(name) for name in quotas} - set(groups))
+    sizes = {str(name): count for name, count in groups.value_counts().items()}
+    unknown = sorted({str(name) for name in quotas} - set(sizes))
     if unknown:
-        known = ", ".join(sorted(set(groups)))
+        known = ", ".join(sorted(sizes))
         raise ConfigError(f"a quota for {unknown[0]!r}, which is none of: {known}")
     share_or_count(top)
-    sizes = groups.value_counts().to_dict()
     given = {str(name): pick for name, pick in quotas.items()}
-    picks = {str(name): given.get(str(name), top) for name in sizes}
+    picks = {name: given.get(name, top) for name in sizes}
     # a quota of 0 leaves its group out
     return {name: 0 if pick == 0 else how_many(pick, sizes[name]) for name, pick in picks.items()}
 

@@ -8,8 +8,8 @@ mean weight over a trace's tokens is 1: weights shift the loss within a trace, n
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -219,6 +219,23 @@ def step_weights(
     )
     limit = prefix if scheme == "prefix" else None
     return StepWeights(joined, scheme, limit, token_hashes(tokens), note, text_hashes(steps))
+
+
+def joined_weights(parts: Sequence[StepWeights]) -> StepWeights:
+    """The weights of several groups of traces, made in the same way, as one.
+
+    Raises:
+        DataError: there are none, or they hold a trace twice.
+    """
+    if not parts:
+        raise DataError("no steps to weigh: a table with id, step and n_tokens is needed")
+    table = pd.concat([part.table for part in parts], ignore_index=True)
+    tokens: dict[str, str] = {}
+    texts: dict[str, str] = {}
+    for part in parts:
+        tokens |= part.token_hash
+        texts |= part.text_hash
+    return replace(parts[0], table=table, token_hash=tokens, text_hash=texts)
 
 
 def unscored_weights(

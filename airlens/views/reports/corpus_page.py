@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airlens.corpus.run_folder import RunFolder
-from airlens.selection.select import TOP, select
+from airlens.selection.contrast import column_of
+from airlens.selection.select import SELECTORS, TOP, columns_to_rank, select
 from airlens.shares import Share, share_or_count
 from airlens.views.figures.labels import percent
 
-from .corpus_sections import Sections
+from .corpus_sections import COLUMNS, Sections
 from .html_page import Report
 
 if TYPE_CHECKING:
@@ -41,12 +42,13 @@ def corpus_report(
         shown: how many samples of each kind are shown as text.
         progress: show a progress bar while samples are embedded.
 
-    The whole samples table is in memory, but of the texts only those that are shown.
+    Of the samples the columns that the page is about are in memory, some 200 bytes a row, of the
+    texts only those that are shown.
 
     Raises:
         DataError: the folder holds no scores.
     """
-    samples = run.read()
+    samples = run.read(columns=_columns(by, within))
     several = within is not None and samples[within].nunique() > 1
     top = share_or_count(top)
     kept = percent(top) if isinstance(top, float) else str(top)
@@ -70,3 +72,12 @@ def corpus_report(
         sections.texts(shown)
     sections.table()
     return page
+
+
+def _columns(by: str, within: str | None) -> list[str] | None:
+    """The columns of the samples that the page is about; None: all, for a selector of one's own."""
+    mine = columns_to_rank(by, within)
+    if mine is None:
+        return None
+    ranked = [column_of(name) for name in SELECTORS.own]
+    return list(dict.fromkeys([*mine, *COLUMNS, *ranked]))

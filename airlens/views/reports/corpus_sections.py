@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 TABLE_ROWS = 200
 _TABLE = ["id", "domain", "n_tokens", "loss_base", "ais", "ais_control", "delta", "selected"]
+# Those of the samples that the sections show or compare with.
+COLUMNS = ("below_floor", *contrast.AGAINST, *_TABLE[:-1])
 _LENGTHS = {
     "selected": "taken",
     "not_selected": "left",
