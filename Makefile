@@ -80,7 +80,7 @@ check: lint types test docs ## lint, types, all tests and the documentation, as 
 lab: $(READY) ## open the quickstart notebook in JupyterLab
 	$(PY) -m jupyter lab $(ALLOW_ROOT) notebooks/00_quickstart.ipynb
 
-app: $(READY) ## serve the explorers as an app, on this machine only
+app: $(READY) ## serve the workspace as an app, on this machine only
 	$(PY) -m airlens.cli app
 
 notebooks: $(READY) ## run all notebooks and keep their outputs

@@ -62,8 +62,9 @@ def small_parameters(folder: Path) -> dict[str, Any]:
 
 
 def write_notebook(folder: Path, values: Mapping[str, Any]) -> Path:
-    """The explorers' notebook with these parameters, not yet run."""
+    """The explorers' notebook with these parameters, not yet run; each explorer alone."""
     notebook = with_parameters(read(NOTEBOOK), values)
+    notebook.cells = [cell for cell in notebook.cells if not cell.id.startswith("workspace")]
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None

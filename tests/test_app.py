@@ -18,7 +18,8 @@ def test_the_app_runs_the_live_cells_with_its_parameters(tmp_path: Path) -> None
     source = nb.read(app.explorers_notebook())
     made = app.app_notebook(nb.read(app.explorers_notebook()), {"n_traces": 3}, tmp_path)
     kept = {cell.id for cell in made.cells}
-    assert {"heads-live", "trace-live", "lab-live", "selection-live"} <= kept
+    assert {"load", "workspace-live"} <= kept
+    assert not {"heads-live", "trace-live", "lab-live", "selection-live"} & kept
     static = {c.id for c in source.cells if app.STATIC in c.metadata.get("tags", [])}
     assert static
     assert not static & kept

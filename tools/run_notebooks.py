@@ -97,8 +97,7 @@ def make_static(notebook: Any, *, png: bool = True) -> Any:
         cell.outputs = [o for o in cell.outputs if not (_is_progress(o) or _is_stderr(o))]
         for output in cell.outputs:
             data = output.get("data", {})
-            if data.pop(WIDGET, None) is not None:
-                data["text/plain"] = "(live: run this cell to use it; its static form is below)"
+            data.pop(WIDGET, None)  # what the view showed is another output
             if PLOTLY in data:
                 figures.append(data)
     if png and figures and find_browser():

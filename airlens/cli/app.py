@@ -1,4 +1,4 @@
-"""``airlens app``: the explorers in a browser, without code."""
+"""``airlens app``: the workspace in a browser, without code."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def app(
         typer.Option("--parameter", "-p", help="NAME=VALUE of the notebook; may be repeated."),
     ] = None,
 ) -> None:
-    """Serve the four explorers as an app, on this machine only. Ctrl+C ends it."""
+    """Serve the workspace as an app, on this machine only. Ctrl+C ends it."""
     from airlens.views.explorers.notebook_files import parse_values
     from airlens.views.explorers.served_app import serve
 

@@ -186,11 +186,25 @@ class TraceText(_Own):
         more = {"events": [], "pairs": [], "focus": [], "empty": words, "legend": "", "label": ""}
         self.draw({**none, **more}, new=True)
 
-    def colour(self, tokens: pd.DataFrame, value: str, text: str = "", shown: str = "") -> None:
-        """Colour the text by a column of the tokens given to :meth:`fill`, see `colour_traits`."""
+    def colour(
+        self,
+        tokens: pd.DataFrame,
+        value: str,
+        text: str = "",
+        shown: str = "",
+        like: TraceText | None = None,
+    ) -> None:
+        """Colour the text by a column of the tokens given to :meth:`fill`, see `colour_traits`.
+
+        ``like``: another text, whose scale is taken.
+        """
         traits = colour_traits(self._pieces, tokens, value, text, shown)
+        if like is not None:
+            traits |= {"bound": like.bound, "ends": like.ends}
         # Together, or values would briefly be shown on another scale.
-        self.draw({**traits, "values": [None] * len(self._prompt) + traits["values"]})
+        traits["values"] = [None] * len(self._prompt) + traits["values"]
+        # A scale may change without the values.
+        self.draw(traits, new=like is not None)
 
     def add_events(self, tokens: pd.DataFrame, events: pd.DataFrame) -> None:
         """Let each token show where it is copied from; tables of :func:`airlens.sources`."""

@@ -24,7 +24,6 @@ class LiveView(w.VBox):  # type: ignore[misc]
     def __init__(self, children: list[Any], *workers: Worker) -> None:
         """``workers``: the static form is written anew whenever one of them has ended a job."""
         self._left: list[Any] = []
-        self._cell = 0
         super().__init__(children, layout={"width": "100%"})
         self.add_class("airlens-live")
         for worker in workers:
@@ -39,7 +38,6 @@ class LiveView(w.VBox):  # type: ignore[misc]
         return rendered(
             "explorers/live_view.html.j2",
             name=type(self).__name__,
-            cell=self._cell,
             body=self.static_body(),
         )
 
@@ -49,11 +47,8 @@ class LiveView(w.VBox):  # type: ignore[misc]
             output.update({"text/html": self.static_html(), "text/plain": ""}, raw=True)
 
     def _ipython_display_(self) -> None:
-        from IPython.core.getipython import get_ipython
         from IPython.display import display
 
-        shell = get_ipython()
-        self._cell = int(shell.execution_count) if shell is not None else 0
         name = type(self).__name__
         said = f"{name}, live where a kernel runs; what it showed last is below."
         display(self._repr_mimebundle_() | {"text/plain": said}, raw=True)

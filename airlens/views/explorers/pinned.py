@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 KEPT = 8
+NAMES = {"ais_a": "AIS of A", "ais_b": "AIS of B", "ais_b_minus_a": "B \N{MINUS SIGN} A"}
 UNPINNED = "Pin some heads, then change those of B: the pinned ones stay here."
 
 
@@ -70,9 +71,10 @@ class Pinned:
     def layout(self) -> list[Any]:
         """The choice of A, both texts, and a table of their steps."""
         self.text.layout = self.view.text.layout
-        left = w.VBox([w.HTML("<b>A, pinned</b>"), self.said, self.text])
+        # In a row of its own: in a column a text would be given no height.
+        left = w.VBox([w.HTML("<b>A, pinned</b>"), self.said, w.HBox([self.text])])
         # The same text as in the explorer, shown a second time.
-        right = w.VBox([self.names, self.view.said, self.view.text])
+        right = w.VBox([self.names, self.view.said, w.HBox([self.view.text])])
         both = columns(left, right)
         left.layout.flex = right.layout.flex = "1 1 360px"
         return [row(self.pin, self.random, self.worker), self.set_text, both, self.table]
@@ -147,7 +149,9 @@ class Pinned:
         best = strongest_step(found.steps)
         self.said.value = headline_html(said_of(best, len(self.heads), "this trace") + ".")
         self._colour()
-        self.table.fill(self.frame().round(3), ("ais_a", "ais_b"))
+        self.table.fill(
+            self.frame().round(3).rename(columns=NAMES), (NAMES["ais_a"], NAMES["ais_b"])
+        )
 
     def _colour(self) -> None:
         """Colour A by what colours B, on the same scale."""
@@ -160,9 +164,8 @@ class Pinned:
             tokens = tokens.merge(found.steps[["step", "ais"]], on="step", how="left")
         elif value not in tokens:
             value = "delta"  # what early answers say has nothing to do with heads
-        self.text.colour(tokens, value)
-        if value == view.colour.value and view.text.bound:
-            self.text.draw({"bound": view.text.bound, "ends": view.text.ends})
+        same = value == view.colour.value and view.head is None
+        self.text.colour(tokens, value, like=view.text if same else None)
 
     def frame(self) -> pd.DataFrame:
         """One row per step: AIS through A (``ais_a``) and B (``ais_b``), and what differs."""

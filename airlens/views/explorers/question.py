@@ -120,7 +120,7 @@ class Question:
     def _take(self, question: str) -> None:
         """Make a trace of what is written; it is shown in colours, so no longer here."""
         answer = self.answer
-        self.keep.layout.display = "none"
+        self.keep.layout.display = self.worker.again.layout.display = "none"
         if not answer.strip():
             self.worker.show("the model wrote nothing")
             return

@@ -1,4 +1,4 @@
-"""The explorers as an app without code: the notebook of the explorers, served by voila.
+"""The workspace as an app without code: the first part of its notebook, served by voila.
 
 Served on this machine only. The page loads nothing from any other server, and its
 Content-Security-Policy forbids the browser to.
@@ -25,6 +25,11 @@ NAME = "07_explorers.ipynb"
 TEMPLATE = "airlens"
 STATIC = "static-form"
 """Tag of the cells that only repeat a live view for a page without a kernel."""
+ALONE = "alone"
+"""Tag of the cells of explorers that the workspace has in its tabs.
+
+The kernel answers no click while it runs cells: the app has as few as there can be.
+"""
 POLICY = "; ".join(
     [
         "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'",
@@ -35,7 +40,7 @@ POLICY = "; ".join(
 
 
 def explorers_notebook() -> Path:
-    """The notebook of the explorers, in a checkout or inside an installed wheel.
+    """The notebook of workspace and explorers, in a checkout or inside an installed wheel.
 
     Raises:
         ConfigError: this installation has none.
@@ -47,16 +52,17 @@ def explorers_notebook() -> Path:
 
 
 def app_notebook(notebook: Any, values: Mapping[str, Any], folder: str | Path) -> Any:
-    """The notebook as the app runs it: live views only, relative paths starting at ``folder``.
+    """The notebook as the app runs it: the workspace only, relative paths starting at ``folder``.
 
     Raises:
         ConfigError: a value for a parameter that the notebook does not have.
     """
     notebook = with_parameters(notebook, values)
-    notebook.cells = [c for c in notebook.cells if STATIC not in c.metadata.get("tags", [])]
+    left_out = {STATIC, ALONE}
+    code = [c for c in notebook.cells if c.cell_type == "code"]
+    notebook.cells = [c for c in code if not left_out & {*c.metadata.get("tags", [])}]
     for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
+        cell.outputs, cell.execution_count = [], None
     start = importlib.import_module("nbformat").v4.new_code_cell(
         f"import os\n\nos.chdir({str(folder)!r})"
     )

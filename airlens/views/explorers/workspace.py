@@ -41,7 +41,7 @@ from .view_scripts import script
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-TABS = ("A trace", "A beside B", "Heads", "With and without", "A selection")
+TABS = ("Trace", "A and B", "Heads", "Without", "Select")  # as short as a telephone needs them
 TRACE, PINNED, HEADS, LAB, SELECTION = range(len(TABS))
 PROBES, PROBE_TOKENS = 2, 512  # longer probes find the same leading heads, and take longer
 MOST_SELECTED = 12  # traces that the selection scores
