@@ -126,7 +126,7 @@ class Question:
             return
         self.asked += 1
         name = f"question {self.asked}"
-        self.add([Trace(name, question, answer).with_steps("auto")])
+        self.add([Trace(name, question, answer, "asked").with_steps("auto")])
         self.shown.value = ""
         self.worker.show(f"{len(self.written)} tokens were written; they are the trace “{name}”")
 
