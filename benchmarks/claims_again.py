@@ -22,7 +22,9 @@ from airlens.experiments.paper.model_claims import comparison_claims
 from airlens.experiments.validity.benchmark import Measured
 from airlens.experiments.validity.claim_reports import confound_tables, head_tables, labelled_tables
 from airlens.experiments.validity.claims import confound_claims, head_claims, labelled_claims
+from airlens.experiments.validity.early_report import early_claims, early_tables
 from airlens.experiments.validity.planted import planted_tables
+from airlens.experiments.validity.true_sources.path_report import path_claims, path_tables
 from airlens.experiments.validity.true_sources.source_claims import source_claims
 from airlens.experiments.validity.true_sources.source_report import source_tables
 from airlens.folders import write_tables
@@ -68,6 +70,18 @@ def sources(folder: Path) -> Tables:
     return {**tables, "claims": source_claims(tables)}
 
 
+def answers(folder: Path) -> Tables:
+    """Early answers."""
+    tables = early_tables(raw(folder))
+    return {**tables, "claims": early_claims(tables)}
+
+
+def paths(folder: Path) -> Tables:
+    """Paths of facts."""
+    tables = path_tables(**raw(folder))
+    return {**tables, "claims": path_claims(tables)}
+
+
 def needles(folder: Path) -> Tables:
     """Needles."""
     answers = pd.read_csv(folder / "answers.csv")
@@ -87,6 +101,8 @@ PARTS: dict[str, tuple[Callable[[Path], Tables], Path, str]] = {
     "confounds": (confounds, RESULTS / "validity" / "confounds", "measured_samples.parquet"),
     "heads": (heads, RESULTS / "validity" / "heads", "measured_rises.parquet"),
     "sources": (sources, RESULTS / "validity" / "sources", "measured_uses.parquet"),
+    "answers": (answers, RESULTS / "validity" / "answers", "measured_needed.parquet"),
+    "paths": (paths, RESULTS / "validity" / "paths", "measured_chains.parquet"),
     "needles": (needles, RESULTS / "needles", "answers.csv"),
     "two_models": (two_models, RESULTS / "two_models", "measured_units.parquet"),
 }

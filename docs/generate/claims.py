@@ -129,7 +129,8 @@ def verdict_sentences() -> str:
         f"{kinds_that('holds', better)}.",
         f"**Labelled traces** ({counted(claims_of('labelled'))}), **samples** "
         f"({counted(claims_of('confounds'))}), **single heads** ({counted(claims_of('heads'))}).",
-        f"**Sources** ({counted(claims_of('sources'))}).",
+        f"**Sources** ({counted(claims_of('sources'))}), **paths** "
+        f"({counted(claims_of('paths'))}), **early answers** ({counted(claims_of('answers'))}).",
     ]
     models = pd.read_csv(RESULTS / "two_models" / "claims.csv")["verdict"].value_counts()
     lines.append(
@@ -292,6 +293,49 @@ def sources_parts() -> dict[str, str]:
     }
 
 
+SCORES = {
+    "gain": "gain",
+    "gain_margin": "gain over a wrong answer",
+    "direct": "direct dependence, critical heads",
+    "direct_control": "direct dependence, random heads of the same layers",
+    "direct_all": "direct dependence, all heads",
+    "ais": "AIS",
+    "ais_control": "AIS, random heads of the same layers",
+    "loss": "loss",
+    "overlap": "overlap with the question",
+    "position": "position",
+}
+
+
+def needed_table() -> str:
+    """AUROC of steps that the answer needs over others, by kind of the others."""
+    table = pd.read_csv(VALIDITY / "answers" / "needed.csv").fillna({"forcing": ""})
+    table = table[table["score"].isin(SCORES)].assign(cell=interval(table, "auroc"))
+    names = table["score"].map(SCORES)
+    forcings = zip(names, table["forcing"], strict=True)
+    table["measure"] = [f"{name} ({text})" if text else name for name, text in forcings]
+    table["order"] = table["score"].map(list(SCORES).index)
+    wide = table.pivot_table(
+        index=["order", "measure"], columns="kind", values="cell", aggfunc="first", sort=False
+    )
+    n = table.groupby("kind")["n"].max()
+    wide = wide.rename(columns={kind: f"{kind}, n = {n[kind]}" for kind in wide})
+    return markdown(wide.sort_index(level=0, sort_remaining=False).reset_index("measure"))
+
+
+def paths_table() -> str:
+    """Share of planted chains that are followed, by length."""
+    table = pd.read_csv(VALIDITY / "paths" / "paths.csv").fillna({"heads": ""})
+    words = {"top": "critical heads", "same_layers": "random heads of the same layers"}
+    words |= {"random": "random heads", "": ""}
+    by = zip(table["heads"], table["score"], strict=True)
+    who = [words[heads] or f"rule: {score}" for heads, score in by]
+    wide = table.assign(who=who)[["length", "who"]]
+    for name, value in (("whole chain", "recovered"), ("first hop", "first")):
+        wide[name] = interval(table, value, f"{value}_lo", f"{value}_hi")
+    return markdown(wide.rename(columns={"length": "hops", "who": "followed by"}))
+
+
 def write(folder: Path) -> None:
     """Write each table as a part that `claims.md` includes."""
     parts = {
@@ -304,6 +348,10 @@ def write(folder: Path) -> None:
         "confounds": confounds_table() + "\n" + source("confounds"),
         "heads_claims": claims_table("heads") + "\n" + source("heads"),
         **sources_parts(),
+        "answers_needed": needed_table() + "\n" + source("answers"),
+        "answers_claims": claims_table("answers"),
+        "paths": paths_table() + "\n" + source("paths"),
+        "paths_claims": claims_table("paths"),
         "study": study_tables(),
         **controlled_parts(),
         "models": models_claims(),

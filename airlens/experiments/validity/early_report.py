@@ -133,7 +133,7 @@ def early_report(
         traces=[trace.id for trace in [*chosen, *shortest]],
         reading=how_read([*traces, *shortest]),
     )
-    report = ClaimReport(tables, claims_table(_claims(tables)), note, measured)
+    report = ClaimReport(tables, early_claims(tables), note, measured)
     if folder is not None:
         report.save(folder)
     return report
@@ -186,6 +186,11 @@ def needed_table(steps: pd.DataFrame) -> pd.DataFrame:
             rows.append({**place, **numbers, "n": found.clusters})
     columns = ["kind", "forcing", "score", "auroc", "lo", "hi", "p", "n"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def early_claims(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Claims from the tables of :func:`early_report`, as `statistics.verdicts.claims_table`."""
+    return claims_table(_claims(tables))
 
 
 def _claims(tables: Mapping[str, pd.DataFrame]) -> Iterator[Claim]:
