@@ -141,6 +141,8 @@ def test_page_of_a_tiny_model(folder: Path, tmp_path: Path) -> None:
         "--knockout",
         "--single-heads",
         "--early-answers",
+        "--fewer-heads",
+        "--tour",
         "--title",
         "Two & two",
         "-o",
