@@ -25,6 +25,8 @@ NOT_TYPED = {
     *(
         "Sources",
         "Paths",
+        "HeadSubsets",
+        "RivalScores",
         "Corpus",
         "CorpusSettings",
         "Settings",
