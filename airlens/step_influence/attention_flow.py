@@ -13,6 +13,8 @@ to that of token s, over the T tokens of the response:
   of a reasoning circuit and over the t >= s. The circuit are the heads whose uniform ablation
   raises the loss on reasoning texts most (:func:`.rival_scores.circuit_heads`).
 
+W = 10 and 10 to 50 are those of a public reimplementation; 30 % is the paper's example.
+
 Silent, and ours: a step or sample is the mean over its tokens, high is kept (the paper of WAAD and
 FAI weighs tokens in reinforcement learning, and selects nothing). Of CircuitSeer only the idea
 could be read, not its equation: that what counts is the mean over the rows that can see a token,
