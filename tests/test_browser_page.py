@@ -443,14 +443,15 @@ def test_a_long_page_is_drawn_where_it_is_seen_and_is_whole_to_keys_search_and_p
         page.locator("#text .search input").fill(word)
         hit = page.locator("#text .hit.at")
         hit.wait_for()
-        assert hit.inner_text().strip() == word
+        # Its inner text is empty until the row is drawn.
+        assert (hit.text_content() or "").strip() == word
         page.locator("#text .side[data-step='299']").click()
         page.wait_for_function(in_view)
         page.locator("#track svg[aria-valuenow='299']").wait_for()
         page.emulate_media(media="print")
         page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
-        whole = "() => document.querySelector('#text .scroll').innerText.length"
-        assert page.evaluate(whole) > len(made["traces"][0].response)
+        whole = "least => document.querySelector('#text .scroll').innerText.length > least"
+        page.wait_for_function(whole, arg=len(made["traces"][0].response))
         seen.check()
 
 

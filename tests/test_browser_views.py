@@ -98,7 +98,7 @@ def test_a_token_that_is_pointed_at_lights_up_what_it_is_copied_from(
     token.hover()
     lit = page.locator("#text .lit")
     expect(lit).to_have_count(1)
-    assert lit.inner_text().strip() == "12"
+    assert (lit.text_content() or "").strip() == "12"
     event = short[1].events.query("step == 2 and token.str.strip() == '12'").iloc[0]
     assert lit.evaluate("s => +s.closest('.step').dataset.step") == event["source"]
     said = f"copied by {event['head']} {float(f'{event.weight:.2g}'):g} from “12”"
