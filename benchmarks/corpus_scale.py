@@ -111,7 +111,7 @@ def local_against_ray(folder: Path, size: int) -> dict[str, Any]:
 
 ACTOR_ROWS = 300
 FASTER = 1.8  # two actors over one
-LINEAR = 1.1  # growth of CPU seconds over growth of rows
+LINEAR = 1.1  # CPU seconds for each row more, over those between the first two sizes
 
 
 def actors(folder: Path, data: Path) -> dict[str, Any]:
@@ -150,22 +150,34 @@ def finished(folder: Path, sizes: list[int]) -> list[dict[str, Any]]:
         }
         for name, words in commands.items():
             row = {"command": name, "rows": size, **command_cost(words)}
-            first = next((each for each in table if each["command"] == name), row)
-            row["growth"] = row["cpu_s"] / first["cpu_s"] / (size / first["rows"])
+            row["ms_a_row"] = _slope([*(r for r in table if r["command"] == name), row])
+            known = [r["ms_a_row"] for r in table if r["command"] == name and r["ms_a_row"] > 0]
+            row["growth"] = row["ms_a_row"] / known[0] if known else 1.0
             row["ok"] = row["growth"] <= LINEAR
             table.append(row)
             print(
                 f"{name:<7} {size:>9,} rows {row['cpu_s']:>8.1f} CPU-s {row['seconds']:>8.1f} s "
-                f"peak {row['peak_mb']:>6.0f} MB; CPU per row {row['growth']:.2f} × the first",
+                f"peak {row['peak_mb']:>6.0f} MB; {row['ms_a_row']:.3f} CPU-ms for each row more",
                 flush=True,
             )
     return table
 
 
+def _slope(rows: list[dict[str, Any]]) -> float:
+    """CPU milliseconds for each row that the last has more than the one before: without the start.
+
+    0 for the first, which has none before it.
+    """
+    if len(rows) < 2:
+        return 0.0
+    one, two = rows[-2:]
+    return 1000 * float((two["cpu_s"] - one["cpu_s"]) / (two["rows"] - one["rows"]))
+
+
 def command_cost(words: list[str]) -> dict[str, float]:
     """CPU seconds, seconds and peak memory of a command in a process of its own."""
     code = (
-        "import json, sys, time; from airlens.cli.app import app; from timing import peak_mb\n"
+        "import json, sys, time; from airlens.cli import app; from timing import peak_mb\n"
         "try: app()\n"
         "except SystemExit as end: assert not end.code, end.code\n"
         "print(json.dumps({'cpu_s': time.process_time(), 'peak_mb': peak_mb()}))"
