@@ -181,6 +181,9 @@ def test_a_page_that_is_loaded_again_has_its_state(
     assert space.pinned is not None
     space.pinned.set_text.value = "L1H1"
     view.sources.threshold.value = view.sources.threshold.max / 5
+    for tab in (0, PINNED):
+        space.tabs.selected_index = tab
+        assert json.loads(space.kept.state)["tab"] == tab
     state = space.state()
     assert json.loads(space.kept.state) == state
 

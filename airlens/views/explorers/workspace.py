@@ -186,19 +186,21 @@ class Workspace(LiveView):
         self.tabs.children[tab].children = shown
 
     def _on_tab(self, _: Any) -> None:
-        """Make the view of the tab that is open, the first time."""
+        """Make the view of the tab that is open, the first time; keep which one it is."""
         make = {
             PINNED: self._make_pinned,
             HEADS: self._make_heads,
             LAB: self._make_lab,
             SELECTION: self._make_selection,
         }.get(self.tabs.selected_index)
-        if make is None or self.trace_view is None:
+        if self.trace_view is None:
             return
         try:
-            make(self.trace_view)
+            if make is not None:
+                make(self.trace_view)
         except AirlensError as error:
             self.scorer.fail(error)
+        self._keep()
 
     def _make_pinned(self, view: TraceExplorer) -> None:
         if self.pinned is None:
