@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
     from airlens.heads import HeadSet
-    from airlens.step_influence.early_answers import EarlyAnswers
-    from airlens.step_influence.head_subsets import HeadSubsets
     from airlens.step_influence.settings import ScoreSettings
     from airlens.traces.trace import Trace
 
@@ -97,6 +95,8 @@ def page(
     """
     from airlens.files import data_path
     from airlens.heads import HeadScores
+    from airlens.step_influence.early_answers import early_answers as measure_answers
+    from airlens.step_influence.head_subsets import head_subsets
     from airlens.step_influence.influence import score_traces
     from airlens.step_influence.settings import ScoreSettings
     from airlens.step_sources import sources
@@ -131,7 +131,7 @@ def page(
         progress=progress,
     )
     alone = _alone(bridge, chosen, critical, settings, progress) if single_heads else None
-    early = _early(bridge, chosen, critical, settings, progress) if early_answers else None
+    given, shared = (bridge, chosen, critical), {**settings.shared(), "progress": progress}
     known = scores or kept
     written = write_page(
         result,
@@ -140,8 +140,8 @@ def page(
         known,
         out,
         step_heads=alone,
-        early=early,
-        subsets=_subsets(bridge, chosen, critical, settings, progress) if fewer_heads else None,
+        early=measure_answers(*given, **shared) if early_answers else None,
+        subsets=head_subsets(*given, **shared) if fewer_heads else None,
         story="auto" if tour else None,
         title=title or None,
     )
@@ -150,52 +150,6 @@ def page(
         echo_json({"page": str(written), "traces": len(chosen), "provenance": note})
         return
     typer.echo(f"page: {written.resolve()} ({written.stat().st_size / 1e6:.1f} MB)")
-
-
-def _early(
-    bridge: TransformerBridge,
-    traces: list[Trace],
-    heads: HeadSet,
-    settings: ScoreSettings,
-    progress: bool,
-) -> EarlyAnswers:
-    from airlens.step_influence.early_answers import early_answers
-
-    return early_answers(
-        bridge,
-        traces,
-        heads,
-        mode=settings.mode,
-        controls=settings.controls,
-        control=settings.control,
-        seed=settings.seed,
-        template=settings.template,
-        think=settings.think,
-        progress=progress,
-    )
-
-
-def _subsets(
-    bridge: TransformerBridge,
-    traces: list[Trace],
-    heads: HeadSet,
-    settings: ScoreSettings,
-    progress: bool,
-) -> HeadSubsets:
-    from airlens.step_influence.head_subsets import head_subsets
-
-    return head_subsets(
-        bridge,
-        traces,
-        heads,
-        mode=settings.mode,
-        controls=settings.controls,
-        control=settings.control,
-        seed=settings.seed,
-        template=settings.template,
-        think=settings.think,
-        progress=progress,
-    )
 
 
 def _alone(

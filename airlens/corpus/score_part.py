@@ -314,17 +314,11 @@ class PartScorer:
         )
 
     def _early(self, traces: list[Trace], budget: int | None) -> EarlyAnswers:
-        of = self.settings
         return early_answers(
             self.model,
             traces,
             self.heads,
-            mode=of.mode,
-            controls=of.controls,
-            control=of.control,
-            seed=of.seed,
-            template=of.template,
-            think=of.think,
+            **self.settings.shared(),
             max_tokens_per_batch=budget,
             progress=False,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from airlens.ablation import DEFAULT_MODE, MODES, Mode
 from airlens.arguments import number
@@ -52,6 +52,11 @@ class ScoreSettings:
     def control_sets(self, shape: Shape, heads: HeadSet) -> list[HeadSet]:
         """The random heads that stand beside ``heads``."""
         return control_sets(shape, heads, self.control, draws=self.controls, seed=self.seed)
+
+    def shared(self) -> dict[str, Any]:
+        """What all that ablates heads in traces takes, by name; not `scope`, `long` and `floor`."""
+        names = ("mode", "controls", "control", "seed", "template", "think")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def written(self) -> tuple[Template, Think]:
