@@ -138,13 +138,13 @@ def rival_scores(
     steps = pd.DataFrame({"id": samples["id"].repeat(counts).to_numpy()})
     steps["step"] = np.concatenate([np.arange(n) for n in counts]) if counts else []
     if local is not None:
-        samples["lalp"] = [_mean(values) for values, _ in local]
+        samples["lalp"] = [mean_of_known(values) for values, _ in local]
         parts = [_by_step(*each, n) for each, n in zip(local, counts, strict=True)]
         steps["lalp"] = _joined(parts)
     for name in ("fai", "waad"):
         if flows is not None and name in scores:
             values = [getattr(flow, name) for flow in flows]
-            samples[name] = [_mean(row) for row in values]
+            samples[name] = [mean_of_known(row) for row in values]
             by = zip(values, encoded, counts, strict=True)
             steps[name] = _joined([_by_step(row, e.step, n) for row, e, n in by])
     if flows is not None and heads is not None:
@@ -194,7 +194,7 @@ def circuit_heads(
     return HeadSet(found.heads, f"reasoning circuit, {count} heads", found.provenance)
 
 
-def _mean(values: np.ndarray) -> float:
+def mean_of_known(values: np.ndarray) -> float:
     """Mean in float64 of what is known; NaN of nothing."""
     known = values[~np.isnan(values)]
     return float(known.mean(dtype=np.float64)) if len(known) else float("nan")
@@ -202,7 +202,7 @@ def _mean(values: np.ndarray) -> float:
 
 def _by_step(values: np.ndarray, step: np.ndarray, n: int) -> np.ndarray:
     """The mean of the known values of each of n steps."""
-    return np.asarray([_mean(values[step == k]) for k in range(n)], np.float64)
+    return np.asarray([mean_of_known(values[step == k]) for k in range(n)], np.float64)
 
 
 def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:

@@ -21,6 +21,7 @@ from airlens.step_influence.attention_flow import MOST, attention_flow
 from airlens.step_influence.ifd import head_of
 from airlens.step_influence.influence import rank_surprisal
 from airlens.step_influence.local_likelihood import local_likelihoods
+from airlens.step_influence.rival_scores import mean_of_known
 from airlens.traces.chat_template import Template
 from airlens.traces.encoding import EncodedTrace
 from airlens.traces.model_encoding import encode_for
@@ -65,10 +66,10 @@ def rival_steps(
         rows.append(
             {
                 "rsr": rank_surprisal(loss, np.ones(len(loss.base), bool)),
-                "ifd": _mean(loss.base[both]) / _mean(bare[both]),
-                "lalp": _mean(local[k][0]),
-                "fai": _mean(flows[k].fai[inside]),
-                "waad": _mean(flows[k].waad[inside]),
+                "ifd": mean_of_known(loss.base[both]) / mean_of_known(bare[both]),
+                "lalp": mean_of_known(local[k][0]),
+                "fai": mean_of_known(flows[k].fai[inside]),
+                "waad": mean_of_known(flows[k].waad[inside]),
             }
         )
     return rows
@@ -95,8 +96,3 @@ def _alone(model: TransformerBridge, windows: Sequence[Window]) -> list[np.ndarr
             nll[first - len(head) :] = next(found).base
         rows.append(nll)
     return rows
-
-
-def _mean(values: np.ndarray) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean(dtype=np.float64)) if len(known) else float("nan")
