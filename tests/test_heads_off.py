@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -80,14 +81,16 @@ def test_without_its_one_head_the_model_only_repeats_itself(copying: Any) -> Non
 # Batched, cached and padded against a loop that is none of it ------------------------------------
 
 
-def slow(model: Any, heads: str, mode: str, means: Any, ids: list[int], n: int) -> list[int]:
+def slow(
+    model: Any, heads: str, mode: str, means: Any, ids: list[int], n: int, ends: Any = ()
+) -> list[int]:
     """Argmax, token by token: the whole text anew each time."""
     made: list[int] = []
     with al.ablated(model, heads, mode, means=means), torch.no_grad():
         while len(made) < n:
             logits = model(torch.tensor([ids + made]))
             made.append(int(logits[0, -1].argmax()))
-            if made[-1] == model.tokenizer.eos_token_id:
+            if made[-1] in (model.tokenizer.eos_token_id, *ends):
                 break
     return made
 
@@ -117,6 +120,40 @@ def test_batched_solutions_are_those_of_each_problem_alone(kind: str, mode: str)
         assert row.n_new == len(alone)
         changed += alone != slow(model, "", "uniform", None, ids, 6)
     assert changed  # the heads matter, or nothing was tested
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma3", "gpt2"])
+def test_solutions_that_have_ended_leave_the_batch(kind: str) -> None:
+    model, heads, n = varied(kind), "L0H0, L1H2", 12
+    traces = [
+        dataclasses.replace(t, id=f"{t.id} {k}", prompt=f"{t.prompt} {k}")
+        for t in PROBLEMS
+        for k in range(4)
+    ]
+    # So that solutions end at different times: every fifth token ends one.
+    model.original_model.generation_config.eos_token_id = ends = list(range(2, 2000, 5))
+    sizes: list[int] = []
+    seen = model.original_model.lm_head.register_forward_pre_hook(
+        lambda _, args: sizes.append(len(args[0]))
+    )
+    found = solved(
+        model, traces, {"off": heads}, template="plain",
+        max_new_tokens=n, batch_size=len(traces), block=len(traces),
+    )  # fmt: skip
+    seen.remove()
+    lengths = set()
+    for row, trace in zip(found.itertuples(), traces, strict=True):
+        ids = model.tokenizer(trace.prompt + "\n")["input_ids"]
+        alone = slow(model, heads, "uniform", None, ids, n, ends)
+        kept = alone[:-1] if alone[-1] in ends else alone
+        assert row.text == model.tokenizer.decode(kept, skip_special_tokens=True)
+        assert (row.n_new, row.truncated) == (len(alone), alone[-1] not in ends)
+        lengths.add(len(alone))
+    assert len(lengths) > 2  # they ended at different times
+    batches = sizes[sizes.index(len(traces)) :]  # what is before looks at the padding
+    written = [sum(n >= step for n in found["n_new"]) for step in range(1, max(lengths) + 1)]
+    assert len(batches) == len(written)
+    assert all(n <= batch < max(2 * n, 2) for n, batch in zip(written, batches, strict=True))
 
 
 def test_greedy_whatever_the_generation_config_says() -> None:

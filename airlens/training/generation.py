@@ -109,8 +109,12 @@ def generate_answers(
         for batch in tqdm(groups(jobs, fits), desc="generate", disable=not progress):
             width = max(len(job.ids) for job in batch)
             room = max_new_tokens if limit is None else min(max_new_tokens, limit - width)
-            made = _generate(model, batch, pad, max_new_tokens=room, **options)[:, width:].tolist()
-            for job, row in zip(batch, made, strict=True):
+            if samples:
+                made = _generate(model, batch, pad, max_new_tokens=room, **options)
+                rows = made[:, width:].tolist()
+            else:
+                rows = _greedy(model, batch, ends, pad, room)
+            for job, row in zip(batch, rows, strict=True):
                 stop = next((i for i, token in enumerate(row) if token in ends), None)
                 text = tokenizer.decode(row[:stop], skip_special_tokens=True)
                 n_new = len(row) if stop is None else stop + 1
@@ -167,15 +171,66 @@ def _as_it_is(model: Any, ends: set[int], pad: int) -> Iterator[None]:
             module.training = True
 
 
+def _greedy(
+    model: Any, batch: Sequence[_Job], ends: set[int], pad: int, room: int
+) -> list[list[int]]:
+    """New tokens of each prompt, at most ``room``.
+
+    ``generate`` computes every row until the last one has ended; here the rows that have ended
+    leave whenever they are half of the batch, and the others go on from their keys and values.
+    """
+    ids, mask = _padded(batch, pad)
+    width, past = ids.shape[1], None
+
+    def half_ended(so_far: torch.Tensor, _: Any, **__: Any) -> torch.Tensor:
+        new = so_far[:, width:]
+        ended = torch.isin(new, torch.tensor(sorted(ends), device=new.device)).any(1).sum()
+        return (2 * ended >= len(new)).expand(len(new))
+
+    rows: list[list[int]] = [[] for _ in batch]
+    going = torch.arange(len(batch))
+    while len(going):
+        made = _written(
+            model, ids, mask, pad,
+            max_new_tokens=width + room - ids.shape[1],
+            past_key_values=past,
+            stopping_criteria=[half_ended],
+            return_dict_in_generate=True,
+        )  # fmt: skip
+        ids, past = made.sequences.cpu(), made.past_key_values
+        for i, row in zip(going.tolist(), ids[:, width:].tolist(), strict=True):
+            rows[i] = row
+        full = ids.shape[1] == width + room
+        on = torch.tensor([not full and not ends.intersection(row[width:]) for row in ids.tolist()])
+        mask = torch.cat([mask, mask.new_ones(len(ids), ids.shape[1] - mask.shape[1])], 1)[on]
+        going, ids = going[on], ids[on]
+        if past is not None:
+            past.batch_select_indices(on.nonzero()[:, 0].to(model.device))
+    return rows
+
+
 def _generate(model: Any, batch: Sequence[_Job], pad: int, **options: Any) -> Any:
     """What ``generate`` gives for prompts padded on the left."""
-    from transformers import GenerationConfig
+    return _written(model, *_padded(batch, pad), pad, **options)
 
-    more = {k: options.pop(k) for k in ("output_logits", "return_dict_in_generate") if k in options}
-    options |= {"top_k": 0, "top_p": 1.0} if "do_sample" in options else {"do_sample": False}
+
+def _padded(batch: Sequence[_Job], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Prompts padded on the left, and their mask."""
     width = max(len(job.ids) for job in batch)
     ids = torch.tensor([[pad] * (width - len(job.ids)) + job.ids for job in batch])
     mask = torch.tensor([[0] * (width - len(job.ids)) + [1] * len(job.ids) for job in batch])
+    return ids, mask
+
+
+def _written(model: Any, ids: torch.Tensor, mask: torch.Tensor, pad: int, **options: Any) -> Any:
+    """What ``generate`` gives."""
+    from transformers import GenerationConfig
+
+    arguments = (
+        "output_logits", "return_dict_in_generate", "past_key_values", "stopping_criteria"
+    )  # fmt: skip
+    more = {k: options.pop(k) for k in arguments if k in options}
+    options |= {"top_k": 0, "top_p": 1.0} if "do_sample" in options else {"do_sample": False}
     ends = model.generation_config.eos_token_id
     config = GenerationConfig(eos_token_id=ends, pad_token_id=pad, num_beams=1, **options)
     return model.generate(
