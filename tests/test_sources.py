@@ -21,8 +21,10 @@ from airlens.losses.fast import knockout as fast
 from airlens.losses.fast.fast_model import fast_model
 from airlens.losses.fast.packed_attention import Plan, _packed
 from airlens.losses.fast.packing import Segment
+from airlens.losses.hooks import kl_divergence
 from airlens.losses.knockout import knocked_out
 from airlens.losses.windows import Window
+from airlens.model.heads import heads_of
 from airlens.step_sources.hook_reading import sliding_window
 from airlens.step_sources.source_tables import COLUMNS
 from airlens.step_sources.source_units import units_of
@@ -173,7 +175,8 @@ def test_knockout_equals_the_pattern_renormalised(kind: str) -> None:
         logits = model(tokens)[0, :-1]
     expected = torch.nn.functional.cross_entropy(logits, target, reduction="none").numpy()
     run = fast.knocked_out if choose_engine(model, "auto") == "fast" else knocked_out
-    base, found = run(model, window, [span], [HeadSet(tuple(Head(1, h) for h in heads))])
+    out = run(model, window, [span], [HeadSet(tuple(Head(1, h) for h in heads))])
+    base, found = out.base, out.nll
     np.testing.assert_allclose(found[0, 0], expected, atol=1e-4)
     assert np.abs(found[0, 0] - base).max() > 1e-3
     np.testing.assert_allclose(found[0, 0, : span[1]], base[: span[1]], atol=1e-5)
@@ -229,10 +232,116 @@ def test_knocking_nothing_out_changes_nothing() -> None:
     model = tiny("llama")
     window = Window(list(range(3, 33)), 1, 0)
     for run in (knocked_out, fast.knocked_out):
-        base, found = run(model, window, [(30, 30)], [HeadSet.parse("L1H1")])
-        np.testing.assert_allclose(found[0, 0], base, atol=1e-6)
-        base, found = run(model, window, [(4, 8)], [HeadSet(())])
-        np.testing.assert_allclose(found[0, 0], base, atol=1e-6)
+        out = run(model, window, [(30, 30)], [HeadSet.parse("L1H1")], kl=True)
+        np.testing.assert_allclose(out.nll[0, 0], out.base, atol=1e-6)
+        assert out.kl is not None
+        assert not out.kl.any()
+        out = run(model, window, [(4, 8)], [HeadSet(())])
+        np.testing.assert_allclose(out.nll[0, 0], out.base, atol=1e-6)
+        assert out.kl is None
+
+
+def suppressed(model: Any, tokens: torch.Tensor, span: Any, first: int, heads: Any) -> Any:
+    """Logits [T, V] without a span, for rows from ``first`` on: patterns renormalised, by hand."""
+
+    def put(pattern: torch.Tensor, hook: Any, indices: list[int]) -> torch.Tensor:
+        pattern = pattern.clone()
+        for head in indices:
+            for row in range(first, pattern.shape[-1]):
+                weights = pattern[0, head, row]
+                weights[span[0] : span[1]] = 0
+                if weights.sum() == 0:
+                    weights[row] = 1
+                weights /= weights.sum()
+        return pattern
+
+    hooks = [
+        (f"blocks.{layer}.attn.hook_pattern", partial(put, indices=indices))
+        for layer, indices in heads.by_layer().items()
+    ]
+    with torch.inference_mode(), model.hooks(fwd_hooks=hooks):
+        return model(tokens)[0]
+
+
+@pytest.mark.parametrize("hidden_from", ["after", "inside"])
+@pytest.mark.parametrize("kind", ["llama", "gemma3", "mistral", "bloom"])
+def test_loss_and_kl_equal_a_slow_suppression(kind: str, hidden_from: Any) -> None:
+    """With sliding windows of 8 and longer sources, rows inside a source may see nothing else."""
+    model, trace, heads = tiny(kind), TRACES[0], HeadSet.parse(HEADS)
+    encoded = encode_trace(model.tokenizer, trace)
+    units, tokens = units_of(encoded), torch.tensor([encoded.tokens])
+    begin = encoded.response_start
+    with torch.inference_mode():
+        whole = model(tokens)[0].double()
+    distribution = torch.distributions.Categorical
+    losses = partial(torch.nn.functional.cross_entropy, reduction="none")
+    options = {"kl": True, "hidden_from": hidden_from, "controls": 0}
+    slow, quick = (measured(model, trace, engine=e, **options).pairs for e in ("hooks", "auto"))
+    own = 2 + len(units.prompt)
+    assert any(stop - first > WINDOW for first, stop in map(units.span, range(2, own)))
+    for source in sorted(set(slow["source"])):
+        span = units.span(own + source)
+        first = span[0] if hidden_from == "inside" else span[1]
+        other = suppressed(model, tokens, span, first, heads).double()
+        p, q = (distribution(logits=x[begin - 1 : -1]) for x in (whole, other))
+        kl = torch.distributions.kl_divergence(p, q).numpy()
+        rise = (losses(q.logits, tokens[0, begin:]) - losses(p.logits, tokens[0, begin:])).numpy()
+        for pairs in (slow, quick):
+            mine = pairs[pairs["source"] == source]
+            steps = [encoded.step == step for step in mine["step"]]
+            expected = [kl[step].mean() for step in steps]
+            np.testing.assert_allclose(mine["knockout_kl"], expected, atol=3e-7)
+            expected = [rise[step].mean() for step in steps]
+            np.testing.assert_allclose(mine["knockout"], expected, atol=1e-5)
+    assert slow["knockout_kl"].max() > 2e-5
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "gemma2", "gpt_oss", "qwen3", "falcon", "mixtral"])
+def test_inside_equals_the_hooks(kind: str) -> None:
+    options: dict[str, Any] = {"hidden_from": "inside", "kl": True}
+    slow, quick = (measured(tiny(kind), TRACES[0], engine=e, **options) for e in ("hooks", "auto"))
+    pd.testing.assert_frame_equal(slow.pairs, quick.pairs, atol=1e-5)
+    assert slow.pairs["knockout_kl_control"].max() > 1e-6
+
+
+def test_all_heads_tell_the_readings_apart_in_the_next_token_alone() -> None:
+    model = tiny("llama")
+    window = Window(np.random.default_rng(0).integers(3, 250, 30).tolist(), 1, 0)
+    heads, span = heads_of(model).all_heads(), (5, 12)
+    for run in (knocked_out, fast.knocked_out):
+        after = run(model, window, [span], [heads], kl=True)
+        inside = run(model, window, [span], [heads], inside=True, kl=True)
+        for name in ("nll", "kl"):
+            a, b = getattr(after, name)[0, 0], getattr(inside, name)[0, 0]
+            apart = np.abs(a - b) > 1e-5  # token 1 is the first that is scored
+            assert np.flatnonzero(apart).tolist() == list(range(span[0], span[1])), name
+            np.testing.assert_allclose(a[~apart], b[~apart], atol=1e-6)
+
+
+def test_kl_costs_the_other_columns_not_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny("qwen3")
+    for engine in ("hooks", "fast"):
+        plain, more = (measured(model, TRACES[0], engine=engine, kl=x).pairs for x in (False, True))
+        assert [name for name in more if name not in plain] == [
+            "knockout_kl",
+            "knockout_kl_control",
+        ]
+        pd.testing.assert_frame_equal(plain, more[list(plain)], check_exact=True)
+    monkeypatch.setattr("airlens.losses.fast.fast_losses.LOGIT_BYTES", 1)  # 16 rows at once
+    chunks = measured(model, TRACES[0], engine="fast", kl=True).pairs
+    pd.testing.assert_frame_equal(more, chunks, atol=1e-6)
+
+
+def test_kl_divergence_is_torchs_own() -> None:
+    base, other = torch.randn(7, 50), torch.randn(7, 50)
+    p, q = (torch.distributions.Categorical(logits=x.double()) for x in (base, other))
+    expected = torch.distributions.kl_divergence(p, q)
+    torch.testing.assert_close(kl_divergence(base, other).double(), expected, atol=1e-6, rtol=0)
+    base[:, 3] = other[:, 3] = -float("inf")  # a token that the model rules out
+    left = [x[:, [i for i in range(50) if i != 3]] for x in (base, other)]
+    torch.testing.assert_close(kl_divergence(base, other), kl_divergence(*left), atol=1e-6, rtol=0)
+    assert kl_divergence(base, base + 3).max() < 1e-6
+    assert kl_divergence(base, base + 3).min() >= 0
 
 
 def test_heads_of_the_same_group_are_not_touched() -> None:
@@ -385,6 +494,10 @@ def test_bad_arguments_say_what_to_do() -> None:
         measured(model, measures=("copy",))
     with pytest.raises(ConfigError, match="at least one head"):
         measured(model, heads="")
+    with pytest.raises(ConfigError, match='add "knockout" to measures'):
+        measured(model, measures=("copies",), kl=True)
+    with pytest.raises(ConfigError, match="hidden_from='before'"):
+        measured(model, hidden_from="before")
     with pytest.raises(ConfigError, match="screen=0"):
         measured(model, screen=0)
     with pytest.raises(DataError, match="two traces"):

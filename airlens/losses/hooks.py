@@ -135,6 +135,20 @@ def rank_of(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return 1 + above.sum(dim=-1).float()
 
 
+def kl_divergence(base: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """fp32 [n]: KL(base || other) of the distributions over V tokens, Σ p (log p - log q), nats.
+
+    ``base`` and ``other`` are logits [n, V]. What rounding makes of 0, up to 1e-6 below it, is 0.
+
+    >>> even, sure = torch.zeros(1, 2), torch.tensor([[0.0, -float("inf")]])
+    >>> kl_divergence(sure, even).item() == np.float32(np.log(2))
+    True
+    """
+    # a token that is ruled out in both, with a logit of -inf, adds nothing
+    p, q = (torch.log_softmax(x.float(), dim=-1).clamp_(min=LEAST) for x in (base, other))
+    return torch.linalg.vecdot(p.exp(), p - q).clamp_(min=0)
+
+
 def nll_and_entropy(
     logits: torch.Tensor, target: torch.Tensor, entropy: bool
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -104,7 +104,7 @@ def looped(
     window, spans = cut_window(trace, cut, cut.answer), steps_before(trace)
     direct = np.zeros((len(hidden_from), len(spans)))
     if hidden_from and spans:
-        nll = knocked_out(model, window, spans, hidden_from, after=cut.at)[1]
+        nll = knocked_out(model, window, spans, hidden_from, after=cut.at).nll
         direct = -nll.sum(axis=-1, dtype="f8")
     return CutLosses(answer, contrast, said, said_ref, direct)
 

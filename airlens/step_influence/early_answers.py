@@ -317,11 +317,11 @@ def _run(
             if "total" in ask.depends and spans:
                 at = one.cuts[one.written]
                 window = cut_window(one, at, at.answer)
-                nll = knocked_out(
+                hidden = knocked_out(
                     model, window, spans, ask.hidden_from, max_tokens_per_batch=max_tokens_per_batch
                 )
                 # The base pass of the knockouts themselves: to the bit 0 where nothing changes.
-                falls = (nll[1] - nll[0]).sum(axis=-1, dtype="f8")
+                falls = (hidden.nll - hidden.base).sum(axis=-1, dtype="f8")
                 known.append(falls)
             if not all(np.isfinite(values).all() for values in known):
                 place = f"trace {one.encoded.trace.id!r}"

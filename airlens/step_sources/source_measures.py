@@ -10,7 +10,13 @@ tokens, each predicted from position t-1, a set of heads, and a source u before 
   ``attention_per_token`` divides it by the number of u's tokens.
 - **knockout**: the rise of the step's mean NLL, in nats per token, when the heads may not attend to
   u from any position after it: their scores there are -inf, and the softmax shares the weight among
-  the rest. With all heads it is the attention suppression of Thought Anchors (2506.19143).
+  the rest. With ``hidden_from="inside"`` the positions inside u may not attend to it either; with
+  all heads that is the attention suppression of Thought Anchors (2506.19143).
+- **knockout_kl**, with ``kl=True``: beside that rise of what was written, how far the predictions
+  move, as Thought Anchors measures it: the mean over the step's tokens x_t of KL(p || q), p the
+  whole model's distribution from t-1 and q that under the knockout, over all tokens of the
+  vocabulary, in nats. (They read p and q at temperature .6 from the 100 likeliest tokens, from the
+  positions of the step's own tokens rather than from those before them, and average the logarithm.)
 
 What counts as a source, and the separate attention sink, is ours: see
 :mod:`airlens.step_sources.source_units`.
@@ -51,6 +57,7 @@ from .source_tables import (
     Read,
     control_event_rows,
     event_rows,
+    pair_columns,
     pair_rows,
     step_rows,
 )
@@ -62,6 +69,8 @@ if TYPE_CHECKING:
 Measure: TypeAlias = Literal["copies", "attention", "knockout"]
 MEASURES: tuple[str, ...] = get_args(Measure)
 reader("Sequence[Measure]")(each(named(MEASURES)))
+HiddenFrom: TypeAlias = Literal["after", "inside"]
+reader("HiddenFrom")(named(get_args(HiddenFrom)))
 SCREEN = 32  # ours: most sources of a trace that are knocked out
 TABLES = ("units", "tokens", "pairs", "steps", "events")
 CONTROL_EVENTS = "control_events"
@@ -85,7 +94,8 @@ class Sources:
             NaN for the prompt), n_tokens (of the step, those scored), n_source_tokens, copies,
             attention, attention_per_token, knockout (nats per token), the same with ``_control``,
             visible (share of tokens and heads from which any of the source can be seen: 1 without
-            sliding windows), measured (whether the source was knocked out).
+            sliding windows), measured (whether the source was knocked out); with ``kl=True`` also
+            knockout_kl (nats per token) and knockout_kl_control.
         steps: one row per step: id, step, label, n_tokens, and where the heads' attention goes:
             sources (all units before it), self, template, sink (the first token, learned sinks),
             which add up to 1; copied (share of tokens copied from any source), copied_self; the
@@ -135,12 +145,16 @@ class SourceQuery(NamedTuple):
         blocked: sets of heads that sources are hidden from; empty without knockout.
         screen: as in :func:`sources`.
         budget: tokens of a pass, None for the engine's own choice.
+        kl: whether knockouts give the KL divergence too.
+        inside: whether sources are hidden from rows inside them too.
     """
 
     sets: list[HeadSet]
     blocked: list[HeadSet]
     screen: int | None
     budget: int | None
+    kl: bool = False
+    inside: bool = False
 
 
 @checked
@@ -158,6 +172,8 @@ def sources(
     long: Long = "stride",
     screen: int | None = SCREEN,
     all_heads: bool = False,
+    kl: bool = False,
+    hidden_from: HiddenFrom = "after",
     max_tokens_per_batch: int | None = None,
     engine: Engine = "auto",
     progress: bool = True,
@@ -181,6 +197,12 @@ def sources(
             most, or attends to most per token. None for all.
         all_heads: knock sources out for all heads of the model instead of ``heads``; without a
             control.
+        kl: with "knockout", measure too how far the predictions move, in the columns knockout_kl
+            and knockout_kl_control of the pairs. The passes are the same; logits take longer.
+        hidden_from: which positions may not attend to a source that is knocked out: those ``after``
+            it, or those ``inside`` it too, as in Thought Anchors. With ``all_heads`` only the first
+            token of the step after the source can tell the two apart: it is predicted from the
+            source's last position.
         max_tokens_per_batch: bounds memory.
         engine: ``hooks``, ``fast``, or ``auto`` (:mod:`airlens.losses.fast`).
         progress: show a progress bar.
@@ -194,6 +216,8 @@ def sources(
     grid = heads_of(model)
     if not len(heads):
         raise ConfigError("sources needs at least one head: use e.g. scores.top(0.05)")
+    if kl and "knockout" not in measures:
+        raise ConfigError('kl=True measures knockouts: add "knockout" to measures')
     items = as_traces(traces)
     check_ids(items)
     draws = control_sets(grid, heads, control, draws=controls, seed=seed)
@@ -203,13 +227,12 @@ def sources(
         blocked = [grid.all_heads()]
     template = resolve_template(model.tokenizer, template)
     units = [units_of(e) for e in encode_for(model, items, template, think)]
-    query = SourceQuery(
-        sets, blocked if "knockout" in measures else [], screen, max_tokens_per_batch
-    )
+    blocked = blocked if "knockout" in measures else []
+    query = SourceQuery(sets, blocked, screen, max_tokens_per_batch, kl, hidden_from == "inside")
     longest = max((len(u.encoded.tokens) for u in units), default=0)
     with running(model):
         chosen = choose_engine(model, engine, longest=min(longest, int(model.cfg.n_ctx)))
-        tables = _tables(read_traces(model, units, query, chosen, long, progress), measures)
+        tables = _tables(read_traces(model, units, query, chosen, long, progress), measures, kl)
     note = provenance(
         model,
         heads=heads.names(),
@@ -224,6 +247,8 @@ def sources(
         long=long,
         screen=screen,
         all_heads=all_heads,
+        kl=kl,
+        hidden_from=hidden_from,
         engine=chosen,
         n_traces=len(items),
     )
@@ -246,6 +271,7 @@ def read_traces(
     flat = [stretch for part in parts for stretch in part]
     heads = sorted({head for heads in query.sets for head in heads})
     options: dict[str, Any] = {"max_tokens_per_batch": query.budget}
+    how = {"inside": query.inside, "kl": query.kl}
     total = sum(len(s.window.tokens) for s in flat)
     with tqdm(total=total, unit="tok", desc="attention", disable=not progress) as bar:
         readings = iter(read_attention(model, flat, heads, on_progress=bar.update, **options))
@@ -276,10 +302,12 @@ def read_traces(
                         spans,
                         query.blocked,
                         on_progress=bar.update,
+                        **how,
                         **options,
                     )
                 )
-            _need_finite(model, read.units, [x for pair in losses for x in pair])
+            _need_finite(model, read.units, [x for out in losses for x in (out.base, out.nll)])
+            _need_finite(model, read.units, [out.kl for out in losses if out.kl is not None])
             yield read.with_losses(groups, losses)
 
 
@@ -294,16 +322,17 @@ def _span(stretch: Stretch, group: int) -> tuple[int, int]:
     return span_of(stretch.group, group) or (len(stretch.group),) * 2
 
 
-def _tables(reads: Iterable[Read], measures: Sequence[str]) -> dict[str, pd.DataFrame]:
+def _tables(reads: Iterable[Read], measures: Sequence[str], kl: bool) -> dict[str, pd.DataFrame]:
     found: dict[str, list[pd.DataFrame]] = {name: [] for name in COLUMNS}
     for read in reads:
         found["units"].append(unit_table(read.units))
         found["tokens"].append(token_table(read.units))
-        found["pairs"].append(pair_rows(read, measures))
+        found["pairs"].append(pair_rows(read, measures, kl))
         found["steps"].append(step_rows(read, measures))
         found["events"].append(event_rows(read))
         found[CONTROL_EVENTS].append(control_event_rows(read))
+    columns = {**COLUMNS, "pairs": pair_columns(kl)}
     return {
-        name: pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS[name])
+        name: pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns[name])
         for name, parts in found.items()
     }

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from airlens.heads import HeadSet
+from airlens.losses.knockout import KnockedOut
 
 from .hook_reading import Reading
 from .source_units import SINK, TEMPLATE, TOKEN_COLUMNS, UNIT_COLUMNS, Stretch, Units
@@ -20,6 +21,7 @@ PAIR_COLUMNS = [
     *("attention_per_token", "attention_per_token_control"),
     *("knockout", "knockout_control", "visible", "measured"),
 ]
+KL_COLUMNS = ["knockout_kl", "knockout_kl_control"]  # of pairs too, where asked for
 STEP_COLUMNS = [
     *("id", "step", "label", "n_tokens", "sources", "self", "template", "sink"),
     *("sources_control", "self_control", "template_control", "sink_control"),
@@ -38,7 +40,6 @@ COLUMNS = {
     "events": EVENT_COLUMNS,
     "control_events": CONTROL_EVENT_COLUMNS,
 }
-Losses = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Read:
         readings: of all heads in each window.
         sets: the critical heads, then the draws of random heads.
         groups: the groups that were knocked out.
-        losses: for each window, base NLL [m] and NLL [sets, groups, m].
+        losses: for each window, those of its m tokens without each group.
     """
 
     units: Units
@@ -59,9 +60,9 @@ class Read:
     readings: tuple[Reading, ...]
     sets: tuple[HeadSet, ...]
     groups: tuple[int, ...] = ()
-    losses: tuple[Losses, ...] = ()
+    losses: tuple[KnockedOut, ...] = ()
 
-    def with_losses(self, groups: Sequence[int], losses: Sequence[Losses]) -> Read:
+    def with_losses(self, groups: Sequence[int], losses: Sequence[KnockedOut]) -> Read:
         """These measurements together with the losses under each knockout."""
         return replace(self, groups=tuple(groups), losses=tuple(losses))
 
@@ -168,16 +169,24 @@ class Read:
     @cached_property
     def rise(self) -> np.ndarray:
         """Rise of a step's mean NLL by knocking out a group, fp64 [sets, S, G]; NaN: unknown."""
-        n_sets = len(self.losses[0][1]) if self.losses else 1
+        return self._mean([out.nll.astype(np.float64) - out.base for out in self.losses])
+
+    @cached_property
+    def kl(self) -> np.ndarray:
+        """Mean KL(base || knocked out) of a step's tokens, as :attr:`rise`; NaN: unknown."""
+        return self._mean([out.kl.astype(np.float64) for out in self.losses if out.kl is not None])
+
+    def _mean(self, values: Sequence[np.ndarray]) -> np.ndarray:
+        """Of the values [sets, groups, m] of each window, means over the tokens of a step."""
+        n_sets = len(values[0]) if values else 1
         total = np.full((n_sets, self.units.n_steps, self.units.n_groups), np.nan)
         total[:, :, list(self.groups)] = 0
-        for stretch, (base, losses) in zip(self.stretches, self.losses, strict=False):
-            rises = losses.astype(np.float64) - base
+        for stretch, each in zip(self.stretches, values, strict=False):
             for i in range(n_sets):
                 for j, group in enumerate(self.groups):
-                    np.add.at(total[i, :, group], stretch.step, rises[i, j])
-        share: np.ndarray = total / np.maximum(self.n_scored, 1)[None, :, None]
-        return share
+                    np.add.at(total[i, :, group], stretch.step, each[i, j])
+        mean: np.ndarray = total / np.maximum(self.n_scored, 1)[None, :, None]
+        return mean
 
 
 def _control(values: np.ndarray) -> np.ndarray:
@@ -185,7 +194,12 @@ def _control(values: np.ndarray) -> np.ndarray:
     return values[1:].mean(axis=0) if len(values) > 1 else np.full(values.shape[1:], np.nan)
 
 
-def pair_rows(read: Read, measures: Sequence[str]) -> pd.DataFrame:
+def pair_columns(kl: bool) -> list[str]:
+    """The columns of the table of pairs."""
+    return [*PAIR_COLUMNS, *KL_COLUMNS] if kl else PAIR_COLUMNS
+
+
+def pair_rows(read: Read, measures: Sequence[str], kl: bool) -> pd.DataFrame:
     """One row per step and a unit before it."""
     units, own = read.units, 2 + len(read.units.prompt)
     step, group = np.nonzero(
@@ -209,11 +223,13 @@ def pair_rows(read: Read, measures: Sequence[str]) -> pd.DataFrame:
     values = {k: v for k, v in values.items() if k.split("_")[0] in measures}
     if "knockout" in measures:
         values["knockout"] = read.rise
+    if kl:
+        values["knockout_kl"] = read.kl
     scored = read.n_scored[step] > 0
     for name, value in values.items():
         columns[name] = np.where(scored, value[0, step, group], np.nan)
         columns[f"{name}_control"] = np.where(scored, _control(value)[step, group], np.nan)
-    return pd.DataFrame(columns).reindex(columns=PAIR_COLUMNS)
+    return pd.DataFrame(columns).reindex(columns=pair_columns(kl))
 
 
 def step_rows(read: Read, measures: Sequence[str]) -> pd.DataFrame:

@@ -18,7 +18,7 @@ import torch
 from airlens.ablation import mean_z
 from airlens.errors import out_of_memory
 from airlens.heads import HeadSet
-from airlens.losses.hooks import LEAST, check_finite, rank_of
+from airlens.losses.hooks import LEAST, check_finite, kl_divergence, rank_of
 from airlens.losses.windows import WindowLoss
 from airlens.model.state import running
 
@@ -205,15 +205,21 @@ def row_losses(
     target: torch.Tensor,
     *,
     base: bool,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    before: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """fp32 NLL [n] of ``target`` predicted from rows ``where`` of hidden [N, d].
 
-    And with ``base`` the entropy of the predictions and the rank of ``target`` in them, else empty.
+    And with ``base`` the entropy of the predictions and the rank of ``target`` in them; with
+    ``before``, [n, d], the KL divergence of the predictions from those rows, KL(before || hidden);
+    else empty.
     """
     size = logit_rows(int(fast.head.weight.shape[0]), hidden.device)
-    losses, entropies, ranks = [], [], []
-    for rows, wanted in zip(where.split(size), target.split(size), strict=True):
+    losses, entropies, ranks, apart = [], [], [], []
+    others = [None] * len(where.split(size)) if before is None else before.split(size)
+    for rows, wanted, other in zip(where.split(size), target.split(size), others, strict=True):
         logits = fast.logits(hidden[rows])
+        if other is not None:
+            apart.append(kl_divergence(fast.logits(other), logits))
         if base:
             ranks.append(rank_of(logits, wanted))
         logp = torch.log_softmax(logits, dim=-1)
@@ -221,5 +227,5 @@ def row_losses(
         if base:
             # a token that is ruled out, with a logit of -inf, adds nothing
             entropies.append(-torch.linalg.vecdot(logp.exp(), logp.clamp_(min=LEAST)))
-    others = (torch.cat(part) if part else torch.zeros(0) for part in (entropies, ranks))
-    return torch.cat(losses), *others
+    entropy, rank, kl = (torch.cat(x) if x else torch.zeros(0) for x in (entropies, ranks, apart))
+    return torch.cat(losses), entropy, rank, kl

@@ -1,8 +1,8 @@
 """Losses when heads may not attend to a span of positions, from partial passes.
 
-Only the rows after the span differ from the base pass, and only from the first head's layer on:
-only those rows run again, on the keys and values of the base pass, with several spans side by side
-in one row.
+Only the rows that may not see the span, and those after them, differ from the base pass, and only
+from the first head's layer on: only those rows run again, on the keys and values of the base pass,
+with several spans side by side in one row.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from airlens.heads import HeadSet
-from airlens.losses.knockout import Span
+from airlens.losses.knockout import KnockedOut, Span, first_row
 from airlens.losses.windows import Window
 from airlens.model.state import running
 
@@ -33,12 +33,18 @@ def knocked_out(
     spans: Sequence[Span],
     head_sets: Sequence[HeadSet],
     *,
+    inside: bool = False,
+    kl: bool = False,
     max_tokens_per_batch: int | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """NLL under knockouts; the same result as :func:`.hook_reading.knocked_out`, faster."""
+) -> KnockedOut:
+    """The same result as :func:`airlens.losses.knockout.knocked_out`, faster.
+
+    With ``kl`` the base logits of a row are computed anew beside those of each knockout, some rows
+    at a time: those of a whole text would not fit.
+    """
     with running(model):
-        options = (max_tokens_per_batch, on_progress)
+        options = (inside, kl, max_tokens_per_batch, on_progress)
         return _knocked_out(fast_model(model), window, spans, head_sets, *options)
 
 
@@ -47,9 +53,11 @@ def _knocked_out(
     window: Window,
     spans: Sequence[Span],
     head_sets: Sequence[HeadSet],
+    inside: bool,
+    kl: bool,
     max_tokens_per_batch: int | None,
     on_progress: Callable[[int], None],
-) -> tuple[np.ndarray, np.ndarray]:
+) -> KnockedOut:
     base_row = pack([window.tokens], 0)[0]
     layer = min((h.layer for heads in head_sets for h in heads), default=0)
     before: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
@@ -60,18 +68,19 @@ def _knocked_out(
 
     plan = Plan(base_row.segments, on_layer=keep)
     budget = row_budget(max_tokens_per_batch, fast.device)
-    kept, hidden = fast.residuals(base_row, plan, [layer], rows=budget)
+    kept, whole = fast.residuals(base_row, plan, [layer], rows=budget)
     where, target = (to_device(x, fast.device) for x in scored_rows(base_row, [window]))
-    base = row_losses(fast, hidden[0], where, target, base=False)[0].cpu().numpy()
-    found = np.broadcast_to(base, (len(head_sets), len(spans), len(base))).copy()
+    base = row_losses(fast, whole[0], where, target, base=False)[0].cpu().numpy()
+    found = KnockedOut.nothing(base, len(head_sets), len(spans), kl)
+    starts = [first_row(span, inside) for span in spans]
     jobs = [
         (i, j)
-        for j, (_, stop) in enumerate(spans)
+        for j, start in enumerate(starts)
         for i, heads in enumerate(head_sets)
-        if len(heads) and stop < len(window.tokens) - 1
+        if len(heads) and start < len(window.tokens) - 1
     ]
-    for chosen in _chunks(jobs, window, spans, budget):
-        row = _rows_after(window, [spans[j] for _, j in chosen])
+    for chosen in _chunks(jobs, window, starts, budget):
+        row = _rows_from(window, [starts[j] for _, j in chosen])
         plan = Plan(row.segments, before=before)
         for index, (i, j) in enumerate(chosen):
             for at, heads_there in head_sets[i].by_layer().items():
@@ -79,19 +88,22 @@ def _knocked_out(
         residual = kept[layer][:, to_device(row.positions, fast.device)]
         hidden = fast.resume(row, plan, layer, residual, 1, rows=budget)[0]
         for segment, (i, j) in zip(row.segments, chosen, strict=True):
-            _score(fast, hidden, segment, window, spans[j][1], found[i, j])
+            nll, apart = _score(fast, hidden, segment, window, starts[j], whole[0] if kl else None)
+            found.nll[i, j, len(base) - len(nll) :] = nll
+            if found.kl is not None:
+                found.kl[i, j, len(base) - len(apart) :] = apart
         on_progress(len(window.tokens) * len(chosen))
-    return base, found
+    return found
 
 
 def _chunks(
-    jobs: Sequence[tuple[int, int]], window: Window, spans: Sequence[Span], budget: int
+    jobs: Sequence[tuple[int, int]], window: Window, starts: Sequence[int], budget: int
 ) -> Iterator[list[tuple[int, int]]]:
     """Jobs (head set, span) whose rows together stay within the budget; at least one at a time."""
     some: list[tuple[int, int]] = []
     size = 0
     for job in jobs:
-        rows = len(window.tokens) - 1 - spans[job[1]][1]
+        rows = len(window.tokens) - 1 - starts[job[1]]
         if some and size + rows > budget:
             yield some
             some, size = [], 0
@@ -101,22 +113,22 @@ def _chunks(
         yield some
 
 
-def _rows_after(window: Window, spans: Sequence[Span]) -> Pack:
-    """For each span, the rows after it except the last, which predicts no scored token.
+def _rows_from(window: Window, starts: Sequence[int]) -> Pack:
+    """For each start, the rows from it on except the last, which predicts no scored token.
 
     Their paths begin with rows of the base pass.
     """
     n = len(window.tokens)
     segments, positions, start = [], [], 0
-    for _, stop in spans:
-        own = np.arange(stop, n - 1)
-        path = np.concatenate([np.arange(stop), n + start + np.arange(len(own))])
+    for first in starts:
+        own = np.arange(first, n - 1)
+        path = np.concatenate([np.arange(first), n + start + np.arange(len(own))])
         segments.append(Segment(start, start + len(own), path))
         positions.append(own)
         start += len(own)
     places = np.concatenate(positions)
     tokens = np.asarray(window.tokens, np.int64)[places]
-    return Pack(tuple(range(len(spans))), tuple(segments), tokens, places)
+    return Pack(tuple(range(len(starts))), tuple(segments), tokens, places)
 
 
 def _score(
@@ -124,13 +136,17 @@ def _score(
     hidden: torch.Tensor,
     segment: Segment,
     window: Window,
-    stop: int,
-    into: np.ndarray,
-) -> None:
-    """Write the NLL of the tokens after a span into ``into`` [m]; those before it stay."""
-    first = max(window.first, stop + 1)
-    rows = np.arange(first - 1 - stop, len(window.tokens) - 1 - stop) + segment.start
+    start: int,
+    whole: torch.Tensor | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """NLL of the scored tokens that the rows from ``start`` on predict, the last of the window.
+
+    And with the base pass's ``whole`` [N, d] their KL divergence from it, else empty.
+    """
+    first = max(window.first, start + 1)
+    rows = np.arange(first - 1 - start, len(window.tokens) - 1 - start) + segment.start
     where = to_device(rows, fast.device)
     target = to_device(np.asarray(window.tokens[first:], np.int64), fast.device)
-    losses = row_losses(fast, hidden, where, target, base=False)[0]
-    into[first - window.first :] = losses.cpu().numpy()
+    before = None if whole is None else whole[first - 1 : -1]
+    nll, _, _, kl = row_losses(fast, hidden, where, target, base=False, before=before)
+    return nll.cpu().numpy(), kl.cpu().numpy()

@@ -73,9 +73,8 @@ class Plan:
         edits: layer -> (batch row, heads ablated there).
         modes: of the ablation in each batch row after the first; one for all, or one for each.
         means: for ``mean``, [L, H, D].
-        blocked: layer -> (segment, heads, first, stop): the rows of that segment, all of which come
-            after position ``stop``, do not attend to positions ``first`` to ``stop`` with these
-            heads.
+        blocked: layer -> (segment, heads, first, stop): the rows of that segment do not attend to
+            positions ``first`` to ``stop`` with these heads, see :func:`attend_without`.
         hidden: layer -> (segment with branches, heads, spans): each own row of that segment does
             not attend to shared rows spans[i, 0] to spans[i, 1] with these heads; int [n, 2].
         before: layer -> key and value [B, K, M, D] of M rows that precede the pack's own; the
@@ -327,17 +326,22 @@ def attend_without(
 ) -> torch.Tensor:
     """Output z [B, h, n, D] of some heads when they may not attend to the positions of ``span``.
 
-    As if their scores there were -inf. The n rows are the last of m positions and come after the
-    span, so each sees at least itself. Only the named query heads are computed; others that share
-    their keys stay as they are.
+    As if their scores there were -inf. The n rows are the last of m positions, none before the
+    span. One inside it, for which nothing is left, sees itself. Only the named query heads are
+    computed; others that share their keys stay as they are.
     """
     n, m = query.shape[2], key.shape[2]
     first, stop = span
     group = query.shape[1] // key.shape[1]
     groups = [head // group for head in heads]
     mask = visible(n, m, options["window"], query.device)
-    mask = torch.cat([mask[:, :first], mask[:, stop:]], dim=1)
-    k, v = (torch.cat([x[:, groups, :first], x[:, groups, stop:]], dim=2) for x in (key, value))
+    if m - n < stop:
+        mask[:, first:stop] = False
+        mask[:, m - n :] |= torch.diag(~mask.any(dim=1))
+        k, v = key[:, groups], value[:, groups]
+    else:
+        mask = torch.cat([mask[:, :first], mask[:, stop:]], dim=1)
+        k, v = (torch.cat([x[:, groups, :first], x[:, groups, stop:]], dim=2) for x in (key, value))
     sinks = options["sinks"]
     sinks = None if sinks is None else sinks[heads]
     q = query[:, heads]

@@ -40,7 +40,7 @@ def exact_row(
     with torch.inference_mode():
         where, target = (to_device(x, fast.device) for x in scored_rows(row, items))
         kept, hidden = fast.residuals(row, Plan(row.segments), rows=budget)
-        base, entropy, _ = row_losses(fast, hidden[0], where, target, base=True)
+        base, entropy, *_ = row_losses(fast, hidden[0], where, target, base=True)
         size = max(1, budget // len(row.tokens))
         for layer in sorted({h.layer for h in heads}):
             here = [h for h in heads if h.layer == layer]
