@@ -21,6 +21,7 @@ from airlens.losses.fast import knockout as fast
 from airlens.losses.fast.fast_model import fast_model
 from airlens.losses.fast.packed_attention import Plan, _packed
 from airlens.losses.fast.packing import Segment
+from airlens.losses.fast.past import Past
 from airlens.losses.hooks import kl_divergence
 from airlens.losses.knockout import knocked_out
 from airlens.losses.windows import Window
@@ -346,7 +347,8 @@ def test_kl_divergence_is_torchs_own() -> None:
 
 def test_heads_of_the_same_group_are_not_touched() -> None:
     q, k, v = torch.randn(1, 4, 12, 8), torch.randn(1, 2, 12, 8), torch.randn(1, 2, 12, 8)
-    before = {1: (k[:, :, :6], v[:, :, :6])}
+    before = Past()
+    before.keep(1, k[:, :, :6], v[:, :, :6])
     segment = Segment(0, 6, np.arange(12))
     plan = Plan([segment], before=before)
     options = {"window": None, "softcap": None, "sinks": None}

@@ -20,6 +20,7 @@ from airlens.losses.fast.fast_losses import logit_rows, row_budget, row_losses
 from airlens.losses.fast.fast_model import FastModel, fast_model, order, plan_of
 from airlens.losses.fast.packed_attention import Call, Plan
 from airlens.losses.fast.packing import Branches, Pack, Segment, common_prefix, to_device
+from airlens.losses.fast.past import Past
 from airlens.model.state import running
 
 from .cut_losses import CutLosses, Said, steps_before
@@ -28,9 +29,9 @@ from .forcing import Cut, CutTrace, ended
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-Past = dict[int, tuple[torch.Tensor, torch.Tensor]]
 # Cuts whose tails share one attention: each reads the keys of the last of them.
 TOGETHER = 16
+ONE_EACH = 64  # the same, where a cut has one row
 ROWS = 512  # rows of one attention when a step is hidden from the tail
 
 
@@ -57,18 +58,16 @@ def forked(
         line = {index: k for k, index in enumerate(indices, start=1)}
         lines = [0, *(line.get(i, 0) for i in range(len(head_sets)))]
         ref = lines[1] if len(lines) > 1 else 0
-        base_past: Past = {}
-        ref_past: Past = {}
+        room = max(ROWS, sum(cut.most for cut in trace.cuts))
+        base_past, ref_past = Past(room), Past(room)
 
         def keep(call: Call) -> None:
-            both = (call.key, call.value)
-            base_past[call.layer] = (both[0][:1].clone(), both[1][:1].clone())
-            begun = 0 < ref < call.key.shape[0]  # else it is still the base model
-            ref_past[call.layer] = (
-                (both[0][ref : ref + 1].clone(), both[1][ref : ref + 1].clone())
-                if begun
-                else base_past[call.layer]
-            )
+            base_past.keep(call.layer, call.key[:1], call.value[:1])
+            if 0 < ref < call.key.shape[0]:
+                own = slice(ref, ref + 1)
+                ref_past.keep(call.layer, call.key[own], call.value[own])
+            else:  # it is still the base model, whose greedy answers are read first
+                ref_past.share(call.layer, base_past)
 
         plan = plan_of(row.pack, head_sets, indices, mode, means)
         plan.on_layer = keep
@@ -86,6 +85,7 @@ def forked(
             alone = Plan([], edits, ablation.modes[:1], means)
             said_ref = _greedy(model, fast, trace, row, hidden[ref], alone, ref_past)
         spans = steps_before(trace)
+        base_past.cut(len(row.pack.tokens))
         direct = np.zeros((len(hidden_from), len(spans)))
         for i, (heads, layer) in enumerate(zip(hidden_from, begins, strict=True)):
             direct[i] = _direct(fast, trace, row, heads, spans, layer, kept[layer], base_past)
@@ -222,7 +222,7 @@ def _greedy(
         row: of the pass that left ``hidden`` and ``past``.
         hidden: [N, d].
         plan: what is ablated in batch row 0.
-        past: keys and values of each layer.
+        past: what the pass left; it grows.
     """
     cuts = trace.cuts
     tokens: list[list[int]] = [[] for _ in cuts]
@@ -245,7 +245,9 @@ def _greedy(
             pack = _next_row(
                 [cuts[i] for i in going], [lines[i] for i in going], tokens, going, size
             )
-            state, past = _continue(fast, pack, plan, past)
+            step = Plan(pack.segments, plan.edits, plan.modes, plan.means, before=past)
+            state = fast.hidden(pack, step)[0]
+            past.grow(len(going))
             for k, i in enumerate(going):
                 lines[i].append(size + k)
             size += len(going)
@@ -261,8 +263,8 @@ def _next_row(
 ) -> Pack:
     """One more token behind each cut that goes on; ``size`` rows precede it."""
     segments, places = [], []
-    for first in range(0, len(cuts), TOGETHER):
-        some = range(first, min(first + TOGETHER, len(cuts)))
+    for first in range(0, len(cuts), ONE_EACH):
+        some = range(first, min(first + ONE_EACH, len(cuts)))
         earlier = [len(lines[k]) for k in some]
         at = np.array([cuts[k].at for k in some])
         own = np.concatenate(
@@ -278,18 +280,6 @@ def _next_row(
         places.append(at + earlier)
     last = np.array([tokens[i][-1] for i in going], np.int64)
     return Pack((), tuple(segments), last, np.concatenate(places))
-
-
-def _continue(fast: FastModel, pack: Pack, plan: Plan, past: Past) -> tuple[torch.Tensor, Past]:
-    """Hidden states [n, d] of a row that continues from ``past``, and the past with it."""
-    new: Past = {}
-
-    def keep(call: Call) -> None:
-        key, value = past[call.layer]
-        new[call.layer] = (torch.cat([key, call.key], 2), torch.cat([value, call.value], 2))
-
-    step = Plan(pack.segments, plan.edits, plan.modes, plan.means, before=past, on_layer=keep)
-    return fast.hidden(pack, step)[0], new
 
 
 def _most_likely(fast: FastModel, hidden: torch.Tensor) -> tuple[list[int], list[float]]:
@@ -324,7 +314,7 @@ def _direct(
         spans: of the J steps.
         layer: the first one of the heads.
         residual: input of that layer in the base model, [1, N, d].
-        past: keys and values of the base model.
+        past: of the base model.
     """
     at = trace.written
     cut, tail, start = row.cuts[at], row.tails[at], row.start[at]

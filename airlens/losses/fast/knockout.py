@@ -22,6 +22,7 @@ from .fast_losses import row_budget, row_losses, scored_rows
 from .fast_model import FastModel, fast_model
 from .packed_attention import Call, Plan
 from .packing import Pack, Segment, pack, to_device
+from .past import Past
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -60,11 +61,11 @@ def _knocked_out(
 ) -> KnockedOut:
     base_row = pack([window.tokens], 0)[0]
     layer = min((h.layer for heads in head_sets for h in heads), default=0)
-    before: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+    before = Past()
 
     def keep(call: Call) -> None:
         if call.layer >= layer:
-            before[call.layer] = (call.key, call.value)
+            before.keep(call.layer, call.key, call.value)
 
     plan = Plan(base_row.segments, on_layer=keep)
     budget = row_budget(max_tokens_per_batch, fast.device)

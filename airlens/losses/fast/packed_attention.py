@@ -23,6 +23,7 @@ from airlens.ablation import MeanZ, Mode
 from airlens.errors import ModelError
 
 from .packing import Segment, to_device
+from .past import Past
 from .slices import Slice
 from .variable_length import Lengths, attend_all, runs
 
@@ -77,8 +78,8 @@ class Plan:
             positions ``first`` to ``stop`` with these heads, see :func:`attend_without`.
         hidden: layer -> (segment with branches, heads, spans): each own row of that segment does
             not attend to shared rows spans[i, 0] to spans[i, 1] with these heads; int [n, 2].
-        before: layer -> key and value [B, K, M, D] of M rows that precede the pack's own; the
-            paths of the segments count them first. For passes that continue from another pass.
+        before: keys and values of rows that precede the pack's own, in a pass that continues from
+            another one; the paths of the segments count them first.
         on_layer: called in each layer with the :class:`Call`, before any edit.
         on_z: called in each layer with (layer, z, z under even attention), both [B, N, H, D].
         slice: the rows that are computed now, where the pack comes in slices.
@@ -91,7 +92,7 @@ class Plan:
     means: MeanZ | None = None
     blocked: dict[int, list[tuple[int, list[int], int, int]]] = field(default_factory=dict)
     hidden: dict[int, list[tuple[int, list[int], np.ndarray]]] = field(default_factory=dict)
-    before: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
+    before: Past | None = None
     on_layer: Callable[[Call], None] | None = None
     on_z: Callable[[int, torch.Tensor, torch.Tensor], None] | None = None
     slice: Slice | None = None
@@ -177,14 +178,14 @@ def attend(
     plan: Plan = run.plan
     layer = int(module.layer_idx)
     scaling = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
-    part, before = plan.slice, plan.before.get(layer)
+    part, before = plan.slice, None if plan.before is None else plan.before.of(layer)
     plan.calls += part is None or part.first == 0
     whole: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None = (query, key, value)
     if part is not None:
         key, value = part.extended(key, value, before)
         whole = part.whole(query, key, value) if plan.on_layer is not None else None
-    elif before is not None:
-        key, value = (torch.cat(x, dim=2) for x in zip(before, (key, value), strict=True))
+    elif plan.before is not None and before is not None:
+        key, value = plan.before.joined(layer, key, value)
     if plan.on_layer is not None and whole is not None:
         plan.on_layer(Call(layer, *whole, scaling, sliding_window, softcap, s_aux))
     edits = [(row, heads, plan.mode(row)) for row, heads in plan.edits.get(layer, [])]
