@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from itertools import islice
 from pathlib import Path
 
 import pytest
+from tiny_zoo import tiny, tokenizer
 
 from benchmarks.parity.__main__ import main
 from benchmarks.parity.borrowed import borrow
+from benchmarks.parity.head_adapters import transformer_lens
+from benchmarks.parity.models import Models
 
 FILE = """
 import a_package_that_is_not_there
@@ -45,3 +49,11 @@ def test_what_is_no_checkout_is_refused(capsys: pytest.CaptureFixture[str]) -> N
     with pytest.raises(SystemExit):
         main(["rsr=/no/such/folder"])
     assert "UmeanNever/RankSurprisalRatio at 1c908ee" in capsys.readouterr().err
+
+
+def test_transformer_lens_finds_the_same_induction_heads() -> None:
+    models = Models(tiny("llama"), None, tokenizer())
+    rows = list(islice(transformer_lens(Path(), models), 2))  # those of its head detector
+    for what, theirs, ours in rows:
+        assert ours == pytest.approx(theirs, abs=1e-6), what
+    assert max(ours for _, _, ours in rows) > 0

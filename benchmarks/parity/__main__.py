@@ -4,7 +4,7 @@
     python -m benchmarks.parity rsr=there
 
 Each argument is NAME=FOLDER, a checkout of yours that is read and run as it stands; nothing of it
-is copied. ``--out FOLDER`` keeps the table.
+is copied. ``transformer_lens`` is run as it is installed. ``--out FOLDER`` keeps the table.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import airlens as al
 from airlens.folders import write_tables
 from airlens.provenance import provenance
 
-from .adapters import ADAPTERS, Models
+from .adapters import ADAPTERS, INSTALLED
+from .models import Models
 
 
 def load(name: str) -> Models:
@@ -44,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     asked = [text.partition("=") for text in given.checkouts]
     for name, _, folder in asked:
-        if name not in ADAPTERS or not Path(folder).is_dir():
+        if name not in ADAPTERS or not (name in INSTALLED or Path(folder).is_dir()):
             known = ", ".join(f"{n} ({ADAPTERS[n][0]} at {ADAPTERS[n][1]})" for n in ADAPTERS)
             parser.error(f"{name}={folder}: give NAME=FOLDER, a checkout of {known}")
     models = load(given.model)
