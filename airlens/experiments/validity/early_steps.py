@@ -9,8 +9,9 @@ read in one trace.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,16 +19,15 @@ from tqdm.auto import tqdm
 
 from airlens.ablation import Mode
 from airlens.errors import DataError
+from airlens.folders import kept
 from airlens.heads import HeadSet
-from airlens.provenance import fingerprint, model_info
 from airlens.step_influence.early_answers import Depends, EarlyAnswers, early_answers
-from airlens.traces.chat_template import template_identity
-from airlens.traces.encoding import encode_trace
 from airlens.traces.trace import Trace
 
 from .heuristics import add_heuristics
 from .planting import plant, planted_info
 from .resumable_influence import resumable_influence
+from .trace_store import TraceStore
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -136,10 +136,15 @@ def measured_steps(
     )[mode]
     own = add_heuristics(scored.steps, traces)
     parts = []
+    how: dict[str, Any] = {"mode": mode, "controls": controls, "seed": seed}
+    store = TraceStore(model, folder, heads=heads.names(), **how)
     work = [(i, forcing) for i in range(len(traces)) for forcing in forcings]
     for i, forcing in tqdm(work, desc="early answers", unit="trace", disable=not progress):
         depends: tuple[Depends, ...] = ("direct", "total") if i < total else ("direct",)
-        found = _early(model, traces[i], heads, mode, controls, forcing, depends, seed, folder)
+        asked: dict[str, Any] = {"forcing": forcing, "depends": list(depends)}
+        make = partial(early_answers, model, traces[i], heads, **how, **asked, progress=False)
+        path = store.path("early", traces[i], {"answer": traces[i].answer}, **asked)
+        found = kept(path, make, EarlyAnswers.load, EarlyAnswers.save, whole="provenance.json")
         if not found.samples["missing"].iloc[0]:
             steps = own[own["id"] == traces[i].id]
             parts.append(step_scores(found, steps).assign(forcing=forcing))
@@ -160,41 +165,3 @@ def step_scores(early: EarlyAnswers, steps: pd.DataFrame) -> pd.DataFrame:
     joined["gain_random_heads"] = joined["gain"] - joined["gain_control"]
     columns = ["id", "step", "label", "states_answer", *SCORES, *FREE]
     return joined.reindex(columns=columns).replace([np.inf, -np.inf], np.nan)
-
-
-def _early(
-    model: TransformerBridge,
-    trace: Trace,
-    heads: HeadSet,
-    mode: Mode,
-    controls: int,
-    forcing: str,
-    depends: tuple[Depends, ...],
-    seed: int,
-    folder: Path | None,
-) -> EarlyAnswers:
-    settings = {"heads": heads.names(), "mode": mode, "controls": controls, "seed": seed}
-    settings |= {"forcing": forcing, "depends": list(depends), "model": model_info(model)}
-    settings |= template_identity(model.tokenizer)
-    home = None
-    if folder is not None:
-        encoded = encode_trace(model.tokenizer, trace)
-        shown = {"id": trace.id, "answer": trace.answer, "measured": encoded.digest()}
-        home = folder / f"early-{fingerprint(settings)}" / fingerprint(shown)
-        # The provenance is written last: without it the tables are incomplete.
-        if (home / "provenance.json").is_file():
-            return EarlyAnswers.load(home)
-    found = early_answers(
-        model,
-        trace,
-        heads,
-        mode=mode,
-        controls=controls,
-        seed=seed,
-        forcing=forcing,
-        depends=depends,
-        progress=False,
-    )
-    if home is not None:
-        found.save(home)
-    return found

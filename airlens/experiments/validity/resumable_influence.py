@@ -12,14 +12,13 @@ from tqdm.auto import tqdm
 
 from airlens.ablation import Mode
 from airlens.errors import DataError
-from airlens.files import portable_name
 from airlens.folders import kept
 from airlens.heads import HeadSet
-from airlens.provenance import fingerprint, model_info
 from airlens.step_influence.influence import TABLES, Influence, influence
-from airlens.traces.chat_template import Template, template_identity
-from airlens.traces.encoding import encode_trace
+from airlens.traces.chat_template import Template
 from airlens.traces.trace import Trace
+
+from .trace_store import TraceStore
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -51,19 +50,12 @@ def resumable_influence(
             are not scored again.
         progress: show a progress bar over traces and modes.
     """
-    settings = {"heads": heads.names(), "controls": controls, "seed": seed}
-    settings |= template_identity(model.tokenizer, template)
-    run = fingerprint({**settings, "model": model_info(model)})
+    store = TraceStore(model, folder, template, heads=heads.names(), controls=controls, seed=seed)
     parts: dict[Mode, list[Influence]] = {mode: [] for mode in modes}
     work = [(trace, mode) for trace in traces for mode in modes]
     for trace, mode in tqdm(work, desc="influence", unit="trace", disable=not progress):
-        home = None
-        if folder is not None:
-            encoded = encode_trace(model.tokenizer, trace, template)
-            labels = [step.label for step in trace.steps]
-            shown = {"id": trace.id, "domain": trace.domain, "labels": labels}
-            name = fingerprint({**shown, "measured": encoded.digest()})
-            home = Path(folder) / f"{portable_name(mode)}-{run}" / name
+        labels = [step.label for step in trace.steps]
+        home = store.path(mode, trace, {"domain": trace.domain, "labels": labels})
         make = partial(
             influence,
             model,

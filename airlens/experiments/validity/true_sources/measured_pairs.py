@@ -6,7 +6,7 @@ set.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,15 +16,13 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from airlens.experiments.validity.benchmark import Group
-from airlens.files import portable_name
+from airlens.experiments.validity.trace_store import TraceStore
 from airlens.folders import kept_table
 from airlens.losses.choice import choose_engine
-from airlens.provenance import fingerprint, model_info
 from airlens.step_sources.source_measures import SourceQuery, read_traces
 from airlens.step_sources.source_tables import Read
 from airlens.step_sources.source_units import TEMPLATE, units_of
-from airlens.traces.chat_template import Template, resolve_template, template_identity
-from airlens.traces.encoding import encode_trace
+from airlens.traces.chat_template import Template
 from airlens.traces.model_encoding import encode_for
 from airlens.traces.trace import Trace
 
@@ -91,46 +89,28 @@ def measured_pairs(
         the share of the number's tokens that the heads copy from the source; and knockout, nats a
         token, NaN where it was not measured.
     """
-    template = resolve_template(model.tokenizer, template)
-    store = _Store(model, template, folder)
+    store = TraceStore(model, folder, template)
+    template = store.template
     parts = [
-        store(trace, list(groups), partial(_read, model, trace, groups, template))
+        kept_table(
+            _path(store, trace, groups, "read"), partial(_read, model, trace, groups, template)
+        )
         for trace in tqdm(traces, desc="attention", unit="trace", disable=not progress)
     ]
     work = [(i, group) for i in range(min(knocked_out, len(traces))) for group in groups]
     work = [(i, group) for i, group in work if group[2] == 0]
     for i, group in tqdm(work, desc="knockout", unit="set", disable=not progress):
-        found = store(traces[i], group, partial(_knock_out, model, traces[i], group, template))
+        path = _path(store, traces[i], [group], f"knockout-{group[0]}-{group[2]}")
+        found = kept_table(path, partial(_knock_out, model, traces[i], group, template))
         parts[i] = parts[i].merge(found, on=PAIR, how="left", validate="one_to_one")
     return pd.concat(parts, ignore_index=True)
 
 
-class _Store:
-    """Stored tables, by trace and measurement."""
-
-    def __init__(
-        self, model: TransformerBridge, template: Template, folder: str | Path | None
-    ) -> None:
-        self.folder = None if folder is None else Path(folder)
-        self.tokenizer, self.template = model.tokenizer, template
-        self.of = {"model": model_info(model), **template_identity(model.tokenizer, template)}
-
-    def __call__(
-        self,
-        trace: Trace,
-        measured: list[Group] | Group,
-        measure: Callable[[], pd.DataFrame],
-    ) -> pd.DataFrame:
-        if self.folder is None:
-            return measure()
-        many = measured if isinstance(measured, list) else [measured]
-        kind = "read" if isinstance(measured, list) else f"knockout-{measured[0]}-{measured[2]}"
-        sets = [(name, heads.names(), draw) for name, heads, draw in many]
-        encoded = encode_trace(self.tokenizer, trace, self.template)
-        shown = {"id": trace.id, "prompt": trace.prompt, "known": trace.step_meta}
-        name = fingerprint({**shown, "measured": encoded.digest()})
-        path = self.folder / f"{portable_name(kind)}-{fingerprint({**self.of, 'sets': sets})}"
-        return kept_table(path / f"{name}.parquet", measure)
+def _path(store: TraceStore, trace: Trace, groups: Sequence[Group], kind: str) -> Path | None:
+    """Where a measurement of a trace with these sets of heads is stored."""
+    read = {"prompt": trace.prompt, "known": trace.step_meta}
+    sets = [(name, heads.names(), draw) for name, heads, draw in groups]
+    return store.path(kind, trace, read, suffix=".parquet", sets=sets)
 
 
 def _one(model: TransformerBridge, trace: Trace, query: SourceQuery, template: Template) -> Read:

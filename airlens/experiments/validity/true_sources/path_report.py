@@ -25,16 +25,16 @@ from airlens.control_kinds import CONTRASTED_WORDS, CONTROL_KINDS, Control
 from airlens.experiments.validity.auroc_tables import is_control
 from airlens.experiments.validity.claim_reports import ClaimReport
 from airlens.experiments.validity.claims import number
+from airlens.experiments.validity.trace_store import TraceStore
 from airlens.folders import kept, load_tables, save_tables
 from airlens.heads import HeadSet
-from airlens.provenance import fingerprint, model_info, provenance
+from airlens.provenance import provenance
 from airlens.statistics.grids import grid_of, proportion_of
 from airlens.statistics.verdicts import Claim, claims_table, greater
 from airlens.step_sources.source_measures import Sources, sources
 from airlens.step_sources.source_paths import TOP, paths
 from airlens.traces.answers import stands_in
-from airlens.traces.chat_template import Template, resolve_template, template_identity
-from airlens.traces.encoding import encode_trace
+from airlens.traces.chat_template import Template
 from airlens.traces.trace import Trace
 
 from .head_contrasts import contrast_table
@@ -117,23 +117,16 @@ class _Measured:
         folder: str | Path | None,
     ) -> None:
         self.model, self.heads, self.draws, self.seed = model, heads, draws, seed
-        self.template = resolve_template(model.tokenizer, template)
-        self.folder = None if folder is None else Path(folder) / "measured"
-        self.of = {"model": model_info(model), "heads": heads.names(), "seed": seed}
-        self.of |= template_identity(model.tokenizer, self.template)
+        home = None if folder is None else Path(folder) / "measured"
+        self.store = TraceStore(model, home, template, heads=heads.names(), seed=seed)
 
     def __call__(
         self, trace: Trace, kind: Control
     ) -> tuple[tuple[pd.DataFrame, pd.DataFrame], list[list[str]]]:
         """The two tables, and the random heads of each draw."""
-        home = None
-        if self.folder is not None:
-            of = {**self.of, "control": kind, "controls": self.draws.get(kind, 0)}
-            digest = encode_trace(self.model.tokenizer, trace, self.template).digest()
-            name = fingerprint({"id": trace.id, "known": trace.meta, "measured": digest})
-            home = self.folder / f"paths-{fingerprint(of)}" / name
+        drawn: dict[str, Any] = {"control": kind, "controls": self.draws.get(kind, 0)}
         tables, note = kept(
-            home,
+            self.store.path("paths", trace, {"known": trace.meta}, **drawn),
             lambda: self._measure(trace, kind),
             lambda path: load_tables(path, NAMES, "measured paths"),
             lambda found, path: save_tables(path, *found),
@@ -152,7 +145,7 @@ class _Measured:
             control=kind,
             controls=self.draws.get(kind, 0),
             seed=self.seed,
-            template=self.template,
+            template=self.store.template,
             progress=False,
         )
         tables = dict(zip(NAMES, chain_scores(found, [trace], kind), strict=True))
