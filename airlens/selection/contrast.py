@@ -13,6 +13,7 @@ from airlens.shares import Share
 
 from .confounds import confound_table
 from .overlap import choices, spread
+from .residuals import groups_of
 from .select import SELECTORS, TOP, Ranked, Selection, select, selector_values
 
 # AttentionInfluence's Table 4 compares the words that stand out in what two selectors chose.
@@ -95,10 +96,10 @@ def length_table(
     for name, draws in made.items():
         frames = [draw.samples for draw in draws]
         rows.append((name, "all", *_lengths(frames)))
-        if within and samples[within].nunique() > 1:
-            for domain in sorted(samples[within].astype(str).unique()):
-                parts = [frame[frame[within].astype(str) == domain] for frame in frames]
-                rows.append((name, domain, *_lengths(parts)))
+        domains = sorted(groups_of(samples, within).unique())
+        for domain in domains if len(domains) > 1 else ():
+            parts = [frame[groups_of(frame, within) == domain] for frame in frames]
+            rows.append((name, domain, *_lengths(parts)))
     columns = ["selector", "domain", "selected", "not_selected", "ratio", "lo", "hi"]
     return pd.DataFrame(rows, columns=columns)
 

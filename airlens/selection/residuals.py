@@ -39,12 +39,19 @@ def residualise(
         need_column(samples, name)
     if not on:
         raise ConfigError("on=() takes nothing out; name a column such as 'loss_base'")
-    keys = samples[within].fillna("").astype(str) if within else np.zeros(len(samples))
+    keys = groups_of(samples, within).to_numpy()
     columns = samples[[score, *on]].to_numpy(np.float64)
     values = np.full(len(samples), np.nan)
-    for where in pd.Series(keys).groupby(np.asarray(keys)).indices.values():
+    for where in pd.Series(keys).groupby(keys).indices.values():
         values[where] = rank_residual(columns[where, 0], list(columns[where, 1:].T))
     return samples.assign(**{f"{score}_residual": values})
+
+
+def groups_of(samples: pd.DataFrame, within: str | None) -> pd.Series:
+    """The group of each sample as text: "" without one, and for all where nothing is given."""
+    if not within:
+        return pd.Series("", samples.index)
+    return samples[within].astype(object).where(samples[within].notna(), "").astype(str)
 
 
 def need_column(samples: pd.DataFrame, name: str) -> pd.Series:

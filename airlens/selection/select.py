@@ -16,7 +16,7 @@ from airlens.provenance import provenance
 from airlens.registry import Registry
 from airlens.shares import Share, how_many, share_or_count
 
-from .residuals import need_column, residualise
+from .residuals import groups_of, need_column, residualise
 
 
 @dataclass(frozen=True)
@@ -148,13 +148,15 @@ def select(
     # An index may repeat (two results concatenated): rows are told apart by their place.
     frame = samples.reset_index(drop=True)
     frame["selector"] = selector_values(frame, by, seed)
-    over = frame["selector"] > (np.inf if at_most is None else at_most)
+    # of the score as it is, also where the lowest are kept
+    value = _sign(by) * frame["selector"]
+    over = value > (np.inf if at_most is None else at_most)
     if residual_on:
         frame["selector"] = residualise(frame, residual_on, score="selector")["selector_residual"]
     eligible = frame["selector"].notna() & ~over
     if min_loss is not None:
         eligible &= need_column(frame, "loss_base") >= min_loss
-    groups = frame[within].fillna("").astype(str) if within else pd.Series("", frame.index)
+    groups = groups_of(frame, within)
     wanted = _wanted(top, quotas or {}, groups)
     cells = groups
     if length_matched:
@@ -176,12 +178,23 @@ def select(
     return Selection(frame, by, provenance(**how, notes=told), tuple(told))
 
 
+def _sign(by: str) -> int:
+    """-1 for a selector whose values are those of a column turned round, else 1."""
+    selector = _selector(by)
+    return selector.sign if isinstance(selector, Ranked) else 1
+
+
+def _selector(by: str) -> Selector:
+    """One that is registered, or a column by its highest values."""
+    return SELECTORS[by] if by in SELECTORS else Ranked(by)
+
+
 def columns_to_rank(by: str, within: str | None = None) -> list[str] | None:
     """The columns of a large table that `select` looks at, to read no others; None: all.
 
     They are those for ``by``, ``within``, ``min_loss``, ``tokens`` and ``length_matched``.
     """
-    selector = SELECTORS[by] if by in SELECTORS else Ranked(by)
+    selector = _selector(by)
     if not isinstance(selector, Ranked):
         return None
     names = [
@@ -367,7 +380,7 @@ def selector_values(samples: pd.DataFrame, by: str, seed: int = 0) -> pd.Series:
         ids = comparable(samples["id"]).sort_values(kind="stable").index
         drawn = np.random.default_rng(seed).random(len(samples))
         return pd.Series(drawn, index=ids).reindex(samples.index)
-    selector = SELECTORS[by] if by in SELECTORS else Ranked(by)
+    selector = _selector(by)
     if isinstance(selector, Ranked):
         column = selector.column
         if by == "ifd" and column not in samples:

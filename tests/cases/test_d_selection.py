@@ -11,6 +11,7 @@ import pytest
 import airlens as al
 from airlens.errors import AirlensError, ConfigError, DataError, HeadError
 from airlens.heads import Head, HeadSet
+from airlens.selection import contrast
 
 
 def frame(n: int = 10, start: int = 0, **columns: Any) -> pd.DataFrame:
@@ -170,6 +171,22 @@ def test_ifd_over_one_is_said_and_can_be_left_out() -> None:
     chosen = al.select(high, by="ifd", top=3, at_most=1.0)
     assert chosen.chosen["ifd"].max() <= 1 and len(chosen.ids) == 3
     assert "barred by min_loss or at_most: 5 rows" in chosen.notes[0]
+
+
+def test_a_bound_is_one_on_the_score_also_where_the_lowest_are_kept() -> None:
+    rows = frame(rsr=[5.0, 3.0, 4.0, *[9.0] * 7], domain="")
+    chosen = al.select(rows, by="rsr", top=3, at_most=4.5)
+    assert sorted(chosen.chosen["rsr"]) == [3.0, 4.0]
+    assert "barred by min_loss or at_most: 8 rows" in chosen.notes[0]
+
+
+@pytest.mark.parametrize("dtype", [object, "str"])
+def test_a_table_of_lengths_counts_samples_without_a_domain(dtype: Any) -> None:
+    names = pd.Series(["maths"] * 5 + [None] * 5, dtype=dtype)
+    table = contrast.length_table(frame(domain=names, n_tokens=range(1, 11)), ["length"], 0.2)
+    assert table["domain"].tolist() == ["all", "", "maths"]
+    assert table["selected"].tolist() == [7.5, 10.0, 5.0]
+    assert table["not_selected"].tolist() == [5.0, 7.5, 2.5]
 
 
 def test_d15_a_missing_group_column_is_named() -> None:
