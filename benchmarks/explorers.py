@@ -3,7 +3,8 @@
 First the widgets are driven in this process: wall and CPU seconds from a pick to the last change
 sent to the page. With ``--browser`` the notebook of the explorers is also run in JupyterLab, and
 what is on the screen is timed, and so is a shared page of 32,000 made-up tokens in 1,000 steps that
-is opened and clicked in; ``--page`` times that page alone.
+is opened and clicked in, and whose map is zoomed; ``--page`` times that page alone, and prints the
+sizes of pages with and without what fewer heads do.
 ``--out FILE`` writes the numbers as JSON.
 """
 
@@ -31,8 +32,10 @@ BOUNDS = {
     "point at a token": 1.0,
     "open a page of 1,000 steps": 2.0,
     "click in a page of 1,000 steps": 0.15,
+    "zoom the map of 1,000 steps": 0.15,
 }
 LONG_STEPS, LONG_WORDS = 1000, 32
+MANY, MANY_HEADS, MANY_STEPS, MANY_WORDS = 20, 14, 150, 26  # a page of many traces
 CLICK = [(17, 3), (18, 6), (20, 6), (0, 0), (29, 8)]
 
 
@@ -207,7 +210,28 @@ def on_long_page(times: Times) -> None:
         steps = [LONG_STEPS // 2, LONG_STEPS // 2 + 1, LONG_STEPS - 3, 5, LONG_STEPS // 3]
         clicked = [page.evaluate(bp.CLICK_STEP, step) / 1000 for step in steps]
         times.add(f"click in a page of {LONG_STEPS:,} steps", clicked)
+        zoomed = [page.evaluate(bp.ZOOM_MAP, way) / 1000 for way in (1, 1, 1, -1, -1)]
+        times.add(f"zoom the map of {LONG_STEPS:,} steps", zoomed)
         assert not seen.errors, seen.errors
+
+
+def page_sizes() -> None:
+    """Print the sizes of a page of many traces, with and without what fewer heads do."""
+    from page_data import long_results, made_up_subsets
+
+    import airlens as al
+
+    made = long_results(MANY, MANY_STEPS, MANY_WORDS)
+    heads = [f"L{k}H1" for k in range(MANY_HEADS)]
+    made["result"].provenance["heads"] = made["sources"].provenance["heads"] = heads
+    subsets = made_up_subsets(made["result"], heads)
+    with tempfile.TemporaryDirectory() as name:
+        for what, more in (("without", {}), ("with", {"subsets": subsets})):
+            size = al.page(path=Path(name) / "page.html", **made, **more).stat().st_size / 1e6
+            print(
+                f"  page: {MANY} traces, {len(made['result'].tokens):,} tokens, {what} what fewer "
+                f"of {MANY_HEADS} heads do: {size:.1f} MB"
+            )
 
 
 def head_click(page: Any, layer: int, head: int) -> float:
@@ -254,6 +278,7 @@ def main() -> None:
             on_page(times)
     if given.browser or given.page:
         on_long_page(times)
+        page_sizes()
     if given.out:
         from airlens.provenance import provenance
 

@@ -28,6 +28,16 @@ CLICK_STEP = """async (step) => {
     await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
     return performance.now() - begun;
 }"""
+# A turn of the wheel in the middle of the map of a page, until it is drawn anew; which way.
+ZOOM_MAP = """async (way) => {
+    const holder = document.querySelector("#matrix .holder"), box = holder.getBoundingClientRect();
+    const begun = performance.now();
+    const middle = { clientX: box.left + box.width / 2, clientY: box.top + box.height / 2 };
+    const turn = { bubbles: true, cancelable: true, deltaY: -200 * way, ...middle };
+    holder.dispatchEvent(new WheelEvent("wheel", turn));
+    await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+    return performance.now() - begun;
+}"""
 # Of a shared page: from the start of loading to the first frame with its text, in milliseconds.
 FIRST_VIEW = """async () => {
     const shown = () => document.documentElement.dataset.shown;
@@ -121,6 +131,23 @@ def open_page(width: int = 1280, height: int = 800) -> Iterator[Watched]:
             yield seen
         finally:
             browser.close()
+
+
+def cell_place(matrix: Any, row: int, col: int) -> tuple[float, float]:
+    """Where the middle of a cell of a map of sources is on the screen; it must be in its window."""
+    matrix.page.wait_for_function("node => node.dataset.window", arg=matrix.element_handle())
+    matrix.locator("svg").scroll_into_view_if_needed()
+    window = str(matrix.get_attribute("data-window"))
+    r0, r1, c0, c1 = map(float, window.split())
+    box = matrix.locator("canvas").bounding_box()
+    assert r0 <= row + 0.5 <= r1 and c0 <= col + 0.5 <= c1, (row, col, window)
+    x = box["x"] + box["width"] * (col + 0.5 - c0) / (c1 - c0)
+    return x, box["y"] + box["height"] * (row + 0.5 - r0) / (r1 - r0)
+
+
+def click_cell(matrix: Any, row: int, col: int) -> None:
+    """Click a cell of a map of sources."""
+    matrix.page.mouse.click(*cell_place(matrix, row, col))
 
 
 IDLE = """() => [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')]

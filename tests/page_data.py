@@ -123,7 +123,8 @@ def made_up_answers(steps: pd.DataFrame, heads: list[str], seed: int = 0) -> al.
 
 def made_up_subsets(result: al.Influence, heads: list[str]) -> al.HeadSubsets:
     """What fewer heads do, as shares of what all of them do."""
-    sets = {name: [name] for name in heads} | {"top 2": heads[:2]}
+    sets = {name: [name] for name in heads}
+    sets |= {f"top {m}": heads[:m] for m in (2, 4, 8, 16) if m < len(heads)}
     tokens, steps = [], []
     for share, name in enumerate(sets, start=1):
         of = result.tokens[["id", "step", "pos"]].assign(set=name, delta_control=0.01 * share)

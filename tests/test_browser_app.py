@@ -42,7 +42,8 @@ def test_the_first_view_is_a_trace_in_colour(seen: bp.Watched) -> None:
     assert page.get_by_text("import airlens").count() == 0
     page.locator(".airlens-text .step[data-step='1'] .side").first.click()
     # What is open in the tab: sources, then the heads of the step.
-    page.locator(".airlens-grid").nth(1).locator("rect.cell").first.wait_for()
+    page.locator(".airlens-matrix canvas").first.wait_for()
+    page.locator(".airlens-grid rect.cell").first.wait_for()
 
 
 def test_a_question_is_answered_token_by_token_and_cancelled(seen: bp.Watched) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -197,9 +198,9 @@ def test_matrix_arcs_and_maps_lead_to_the_text(written: Path) -> None:
     with opened(written) as seen:
         seen.open("#trace=1&measure=attention")
         page = seen.page
-        wide = page.locator("#matrix .airlens-grid").get_attribute("data-columns")
-        prompt = int(wide or 0) - 3  # the trace has three steps
-        page.locator(f"#matrix rect.cell[data-index='{2 * int(wide or 0) + prompt}']").click()
+        matrix = page.locator("#matrix .airlens-matrix")
+        wide = matrix.get_attribute("data-columns")
+        bp.click_cell(matrix, 2, int(wide or 0) - 3)  # the trace has three steps
         seen.settle()
         assert "step=2&source=0" in seen.fragment()
         assert seen.current() == "2"
@@ -536,4 +537,61 @@ def test_fewer_heads_recolour_text_bars_and_copies_without_python(tmp_path: Path
         page.locator("#text .side[data-step='8'] .bars", has_text=f"{ais:.2f}").wait_for()
         assert page.evaluate(tints) == before
         assert page.locator(CHIPS).all_inner_texts() == chips
+        seen.check()
+
+
+def test_heads_are_toggled_and_a_sum_of_single_heads_is_called_an_estimate(tmp_path: Path) -> None:
+    made = long_results(1, 12)
+    heads = made["result"].provenance["heads"]
+    steps = made["result"].steps
+    subsets = made_up_subsets(made["result"], heads)  # alone .1, .2 and .3 of all; top 2 .4
+    with opened(al.page(path=tmp_path / "page.html", subsets=subsets, **made)) as seen:
+        seen.open("#trace=1&step=8")
+        page, said = seen.page, seen.page.locator("#estimate")
+        bars = page.locator("#text .side[data-step='8'] .bars")
+        buttons = {
+            h: page.locator("#heads-off").get_by_role("button", name=h, exact=True) for h in heads
+        }
+
+        def off() -> list[str]:
+            return [h for h in heads if buttons[h].get_attribute("aria-pressed") == "true"]
+
+        assert off() == heads and not said.is_visible()
+        buttons[heads[0]].click()
+        said.wait_for()
+        assert off() == heads[1:]
+        half = f"{0.5 * steps['ais'][8]:.2f}"
+        page.locator("#text .side[data-step='8'] .bars", has_text=half).wait_for()
+        mean = steps["ais"].abs().mean()
+        words = said.inner_text()
+        assert "the sum of 2 single heads, which were not measured together" in words
+        for n, off_by, of in ((2, 0.1, 0.4), (3, 0.4, 1.0)):
+            found = re.search(rf"{n} heads (\d+\.\d+) of (\d+\.\d+)", words)
+            assert found is not None, words
+            assert float(found[1]) == pytest.approx(off_by * mean, rel=0.06)
+            assert float(found[2]) == pytest.approx(of * mean, rel=0.06)
+        assert "2 random heads, measured" in words
+        assert "0.08" in bars.inner_text()  # the control of two heads
+        assert "estimate: sum of 2 single heads" in page.locator("#text .scale").inner_text()
+        assert page.locator("#text.estimate").count() == 1
+        link = seen.fragment()
+        assert f"without={heads[1]}-{heads[2]}" in link
+        seen.open(link)
+        assert off() == heads[1:] and said.is_visible() and seen.fragment() == link
+        # Sets that were measured are no estimate.
+        buttons[heads[0]].click()
+        page.locator("#top-said", has_text="3 of 3").wait_for()
+        assert not said.is_visible() and "without" not in seen.fragment()
+        buttons[heads[2]].click()
+        page.locator("#top-said", has_text="2 of 3").wait_for()
+        assert "without=top+2" in seen.fragment() and not said.is_visible()
+        assert f"{0.4 * steps['ais'][8]:.2f}" in bars.inner_text()
+        buttons[heads[1]].click()
+        page.locator("#top-said", has_text=heads[0]).wait_for()
+        buttons[heads[0]].click()
+        page.locator("#top-said", has_text="0 of 3").wait_for()
+        assert "without=none" in seen.fragment() and "0.00" in bars.inner_text()
+        assert page.locator(CHIPS).count() == 0  # no head copies
+        page.get_by_role("button", name="all heads off").click()
+        page.locator("#top-said", has_text="3 of 3").wait_for()
         seen.check()

@@ -213,3 +213,16 @@ def test_sources_are_kept_and_asked_for_again_after_a_cancel(model: Any) -> None
     view.trace_picker.value = 0
     view.text.picked = [1, 2]
     assert asked == [("copies", "attention")] * 3
+
+
+def test_the_map_has_the_steps_of_the_text_and_previews_in_it(model: Any) -> None:
+    explorer = al.TraceExplorer(model, tiny_traces(), "L0H1, L1H2", controls=1)
+    found, text = explorer.sources.map, explorer.text
+    assert found.sides == text.sides and len(found.sides) > 0
+    assert found.name == explorer.trace.id
+    assert found.finding and found.finding in explorer.said.value
+    assert [word for word in found.words if word] and len(found.words) == len(found.cols)
+    found.hovered = [1, 0]
+    assert text.preview == [1, 0] and text.focus == []
+    found.hovered = []
+    assert text.preview == []

@@ -25,7 +25,7 @@ body { margin: 12px; font-family: system-ui, sans-serif; }
 TEXT = {
     "empty": "", "legend": "margin: AIS", "hint": "Point at a token.", "threshold": 0.0,
     "strongest": 5, "show": "critical", "focus": [], "told": "",
-    "current": -1, "version": 1, "picked": [], "numbers": [],
+    "current": -1, "version": 1, "picked": [], "numbers": [], "preview": [],
 }  # fmt: skip
 
 
@@ -39,7 +39,9 @@ def traits_of(tables: Tables, response: str, measure: str = "copies") -> dict[st
     pairs = st.pair_traits(tables.pairs, measure)
     text = {**TEXT, **whole, **events, **pairs}
     arcs = {**TEXT, **pairs, "units": st.arc_units(tables.units), "show": "both"}
-    matrix = {"marked": [], "show": "critical", "picked": [], "told": ""}
+    matrix: Traits = {"show": "critical", "picked": [], "told": "", "sides": whole["sides"]}
+    matrix |= {"window": [], "large": False, "roomy": False, "hovered": []}
+    matrix |= {"finding": "The finding.", "name": "long", "link": "page.html#trace=1"}
     matrix |= st.matrix_traits(tables.pairs, tables.units, measure)
     return {
         name: {"colours": PALETTE} | t
@@ -50,7 +52,7 @@ def traits_of(tables: Tables, response: str, measure: str = "copies") -> dict[st
 def write_page(path: Path, tables: Tables, response: str, measure: str = "copies") -> Path:
     """Write the page; it opens from disk."""
     data = json.dumps(traits_of(tables, response, measure), allow_nan=False).replace("<", "\\u003c")
-    names = {"text": "text", "arcs": "arcs", "matrix": "grid"}
+    names = {"text": "text", "arcs": "arcs", "matrix": "matrix"}
     ending = ("export default { render };", "return { render };")
     views = ",\n".join(
         f"{name}: (() => {{ {script(file).replace(*ending)} }})()" for name, file in names.items()

@@ -1,36 +1,30 @@
-"""Make the picture of the shared page: ``python -m tools.page_picture``.
+"""Make the picture of the page that ``make demo`` writes: ``python -m tools.page_picture``.
 
-Measures a few of the bundled traces with the default model, writes the page, opens it in Chromium
-at one step of one trace, and keeps what is seen as ``notebooks/pictures/page.png``.
+Runs the demo, which takes minutes, or takes its page where it is named (``--page
+reports/page.html``), opens it in Chromium where it opens for anybody, at its first stop, and keeps
+what is seen as ``notebooks/pictures/page.png``.
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
-import airlens as al
-from airlens.files import data_path
-
 PICTURE = Path("notebooks/pictures/page.png")
-SHOWN = "#trace=1&step=4&source=-3"  # a step that restates a sentence of the prompt
-DOMAINS = ("arithmetic", "lookup", "code")
-PER_DOMAIN = 2
-SIZE = {"width": 1400, "height": 842}
+SIZE = {"width": 1400, "height": 900}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
-def write_page(path: Path) -> Path:
-    """The page of the first bundled traces of each domain, with three draws of random heads."""
-    every = al.load_traces(data_path("traces.jsonl"))
-    traces = [t for name in DOMAINS for t in [t for t in every if t.domain == name][:PER_DOMAIN]]
-    model = al.load_model()
-    scores = al.retrieval_scores(model, al.key_value_probes(model.tokenizer))
-    heads = scores.top()
-    result = al.influence(model, traces, heads, controls=3)
-    return al.page(result, al.sources(model, traces, heads, controls=3), traces, scores, path)
+def demo_page(folder: Path) -> Path:
+    """The demo's own page."""
+    page, out = folder / "page.html", folder / "demo.html"
+    command = [sys.executable, "-m", "airlens", "demo", "--out", str(out), "--page", str(page)]
+    subprocess.run([*command, "--quiet"], check=True)
+    return page
 
 
 def take_picture(page: Path, fragment: str, picture: Path, *, dark: bool = False) -> Path:
@@ -50,15 +44,15 @@ def take_picture(page: Path, fragment: str, picture: Path, *, dark: bool = False
 
 
 def main() -> None:
-    """Write the page, or take one that is there, and make its picture."""
+    """Make the picture of the demo's page, or of one that is there."""
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    options.add_argument("--page", type=Path, help="a page that is there (default: make one)")
-    options.add_argument("--show", default=SHOWN, help="what the page shows: its fragment")
+    options.add_argument("--page", type=Path, help="a page that is there (default: run the demo)")
+    options.add_argument("--show", default="", help="what the page shows: its fragment")
     options.add_argument("--dark", action="store_true")
     options.add_argument("--out", type=Path, default=PICTURE)
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        page = given.page or write_page(Path(folder) / "page.html")
+        page = given.page or demo_page(Path(folder))
         take_picture(page, given.show, given.out, dark=given.dark)
 
 

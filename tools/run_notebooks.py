@@ -34,6 +34,7 @@ from airlens.views.explorers.notebook_files import parameters as parameters
 FOLDER = Path("notebooks")
 MOST_BYTES = 1_000_000  # GitHub shows nothing of a larger notebook
 LONGEST_CELL = 12  # lines
+WIDE, SCALE = 800, 2  # pixels of a still picture, and how many of its dots are in one: for print
 PLOTLY = "application/vnd.plotly.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -135,7 +136,7 @@ def _add_png(figures: Iterable[dict[str, Any]]) -> None:
         for data in figures:
             figure = go.Figure({k: v for k, v in data[PLOTLY].items() if k in ("data", "layout")})
             figure.update_layout(paper_bgcolor="white")
-            image = pio.to_image(figure, format="png", width=800, scale=1)
+            image = pio.to_image(figure, format="png", width=WIDE, scale=SCALE)
             data["image/png"] = base64.b64encode(in_few_colours(image)).decode("ascii")
     finally:
         kaleido.stop_sync_server(silence_warnings=True)
@@ -199,6 +200,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", type=Path, help="notebooks; default: all")
     parser.add_argument("-p", "--parameter", action="append", default=[], help="name=value")
     parser.add_argument("--check", action="store_true", help="look only, run nothing")
+    parser.add_argument("--stills", action="store_true", help="draw the PNGs anew, run nothing")
     parser.add_argument("--no-png", action="store_true", help="add no PNG beside Plotly's data")
     parser.add_argument("--timeout", type=int, default=1200, help="seconds a cell may take")
     given = parser.parse_args(arguments)
@@ -215,7 +217,9 @@ def _run(path: Path, given: argparse.Namespace) -> list[str]:
     """What is wrong with one notebook, after running it unless it is only looked at."""
     try:
         values = parse_values(given.parameter)
-        if not given.check:
+        if given.stills:
+            write(path, make_static(read(path)))
+        elif not given.check:
             done = execute(path, values, timeout=given.timeout)
             if values:  # not written back, so not judged
                 return []

@@ -1,4 +1,7 @@
-"""The page that the documentation opens with, live: of the small run in `gallery_run/`."""
+"""The page that the documentation opens with, live: as `make demo` writes it, with its tour.
+
+Of the small run in `gallery_run/`, so that no model is needed.
+"""
 
 from __future__ import annotations
 
@@ -15,4 +18,5 @@ def write(folder: Path) -> None:
     ids = set(sources.units["id"])
     traces = [t for t in al.load_traces(al.data_path("traces.jsonl")) if t.id in ids]
     scores = al.HeadScores.load(RUN / "heads.json")
-    al.page(al.Influence.load(RUN), sources, traces, scores, folder / "_static" / "page.html")
+    path, result = folder / "_static" / "page.html", al.Influence.load(RUN)
+    al.page(result, sources, traces, scores, path, story="auto")

@@ -1,4 +1,4 @@
-"""Seven small widgets: map of cells, coloured text, arcs, track of answers, tokens, scatter, table.
+"""Eight small widgets: maps, coloured text, arcs, track of answers, tokens, scatter, table.
 
 Their scripts are in ``static/``: self-contained, they insert text only as text and load nothing
 from a server. Each widget has a ``picked`` trait that changes with every click.
@@ -86,8 +86,6 @@ class _Own(anywidget.AnyWidget):  # type: ignore[misc]
 class GridMap(_Own):
     """Cells in rows and columns, coloured by a value; a click picks, Shift+click toggles.
 
-    With ``at``, ``values`` and ``controls`` belong to the cells listed there; the rest is empty.
-
     ``picked`` is ``[index, toggle, n]`` with index = row * number of columns + column.
     """
 
@@ -106,11 +104,6 @@ class GridMap(_Own):
     hint = _synced(t.Unicode(""))
     row_title = _synced(t.Unicode(""))
     col_title = _synced(t.Unicode(""))
-    at = _synced(t.List([]))
-    controls = _synced(t.List([]))
-    show = _synced(t.Unicode("critical"))
-    said = _synced(t.Unicode(""))
-    row = _synced(t.Int(-1))
     told = _synced(t.Unicode(""))
 
     def fill(
@@ -118,6 +111,42 @@ class GridMap(_Own):
     ) -> None:
         """Show ``values`` [rows, cols]; the note of a cell is the text shown under the map."""
         self.draw(grid_traits(values, rows, cols, notes))
+
+
+class SourceMatrix(_Own):
+    """Steps x sources as a map to zoom and to pan; a click picks a cell.
+
+    ``values`` and ``controls`` belong to the cells ``at`` = row * number of columns + column; the
+    rest is empty. ``picked`` is ``[cell, 0, n]``.
+    """
+
+    _esm = script("matrix")
+    rows = _synced(t.List([]))
+    cols = _synced(t.List([]))
+    at = _synced(t.List([]))
+    values = _synced(t.List([]))
+    controls = _synced(t.List([]))
+    show = _synced(t.Unicode("critical"))
+    said = _synced(t.Unicode(""))
+    words = _synced(t.List([]))
+    told = _synced(t.Unicode(""))
+    current = _synced(t.Int(-1))
+    row = _synced(t.Int(-1))
+    column = _synced(t.Int(-1))
+    sides = _synced(t.List([]))
+    bound = _synced(t.Float(1.0))
+    signed = _synced(t.Bool(False))
+    title = _synced(t.Unicode(""))
+    hint = _synced(t.Unicode(""))
+    row_title = _synced(t.Unicode(""))
+    col_title = _synced(t.Unicode(""))
+    finding = _synced(t.Unicode(""))
+    name = _synced(t.Unicode(""))
+    link = _synced(t.Unicode(""))
+    roomy = _synced(t.Bool(False))
+    large = _synced(t.Bool(False))
+    window = _synced(t.List([]))
+    hovered = _synced(t.List([]))
 
 
 class TraceText(_Own):
@@ -145,6 +174,7 @@ class TraceText(_Own):
     heads = _synced(t.List([]))
     events = _synced(t.List([]))
     focus = _synced(t.List([]))
+    preview = _synced(t.List([]))
     told = _synced(t.Unicode(""))
     pairs = _synced(t.List([]))
     measure = _synced(t.Unicode(""))

@@ -1,6 +1,6 @@
 """Sources of steps as plain values: from the tables of `Sources` to the traits of the views.
 
-For ``text.js`` (prompt, events, pairs), ``arcs.js`` and ``grid.js`` (the matrix). All functions
+For ``text.js`` (prompt, events, pairs), ``arcs.js`` and ``matrix.js``. All functions
 take the rows of one trace. No widget is used here.
 """
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from airlens.json_lines import jsonable
 from airlens.views.figures.coloured_text import Piece, hover_text, pieces
 from airlens.views.figures.labels import MEASURES, is_signed, label
-from airlens.views.figures.source_matrix import unit_names
+from airlens.views.figures.source_matrix import unit_names, unit_words
 from airlens.views.figures.step_maps import row_dicts
 from airlens.views.figures.style import floats, limit
 
@@ -140,7 +140,7 @@ def matrix_traits(
     every: bool = True,
     most_sources: int | None = None,
 ) -> Traits:
-    """The map of steps (rows) and sources (columns, the prompt's units first) for ``grid.js``.
+    """The map of steps (rows) and sources (columns, the prompt's units first) for ``matrix.js``.
 
     Args:
         pairs: `Sources.pairs` of one trace.
@@ -164,19 +164,18 @@ def matrix_traits(
         if (kept & ~strong).any():
             hint += f" Of each step the {most_sources} strongest sources are kept."
         kept &= strong
-    names = unit_names(units)
+    names, words = unit_names(units), unit_words(units)
     return {
         "rows": [names[unit] for unit in steps],
         "cols": [names[unit] for unit in order],
         "at": [int(cell) for cell in cells[kept]],
         "values": rounded(values[kept]),
         "controls": rounded(controls[kept]),
-        "notes": [],
+        "words": [words.get(unit, "") for unit in order],
         "said": f"step {{row}} from {{col}}: {MEASURES[measure]} {{value}}, "
         "random heads {control}",
         "bound": limit(values if is_signed(measure) else values[values > 0]),
         "signed": is_signed(measure),
-        "upward": False,
         "title": label(measure),
         "row_title": "step",
         "col_title": "source (p: sentences of the prompt)" if order[:1] < [0] else "source",

@@ -18,7 +18,7 @@ from airlens.views.figures.labels import shorten
 from airlens.views.figures.source_matrix import step_sources
 
 from .jobs import Worker, guarded
-from .js import GridMap, SourceArcs, TraceText
+from .js import SourceArcs, SourceMatrix, TraceText
 from .layout import row
 from .source_traits import MOST_SOURCES, arc_units, matrix_traits, most, pair_traits
 from .step_heads import Key, keep_newest
@@ -67,7 +67,9 @@ class StepSources:
         self._asked: tuple[Any, ...] = ()
         self.worker = Worker(model)
         self.arcs = SourceArcs(show="both" if controls else "critical")
-        self.map = GridMap(row_title="step", upward=False)
+        self.map = SourceMatrix(row_title="step")
+        w.dlink((self.text, "sides"), (self.map, "sides"))
+        w.dlink((self.map, "hovered"), (self.text, "preview"))
         self._make_controls()
 
     def _make_controls(self) -> None:
@@ -154,7 +156,7 @@ class StepSources:
         """Clear the sources before another trace is shown."""
         self.text.events = self.text.pairs = self.text.focus = []
         self.arcs.units = self.arcs.pairs = []
-        self.map.rows, self.map.title, self.map.hint = [], "", ""
+        self.map.rows, self.map.title, self.map.hint, self.map.window = [], "", "", []
 
     def _show(self) -> None:
         found = self.result

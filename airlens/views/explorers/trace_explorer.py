@@ -143,8 +143,6 @@ class TraceExplorer(LiveView):
 
     def _layout(self) -> list[Any]:
         aid = "Orange: harder to predict without the heads; blue: easier."
-        for half in (self.sources.map, self.map):
-            half.layout = {"flex": "1 1 400px", "min_width": "0"}
         return [
             title("A trace", aid, self.worker),
             self.said,
@@ -154,7 +152,8 @@ class TraceExplorer(LiveView):
             row(self.answers.worker),
             self.answers.track,
             *self.sources.layout(),
-            row(self.sources.map, self.map),
+            self.sources.map,
+            self.map,
         ]
 
     # Callbacks of controls -------------------------------------------------------------------
@@ -296,7 +295,9 @@ class TraceExplorer(LiveView):
         self._add_answers()
         self._recolour()
         best = strongest_step(found.steps)
-        self.said.value = headline_html(said_of(best, len(self.heads), "this trace") + ".")
+        finding = said_of(best, len(self.heads), "this trace") + "."
+        self.said.value = headline_html(finding)
+        self.sources.map.finding, self.sources.map.name = finding, trace.id
         self.sources.choose(best.step if best else -1)
         self.sources.ask(trace, self.heads, self._written, (*self.choice.key, str(self.heads)))
 

@@ -14,12 +14,19 @@ PARTS: dict[str, tuple[str, ...]] = {
     "kept": ("kept",),
     "arcs": ("dom", "units", "beside", "arcs"),
     "grid": ("dom", "cells", "grid"),
+    "matrix": (
+        "dom", "cells", "window", "sidebars", "matrix_parts", "gestures", "picture",
+        "matrix_words", "matrix",
+    ),
     "scatter": ("dom", "scatter"),
     "table": ("dom", "table"),
-    "text": ("dom", "units", "copies", "search", "blocks", "links", "numbers", "text"),
+    "text": (
+        "dom", "units", "copies", "search", "blocks", "links", "numbers", "sidebars", "strip",
+        "text_keys", "text",
+    ),
     "tokens": ("dom", "tokens"),
     "track": ("dom", "track"),
-}
+}  # fmt: skip
 """The files of each view, in order; the last is the view, those before it are shared or parts of
 it.
 """
@@ -32,4 +39,6 @@ def script(view: str) -> str:
 
 def stylesheet() -> str:
     """The one style sheet of all views."""
-    return "".join((STATIC / f"{name}.css").read_text("utf-8") for name in ("airlens", "track"))
+    return "".join(
+        (STATIC / f"{name}.css").read_text("utf-8") for name in ("airlens", "track", "matrix")
+    )

@@ -208,7 +208,13 @@ def _subset_data(
         if str(len(heads)) not in controls and _any(tokens[name], "delta_control"):
             size = str(len(heads))
             controls[size] = _values(answer, n_prompt, tokens[name], scores[name], "_control")
-    return {"sets": sets, "controls": controls, "longest": longest_bar(row_dicts(steps))}
+    ordered = steps.sort_values("step")
+    whole = {
+        name: rounded(floats(ordered, of))
+        for name, of in (("ais", "ais"), ("control", "ais_control"))
+    }
+    longest = longest_bar(row_dicts(steps))
+    return {"sets": sets, "controls": controls, "whole": whole, "longest": longest}
 
 
 def _values(
@@ -241,7 +247,7 @@ def _source_data(
     return {
         "units": arc_units(units),
         "sizes": [int(n) for n in units.sort_values("unit")["n_tokens"]],
-        "matrix": {name: value for name, value in first.items() if name not in PER_MEASURE},
+        "matrix": {n: value for n, value in first.items() if n not in (*PER_MEASURE, "words")},
         "measures": found,
     }
 

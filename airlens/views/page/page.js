@@ -2,9 +2,8 @@
 // Put after dom.js (see ./page_script.py), which also makes `VIEWS`, {name: {render}}, the modules of
 // the notebook's widgets, and `DEFAULTS`, {name: traits}.
 const STRONGEST = 5; // sources of a step that are shown, at most
-const LEAST = 0.2; // of the largest value of a trace: what a source needs to be shown, at first
+const BEGIN = 70; // letters of a unit that the map quotes
 const LONG = 9; // letters of a label for which the margin has no room beside its bars
-const STOPS = 50; // places of the threshold's slider
 const WALK = ["j", "k", "ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight", "Home", "End", "PageUp", "PageDown"];
 
 // What a widget's model is to its view, without a kernel behind it.
@@ -54,77 +53,59 @@ function unfold(data) {
     const share = (value, i) => (value === null ? null : value / data.sizes[attention.at[i] % data.units.length]);
     Object.assign(shared, { at: attention.at, values: attention.values.map(share), controls: attention.controls.map(share) });
   }
+  if (data.matrix) data.matrix.words = beginnings(data.text, data.units);
   return data;
+}
+
+// How each unit begins.
+function beginnings({ texts, steps }, units) {
+  const found = new Map();
+  texts.forEach((piece, i) => { if ((found.get(steps[i]) ?? "").length <= BEGIN) found.set(steps[i], (found.get(steps[i]) ?? "") + piece); });
+  return units.map((unit) => {
+    const words = (found.get(unit) ?? "").replace(/\s+/g, " ").trim();
+    return words.length > BEGIN ? `${words.slice(0, BEGIN - 1)}\u2026` : words;
+  });
 }
 
 function start(index) {
   const loaded = new Map();
   const load = (trace) => loaded.get(trace) ?? loaded.set(trace, unpack(`trace-${trace}`).then(unfold)).get(trace);
   const colours = index.colours.map(({ name }) => name), measures = index.measures.map(({ name }) => name);
-  const SHOWN = index.controls ? ["critical", "control", "both"] : ["critical"];
-  // least: the threshold, a share of the trace's largest value; unit: a source of the step.
-  const state = { trace: 0, step: -1, unit: null, colour: colours[0], measure: measures[0], show: "critical", least: LEAST, head: "", without: "" };
+  index.alone_measured = index.subsets.length > 0 && index.heads.every((head) => index.subsets.some(({ name, alone }) => alone && name === head));
+  const address = makeAddress(index, { colour: colours, measure: measures, show: index.controls ? ["critical", "control", "both"] : ["critical"] });
+  const state = address.read(""); // see address.js
   // Those of the slider: the strongest 1, 2, 4, … heads, and all ("").
   const tops = [...index.subsets.filter(({ name, alone }) => !alone || name === index.heads[0]), { name: "", size: index.heads.length }].sort((a, b) => a.size - b.size);
   let data = null, drawn = -1, turn = 0;
 
   const text = mount("text", "text", { ...index.text, strongest: STRONGEST });
   const arcs = measures.length ? mount("arcs", "arcs", { strongest: STRONGEST }) : null;
-  const matrix = measures.length ? mount("matrix", "grid") : null;
+  const matrix = measures.length ? mount("matrix", "matrix", { row_title: "step", roomy: true }) : null;
   const track = index.early ? mount("track", "track") : null;
   const map = index.map ? mount("map", "grid", index.map) : null;
   const alone = index.alone ? mount("alone", "grid") : null;
   const table = mount("table", "table", index.table);
+  const off = index.alone_measured ? makeHeadsOff(at("heads-off"), index.heads, (heads) => show({ without: setName(heads, index) })) : null;
 
   // The address ---------------------------------------------------------------------------------
 
-  function fromAddress(address = location.hash.slice(1) || index.story[0] || "") {
-    const given = new URLSearchParams(address);
-    const among = (name, known) => (known.includes(given.get(name)) ? given.get(name) : known[0]);
-    const number = (name, other) => (/^-?\d{1,6}$/.test(given.get(name) ?? "") ? Number(given.get(name)) : other);
-    const trace = number("trace", 0) - 1, known = trace >= 0 && trace < index.traces, least = number("least", STOPS * LEAST);
-    const [first, strongest] = index.opens;
-    return {
-      trace: known ? trace : first, // an address that names no trace opens at the finding
-      step: known ? number("step", -1) : strongest,
-      unit: known ? number("source", null) : null,
-      least: Math.min(STOPS, Math.max(0, least)) / STOPS,
-      without: index.subsets.some(({ name }) => name === given.get("without")) ? given.get("without") : "",
-      head: index.map && index.heads.includes(given.get("head")) ? given.get("head") : "",
-      colour: among("colour", colours),
-      measure: among("measure", measures),
-      show: among("show", SHOWN),
-    };
-  }
+  const fromAddress = (text = location.hash.slice(1) || index.story[0] || "") => address.read(text);
 
   // A click is a place to come back to; the first view is none, nor is each key of a walk.
   let shownOnce = false, walking = false;
   addEventListener("keydown", ({ key }) => { walking = WALK.includes(key); }, true);
   addEventListener("pointerdown", ({ target }) => { walking = ["threshold", "top"].includes(target.id); }, true);
 
-  // What is not as it is at first.
-  function addressOf(state) {
-    const parts = new URLSearchParams({ trace: state.trace + 1 });
-    if (state.step >= 0) parts.set("step", state.step);
-    if (state.unit !== null) parts.set("source", state.unit);
-    if (state.colour !== colours[0]) parts.set("colour", state.colour);
-    if (state.measure !== measures[0]) parts.set("measure", state.measure);
-    if (state.show !== SHOWN[0]) parts.set("show", state.show);
-    if (state.least !== LEAST) parts.set("least", Math.round(STOPS * state.least));
-    if (state.head) parts.set("head", state.head);
-    if (state.without) parts.set("without", state.without);
-    return `#${parts}`;
-  }
-
-  function toAddress() {
-    const address = addressOf(state);
-    if (address === location.hash) return;
-    history[shownOnce && !walking ? "pushState" : "replaceState"](null, "", address);
+  // `moved`: what is shown is the same, only where one looks is not.
+  function toAddress(moved) {
+    const hash = address.write(state);
+    if (hash !== location.hash) history[shownOnce && !walking && !moved ? "pushState" : "replaceState"](null, "", hash);
+    matrix?.set("link", linkTo(hash));
   }
 
   // What is shown -------------------------------------------------------------------------------
 
-  async function show(next, address = true) {
+  async function show(next, told = true) {
     Object.assign(state, next);
     const mine = ++turn, found = await load(state.trace);
     if (mine !== turn) return; // something newer is asked for
@@ -137,21 +118,23 @@ function start(index) {
     subset = readSubset();
     const sources = readSources();
     const focus = state.unit === null ? [] : [state.step, state.unit];
+    at("views").classList.toggle("large", state.large);
     at("text").classList.toggle("wordy", data.text.sides.some(({ step, name }) => step >= 0 && name.length > LONG));
     const colours = data.colours[state.colour], values = subset?.colours[state.colour] ?? colours.values, { sides, numbers } = subset ?? data.text;
+    const label = (subset?.colours[state.colour] && subset.labels[state.colour]) ?? colours.label;
     const put = (view, traits) => (fresh ? view.fill(traits) : view.update(traits));
-    put(text, { ...(fresh ? { ...data.text, current: -1 } : {}), ...colours, values, sides, numbers, ...sources, events: lit(data.text.events) });
+    put(text, { ...(fresh ? { ...data.text, current: -1 } : {}), ...colours, values, label, sides, numbers, ...sources, events: lit(data.text.events) });
     text.set("current", state.step); // last: what is current comes into sight where it now is
     if (String(text.get("focus")) !== String(focus)) text.set("focus", focus);
     if (track) put(track, { ...(fresh ? data.track : {}), current: state.step });
     if (arcs) put(arcs, { units: data.units, ...sources, current: state.step });
-    if (matrix) put(matrix, readMatrix());
+    if (matrix) put(matrix, { ...readMatrix(), sides });
     if (alone) put(alone, { ...(fresh ? data.alone ?? { rows: [], cols: [] } : {}), column: state.step });
     map?.set("current", state.head ? index.map.names.indexOf(state.head) : -1);
     table.set("current", state.trace);
     sayWhich();
     sayStop();
-    if (address) toAddress();
+    if (told) toAddress(); else matrix?.set("link", linkTo(location.hash));
     shownOnce = true;
     document.documentElement.dataset.shown = state.trace + 1;
   }
@@ -161,13 +144,12 @@ function start(index) {
     const found = data.measures[state.measure];
     if (!found) return { pairs: [], threshold: 0 };
     const wide = data.units.length;
-    const copies = state.measure === "copies" ? subset?.copies : null, key = copies ? `${state.measure} ${state.without}` : state.measure;
-    data.pairs ??= {};
-    data.pairs[key] ??= [found.at.map((cell) => Math.floor(cell / wide)), found.at.map((cell) => data.units[cell % wide]), copies ?? found.values, found.controls];
+    const copies = state.measure === "copies" ? subset?.copies : null, key = state.measure, kept = copies ? data.fewer.pairs : (data.pairs ??= {});
+    kept[key] ??= [found.at.map((cell) => Math.floor(cell / wide)), found.at.map((cell) => data.units[cell % wide]), copies ?? found.values, found.controls];
     const most = found.values.reduce((a, b) => Math.max(a, b ?? 0), 0), threshold = state.least * most;
     at("threshold").value = Math.round(STOPS * state.least);
     at("threshold-said").textContent = short(threshold);
-    return { pairs: data.pairs[key], measure: index.measures.find(({ name }) => name === state.measure).said, threshold, show: state.show };
+    return { pairs: kept[key], measure: index.measures.find(({ name }) => name === state.measure).said, threshold, show: state.show };
   }
 
   function readMatrix() {
@@ -175,26 +157,26 @@ function start(index) {
     return {
       ...data.matrix, ...data.measures[state.measure], ...(subset?.copies && state.measure === "copies" ? { values: subset.copies } : {}), show: state.show === "control" ? "control" : "critical",
       row: state.step, column: place, current: place < 0 || state.step < 0 ? -1 : state.step * wide + place,
+      window: state.map, large: state.large, finding: index.strongest[state.trace].said, name: String(index.table.rows[state.trace][0]),
     };
   }
 
-  // What fewer heads do, kept: a view that is given the same lists again draws nothing.
+  // What fewer heads do; the newest is kept: a view that is given the same lists again draws nothing.
   let subset = null;
   function readSubset() {
     if (!state.without || !data.subsets) return null;
-    data.without ??= {};
-    return (data.without[state.without] ??= withoutSubset(data, index.subsets.find(({ name }) => name === state.without)));
+    if (data.fewer?.name !== state.without) data.fewer = { name: state.without, pairs: {}, found: withoutSubset(data, setOf(state.without, index), index) };
+    return data.fewer.found;
   }
 
   // The copies of one head, or of fewer.
   function lit(events = []) {
-    const { head, without } = state, key = `${head} ${without}`;
-    if (key === " " || !events.length) return events;
-    data.lit ??= {};
-    if (data.lit[key]) return data.lit[key];
+    const { head } = state, kept = subset ? (data.fewer.lit ??= {}) : (data.lit ??= {});
+    if ((!head && !subset) || !events.length) return events;
+    if (kept[head]) return kept[head];
     const mine = data.text.heads.map((name) => (!head || name === head) && (!subset || subset.keeps(name)));
     const rows = [...events[0].keys()].filter((i) => mine[events[2][i]]);
-    return (data.lit[key] = events.map((column) => rows.map((i) => column[i])));
+    return (kept[head] = events.map((column) => rows.map((i) => column[i])));
   }
 
   function sayWhich() {
@@ -218,11 +200,19 @@ function start(index) {
 
   function sayWithout() {
     if (!index.subsets.length) return;
-    const { size = index.heads.length, alone = false } = index.subsets.find(({ name }) => name === state.without) ?? {};
-    at("top").value = tops.findIndex((top) => top.size === size);
-    at("top-said").textContent = alone ? state.without : `${size} of ${index.heads.length}`;
+    const { size, heads, alone = false, measured } = setOf(state.without, index), total = index.heads.length;
+    const place = tops.findIndex((top) => top.name === state.without || (alone && top.size === 1));
+    at("top").value = place < 0 ? tops.findLastIndex((top) => top.size <= size) : place;
+    at("top-said").textContent = alone ? state.without : `${size} of ${total}${measured ? "" : ", an estimate"}`;
     at("one-alone").value = alone ? state.without : "";
+    const effect = (head) => (data.subsets ? (state.step < 0 ? meanOf(data.subsets.sets[head].ais) : data.subsets.sets[head].ais[state.step] ?? null) : null);
+    off?.show(heads, effect, state.step < 0 ? "on average" : `of step ${state.step}`);
+    at("estimate").textContent = subset?.estimate ?? "";
+    at("estimate").hidden = !subset?.estimate;
+    at("text").classList.toggle("estimate", Boolean(subset?.estimate));
   }
+
+  const meanOf = (list) => { const known = list.filter((value) => value !== null); return known.length ? known.reduce((a, b) => a + b, 0) / known.length : null; };
 
   // Into sight in its strip, without moving the page.
   function reveal(card) {
@@ -243,7 +233,7 @@ function start(index) {
 
   function sayStop() {
     if (!index.story.length) return;
-    const here = addressOf(state), is = (n) => addressOf(fromAddress(index.story[n])) === here;
+    const here = address.write({ ...state, map: [], large: false }), is = (n) => address.write({ ...fromAddress(index.story[n]), map: [], large: false }) === here;
     const found = is(stop) ? stop : index.story.findIndex((_, n) => is(n));
     if (found >= 0) stop = found;
     at("story").classList.toggle("away", found < 0);
@@ -263,7 +253,7 @@ function start(index) {
 
   // What somebody does --------------------------------------------------------------------------
 
-  const choose = (trace) => show({ trace, step: index.strongest[trace].step, unit: null });
+  const choose = (trace) => show({ trace, step: index.strongest[trace].step, unit: null, map: [] });
   at("strongest").querySelector("button").addEventListener("click", () => show({ step: index.strongest[state.trace].step, unit: null }));
   at("one-head")?.addEventListener("click", () => show({ head: "" }));
   at("traces").addEventListener("click", (event) => {
@@ -285,6 +275,9 @@ function start(index) {
     if (step >= 0 && (step !== state.step || unit !== state.unit)) show({ step, unit });
   });
   if (matrix) text.on("change:told", () => matrix.set("told", text.get("told")));
+  matrix?.on("change:hovered", () => text.set("preview", matrix.get("hovered")));
+  matrix?.on("change:window", () => { state.map = matrix.get("window"); toAddress(true); });
+  matrix?.on("change:large", () => { if (matrix.get("large") !== state.large) show({ large: matrix.get("large") }); });
   matrix?.on("change:picked", () => {
     const cell = matrix.get("picked")[0], wide = data.units.length;
     show({ step: Math.floor(cell / wide), unit: data.units[cell % wide] });

@@ -47,7 +47,7 @@ def page(
     content-security policy forbids that. It opens at the strongest step above its control, and its
     title says so. The address holds what is shown: ``page.html#trace=3&step=12`` opens that step.
 
-    Its size is at most about 150 kB + 60 bytes a token + 9 bytes x measures x steps x
+    Its size is at most about 200 kB + 60 bytes a token + 9 bytes x measures x steps x
     ``most_sources`` (deflated and in base64; with ``early``, 100 bytes a step more; with
     ``subsets``, 3 bytes a token for each subset and each number of random heads).
 
@@ -61,8 +61,9 @@ def page(
             delta (nats per token); None leaves the map of heads and steps out.
         early: of :func:`airlens.early_answers`, of the same heads: what the model would answer
             after each step, along the trace; None leaves that out.
-        subsets: of :func:`airlens.head_subsets`, of the same heads: a slider and a choice then
-            recolour text, bars and copies for fewer heads; None leaves them out.
+        subsets: of :func:`airlens.head_subsets`, of the same heads: a slider and a button for each
+            head then recolour text, bars and copies for fewer heads; a set that was not measured
+            is the sum of its heads alone, and called an estimate. None leaves them out.
         most_sources: how many sources of a step are kept for each measure, the strongest by value
             or control, so that the page grows with the steps, not with their square; None: all.
         story: a tour through the page, which opens at its first stop: pairs of a link to the page

@@ -15,7 +15,8 @@ from airlens.views.explorers import view_scripts as parts
 
 HERE = Path(__file__).parent
 EXPORT = "export default { render };"
-VIEWS = ("text", "arcs", "grid", "table", "track")
+HOST = ("subsets.js", "heads_off.js", "address.js", "page.js")
+VIEWS = ("text", "arcs", "matrix", "grid", "table", "track")
 
 
 def as_function(module: str) -> str:
@@ -40,6 +41,7 @@ def defaults(view: str) -> dict[str, Any]:
     widget = {
         "text": js.TraceText,
         "arcs": js.SourceArcs,
+        "matrix": js.SourceMatrix,
         "grid": js.GridMap,
         "table": js.DataTable,
         "track": js.AnswerTrack,
@@ -55,7 +57,7 @@ def page_script() -> str:
     views = ",\n".join(f"{name}: {as_function(parts.script(name))}" for name in VIEWS)
     start = json.dumps({name: defaults(name) for name in VIEWS}, ensure_ascii=False)
     shared = (parts.STATIC / "dom.js").read_text("utf-8")
-    host = "\n".join((HERE / name).read_text("utf-8") for name in ("subsets.js", "page.js"))
+    host = "\n".join((HERE / name).read_text("utf-8") for name in HOST)
     text = f"const VIEWS = {{\n{views}\n}};\nconst DEFAULTS = {start};\n{shared}\n{host}"
     return f'(() => {{\n"use strict";\n{text}\n}})();'
 

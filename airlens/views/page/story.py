@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from airlens.traces.trace import Trace
 
 Story: TypeAlias = Sequence[tuple[str, str]] | Literal["auto"]
-PARTS = ("trace", "step", "source", "colour", "measure", "show", "least", "head", "without")
+PARTS = (
+    "trace", "step", "source", "colour", "measure", "show", "least", "head", "without",
+    "map", "large",
+)  # fmt: skip
 """What the address of a page may hold, in its order."""
 
 

@@ -1,10 +1,9 @@
-// A map of cells that can be clicked or walked with the arrow keys: layers x heads, heads x steps,
-// steps x sources. Needs dom.js and cells.js before it (../view_scripts.py).
+// A map of cells that can be clicked or walked with the arrow keys: layers x heads, heads x steps.
+// Needs dom.js and cells.js before it (../view_scripts.py).
 //
-// Reads: rows, cols (names), values (row by row; with `at`, of these cells only), notes or `said`
-//   (what is said of a cell; {row}, {col}, {value} and {control} are filled in), told (more about
-//   the current cell), controls (as values) and show ("control" shows them instead), marked (cells), current (cell), column, row
-//   (outlined), bound, signed, colours, upward, title, hint, row_title, col_title.
+// Reads: rows, cols (names), values (row by row), notes (what is said of each cell), told (more about
+//   the current cell), marked (cells), current (cell), column (outlined), bound, signed, colours,
+//   upward, title, hint, row_title, col_title.
 // Reports: picked [index, toggle, moment], with index = row * number of columns + column.
 const DENSE = 3000; // cells; more are drawn as one picture
 
@@ -17,26 +16,10 @@ function render({ model, el }) {
   readout.setAttribute("aria-live", "polite");
   let svg = null, picture = null, cells = [], cursor = 0, walked = false; // walked: by keys
   let size = { left: 0, w: 1, h: 1, rows: 0, cols: 0, width: 1, height: 1 };
-  let values = [], controls = [];
-
-  // By cell, also where only some cells are given.
-  function spread(list) {
-    const at = get("at");
-    if (!at.length) return list;
-    const all = new Array(size.rows * size.cols).fill(null);
-    at.forEach((cell, n) => { all[cell] = list[n]; });
-    return all;
-  }
-
-  const paint = (value) => cellColour(value, get);
-
   function describe(index) {
     if (!(index >= 0 && index < size.rows * size.cols)) { readout.textContent = get("hint"); return; }
-    const row = get("rows")[Math.floor(index / size.cols)], col = get("cols")[index % size.cols];
-    const parts = { row, col, value: short(values[index], 3), control: short(controls[index], 3) };
-    const said = values[index] === null || values[index] === undefined ? "" : get("said").replace(/\{(\w+)\}/g, (_, name) => parts[name]);
     const told = index === get("current") && get("told") ? `\n${get("told")}` : "";
-    readout.textContent = (get("notes")[index] ?? said) + told;
+    readout.textContent = (get("notes")[index] ?? "") + told;
   }
 
   const box = (index) => {
@@ -46,12 +29,13 @@ function render({ model, el }) {
 
   function recolour() {
     if (!svg) return;
-    values = spread(get("values"));
-    controls = spread(get("controls"));
-    const shown = get("show") === "control" ? controls : values;
-    if (picture) paintCells(picture, shown, get, size);
+    const values = get("values"), { rows, cols } = size;
+    if (picture) {
+      const at = values.map((_, i) => (get("upward") ? (rows - 1 - Math.floor(i / cols)) * cols + (i % cols) : i));
+      paintCells(picture, inkedCells(at, values, get, cols), [0, rows, 0, cols]);
+    }
     cells.forEach((cell, index) => {
-      const [colour, opacity] = paint(shown[index]);
+      const [colour, opacity] = cellColour(values[index], get);
       cell.setAttribute("fill", opacity ? colour : "transparent");
       cell.setAttribute("fill-opacity", opacity.toFixed(3));
     });
@@ -63,12 +47,11 @@ function render({ model, el }) {
     const top = svg.querySelector(".outlines"), { left, w, h, rows, cols } = size;
     const frame = (x, y, width, height, stroke, thick, className = "") => shape("rect", { x: x + 0.75, y: y + 0.75, width: width - 1.5,
       height: height - 1.5, fill: "none", stroke, "stroke-width": thick, "pointer-events": "none", class: className }, top);
-    const thin = h < 6 ? 0.5 : 1; // of a line round a row or column
+    const thin = h < 6 ? 0.5 : 1; // of a line round a column
     const one = (index, ...look) => frame(box(index).x, box(index).y, w, h, ...look);
     top.replaceChildren();
     for (const index of get("marked")) if (index < rows * cols) one(index, get("colours")[1], 2, "marked");
     if (get("column") >= 0 && get("column") < cols) frame(left + get("column") * w, 2, w, rows * h, "currentColor", thin, "line");
-    if (get("row") >= 0 && get("row") < rows) frame(left, box(get("row") * cols).y, cols * w, h, "currentColor", thin, "line");
     if (get("current") >= 0 && get("current") < rows * cols) one(get("current"), "currentColor", 3 * thin, "now");
     if (walked && cursor !== get("current")) one(cursor, "currentColor", 2 * thin, "cursor");
   }
@@ -164,9 +147,9 @@ function render({ model, el }) {
   holder.addEventListener("focusout", () => { walked = false; outline(); });
   const end = listen(model, {
     "rows cols title upward": draw,
-    "values controls at show bound signed colours": recolour,
-    "marked column row current": outline,
-    "current notes said told hint": () => { cursor = Math.max(0, get("current")); describe(get("current")); },
+    "values bound signed colours": recolour,
+    "marked column current": outline,
+    "current notes told hint": () => { cursor = Math.max(0, get("current")); describe(get("current")); },
   });
   draw();
   return () => { end(); root.remove(); };

@@ -1,6 +1,6 @@
 // A trace as coloured text, its units in the margin. Only the blocks in view are in the page.
-// Needs dom.js, units.js, copies.js, search.js, blocks.js, links.js and numbers.js before it
-// (../view_scripts.py).
+// Needs dom.js, units.js, copies.js, search.js, blocks.js, links.js, numbers.js, sidebars.js, strip.js
+// and text_keys.js before it (../view_scripts.py).
 //
 // Reads, of the text: texts, steps (the unit of each piece; units of the prompt are negative),
 //   values, notes, sides (of units: step, name, aria, value, share, control, control_share, lower,
@@ -10,7 +10,8 @@
 //   pairs [[step], [source unit], [value], [value of random heads]], measure (what a value is),
 //   threshold, strongest (sources a step), show ("critical", "control" or "both"); current (step);
 //   focus: [], or [step, source unit] whose copied tokens are lit, or [-1, unit]: all that is copied
-//   from the unit. Without focus, all that the current step copies is lit.
+//   from the unit. Without focus, all that the current step copies is lit. preview: as focus, for
+//   as long as another view points there.
 // Reports: picked [unit, moment] when somebody picks a step or a unit of the prompt; sets current and
 //   focus at once. told: what is lit, in words.
 const LISTED = 12; // copied tokens named in the line under the text
@@ -22,7 +23,7 @@ function render({ model, el }) {
   const scale = element("span", "scale", key);
   const search = makeSearch(key, { changed: () => blocks.dressAll(), show: (piece) => blocks.goTo(piece) });
   const links = element("div", "links", root);
-  const scroll = element("div", "scroll", root);
+  const body = element("div", "body", root), scroll = element("div", "scroll", body);
   scroll.tabIndex = 0;
   scroll.setAttribute("role", "group");
   scroll.setAttribute("aria-label", "The trace. j, k: next, previous step; left, right: token by token; /: search; n: next match.");
@@ -32,10 +33,13 @@ function render({ model, el }) {
   readout.setAttribute("role", "status");
   readout.tabIndex = 0; // it may be longer than its place
   const blocks = makeBlocks(scroll, dress);
+  const strip = makeStrip(body, scroll, { rowOf: (unit) => blocks.of(unit)[0]?.row, pick: (step) => { pick(step); blocks.goTo(-1, step); }, say: (words) => { readout.textContent = words; }, rest });
+  const drawStrip = () => strip.draw(get("sides"), get("numbers"), get("colours"));
   let copies = new Map(); // of a piece: [source piece, head, weight] of each event
   let lit = new Map(); // the weight of each piece that is lit
   let marked = new Set(); // units whose rows are outlined
-  let cursor = -1, pinned = -1, followed = -1, lowest = 0;
+  let cursor = -1, lowest = 0;
+  const pins = { pinned: -1, followed: -1 }; // see text_keys.js
 
   function dress(span, i) {
     const weight = lit.get(i);
@@ -48,6 +52,7 @@ function render({ model, el }) {
 
   // Sources: of a token, of a step, and what is copied from one unit ----------------------------
 
+  const aimed = () => (get("preview").length ? get("preview") : get("focus"));
   const trace = () => ({ texts: get("texts"), steps: get("steps"), heads: get("heads"), lowest });
 
   function light(next) {
@@ -66,7 +71,7 @@ function render({ model, el }) {
   function pointAt(i) {
     const events = copies.get(i) ?? [], value = get("values")[i];
     moveCursor(i);
-    const way = i === followed ? wayBack(copies, i) : []; // clicked, or reached by keys and entered
+    const way = i === pins.followed ? wayBack(copies, i) : []; // clicked, or reached by keys and entered
     light(new Map([...events.map(([from, , weight]) => [from, weight]), ...way.map(([, from, , weight]) => [from, weight])]));
     const shown = get("shown") && value !== null && value !== undefined ? `  ${get("shown")} ${short(value, 3)}` : "";
     readout.textContent = `${get("notes")[i] ?? ""}${shown}${copiedFrom(i, copies, way, trace())}`;
@@ -75,7 +80,7 @@ function render({ model, el }) {
   // Which copies are lit while nothing is pointed at: those of a step, from one unit or from all, or
   // those from a unit; and in words.
   function chosen() {
-    const [step = get("current"), unit] = get("focus"), any = unit === undefined;
+    const [step = get("current"), unit] = aimed(), any = unit === undefined;
     if (step < 0 && any) return null;
     const pair = step < 0 ? `from ${unitName(unit, lowest)}` : unitName(step, lowest) + (any ? "" : ` from ${unitName(unit, lowest)}`);
     return { step, unit, any, pair, begin: step < 0 ? "Copied" : "Copied by" };
@@ -83,7 +88,8 @@ function render({ model, el }) {
 
   // What is said and lit while nothing is pointed at.
   function rest() {
-    if (pinned >= 0 && (copies.has(pinned) || !chosen())) { pointAt(pinned); return; }
+    const { pinned } = pins, previewed = get("preview").length > 0 && String(get("preview")) !== String(get("focus"));
+    if (pinned >= 0 && !previewed && (copies.has(pinned) || !chosen())) { pointAt(pinned); return; }
     moveCursor(pinned);
     const of = chosen();
     const { lit: next, words } = of ? copiedBy(of.step, of.unit, copies, trace()) : { lit: new Map(), words: [] };
@@ -92,7 +98,7 @@ function render({ model, el }) {
     const told = !of || !known ? "" : words.length ? `${of.begin} ${of.pair}: ${words.slice(0, LISTED).join(", ")}${more}` : `Nothing is copied ${of.step < 0 ? "" : "by "}${of.pair}.`;
     const note = pinned >= 0 ? `${get("notes")[pinned] ?? ""}\n` : "";
     readout.textContent = note + (told || (get("texts").length ? get("hint") : ""));
-    if (get("told") === told) return;
+    if (previewed || get("told") === told) return;
     model.set("told", told);
     model.save_changes();
   }
@@ -100,7 +106,7 @@ function render({ model, el }) {
   function mark() {
     const current = get("current"), control = get("show") === "control", colour = get("colours")[control ? 2 : 1];
     const found = strongest(get("pairs"), { threshold: get("threshold"), most: get("strongest"), control, only: current }).get(current) ?? [];
-    const strength = new Map(found.map(({ unit, value }) => [unit, value])), chosen = get("focus")[1];
+    const strength = new Map(found.map(({ unit, value }) => [unit, value])), chosen = aimed()[1];
     const now = new Set([...strength.keys(), chosen, ...(current >= 0 ? [current] : [])]);
     for (const unit of new Set([...marked, ...now])) for (const { row, badge } of blocks.of(unit)) {
       const value = strength.get(unit);
@@ -113,6 +119,7 @@ function render({ model, el }) {
     marked = now;
     drawLinks(links, found, { current, control, lowest, measure: get("measure"), known: get("pairs").length > 0 });
     drawNumbers(numbers, get("numbers"), current);
+    strip.mark(current);
   }
 
   function readEvents() {
@@ -137,27 +144,8 @@ function render({ model, el }) {
     const row = event.target.closest(".step");
     if (!row) return;
     pick(Number(row.dataset.step));
-    pinned = followed = pieceOf(event);
+    pins.pinned = pins.followed = pieceOf(event);
     rest();
-  }
-
-  function onKey(event) {
-    const steps = get("steps"), { key: name } = event;
-    const way = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1 }[name], along = { ArrowRight: 1, ArrowLeft: -1 }[name];
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (way) {
-      const next = get("current") < 0 ? Math.max(0, steps[0]) : get("current") + way;
-      if (steps.includes(next)) { pick(next); blocks.goTo(-1, next); }
-    } else if (along) {
-      const i = pinned < 0 ? steps.indexOf(Math.max(get("current"), steps[0])) : pinned + along;
-      if (i >= 0 && i < steps.length) { pinned = i; followed = -1; rest(); blocks.goTo(i); }
-    } else if (name === "/") search.focus();
-    else if (name === "n" || name === "N") search.next(name === "n" ? 1 : -1);
-    else if (name === "Enter" && pinned >= 0 && event.target === scroll) { followed = pinned; pick(steps[pinned]); rest(); }
-    else if (name === "Escape") { pinned = followed = -1; rest(); }
-    else return;
-    event.preventDefault();
-    event.stopPropagation();
   }
 
   function onCurrent() {
@@ -168,18 +156,19 @@ function render({ model, el }) {
 
   function drawAll() {
     const texts = get("texts"), steps = get("steps");
-    lit = new Map(); marked = new Set(); cursor = pinned = followed = -1;
+    lit = new Map(); marked = new Set(); cursor = pins.pinned = pins.followed = -1;
     lowest = Math.min(0, steps[0] ?? 0);
     drawKey();
     blocks.draw(texts, steps, get("sides"), get("colours"));
     if (!texts.length) element("div", "faint", scroll, get("empty"));
     search.load(texts);
+    drawStrip();
     readEvents();
     mark();
   }
 
   scroll.addEventListener("click", onClick);
-  scroll.addEventListener("keydown", onKey);
+  watchTextKeys(scroll, { get, pins, pick, rest, blocks, search });
   scroll.addEventListener("mouseover", (event) => { if (pieceOf(event) >= 0) pointAt(pieceOf(event)); });
   scroll.addEventListener("mouseleave", rest);
   links.addEventListener("click", (event) => {
@@ -190,12 +179,13 @@ function render({ model, el }) {
     blocks.goTo(-1, unit);
   });
   const end = listen(model, {
-    version: drawAll, sides: () => { blocks.dressSides(get("sides"), get("colours")); mark(); }, values: () => { blocks.dressAll(); drawKey(); }, label: drawKey, events: readEvents, current: onCurrent,
-    "pairs threshold strongest show measure numbers": mark,
-    focus: () => { if (get("focus").length) pinned = -1; rest(); mark(); },
+    version: drawAll, sides: () => { blocks.dressSides(get("sides"), get("colours")); drawStrip(); mark(); }, numbers: () => { drawStrip(); mark(); }, values: () => { blocks.dressAll(); drawKey(); }, label: drawKey, events: readEvents, current: onCurrent,
+    "pairs threshold strongest show measure": mark,
+    focus: () => { if (get("focus").length) pins.pinned = -1; rest(); mark(); },
+    preview: () => { rest(); mark(); },
   });
   drawAll();
-  return () => { blocks.end(); end(); root.remove(); };
+  return () => { blocks.end(); strip.end(); end(); root.remove(); };
 }
 
 export default { render };
