@@ -32,7 +32,11 @@ LOOKS = [("light", "none"), ("dark", "none"), ("light", "active")]
 # Words of elements that lose a part of them: past the window, or in a box that hides what is over.
 CUT = """() => {
     const own = (node) => [...node.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
-    const scrolled = (node) => node.closest(".scroll, #traces, .links, pre, #heads-off, table, #story ol");
+    const known = new Map([[document.body, false]]);
+    const scrolled = (node) => {
+        if (!known.has(node)) known.set(node, scrolled(node.parentElement) || /auto|scroll/.test(getComputedStyle(node).overflowX));
+        return known.get(node);
+    };
     const found = [];
     for (const node of document.querySelectorAll("body *")) {
         if (!own(node) || scrolled(node) || ["SCRIPT", "STYLE", "OPTION", "NOSCRIPT"].includes(node.tagName)) continue;

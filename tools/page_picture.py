@@ -14,16 +14,18 @@ import sys
 import tempfile
 from pathlib import Path
 
+from airlens.views.reports.demo_results import DemoSize
+
 PICTURE = Path("notebooks/pictures/page.png")
 SIZE = {"width": 1400, "height": 900}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 def demo_page(folder: Path) -> Path:
-    """The demo's own page."""
-    page, out = folder / "page.html", folder / "demo.html"
-    command = [sys.executable, "-m", "airlens", "demo", "--out", str(out), "--page", str(page)]
-    subprocess.run([*command, "--quiet"], check=True)
+    """The demo's own page: of the traces that are on it, and no more."""
+    page, traces = folder / "page.html", str(DemoSize.shown_per_domain)
+    command = ["demo", "--out", str(folder / "demo.html"), "--page", str(page), "--traces", traces]
+    subprocess.run([sys.executable, "-m", "airlens", *command, "--quiet"], check=True)
     return page
 
 
