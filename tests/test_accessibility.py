@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("playwright")
 pytest.importorskip("axe_playwright_python")
 import browser_server as bs
-from axe_playwright_python.sync_playwright import Axe
+from accessible import violations
 from page_data import long_results, made_up_answers, made_up_subsets
 from test_browser_page import opened, written
 from test_corpus_report import folder
@@ -25,16 +25,6 @@ pytestmark = [
     pytest.mark.skipif(bs.find_chromium() is None, reason="there is no Chromium"),
 ]
 SIZES = [(1280, 800, "light"), (360, 740, "dark")]
-
-
-def violations(page: Any) -> list[str]:
-    """One line a rule and node that axe-core finds wrong."""
-    found = Axe().run(page).response["violations"]
-    return [
-        f"{rule['id']} ({rule['impact']}): {node['target']} {node['html'][:160]}"
-        for rule in found
-        for node in rule["nodes"]
-    ]
 
 
 @pytest.mark.parametrize(("width", "height", "scheme"), SIZES)

@@ -264,7 +264,7 @@ def test_static_files_are_shipped() -> None:
 
 
 def test_the_bar_moves_on_where_nothing_is_counted() -> None:
-    job = Job(lambda: None, print, lambda: None, Took(10, 4.0), lambda: None)
+    job = Job(None, lambda: None, print, lambda: None, Took(10, 4.0), lambda: None)
     job.operations = 4
     shares = [job.share(seconds) for seconds in (0.0, 1.0, 4.0, 8.0, 80.0)]
     assert shares[0] == 0.4

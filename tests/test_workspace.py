@@ -95,7 +95,7 @@ def test_tokens_are_shown_as_they_come_and_kept_after_a_cancel(space: al.Workspa
 def test_heads_are_looked_for_where_none_are_given(
     model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airlens.views.explorers.workspace.PROBE_TOKENS", 2500)
+    monkeypatch.setattr("airlens.views.explorers.model_heads.PROBE_TOKENS", 2500)
     space = al.Workspace(model, tiny_traces(), top=2, controls=0)
     assert space.finder.note.value == ""
     assert space.scores is not None

@@ -17,6 +17,9 @@ def app(
         str | None,
         traces_option("Your traces: a file, a folder or a hub name; default: the bundled ones."),
     ] = None,
+    beside: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Another model, to compare with as A.")
+    ] = None,
     port: Annotated[
         int, typer.Option(min=1, max=65535, help="If it is in use, the next free one is taken.")
     ] = 8866,
@@ -35,6 +38,7 @@ def app(
 
     values: dict[str, Any] = parse_values(parameter or [])
     values |= {"model": model} if model is not None else {}
+    values |= {"beside": beside} if beside is not None else {}
     if traces:
         path = Path(traces).expanduser()
         values["traces_from"] = str(path.resolve()) if path.exists() else traces

@@ -68,6 +68,7 @@ def demo(
         text = f"{value:.3f}" if isinstance(value, float) else str(value)
         typer.echo(f"  {name:<{width}}  {text}")
     typer.echo(f"report: {out.resolve()}\npage to click in: {page.resolve()}")
+    typer.echo("your own traces: airlens app (make app), or airlens page --traces FILE")
 
 
 def _address(of: Path, seen_from: Path) -> str:

@@ -65,7 +65,9 @@ class AblationLab(LiveView):
         self.worker = Worker(model)
         wide = {"width": "min(97%, 900px)"}
         self.prompt = w.Textarea(value=prompt, description="prompt", rows=3, layout=wide)
-        self.set_text = w.Text(description="heads", value=str(heads), layout=wide)
+        self.set_text = w.Text(
+            description="heads", value=str(heads), continuous_update=False, layout=wide
+        )
         self.mode = w.Dropdown(options=list(MODES), value=mode, description="ablation")
         self.length = w.BoundedIntText(
             value=new_tokens, min=1, max=512, description="tokens", layout={"width": "170px"}
@@ -116,6 +118,15 @@ class AblationLab(LiveView):
             return found, likely, beside
 
         self.worker.start(work, self._show, what="writing", size=3 * length + 2)
+
+    def refresh(self) -> None:
+        """Write again where heads or ablation are others than those of the texts shown."""
+        shown = self.result
+        if shown is None or (str(shown.heads), shown.mode) != (
+            self.set_text.value,
+            self.mode.value,
+        ):
+            self._on_run(None)
 
     def _show(self, found: Written) -> None:
         self.result, self._next, random = found

@@ -55,7 +55,7 @@ def effect_html(rows: pd.DataFrame) -> str:
         f'<th style="{CELL};{FAINT}" title="{escape_html(label(column))}">{name}</th>'
         for column, name in names.items()
     )
-    lines = [f'<tr><th style="{CELL}"></th>{head}</tr>']
+    lines = [f'<tr><td style="{CELL}"></td>{head}</tr>']
     for row in row_dicts(rows):
         accuracy, name = float(row["copy_accuracy"]), _set_name(row["heads"], int(row["k"]))
         share = round(100 * accuracy)

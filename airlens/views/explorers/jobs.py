@@ -55,12 +55,14 @@ class Job:
 
     def __init__(
         self,
+        model: Any,
         work: Callable[[], Any],
         done: Callable[[Any], None],
         dropped: Callable[[], None],
         known: Took | None,
         meanwhile: Callable[[], None],
     ) -> None:
+        self.model = model
         self.work = work
         self.done = done
         self.dropped = dropped
@@ -92,12 +94,13 @@ class Job:
             raise Cancelled
         self.operations += 1
 
-    def run(self, model: Any) -> None:
+    def run(self) -> None:
         """Do the work; jobs on the same model run one at a time."""
         self.started = True
         begun = time.monotonic()
+        watched = self.model is not None
         try:
-            with _turn(model), _Watch(self.tick) if model is not None else contextlib.nullcontext():
+            with _turn(self.model), _Watch(self.tick) if watched else contextlib.nullcontext():
                 begun = time.monotonic()
                 self.tick()
                 self.value = self.work()
@@ -147,7 +150,7 @@ class Worker(w.VBox):  # type: ignore[misc]
     Without a running event loop (a script, a test) a job runs before ``start`` returns.
 
     Args:
-        model: the bridge that the jobs use, or None.
+        model: the bridge that the jobs use, or None; another one is used by the jobs after it.
     """
 
     def __init__(self, model: Any = None) -> None:
@@ -163,7 +166,8 @@ class Worker(w.VBox):  # type: ignore[misc]
         self.bar = w.FloatProgress(min=0, max=1, description="", layout={"width": "220px"})
         self.cancel = CancelButton(layout={"width": "80px"})
         self.cancel.observe(lambda _: self.stop(), "pressed")
-        self.again = w.Button(description="again", layout={"width": "80px", "display": "none"})
+        hidden = {"width": "80px", "flex": "none", "display": "none"}
+        self.again = w.Button(description="again", layout=hidden)
         self.again.on_click(lambda _: self._repeat())
         self.text = w.HTML()
         self.note = w.HTML()
@@ -198,7 +202,8 @@ class Worker(w.VBox):  # type: ignore[misc]
             self.start, work, done, dropped=dropped, what=what, size=size, meanwhile=meanwhile
         )
         self._key = (work.__qualname__, size)
-        self.job = job = Job(work, done, dropped, self._known.get(self._key), meanwhile)
+        known = self._known.get(self._key)
+        self.job = job = Job(self.model, work, done, dropped, known, meanwhile)
         self.show("")
         self.again.layout.display = "none"
         self.bar.value = 0.0
@@ -207,7 +212,7 @@ class Worker(w.VBox):  # type: ignore[misc]
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            job.run(self.model)
+            job.run()
             self._settle(job)
             if isinstance(job.error, KeyboardInterrupt):  # it is the caller's own thread
                 raise job.error from None
@@ -229,7 +234,7 @@ class Worker(w.VBox):  # type: ignore[misc]
     async def _drive(self, job: Job) -> None:
         if not job.started:
             job.started = True
-            threading.Thread(target=job.run, args=(self.model,), daemon=True).start()
+            threading.Thread(target=job.run, daemon=True).start()
         begun = time.monotonic()
         while not job.over.is_set():
             await asyncio.sleep(POLL)
@@ -258,7 +263,7 @@ class Worker(w.VBox):  # type: ignore[misc]
         try:
             if not job.started:
                 job.started = True
-                threading.Thread(target=job.run, args=(self.model,), daemon=True).start()
+                threading.Thread(target=job.run, daemon=True).start()
             while not job.over.wait(0.2):
                 self._progress(job, time.monotonic() - begun)
         except KeyboardInterrupt:
@@ -305,6 +310,11 @@ class Worker(w.VBox):  # type: ignore[misc]
             '<div role="alert" style="border-left:3px solid #D55E00;padding:2px 8px;'
             f'line-height:1.4;white-space:pre-wrap">{html.escape(clean(text))}</div>'
         )
+
+
+def settled(worker: Worker) -> bool:
+    """Whether the last job of a worker is over, also where none was ever started."""
+    return worker.job is None or worker.job.settled
 
 
 def _wait_before_cells(worker: Worker) -> None:

@@ -89,15 +89,10 @@ def title(text: str, aid: str = "", *workers: Any) -> Any:
 
 def row(*parts: Any) -> Any:
     """Widgets in a row, wrapping where the page is narrow."""
-    return w.Box(
-        list(parts),
-        layout={
-            "display": "flex",
-            "flex_flow": "row wrap",
-            "align_items": "center",
-            "grid_gap": "12px",
-        },
-    )
+    layout = {"display": "flex", "flex_flow": "row wrap", "align_items": "center"}
+    made = w.Box(list(parts), layout={**layout, "grid_gap": "12px"})
+    made.add_class("airlens-row")
+    return made
 
 
 def columns(left: Any, right: Any) -> Any:

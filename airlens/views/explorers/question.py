@@ -32,7 +32,8 @@ class Question:
         model: the bridge.
         new_tokens: how long the answer may get at first.
         template: how the question is put to the model.
-        add: called with each trace that is written, and with those of a file.
+        add: called with each trace that is written, and with those of a file; gives them back as
+            they are called there.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class Question:
         model: TransformerBridge,
         new_tokens: int,
         template: Template,
-        add: Callable[[list[Trace]], None],
+        add: Callable[[list[Trace]], list[Trace]],
     ) -> None:
         self.model, self.template, self.add = model, template, add
         self.asked = 0
@@ -125,8 +126,8 @@ class Question:
             self.worker.show("the model wrote nothing")
             return
         self.asked += 1
-        name = f"question {self.asked}"
-        self.add([Trace(name, question, answer, "asked").with_steps("auto")])
+        made = Trace(f"question {self.asked}", question, answer, "asked").with_steps("auto")
+        name = self.add([made])[0].id
         self.shown.value = ""
         self.worker.show(f"{len(self.written)} tokens were written; they are the trace “{name}”")
 

@@ -65,6 +65,7 @@ class StepSources:
         self.measure_sources, self.kept = measure, kept
         self._found: dict[Key, Sources] = {}
         self._asked: tuple[Any, ...] = ()
+        self.least = LEAST  # the threshold, as a share of the largest value of the trace
         self.worker = Worker(model)
         self.arcs = SourceArcs(show="both" if controls else "critical")
         self.map = SourceMatrix(row_title="step")
@@ -163,10 +164,11 @@ class StepSources:
         if found is None:
             return
         self.text.add_events(found.tokens, found.events)
-        top = most(found.pairs, self.measure.value) or 1.0
+        top, least = most(found.pairs, self.measure.value) or 1.0, self.least
         self.threshold.value = 0
         self.threshold.max, self.threshold.step = top, top / 50
-        self.threshold.value = LEAST * top
+        self.threshold.value = least * top
+        self.least = least  # not what it was in between
         traits = pair_traits(found.pairs, self.measure.value, MOST_SOURCES)
         self.text.draw(traits)
         self.arcs.draw({**traits, "units": arc_units(found.units), "current": -1}, new=True)
@@ -209,6 +211,7 @@ class StepSources:
         self._show()
 
     def _on_filter(self, _: Any) -> None:
+        self.least = self.threshold.value / self.threshold.max
         for view in (self.text, self.arcs):
             view.threshold, view.strongest = self.threshold.value, self.strongest.value
         self.arcs.show = self.text.show = self.map.show = self.show.value

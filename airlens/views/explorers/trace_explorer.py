@@ -156,6 +156,18 @@ class TraceExplorer(LiveView):
             self.map,
         ]
 
+    def go_to(self, step: int, source: int | None = None) -> None:
+        """Show a step of the trace that is shown, and what it copies from a source; -1: none.
+
+        With the step -1, what is copied from the source. What the trace has not is left out.
+        """
+        units = set(self.text.steps)
+        step = step if step in units else -1
+        if source is not None and (source not in units or 0 <= step <= source):
+            source = None
+        self.map.column = step
+        self.sources.choose(step, source)
+
     # Callbacks of controls -------------------------------------------------------------------
 
     @guarded("worker")

@@ -27,7 +27,9 @@ class TracePicker:
     def __init__(self, traces: list[Trace], changed: Callable[[Any], None]) -> None:
         self.traces = traces
         wide = {"width": "min(97%, 900px)"}
-        self.picker = w.Dropdown(options=self._names(), description="trace", layout=wide)
+        self.picker = w.Dropdown(
+            options=self._names(), description="trace", layout={"width": "min(97%, 600px)"}
+        )
         self.splitter = w.Dropdown(options=SPLITTERS, description="steps")
         self.prompt = w.Textarea(description="prompt", rows=2, layout=wide)
         self.response = w.Textarea(description="response", rows=6, layout=wide)
@@ -65,7 +67,7 @@ class TracePicker:
         name = next(f"pasted {i}" for i in range(1, len(ids) + 2) if f"pasted {i}" not in ids)
         self.offer([Trace(name, self.prompt.value, self.response.value).with_steps("auto")])
 
-    def offer(self, traces: Sequence[Trace]) -> None:
+    def offer(self, traces: Sequence[Trace], *, choose: bool = True) -> None:
         """Add traces to the list, and choose the first of them."""
         if not traces:
             return
@@ -75,7 +77,8 @@ class TracePicker:
         with self.picker.hold_trait_notifications():
             self.picker.options = self._names()
             self.picker.value = now
-        self.picker.value = chosen
+        if choose:
+            self.picker.value = chosen
 
     def _names(self) -> list[tuple[str, int]]:
         return [

@@ -10,8 +10,8 @@ from pathlib import Path
 
 STATIC = Path(__file__).parent / "static"
 PARTS: dict[str, tuple[str, ...]] = {
-    "cancel": ("cancel",),
-    "kept": ("kept",),
+    "cancel": ("names", "cancel"),
+    "address": ("dom", "history", "address"),
     "arcs": ("dom", "units", "beside", "arcs"),
     "grid": ("dom", "cells", "grid"),
     "matrix": (
@@ -30,6 +30,7 @@ PARTS: dict[str, tuple[str, ...]] = {
 """The files of each view, in order; the last is the view, those before it are shared or parts of
 it.
 """
+STYLES = ("airlens", "track", "matrix", "controls")
 
 
 def script(view: str) -> str:
@@ -39,6 +40,4 @@ def script(view: str) -> str:
 
 def stylesheet() -> str:
     """The one style sheet of all views."""
-    return "".join(
-        (STATIC / f"{name}.css").read_text("utf-8") for name in ("airlens", "track", "matrix")
-    )
+    return "".join((STATIC / f"{name}.css").read_text("utf-8") for name in STYLES)

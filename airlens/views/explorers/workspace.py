@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
-import anywidget
 import ipywidgets as w
 import traitlets as t
 from markupsafe import Markup
 
 from airlens.ablation import DEFAULT_MODE, Mode, as_head_set
 from airlens.arguments import checked
-from airlens.detectors.key_value_probes import key_value_probes
 from airlens.detectors.probes import ProbeSet
 from airlens.detectors.retrieval import retrieval_scores
-from airlens.errors import AirlensError
+from airlens.errors import AirlensError, ConfigError
 from airlens.files import data_path
 from airlens.heads import Heads, HeadScores, HeadSet
 from airlens.model.heads import heads_in
@@ -31,30 +29,21 @@ from .head_explorer import HeadExplorer
 from .jobs import Worker
 from .layout import title
 from .live_view import LiveView
+from .model_heads import short_probes
 from .pinned import Pinned
 from .question import Question
 from .selection_explorer import SelectionExplorer
+from .shared_state import SharedState
 from .static_parts import said
 from .trace_explorer import TraceExplorer
-from .view_scripts import script
+from .trace_page import trace_page
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 TABS = ("Trace", "A and B", "Heads", "Without", "Select")  # as short as a telephone needs them
 TRACE, PINNED, HEADS, LAB, SELECTION = range(len(TABS))
-PROBES, PROBE_TOKENS = 2, 512  # longer probes find the same leading heads, and take longer
 MOST_SELECTED = 12  # traces that the selection scores
-LONGEST = 500_000  # characters of the state that the browser is asked to keep
-
-
-class Kept(anywidget.AnyWidget):  # type: ignore[misc]
-    """Keeps ``state`` in the browser over a reload of the page, which sets ``restored``."""
-
-    _esm = script("kept")
-    name = t.Unicode("").tag(sync=True)
-    state = t.Unicode("").tag(sync=True)
-    restored = t.Unicode("").tag(sync=True)
 
 
 class Workspace(LiveView):
@@ -76,6 +65,10 @@ class Workspace(LiveView):
         new_tokens: length of an answer, at first.
         template: how a prompt is put before its response.
         think: how a thought in a response is written, see :func:`airlens.influence`.
+        beside: another model, which can be A beside this one, B.
+        beside_heads: of the other model; default: its best by retrieval scores, found when needed.
+        state: what to open at: a link to a workspace, or what :meth:`address` or :meth:`state` gave
+            in one of the same data.
     """
 
     @checked
@@ -93,6 +86,9 @@ class Workspace(LiveView):
         new_tokens: int = 128,
         template: Template = "auto",
         think: Think = "auto",
+        beside: TransformerBridge | None = None,
+        beside_heads: Heads | None = None,
+        state: Mapping[str, Any] | str | None = None,
     ) -> None:
         self.model, self.controls, self.top, self.mode = model, controls, top, mode
         self.traces = as_traces(traces) or bundled()
@@ -102,51 +98,52 @@ class Workspace(LiveView):
         self.given = None if heads is None else as_head_set(heads)
         if self.given is not None:
             heads_in(model, self.given)
+        if beside_heads is not None and beside is None:
+            raise ConfigError("heads of another model need that model: beside=")
+        self.beside = beside
+        self.beside_heads = None if beside is None else heads_in(beside, beside_heads or ())
         self.finder, self.scorer = Worker(model), Worker(model)
         self.question = Question(model, new_tokens, template, self._add)
-        self.kept = Kept(name=self._name())
+        self.shared = SharedState(self)
+        self.kept = self.shared.kept
         self.trace_view: TraceExplorer | None = None
         self.pinned: Pinned | None = None
         self.head_view: HeadExplorer | None = None
         self.lab: AblationLab | None = None
         self.selection_view: SelectionExplorer | None = None
-        self._pending: dict[str, Any] = {}
+        self._scored: tuple[str, str, int] | None = None  # what the selection is of
         self.tabs = w.Tab([w.VBox() for _ in TABS], titles=TABS)
         aid = "Ask, or choose a trace; the heads that are chosen count in every tab."
         children = [
-            title("Workspace", aid, self.finder, self.scorer),
+            title("Workspace", aid, self.finder, self.scorer, self.kept),
             *self.question.layout(),
             self.tabs,
-            self.kept,
         ]
         super().__init__(children, self.finder, self.scorer, self.question.worker)
         self.tabs.observe(self._on_tab, "selected_index")
-        self.kept.observe(self._on_restored, "restored")
+        self.kept.observe(self._on_page, "asked")
+        if state is not None:
+            self.shared.restore(state)
         self._begin()
-
-    def _name(self) -> str:
-        """Names this workspace among others on the page: by its model and what it was given."""
-        about = [self.model.cfg.model_name, [x.id for x in self.traces], str(self.given)]
-        return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
 
     # The views, made when they are first needed -------------------------------------------------
 
     def _begin(self) -> None:
         """Show the first trace through the given heads, or through the best, found first."""
+        if self.trace_view is not None:
+            return
         if self.given is not None:
-            self._show_traces(self.given)
+            self.show_traces(self.given)
         elif self.scores is not None:
-            self._show_traces(self.scores.top(self.top))
+            self.show_traces(self.scores.top(self.top))
         else:
             words = "The trace is coloured when the retrieval heads are found. You may ask already."
             self._fill(TRACE, said("", words))
-            self._find(lambda scores: self._show_traces(scores.top(self.top)))
+            self._find(lambda scores: self.show_traces(scores.top(self.top)))
 
     def _find(self, then: Callable[[HeadScores], None]) -> None:
         """Score the heads, and go on."""
-        probes = self.probes or key_value_probes(
-            self.model.tokenizer, n=PROBES, max_tokens=self._room()
-        )
+        probes = self.probes or short_probes(self.model)
 
         def work() -> HeadScores:
             return self.scores or retrieval_scores(self.model, probes, progress=False)
@@ -157,10 +154,8 @@ class Workspace(LiveView):
 
         self.finder.start(work, done, what="looking for the heads that copy", size=len(probes))
 
-    def _room(self) -> int:
-        return min(PROBE_TOKENS, int(self.model.cfg.n_ctx))
-
-    def _show_traces(self, heads: HeadSet) -> None:
+    def show_traces(self, heads: HeadSet) -> None:
+        """Make the view of the traces, through these heads, where there is none."""
         if self.trace_view is not None:
             return
         how: dict[str, Any] = {"mode": self.mode, "controls": self.controls, **self.written}
@@ -168,17 +163,12 @@ class Workspace(LiveView):
             self.model, [*self.traces, *self.added], heads, **how
         )
         view.children = view.children[1:]  # the workspace has a heading of its own
-        for worker in (view.worker, view.sources.worker, view.answers.worker):
-            worker.ended.append(self._after)
-        for control in (view.set_text, view.mode, view.colour, view.trace_picker):
-            control.observe(self._keep, "value")
-        view.sources.threshold.observe(self._keep, "value")
-        view.text.observe(self._keep, "current")
+        self.shared.watch(view)
         view.add.on_click(self._on_pasted)
         self._fill(TRACE, view.worker, view)
         if self.added:
             view.trace_picker.value = len(self.traces) + len(self.added) - 1
-        self._apply()
+        self.shared.apply()
         self._on_tab(None)
 
     def _fill(self, tab: int, *parts: Any) -> None:
@@ -200,13 +190,22 @@ class Workspace(LiveView):
                 make(self.trace_view)
         except AirlensError as error:
             self.scorer.fail(error)
-        self._keep()
+        self.shared.keep()
 
-    def _make_pinned(self, view: TraceExplorer) -> None:
+    def _make_pinned(self, view: TraceExplorer) -> Pinned:
         if self.pinned is None:
-            self.pinned = Pinned(self.model, view, self.controls, self.written)
-            self.pinned.set_text.observe(self._keep, "value")
+            heads = self.beside_heads if self.beside_heads else None
+            other = (self.beside, heads, self.top)
+            self.pinned = Pinned(self.model, view, self.controls, self.written, *other)
+            for control in (self.pinned.set_text, self.pinned.whose):
+                control.observe(self.shared.keep, "value")
             self._fill(PINNED, *self.pinned.layout())
+        return self.pinned
+
+    def pin(self, heads: str, other: bool) -> None:
+        """Pin heads, of this or of the other model; empty: the best of the other."""
+        if self.trace_view is not None:
+            self._make_pinned(self.trace_view).put(heads, other)
 
     def _make_heads(self, view: TraceExplorer) -> None:
         if self.head_view is not None:
@@ -224,6 +223,7 @@ class Workspace(LiveView):
 
     def _make_lab(self, view: TraceExplorer) -> None:
         if self.lab is not None:
+            self.lab.refresh()
             return
         lab = self.lab = AblationLab(
             self.model,
@@ -236,9 +236,11 @@ class Workspace(LiveView):
         self._fill(LAB, lab)
 
     def _make_selection(self, view: TraceExplorer) -> None:
-        if self.selection_view is not None:
-            return
         chosen, heads = view.traces[:MOST_SELECTED], view.heads
+        scored = (str(heads), view.mode.value, len(chosen))
+        if scored == self._scored:
+            return
+        self._scored = scored
         how: dict[str, Any] = {"controls": self.controls, "mode": view.mode.value, **self.written}
 
         def work() -> Influence:
@@ -249,9 +251,13 @@ class Workspace(LiveView):
             made.points.observe(self._on_point, "current")
             self._fill(SELECTION, made)
 
-        words = f"The first {len(chosen)} traces are scored first …"
+        def dropped() -> None:
+            self._scored = None
+
+        words = f"The first {len(chosen)} traces are scored without the chosen heads …"
         self._fill(SELECTION, said("", words))
-        self.scorer.start(work, done, what=f"scoring {len(chosen)} traces", size=len(chosen))
+        what = f"scoring {len(chosen)} traces"
+        self.scorer.start(work, done, what=what, size=len(chosen), dropped=dropped)
 
     def _share(self, names: Any, mode: Any) -> None:
         """Let a view have the heads and the ablation that the others have."""
@@ -270,118 +276,96 @@ class Workspace(LiveView):
         if picked in ids:
             view.trace_picker.value = ids.index(picked)
 
-    # Traces, and the state that is kept ----------------------------------------------------------
+    # Traces, the state, a page -------------------------------------------------------------------
 
-    def _add(self, traces: list[Trace]) -> None:
+    def _add(self, traces: list[Trace]) -> list[Trace]:
         """Take traces that were written or loaded, and show the first of them."""
-        if self.trace_view is not None:
-            known = {trace.id for trace in self.trace_view.traces}
-            traces = [x for x in traces if x.id not in known]
-            self.added += traces
+        taken = self.take(traces)
+        view = self.trace_view
+        if view is not None:
             self.tabs.selected_index = TRACE
-            self.trace_view.choice.offer(traces)
-        else:
-            self.added += traces
-        self._keep()
+            if taken:
+                view.trace_picker.value = [x.id for x in view.traces].index(taken[0].id)
+        self.shared.keep()
+        return taken
+
+    def take(self, traces: list[Trace]) -> list[Trace]:
+        """Offer traces beside those that are there; return them as they are called here.
+
+        Another text under a name that is taken gets a name of its own.
+        """
+        known = {trace.id: trace for trace in [*self.traces, *self.added]}
+        taken, new = list[Trace](), list[Trace]()
+        for trace in traces:
+            here = _named(trace, known)
+            if here.id not in known:
+                new.append(here)
+            known[here.id] = here
+            taken.append(here)
+        self.added += new
+        if self.trace_view is not None:
+            self.trace_view.choice.offer(new, choose=False)
+        return taken
 
     def _on_pasted(self, _: Any) -> None:
         view = self.trace_view
         if view is not None:
             self.added = list(view.traces[len(self.traces) :])
-            self._keep()
+            self.shared.keep()
+
+    def _on_page(self, _: Any) -> None:
+        """Write the trace that is shown as a page of its own, which the browser saves."""
+        view, said_there = self.trace_view, self.kept
+        said_there.told = ""
+        if view is None or view.result is None:
+            said_there.told = "wait until a trace is shown"
+            return
+        try:
+            said_there.save(*trace_page(view, self.scores))
+        except AirlensError as error:
+            said_there.told = str(error)
 
     def state(self) -> dict[str, Any]:
         """What all views share, and what was added here: plain values for JSON.
 
-        That is heads, mode, trace (its id), step, colour, threshold, the pinned heads, the tab and
-        the traces that were written, pasted or loaded here.
+        That is heads, mode, trace (its id), step, source, colour, measure, threshold, the pinned
+        heads, the tab and the traces that were written, pasted or loaded here.
         """
-        view = self.trace_view
-        if view is None:
-            return {}
-        return {
-            "heads": view.set_text.value,
-            "mode": view.mode.value,
-            "trace": view.trace.id,
-            "step": view.text.current,
-            "colour": view.colour.value,
-            "threshold": view.sources.threshold.value,
-            "pinned": "" if self.pinned is None else self.pinned.set_text.value,
-            "tab": self.tabs.selected_index,
-            "asked": self.question.asked,
-            "added": [trace.to_json() for trace in self.added],
-        }
+        return self.shared.now()
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take up a state that :meth:`state` gave, in this or an earlier workspace of the model.
+    def address(self) -> str:
+        """The same as one line of text, as in the app's address; empty before a trace is shown.
+
+        Of the traces that were added here it has only the one that is shown, if that is short.
+        """
+        return self.shared.address()
+
+    def restore(self, state: Mapping[str, Any] | str) -> None:
+        """Take up what :meth:`state` or :meth:`address` gave, in this or an earlier workspace.
 
         What needs a measurement comes when it is there: the step, and the threshold of sources.
+
+        Raises:
+            AirlensError: heads that the model has not, or what is no state.
         """
-        self._pending = dict(state)
-        known = {trace.id for trace in [*self.traces, *self.added]}
-        new = [Trace.from_json(each) for each in self._pending.pop("added", [])]
-        new = [trace for trace in new if trace.id not in known]
-        self.added += new
-        self.question.asked = int(self._pending.pop("asked", 0))
-        if self.trace_view is not None:
-            self.trace_view.choice.offer(new)
-            self._apply()
-        elif text := self._pending.get("heads"):
-            self.finder.drop()
-            self._show_traces(HeadSet.parse(text, "chosen"))
-
-    def _apply(self) -> None:
-        """Set of the pending state what can be set now."""
-        view, wanted = self.trace_view, self._pending
-        if view is None or not wanted:
-            return
-        ids = [trace.id for trace in view.traces]
-        if (name := wanted.pop("trace", None)) in ids:
-            view.trace_picker.value = ids.index(name)
-        for control, key in ((view.set_text, "heads"), (view.mode, "mode")):
-            if key in wanted:
-                control.value = wanted.pop(key)
-        if "pinned" in wanted and (text := wanted.pop("pinned")):
-            self._make_pinned(view)
-            if self.pinned is not None:
-                self.pinned.set_text.value = text
-        if "tab" in wanted:
-            self.tabs.selected_index = wanted.pop("tab")
-        if view.result is None:
-            return
-        colours = [value for _, value in view.colour.options]
-        if (colour := wanted.pop("colour", None)) in colours:
-            view.colour.value = colour
-        if "step" in wanted:
-            view.sources.choose(wanted.pop("step"))
-        if view.sources.result is not None and "threshold" in wanted:
-            view.sources.threshold.value = wanted.pop("threshold")
-
-    def _after(self) -> None:
-        self._apply()
-        self._keep()
-        self.leave()
-
-    def _keep(self, _: Any = None) -> None:
-        """Give the browser the state to keep."""
-        if self._pending:
-            return
-        text = json.dumps(self.state())
-        if len(text) <= LONGEST:
-            self.kept.state = text
-
-    def _on_restored(self, change: Any) -> None:
-        try:
-            self.restore(json.loads(change["new"]))
-        except (AirlensError, ValueError, KeyError, TypeError, t.TraitError) as error:
-            self._pending = {}
-            self.scorer.fail(error)
+        self.shared.restore(state)
 
     def static_body(self) -> Markup:
         """What the workspace shows now, as HTML without scripts: its trace."""
         if self.trace_view is None:
             return said("No trace is read yet", self.finder.what)
         return self.trace_view.static_body()
+
+
+def _named(trace: Trace, known: Mapping[str, Trace]) -> Trace:
+    """The trace, under a name under which no other text is known."""
+    for name in chain([trace.id], (f"{trace.id} ({n})" for n in count(2))):
+        other = known.get(name)
+        if other is None:
+            return replace(trace, id=name)
+        if (other.prompt, other.response) == (trace.prompt, trace.response):
+            return other
+    raise AssertionError  # there is always another name
 
 
 def bundled() -> list[Trace]:

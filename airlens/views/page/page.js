@@ -1,10 +1,9 @@
 // The page around the views: which trace is shown and how, and what the address says of it.
-// Put after dom.js (see ./page_script.py), which also makes `VIEWS`, {name: {render}}, the modules of
-// the notebook's widgets, and `DEFAULTS`, {name: traits}.
+// Put after dom.js and history.js (see ./page_script.py), which also makes `VIEWS`, {name: {render}},
+// the modules of the notebook's widgets, and `DEFAULTS`, {name: traits}.
 const STRONGEST = 5; // sources of a step that are shown, at most
 const BEGIN = 70; // letters of a unit that the map quotes
 const LONG = 9; // letters of a label for which the margin has no room beside its bars
-const WALK = ["j", "k", "ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight", "Home", "End", "PageUp", "PageDown"];
 
 // What a widget's model is to its view, without a kernel behind it.
 function makeModel(traits) {
@@ -91,21 +90,17 @@ function start(index) {
 
   const fromAddress = (text = location.hash.slice(1) || index.story[0] || "") => address.read(text);
 
-  // A click is a place to come back to; the first view is none, nor is each key of a walk.
-  let shownOnce = false, walking = false;
-  addEventListener("keydown", ({ key }) => { walking = WALK.includes(key); }, true);
-  addEventListener("pointerdown", ({ target }) => { walking = ["threshold", "top"].includes(target.id); }, true);
+  const places = makeHistory(() => show(fromAddress()));
 
-  // `moved`: what is shown is the same, only where one looks is not.
   function toAddress(moved) {
     const hash = address.write(state);
-    if (hash !== location.hash) history[shownOnce && !walking && !moved ? "pushState" : "replaceState"](null, "", hash);
+    places.put(hash, moved);
     matrix?.set("link", linkTo(hash));
   }
 
   // What is shown -------------------------------------------------------------------------------
 
-  async function show(next, told = true) {
+  async function show(next) {
     Object.assign(state, next);
     const mine = ++turn, found = await load(state.trace);
     if (mine !== turn) return; // something newer is asked for
@@ -134,8 +129,7 @@ function start(index) {
     table.set("current", state.trace);
     sayWhich();
     sayStop();
-    if (told) toAddress(); else matrix?.set("link", linkTo(location.hash));
-    shownOnce = true;
+    toAddress();
     document.documentElement.dataset.shown = state.trace + 1;
   }
 
@@ -226,7 +220,7 @@ function start(index) {
   function visit(to) {
     if (to < 0 || to >= index.story.length) return;
     stop = to;
-    walking = false;
+    places.click();
     show(fromAddress(index.story[to]));
     at("reader").scrollIntoView({ block: "start" });
   }
@@ -288,7 +282,6 @@ function start(index) {
     show({ head: name === state.head || other ? "" : name }).then(() => { if (other) map.set("current", cell); });
   });
   alone?.on("change:picked", () => show({ step: alone.get("picked")[0] % alone.get("cols").length, unit: null }));
-  addEventListener("hashchange", () => show(fromAddress(), false));
   show(fromAddress());
 }
 

@@ -56,7 +56,7 @@ def page_script() -> str:
     """The whole script."""
     views = ",\n".join(f"{name}: {as_function(parts.script(name))}" for name in VIEWS)
     start = json.dumps({name: defaults(name) for name in VIEWS}, ensure_ascii=False)
-    shared = (parts.STATIC / "dom.js").read_text("utf-8")
+    shared = "\n".join((parts.STATIC / n).read_text("utf-8") for n in ("dom.js", "history.js"))
     host = "\n".join((HERE / name).read_text("utf-8") for name in HOST)
     text = f"const VIEWS = {{\n{views}\n}};\nconst DEFAULTS = {start};\n{shared}\n{host}"
     return f'(() => {{\n"use strict";\n{text}\n}})();'

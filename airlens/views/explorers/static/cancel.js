@@ -16,6 +16,7 @@ function render({ model, el }) {
   };
   button.addEventListener("click", press);
   el.append(button);
+  return nameSliders(el); // every live view has this button
 }
 
 export default { render };
