@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -26,16 +27,27 @@ FORMS = ".jp-OutputArea .airlens-static"
 SAVE = "() => window.jupyterapp.shell.currentWidget.context.save()"
 
 
-def write_notebook(folder: Path) -> Path:
-    """A notebook of two live views of a tiny model and a hostile trace."""
-    cells = [
-        "import airlens as al\n"
-        f"lm = al.load_model({str(save_tiny(folder / 'tiny'))!r})\n"
-        f"trace = al.Trace({HOSTILE!r}, 'Add.', {HOSTILE!r}).with_steps('line')",
-        "al.TraceExplorer(lm, trace, 'L0H1, L1H2')",
-        f"al.AblationLab(lm, 'L0H1, L1H2', {HOSTILE!r}, new_tokens=4)",
-        "'done'",  # waits until the jobs of both have ended
-    ]
+VIEWS = [
+    f"trace = al.Trace({HOSTILE!r}, 'Add.', {HOSTILE!r}).with_steps('line')\n"
+    "al.TraceExplorer(lm, trace, 'L0H1, L1H2')",
+    f"al.AblationLab(lm, 'L0H1, L1H2', {HOSTILE!r}, new_tokens=4)",
+    "'done'",  # waits until the jobs of both have ended
+]
+SLOW = [
+    "lab = al.AblationLab(lm, 'L0H1', 'Add.', new_tokens=2)\nlab",
+    "import time, torch\n"
+    "def work():\n"
+    "    for _ in range(6000):\n"
+    "        time.sleep(0.05), torch.zeros(1)\n"
+    "lab.worker.start(work, print, what='slow work')",
+    "'the cell has run'",
+]
+
+
+def write_notebook(folder: Path, cells: list[str]) -> Path:
+    """A notebook of live views of a tiny model."""
+    tiny = str(save_tiny(folder / "tiny"))
+    cells = [f"import airlens as al\nlm = al.load_model({tiny!r})", *cells]
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in cells])
     book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
     path = folder / "views.ipynb"
@@ -54,7 +66,7 @@ def test_a_notebook_without_its_kernel_shows_the_static_forms(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     folder = tmp_path_factory.mktemp("static")  # the kernel's sockets need a short path
-    path = write_notebook(folder)
+    path = write_notebook(folder, VIEWS)
     with bs.jupyterlab(folder) as address, bp.open_page() as seen:
         page = seen.page
         expect.set_options(timeout=bp.PATIENCE)
@@ -100,3 +112,23 @@ def test_a_notebook_without_its_kernel_shows_the_static_forms(
         expect(live).to_have_count(2)
         expect(forms.first).to_be_hidden()
     assert seen.away == []
+
+
+def test_e6_a_job_is_cancelled_while_a_cell_waits_for_it(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("slow")
+    path = write_notebook(folder, SLOW)
+    with bs.jupyterlab(folder) as address, bp.open_page() as seen:
+        page = seen.page
+        expect.set_options(timeout=bp.PATIENCE)
+        bp.open_notebook(page, address, path.name)
+        bp.run_cells(page)
+        # How long it takes already; what is not known yet has no bar to stall.
+        line = page.get_by_text(re.compile("slow work, [1-9]"))
+        expect(line).to_be_visible()
+        assert page.locator(".airlens-live [role=progressbar]:visible").count() == 0
+        page.get_by_role("button", name="cancel").click()
+        expect(page.get_by_text("cancelled")).to_be_visible()
+        expect(page.locator(".jp-OutputArea", has_text="the cell has run")).to_be_visible()
+        expect(line).to_be_hidden()
