@@ -22,7 +22,7 @@ function render({ model, el }) {
   const readout = element("div", "readout", root);
   readout.setAttribute("aria-live", "polite");
   const view = { get, size: { ...NOTHING }, part: [0, 1, 0, 1], places: new Map(), seen: -1 };
-  let svg = null, cells = null, cursor = -1, walked = false, asked = 0, timer = 0, drawnWide = 0;
+  let svg = null, cells = null, cursor = -1, walked = false, asked = 0, timer = 0, drawnWide = 0, stale = true; // stale: more than outlines
 
   const tool = (text, label, call) => { const node = button("", tools, text, label); node.addEventListener("click", call); return node; };
   const out = tool("\u2212", "zoom out", () => zoom(0.5)), on = tool("+", "zoom in", () => zoom(2));
@@ -48,16 +48,20 @@ function render({ model, el }) {
   function drawNow() {
     asked = 0;
     if (!svg) return;
-    paintCells(picture, cells, view.part);
-    svg.replaceChildren();
-    drawParts(svg, view, "currentColor");
+    if (stale) {
+      paintCells(picture, cells, view.part);
+      svg.replaceChildren();
+      drawParts(svg, view, "currentColor");
+    } else drawOutlines(svg.querySelector(".outlines"), view, "currentColor");
+    stale = false;
     const whole = showsAll(view), near = view.part[1] - view.part[0] <= least()[0] * 1.01 && view.part[3] - view.part[2] <= least()[1] * 1.01;
     for (const [node, off] of [[out, whole], [all, whole], [on, near]]) node.disabled = off;
     holder.classList.toggle("zoomed", !whole);
     root.dataset.window = view.part.map((n) => n.toFixed(2)).join(" ");
   }
 
-  const redraw = () => { asked ||= requestAnimationFrame(drawNow); }; // once a frame, however much moves
+  const mark = () => { asked ||= requestAnimationFrame(drawNow); }; // once a frame, however much moves
+  const redraw = () => { stale = true; mark(); };
 
   function readCells() {
     const at = get("at");
@@ -132,7 +136,7 @@ function render({ model, el }) {
     if (cell === view.seen) return;
     view.seen = cell;
     describe();
-    redraw();
+    mark();
     const step = rowOf(cell), unit = colOf(cell) - prompts(view);
     model.set("hovered", !inside(cell) || unit > step ? [] : unit === step ? [step] : [step, unit]);
     model.save_changes();
@@ -149,7 +153,7 @@ function render({ model, el }) {
   function follow() {
     const row = get("row"), column = get("column");
     if (row >= 0 && row < view.size.rows && svg) look(broughtIn(view.part, row, column >= 0 ? column : prompts(view) + row));
-    redraw();
+    mark();
   }
 
   function walk([down, across]) {

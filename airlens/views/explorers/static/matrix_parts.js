@@ -84,6 +84,7 @@ function drawValues(parent, view, ink) {
 // that is chosen, the cell, and the one that is pointed at.
 function drawOutlines(parent, view, ink) {
   const { get, seen, size: { rows, cols } } = view, row = get("row"), column = get("column"), current = get("current"), first = prompts(view);
+  parent.replaceChildren();
   const of = (cell) => [Math.floor(cell / cols), Math.floor(cell / cols) + 1, cell % cols, (cell % cols) + 1];
   const line = (some, kind, more = {}) => frame(parent, view, some, { stroke: ink, "stroke-opacity": 0.75, class: `line ${kind}`, ...more });
   if (row >= 0 && row < rows) {
