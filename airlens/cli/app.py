@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from . import checks
 from .model_options import model_option
 from .options import traces_option
 
@@ -18,7 +19,10 @@ def app(
         traces_option("Your traces: a file, a folder or a hub name; default: the bundled ones."),
     ] = None,
     beside: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Another model, to compare with as A.")
+        str | None,
+        typer.Option(
+            parser=checks.model_name, metavar="MODEL", help="Another model, to compare with as A."
+        ),
     ] = None,
     port: Annotated[
         int, typer.Option(min=1, max=65535, help="If it is in use, the next free one is taken.")
