@@ -204,9 +204,17 @@ def _greedy(
         on = torch.tensor([not full and not ends.intersection(row[width:]) for row in ids.tolist()])
         mask = torch.cat([mask, mask.new_ones(len(ids), ids.shape[1] - mask.shape[1])], 1)[on]
         going, ids = going[on], ids[on]
-        if past is not None:
-            past.batch_select_indices(on.nonzero()[:, 0].to(model.device))
+        past = _of_rows(past, on.nonzero()[:, 0].to(model.device))
     return rows
+
+
+def _of_rows(past: Any, rows: torch.Tensor) -> Any:
+    """The cache of some rows; None where it cannot be had, and the text is read anew."""
+    layers = getattr(past, "layers", ())
+    if not layers or not all(hasattr(layer, "batch_select_indices") for layer in layers):
+        return None
+    past.batch_select_indices(rows)
+    return past
 
 
 def _generate(model: Any, batch: Sequence[_Job], pad: int, **options: Any) -> Any:
