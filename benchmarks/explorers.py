@@ -5,6 +5,9 @@ sent to the page. With ``--browser`` the notebook of the explorers is also run i
 what is on the screen is timed, and so is a shared page of 32,000 made-up tokens in 1,000 steps that
 is opened and clicked in, and whose map is zoomed; ``--page`` times that page alone, and prints the
 sizes of pages with and without what fewer heads do.
+is opened and clicked in; ``--page`` times that page alone. ``--workspace`` times the app: from
+opening its address to the first trace in colour, and from a question to its answer, coloured and
+with its sources (``--browser`` does that too).
 ``--out FILE`` writes the numbers as JSON.
 """
 
@@ -28,6 +31,7 @@ BOUNDS = {
     "recolour by a head": 1.0,
     "recolour by a value": 1.0,
     "first figure": 15.0,
+    "app: a trace in colour": 10.0,
     "click on a step": 1.0,
     "point at a token": 1.0,
     "open a page of 1,000 steps": 2.0,
@@ -158,6 +162,42 @@ def in_browser(times: Times, trace: Any, model: str) -> None:
             assert not seen.errors, seen.errors
 
 
+QUESTION = "Ann has 3 apples and buys 4 more. Then she gives 2 to Bert. How many are left?"
+ANSWER = 40  # tokens
+
+
+def in_app(times: Times, model: str) -> None:
+    """Time the workspace as an app: its first view, then a question until its answer is sourced."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    import browser_pages as bp
+    import browser_server as bs
+
+    with tempfile.TemporaryDirectory() as name, bp.open_page() as seen:
+        page, folder = seen.page, Path(name)
+        page.set_default_timeout(600_000)
+        with bs.app(folder, {"model": model}) as address:
+            clock = time.perf_counter()
+            page.goto(address)
+            page.get_by_role("textbox", name="question").wait_for()
+            times.add("app: a box to ask in", [time.perf_counter() - clock])
+            page.locator(".airlens-text .step [data-i]").first.wait_for()
+            times.add("app: a trace in colour", [time.perf_counter() - clock])
+            page.locator(".airlens-text .links:not([hidden])").first.wait_for(state="attached")
+            times.add("app: its sources", [time.perf_counter() - clock])
+            page.get_by_role("textbox", name="question").fill(QUESTION)
+            page.get_by_role("spinbutton", name="tokens").fill(str(ANSWER))
+            clock = time.perf_counter()
+            page.get_by_role("button", name="let it write").click()
+            page.locator(".airlens-written").wait_for()
+            times.add("app: first tokens of an answer", [time.perf_counter() - clock])
+            page.locator(".airlens-text .step.prompt", has_text="Bert").first.wait_for()
+            times.add(f"app: {ANSWER} tokens, in colour", [time.perf_counter() - clock])
+            page.locator(".airlens-text .links:not([hidden])").first.wait_for(state="attached")
+            times.add(f"app: {ANSWER} tokens, sourced", [time.perf_counter() - clock])
+            bp.screenshot(page, "app-default-model")
+            assert not seen.errors, seen.errors
+
+
 def on_page(times: Times) -> None:
     """Time a page to share with a long trace, inside the page: from the event to the next frame."""
     sys.path.insert(0, str(ROOT / "tests"))
@@ -266,12 +306,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--browser", action="store_true", help="JupyterLab too (playwright)")
     parser.add_argument("--page", action="store_true", help="time the long page alone")
+    parser.add_argument("--workspace", action="store_true", help="time the app alone")
     parser.add_argument("--model", default="smollm2-135m", help="another of 30 layers, 9 heads")
     parser.add_argument("--out", type=Path, help="write the numbers as JSON")
     given = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {load_average():.1f}")
     times = Times()
-    if not given.page:
+    if not given.page and not given.workspace:
         trace = in_python(times, given.model)
         if given.browser:
             in_browser(times, trace, given.model)
@@ -279,6 +320,8 @@ def main() -> None:
     if given.browser or given.page:
         on_long_page(times)
         page_sizes()
+    if given.browser or given.workspace:
+        in_app(times, given.model)
     if given.out:
         from airlens.provenance import provenance
 
