@@ -18,7 +18,7 @@ LINT_IMPORTS = $(if $(findstring /,$(PY)),$(dir $(PY)))lint-imports
 PIP = $(PY) -m pip --disable-pip-version-check -qq
 export PIP_ROOT_USER_ACTION = ignore
 
-.PHONY: help setup demo test test-fast fuzz lint format types docs check lab app notebooks bench data lock clean
+.PHONY: help setup demo test test-fast fuzz lint format types docs site check lab app notebooks bench data lock clean
 .NOTPARALLEL:
 
 help: ## list the targets
@@ -75,7 +75,10 @@ types: $(READY) ## check the types (on Python 3.11 and newer)
 docs: $(READY) ## build the documentation site: docs/_build/html (a warning is an error)
 	$(PY) -m sphinx -W --keep-going -E -q -b html docs docs/_build/html
 
-check: lint types test docs ## lint, types, all tests and the documentation, as CI does
+site: $(READY) ## look for what a screen reader misses in the documentation that was built
+	$(PY) -m pytest -q tests/test_site.py
+
+check: lint types test docs site ## lint, types, all tests and the documentation, as CI does
 
 lab: $(READY) ## open the quickstart notebook in JupyterLab
 	$(PY) -m jupyter lab $(ALLOW_ROOT) notebooks/00_quickstart.ipynb
