@@ -87,8 +87,12 @@ def extra_memory(shape: str, what: str, size: int) -> float:
 
 
 def text_of(model: Any, tokens: int) -> al.Trace:
-    """A trace of bundled sentences, a step each, of about so many tokens."""
-    lines = al.data_path("sentences.txt").read_text(encoding="utf-8").splitlines() * 8
+    """A trace of bundled sentences, two a step, of about so many tokens.
+
+    At 32k these are about a thousand steps; the table of their sources grows as the square of that.
+    """
+    single = al.data_path("sentences.txt").read_text(encoding="utf-8").splitlines() * 8
+    lines = [" ".join(single[i : i + 2]) for i in range(0, len(single), 2)]
     size, n = 0, 0
     while size < tokens - 40:
         size += len(model.tokenizer(lines[n] + "\n")["input_ids"])
