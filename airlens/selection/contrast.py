@@ -92,14 +92,14 @@ def length_table(
     if "ais" in names:
         matched = select(samples, "ais", top, within=within, length_matched=True)
         made["ais, length-matched"] = [matched]
+    groups = groups_of(samples, within).to_numpy()  # the rows of each draw are the samples' own
+    domains = sorted(set(groups))
     rows: list[tuple[object, ...]] = []
     for name, draws in made.items():
         frames = [draw.samples for draw in draws]
         rows.append((name, "all", *_lengths(frames)))
-        domains = sorted(groups_of(samples, within).unique())
         for domain in domains if len(domains) > 1 else ():
-            parts = [frame[groups_of(frame, within) == domain] for frame in frames]
-            rows.append((name, domain, *_lengths(parts)))
+            rows.append((name, domain, *_lengths([frame[groups == domain] for frame in frames])))
     columns = ["selector", "domain", "selected", "not_selected", "ratio", "lo", "hi"]
     return pd.DataFrame(rows, columns=columns)
 

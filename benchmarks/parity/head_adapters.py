@@ -17,6 +17,7 @@ import torch
 import airlens as al
 from airlens.detectors.greedy_decoding import greedy, rouge1_recall
 from airlens.detectors.induction import repeated_probes
+from airlens.detectors.probes import Probe
 from airlens.detectors.qrhead import questions
 from airlens.traces.model_encoding import encode_for
 
@@ -36,6 +37,27 @@ def heads_apart(theirs: np.ndarray, ours: np.ndarray, probe: str) -> Iterator[Ro
         yield name, float(theirs[layer, head]), float(ours[layer, head])
 
 
+def counted(count: Callable[..., Any], probe: Probe, models: Models) -> np.ndarray:
+    """Scores [L, H] by Retrieval_Head's ``retrieval_calculate``, or by what HeadKV made of it.
+
+    It is called once a token of the answer, and adds up.
+    """
+    attention = models.attention(list(probe.tokens))
+    layers, heads = len(attention), attention[0].shape[1]
+    score = [[[0, ""] for _ in range(heads)] for _ in range(layers)]
+    here = SimpleNamespace(
+        layer_num=layers,
+        head_num=heads,
+        needle_start=probe.needle[0],
+        needle_end=probe.needle[1],
+        prompt_ids=torch.tensor(probe.tokens),
+    )
+    for t in range(*probe.answer):
+        rows = [layer[:, :, :t, :t] for layer in attention]
+        count(here, rows, score, torch.tensor(probe.tokens[t]), "")
+    return np.array([[cell[0] for cell in layer] for layer in score])
+
+
 def retrieval_head(checkout: Path, models: Models) -> Iterator[Row]:
     """Retrieval score (2404.15574), retrieval_head_detection.py, teacher-forced on our probes.
 
@@ -45,23 +67,9 @@ def retrieval_head(checkout: Path, models: Models) -> Iterator[Row]:
         checkout / "retrieval_head_detection.py", "LLMNeedleHaystackTester.retrieval_calculate"
     )
     probes = two_probes(models)
-    shape = models.ours.cfg.n_layers, models.ours.cfg.n_heads
     ours = al.retrieval_scores(models.ours, probes, progress=False)
     for i, probe in enumerate(probes):
-        attention = models.attention(list(probe.tokens))
-        score = [[[0, ""] for _ in range(shape[1])] for _ in range(shape[0])]
-        here = SimpleNamespace(
-            layer_num=shape[0],
-            head_num=shape[1],
-            needle_start=probe.needle[0],
-            needle_end=probe.needle[1],
-            prompt_ids=torch.tensor(probe.tokens),
-        )
-        for t in range(*probe.answer):
-            rows = [layer[:, :, :t, :t] for layer in attention]
-            token = torch.tensor(probe.tokens[t])
-            own["retrieval_calculate"](here, rows, score, token, "")
-        theirs = np.array([[cell[0] for cell in layer] for layer in score])
+        theirs = counted(own["retrieval_calculate"], probe, models)
         yield from heads_apart(theirs, ours.samples[i], probe.id)
 
 
@@ -117,21 +125,9 @@ def head_kv(checkout: Path, models: Models) -> Iterator[Row]:
         Counter=Counter,
     )["qa_f1_score"]
     probes = two_probes(models)
-    shape = models.ours.cfg.n_layers, models.ours.cfg.n_heads
     ours = al.detect(models.ours, probes, "retrieval_reasoning", progress=False)
     for i, probe in enumerate(probes):
-        attention = models.attention(list(probe.tokens))
-        score = [[[0, ""] for _ in range(shape[1])] for _ in range(shape[0])]
-        here = SimpleNamespace(
-            layer_num=shape[0],
-            head_num=shape[1],
-            needle_start=probe.needle[0],
-            needle_end=probe.needle[1],
-        )
-        for t in range(*probe.answer):
-            rows = [layer[:, :, :t, :t] for layer in attention]
-            own["retrieval_calculate"](here, rows, score, None, "")
-        theirs = np.array([[cell[0] for cell in layer] for layer in score])
+        theirs = counted(own["retrieval_calculate"], probe, models)
         yield from heads_apart(theirs, ours.samples[i], probe.id)
         said = greedy(models.ours, probe)
         wanted = str(models.tokenizer.decode(probe.answer_tokens))
