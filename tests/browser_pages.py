@@ -45,6 +45,11 @@ FIRST_VIEW = """async () => {
     await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
     return performance.now();
 }"""
+STEP_IN_VIEW = """() => {
+    const [row, scroll] = ["#text .step.current", "#text .scroll"]
+        .map((one) => document.querySelector(one).getBoundingClientRect());
+    return row.top < scroll.bottom && row.bottom > scroll.top;
+}"""
 STEP_IS_DRAWN = "step => document.querySelector(`.step[data-step='${step}'] [data-i]`)"
 # Each token of a step that is drawn; the mean.
 POINT_AT_TOKENS = """async (step) => {

@@ -192,12 +192,7 @@ def test_a_click_locks_a_cell_and_a_step_of_the_text_is_found_in_the_map(seen: S
     page.locator(f"{MAP} .now").wait_for()
     page.locator(f"{MAP} .line.from").wait_for()
     page.locator(f"{MAP} .line.used").wait_for()
-    in_view = """() => {
-        const [row, scroll] = ["#text .step.current", "#text .scroll"]
-            .map((one) => document.querySelector(one).getBoundingClientRect());
-        return row.top < scroll.bottom && row.bottom > scroll.top;
-    }"""
-    page.wait_for_function(in_view)
+    page.wait_for_function(bp.STEP_IN_VIEW)
     # Zoomed in around it, another step comes into the map's view.
     page.locator(f"{MAP} svg").focus()
     for _ in range(4):

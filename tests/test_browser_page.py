@@ -428,18 +428,13 @@ def test_a_long_page_is_drawn_where_it_is_seen_and_is_whole_to_keys_search_and_p
         page, count = seen.page, seen.page.locator("#text [data-i]").count
         row = page.locator("#text .step.current[data-step='250']")
         row.locator("[data-i]").first.wait_for()
-        in_view = """() => {
-            const [row, scroll] = ['#text .step.current', '#text .scroll']
-                .map((one) => document.querySelector(one).getBoundingClientRect());
-            return row.top < scroll.bottom && row.bottom > scroll.top;
-        }"""
-        page.wait_for_function(in_view)
+        page.wait_for_function(bp.STEP_IN_VIEW)
         assert count() < 1500 < len(made["result"].tokens)
         assert page.locator("#arcs *").count() < 1000
         page.locator("#text .scroll").focus()
         page.keyboard.press("k")
         page.locator("#text .step.current[data-step='249']").wait_for()
-        page.wait_for_function(in_view)
+        page.wait_for_function(bp.STEP_IN_VIEW)
         word = made["traces"][0].steps[10].text.split()[3]
         page.locator("#text .search input").fill(word)
         hit = page.locator("#text .hit.at")
@@ -447,7 +442,7 @@ def test_a_long_page_is_drawn_where_it_is_seen_and_is_whole_to_keys_search_and_p
         # Its inner text is empty until the row is drawn.
         assert (hit.text_content() or "").strip() == word
         page.locator("#text .side[data-step='299']").click()
-        page.wait_for_function(in_view)
+        page.wait_for_function(bp.STEP_IN_VIEW)
         page.locator("#track svg[aria-valuenow='299']").wait_for()
         page.emulate_media(media="print")
         page.evaluate("() => dispatchEvent(new Event('beforeprint'))")

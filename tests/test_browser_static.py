@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,6 +58,17 @@ def write_notebook(folder: Path, cells: list[str]) -> Path:
     return path
 
 
+@contextmanager
+def running(folder: Path, cells: list[str]) -> Iterator[tuple[Any, Path]]:
+    """What is seen of such a notebook once all cells were told to run, and its file."""
+    path = write_notebook(folder, cells)
+    with bs.jupyterlab(folder) as address, bp.open_page() as seen:
+        expect.set_options(timeout=bp.PATIENCE)
+        bp.open_notebook(seen.page, address, path.name)
+        bp.run_cells(seen.page)
+        yield seen, path
+
+
 def saved_html(path: Path) -> list[str]:
     """The HTML in the notebook's file."""
     cells = json.loads(path.read_text("utf-8"))["cells"]
@@ -66,12 +80,8 @@ def test_a_notebook_without_its_kernel_shows_the_static_forms(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     folder = tmp_path_factory.mktemp("static")  # the kernel's sockets need a short path
-    path = write_notebook(folder, VIEWS)
-    with bs.jupyterlab(folder) as address, bp.open_page() as seen:
+    with running(folder, VIEWS) as (seen, path):
         page = seen.page
-        expect.set_options(timeout=bp.PATIENCE)
-        bp.open_notebook(page, address, path.name)
-        bp.run_cells(page)
         page.wait_for_function(bp.IDLE)
         live = page.locator(".airlens-live")
         expect(live).to_have_count(2)
@@ -117,13 +127,8 @@ def test_a_notebook_without_its_kernel_shows_the_static_forms(
 def test_e6_a_job_is_cancelled_while_a_cell_waits_for_it(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    folder = tmp_path_factory.mktemp("slow")
-    path = write_notebook(folder, SLOW)
-    with bs.jupyterlab(folder) as address, bp.open_page() as seen:
+    with running(tmp_path_factory.mktemp("slow"), SLOW) as (seen, _):
         page = seen.page
-        expect.set_options(timeout=bp.PATIENCE)
-        bp.open_notebook(page, address, path.name)
-        bp.run_cells(page)
         # How long it takes already; what is not known yet has no bar to stall.
         line = page.get_by_text(re.compile("slow work, [1-9]"))
         expect(line).to_be_visible()
