@@ -49,6 +49,16 @@ def test_losses_equal_those_of_the_hooks(kind: str, monkeypatch: pytest.MonkeyPa
     assert fast_model(model).sliceable
 
 
+def test_progress_is_told_as_slices_end_and_no_token_twice() -> None:
+    done: list[int] = []
+    items = texts()
+    options: dict[str, Any] = {"max_tokens_per_batch": 5 * 4, "on_progress": done.append}
+    score_fast(tiny("qwen3"), items, SETS, "uniform", **options)
+    assert sum(done) == sum(len(w.tokens) for w in items)
+    assert len(done) > 2 * len(items)
+    assert min(done) > 0
+
+
 @pytest.mark.parametrize("rows", [1, 7, 30])
 def test_shared_beginnings_in_slices(rows: int) -> None:
     fast = fast_model(tiny("qwen3"))

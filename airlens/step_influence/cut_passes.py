@@ -7,7 +7,7 @@ step hidden from its tail, continue from the keys and values that this pass leav
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -43,11 +43,13 @@ def forked(
     mode: Mode,
     means: MeanZ | None = None,
     max_tokens_per_batch: int | None = None,
+    on_share: Callable[[float], None] | None = None,
 ) -> CutLosses:
     """Same as :func:`airlens.step_influence.cut_losses.looped`, in one pass and its continuations.
 
     Beside the pass it holds the keys and values of the model and of the first head set in all
     layers: 8 bytes times layers, key-value heads and head dimension a token, for each of the two.
+    ``on_share`` is called with the share of the pass that is done, where it runs in slices.
     """
     with running(model), torch.inference_mode():
         fast = fast_model(model)
@@ -70,7 +72,7 @@ def forked(
                 ref_past.share(call.layer, base_past)
 
         plan = plan_of(row.pack, head_sets, indices, mode, means)
-        plan.on_layer = keep
+        plan.on_layer, plan.on_share = keep, on_share
         begins = [min((h.layer for h in heads), default=0) for heads in hidden_from]
         rows = max(1, row_budget(max_tokens_per_batch, fast.device) // (1 + len(forks)))
         kept, hidden = fast.residuals(row.pack, plan, sorted(set(begins)), forks, rows=rows)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
@@ -30,6 +31,7 @@ from airlens.heads import HeadGrid, Heads, HeadSet
 from airlens.losses import knockout
 from airlens.losses.choice import Engine, choose_engine
 from airlens.losses.fast import knockout as fast_knockout
+from airlens.losses.fast.slices import Told
 from airlens.model.heads import heads_in
 from airlens.model.load import need_bridge
 from airlens.model.state import not_finite, running
@@ -300,7 +302,6 @@ def _run(
     progress: bool,
 ) -> dict[str, pd.DataFrame]:
     """The tables, by name."""
-    read = forked if engine == "fast" else looped
     knocked_out = (fast_knockout if engine == "fast" else knockout).knocked_out
     direct = ask.hidden_from if "direct" in ask.depends else []
     found: dict[str, list[Any]] = {name: [] for name in TABLES}
@@ -310,6 +311,8 @@ def _run(
             if one.missing:
                 found["samples"].append(_sample(one))
                 continue
+            told = Told(len(one.encoded.tokens), bar.update)
+            read = partial(forked, on_share=told.up_to) if engine == "fast" else looped
             losses = read(model, one, ask.ablated, direct, mode, means, max_tokens_per_batch)
             known = [losses.answer, losses.direct]
             window, spans = None, steps_before(one)
@@ -332,7 +335,7 @@ def _run(
             depends = _depends(one, losses, falls, ask)
             found["depends"].append(depends)
             found["samples"].append(_sample(one, steps, depends))
-            bar.update(len(one.encoded.tokens))
+            told.up_to(1)
     samples = pd.DataFrame(found.pop("samples"), columns=SAMPLE_COLUMNS)
     for name in ("n_answer_tokens", "asked_after", "decided_at", "decided_at_ref"):
         samples[name] = samples[name].astype("Int64")

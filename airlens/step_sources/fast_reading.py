@@ -17,6 +17,7 @@ from airlens.losses.fast.fast_losses import row_budget
 from airlens.losses.fast.fast_model import FastModel, fast_model
 from airlens.losses.fast.packed_attention import Call, Plan
 from airlens.losses.fast.packing import pack
+from airlens.losses.fast.slices import Told
 from airlens.model.state import running
 
 from .hook_reading import Reader, Reading
@@ -61,10 +62,11 @@ def _read_all(
                 if reader.of_layer(call.layer):
                     _read(reader, call, path)
 
-        plan.on_layer = read
+        told = Told(sum(len(s.window.tokens) for s in chosen), on_progress)
+        plan.on_layer, plan.on_share = read, told.up_to
         fast.hidden(row, plan, rows=budget)
         found.update(zip(row.items, (reader.read() for reader in readers), strict=True))
-        on_progress(sum(len(s.window.tokens) for s in chosen))
+        told.up_to(1)
     return [found[i] for i in range(len(stretches))]
 
 

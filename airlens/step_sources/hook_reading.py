@@ -80,24 +80,31 @@ class Reader:
         """
         places = [self.place[Head(layer, head)] for head in self.of_layer(layer)]
         m = self.stretch.window.n_scored
-        sums: torch.Tensor | None = None
+        steps = self.stretch.step
+        begun: torch.Tensor | None = None  # of the step that goes on from the chunk before
         for start in range(0, m, chunk):
             stop = min(start + chunk, m)
             weights = rows(start, stop).float()
-            if sums is None:
-                shape = (len(places), self.stretch.n_steps, len(self.stretch.group))
-                sums = weights.new_zeros(shape)
-            step = torch.as_tensor(self.stretch.step[start:stop], device=weights.device)
+            first, last = int(steps[start]), int(steps[stop - 1])
+            sums = weights.new_zeros(len(places), last - first + 1, len(self.stretch.group))
+            if begun is not None:
+                sums[:, 0] = begun
+            step = torch.as_tensor(steps[start:stop] - first, device=weights.device)
             sums[:, :, : weights.shape[-1]].index_add_(1, step, weights)
+            goes_on = stop < m and int(steps[stop]) == last
+            begun = sums[:, -1].clone() if goes_on else None
+            self._add_steps(places, range(first, last + (not goes_on)), sums)
             weight, best = weights.max(dim=-1)
             self.best[places, start:stop] = best.cpu().numpy()
             self.weight[places, start:stop] = weight.cpu().numpy()
-        if sums is not None:
-            group = torch.as_tensor(self.stretch.group, device=sums.device)
-            mass = sums.new_zeros(*sums.shape[:2], self.stretch.n_groups)
-            mass.index_add_(2, group, sums)
-            self.mass[places] = mass.cpu().numpy()
         self.reach[places] = window or 0
+
+    def _add_steps(self, places: Sequence[int], steps: range, sums: torch.Tensor) -> None:
+        """Keep the mass by group of steps that have ended; ``sums`` is by position."""
+        group = torch.as_tensor(self.stretch.group, device=sums.device)
+        mass = sums.new_zeros(len(places), len(steps), self.stretch.n_groups)
+        mass.index_add_(2, group, sums[:, : len(steps)])
+        self.mass[places, steps.start : steps.stop] = mass.cpu().numpy()
 
     def read(self) -> Reading:
         """What was collected."""

@@ -144,9 +144,11 @@ class Read:
             row = np.arange(stretch.window.first - 1, len(stretch.window.tokens) - 1)
             reaches = reading.reach[self.rows(self.sets[0])]
             for reach, n_heads in zip(*np.unique(reaches, return_counts=True), strict=True):
-                least = row - reach if reach else np.full(len(row), -1)
-                seen = last[None, :] > np.maximum(least, -1)[:, None]
-                np.add.at(total, stretch.step, n_heads * seen)
+                least = np.maximum(row - reach if reach else np.full(len(row), -1), -1)
+                for step in np.unique(stretch.step):
+                    # of the step's rows, those that see further back than a group's last token
+                    rows = np.searchsorted(np.sort(least[stretch.step == step]), last)
+                    total[step] += n_heads * rows
         share: np.ndarray = total / np.maximum(self.n_scored, 1)[:, None] / len(self.sets[0])
         return share
 

@@ -25,6 +25,7 @@ from airlens.model.state import running
 from .fast_model import FastModel, fast_model, order, plan_of
 from .low_precision import low_precision
 from .packing import Pack, pack, to_device, to_host
+from .slices import Told
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -90,7 +91,7 @@ def _score(
         for i, loss in done.read().items():
             check_finite(model, loss, i)
             results[i] = loss
-        on_progress(sum(len(w.tokens) for w in done.items))
+        done.told.up_to(1)
 
     todo = list(range(len(items)))
     while todo:
@@ -99,8 +100,9 @@ def _score(
             for row in pack([items[i].tokens for i in todo], budget // width):
                 indices = [todo[k] for k in row.items]
                 chosen = [items[i] for i in indices]
+                told = Told(sum(len(w.tokens) for w in chosen), on_progress)
                 given = (row, indices, chosen, head_sets, mode, means)
-                waiting.append(_launch(fast, *given, max(1, budget // width)))
+                waiting.append(_launch(fast, *given, max(1, budget // width), told))
                 if len(waiting) == 2:
                     read(waiting.pop(0))
         except RuntimeError as error:
@@ -131,6 +133,7 @@ class _Launched:
         entropy: fp32 [n], the same.
         rank: fp32 [n], the same.
         copied: None where the host computed the losses itself.
+        told: the tokens that a progress bar knows of.
     """
 
     indices: list[int]
@@ -140,6 +143,7 @@ class _Launched:
     entropy: torch.Tensor
     rank: torch.Tensor
     copied: torch.cuda.Event | None
+    told: Told
 
     def read(self) -> dict[int, WindowLoss]:
         """The losses of each window."""
@@ -164,11 +168,13 @@ def _launch(
     mode: Mode | Sequence[Mode],
     means: MeanZ | None,
     rows: int,
+    told: Told,
 ) -> _Launched:
     """Start the pass of a packed row, ``rows`` at once, without waiting for an accelerator."""
     indices, forks = order(head_sets)
     with torch.inference_mode():
         plan = plan_of(row, head_sets, indices, mode, means)
+        plan.on_share = told.up_to
         hidden = fast.hidden(row, plan, forks, rows=rows)
         where, target = scored_rows(row, items)
         spots, wanted = to_device(where, fast.device), to_device(target, fast.device)
@@ -182,7 +188,7 @@ def _launch(
         copied.record()
     line = {index: k for k, index in enumerate(indices, start=1)}
     lines = [line.get(i, 0) for i in range(len(head_sets))]  # an empty set is the base model
-    return _Launched(ids, items, lines, nll, entropy, rank, copied)
+    return _Launched(ids, items, lines, nll, entropy, rank, copied, told)
 
 
 def scored_rows(row: Pack, items: Sequence[Window]) -> tuple[np.ndarray, np.ndarray]:

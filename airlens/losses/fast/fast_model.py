@@ -202,7 +202,7 @@ class FastModel:
             yield
             return
         norms = [m for m in self.body.children() if "norm" in type(m).__name__.lower()]
-        with in_slices(self.layers[plan.calls :], norms, plan.slice, rows):
+        with in_slices(self.layers[plan.calls :], norms, plan.slice, rows, plan.on_share):
             yield
 
     def _sliceable(self, pack: Pack) -> bool:

@@ -82,6 +82,7 @@ class Plan:
             another one; the paths of the segments count them first.
         on_layer: called in each layer with the :class:`Call`, before any edit.
         on_z: called in each layer with (layer, z, z under even attention), both [B, N, H, D].
+        on_share: called with the share of the pass that is done, where the pack comes in slices.
         slice: the rows that are computed now, where the pack comes in slices.
         calls: layers whose attention was called so far.
     """
@@ -95,6 +96,7 @@ class Plan:
     before: Past | None = None
     on_layer: Callable[[Call], None] | None = None
     on_z: Callable[[int, torch.Tensor, torch.Tensor], None] | None = None
+    on_share: Callable[[float], None] | None = None
     slice: Slice | None = None
     calls: int = 0
 

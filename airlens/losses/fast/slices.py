@@ -79,9 +79,33 @@ class Slice:
         return self._queries, key[:, :, own], value[:, :, own]
 
 
+class Told:
+    """Tells the tokens of a pass that are done, none of them twice.
+
+    Args:
+        tokens: of the pass.
+        on_progress: called with the number of tokens done since it was called last.
+    """
+
+    def __init__(self, tokens: int, on_progress: Callable[[int], None]) -> None:
+        self.tokens, self.on_progress = tokens, on_progress
+        self.told = 0
+
+    def up_to(self, share: float) -> None:
+        """This share of the pass is done, from 0 to 1."""
+        new = int(self.tokens * share) - self.told
+        if new > 0:
+            self.told += new
+            self.on_progress(new)
+
+
 @contextmanager
 def in_slices(
-    layers: Sequence[torch.nn.Module], norms: Sequence[torch.nn.Module], part: Slice, size: int
+    layers: Sequence[torch.nn.Module],
+    norms: Sequence[torch.nn.Module],
+    part: Slice,
+    size: int,
+    on_share: Callable[[float], None] | None = None,
 ) -> Iterator[None]:
     """Inside, each layer runs ``size`` rows at a time; ``part`` says which.
 
@@ -90,12 +114,18 @@ def in_slices(
         norms: modules that treat each row by itself.
         part: of the pack that runs.
         size: rows at a time.
+        on_share: called with the share of the pass that is done, the logits as one layer more.
     """
     kept = [module.forward for module in (*layers, *norms)]
-    for module in layers:
-        module.forward = _sliced(module.forward, part, size, layer=True)
+    for i, module in enumerate(layers):
+
+        def told(done: float, i: int = i) -> None:
+            if on_share is not None:
+                on_share((i + done) / (len(layers) + 1))
+
+        module.forward = _sliced(module.forward, part, size, told)
     for module in norms:
-        module.forward = _sliced(module.forward, part, size, layer=False)
+        module.forward = _sliced(module.forward, part, size)
     try:
         yield
     finally:
@@ -104,9 +134,13 @@ def in_slices(
             module.forward = forward
 
 
-def _sliced(forward: Forward, part: Slice, size: int, *, layer: bool) -> Forward:
+def _sliced(
+    forward: Forward, part: Slice, size: int, told: Callable[[float], None] | None = None
+) -> Forward:
+    """The forward of a layer, which tells the share of its rows that is done, or of a norm."""
+
     def run(hidden: torch.Tensor, *args: Any, **options: Any) -> Any:
-        if layer:
+        if told is not None:
             part.begin()
         out: torch.Tensor | None = None
         found: Any = None
@@ -120,6 +154,8 @@ def _sliced(forward: Forward, part: Slice, size: int, *, layer: bool) -> Forward
             if out is None:
                 out = state.new_empty(state.shape[0], part.rows, *state.shape[2:])
             out[:, rows] = state
+            if told is not None:
+                told(rows.stop / part.rows)
         return (out,) if isinstance(found, tuple) else out
 
     return run
