@@ -15,8 +15,9 @@ from handmade import VOCAB, induction_model
 from tiny_zoo import tiny
 
 import airlens as al
-from airlens.errors import ConfigError, DataError, HeadError
+from airlens.errors import ConfigError, DataError, EngineError, HeadError
 from airlens.heads import HeadSet
+from airlens.losses import writing
 from airlens.statistics.several import holm
 from airlens.training import heads_off
 from airlens.training.heads_off import runs_in_circles
@@ -104,12 +105,22 @@ def varied(kind: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("kind", "mode"),
-    [("llama", "uniform"), ("llama", "mean"), ("gemma3", "uniform"), ("bloom", "uniform")],
+    ("kind", "mode", "engine"),
+    [
+        *(("llama", mode, "fast") for mode in ("uniform", "zero", "mean")),
+        *(("llama", mode, "hooks") for mode in ("uniform", "mean")),
+        *(("gemma3", "uniform", engine) for engine in ("fast", "hooks")),
+        ("mistral", "uniform", "fast"),
+        ("qwen3", "zero", "fast"),
+        ("bloom", "uniform", "auto"),
+    ],
 )
-def test_batched_solutions_are_those_of_each_problem_alone(kind: str, mode: str) -> None:
+def test_batched_solutions_are_those_of_each_problem_alone(
+    kind: str, mode: str, engine: str
+) -> None:
     model, heads = varied(kind), "L0H0, L0H1, L1H0, L1H2, L1H3"
-    found = solved(model, PROBLEMS, {"off": heads}, mode=mode, template="plain")
+    options = {"mode": mode, "engine": engine}
+    found = solved(model, PROBLEMS, {"off": heads}, template="plain", **options)
     assert found["id"].tolist() == [t.id for t in PROBLEMS]
     means = al.mean_z(model) if mode == "mean" else None
     changed = 0
@@ -303,3 +314,39 @@ def test_what_cannot_be_run_is_said() -> None:
     answers = pd.concat([answers, answers[answers["condition"] == "a"].assign(draw=2)])
     with pytest.raises(ConfigError, match="numbers of draws"):
         al.accuracy_differences(answers, [("a", "b")])
+
+
+# Which engine writes -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["bloom", "gptj"])
+def test_what_cannot_be_written_fast_is_written_under_hooks_and_says_so(
+    kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = varied(kind)
+    with pytest.raises(EngineError, match="engine='fast' cannot"):
+        solved(model, PROBLEMS, {"off": "L1H0"}, mode="zero", template="plain", engine="fast")
+    solved(model, PROBLEMS, {"off": "L1H0"}, mode="zero", template="plain")
+    assert "hooks" in caplog.text
+
+
+def test_an_attention_that_differs_from_the_hooks_is_not_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = varied("llama")
+    monkeypatch.setattr(writing, "_mean", lambda writer, layer, heads: writer.means[0, heads])
+    with pytest.raises(EngineError, match="logits differ from the hooks"):
+        solved(model, PROBLEMS, {"off": "L1H0"}, mode="mean", template="plain", engine="fast")
+    right = solved(model, PROBLEMS, {"off": "L1H0"}, mode="mean", template="plain", engine="hooks")
+    found = solved(model, PROBLEMS, {"off": "L1H0"}, mode="mean", template="plain")
+    assert found["text"].tolist() == right["text"].tolist()
+
+
+def test_changed_weights_write_otherwise() -> None:
+    model = varied("llama")
+    before = solved(model, PROBLEMS, {"base": ""}, template="plain", engine="fast")
+    with torch.no_grad():
+        model.original_model.lm_head.weight.mul_(-1)
+    after = solved(model, PROBLEMS, {"base": ""}, template="plain", engine="fast")
+    slowly = solved(model, PROBLEMS, {"base": ""}, template="plain", engine="hooks")
+    assert after["text"].tolist() == slowly["text"].tolist() != before["text"].tolist()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -16,11 +17,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pandas as pd
 from tqdm.auto import tqdm
 
-from airlens.ablation import DEFAULT_MODE, MODES, MeanZ, Mode, ablated, mean_z
+from airlens.ablation import DEFAULT_MODE, MODES, Mode, mean_z
 from airlens.arguments import checked, expected, reader
 from airlens.errors import ConfigError, need_count
 from airlens.folders import kept_table
 from airlens.heads import HeadSet, as_head_set
+from airlens.losses.choice import Engine
+from airlens.losses.writing import writing
 from airlens.model.heads import heads_of
 from airlens.provenance import fingerprint, model_info
 from airlens.traces.answers import final_answer
@@ -34,7 +37,7 @@ from .generation import generate_answers, prompt_ids
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Conditions: TypeAlias = "Mapping[str, HeadSet | Sequence[HeadSet]]"
 """What is ablated, by name: a set of heads, or several draws of random ones."""
@@ -72,6 +75,7 @@ def accuracy_under_ablation(
     think: Think = "auto",
     on_error: OnError = "raise",
     resume: str | Path | None = None,
+    engine: Engine = "auto",
     progress: bool = True,
 ) -> pd.DataFrame:
     """Greedy answers to problems under each ablation.
@@ -91,6 +95,7 @@ def accuracy_under_ablation(
         on_error: ``raise``, or ``skip`` problems that cannot be asked or have no answer.
         resume: a folder that keeps each finished block of a condition; another run with the same
             model, problems and settings goes on from there.
+        engine: ``hooks``, ``fast``, which writes what the hooks write up to rounding, or ``auto``.
         progress: show a progress bar.
 
     Returns:
@@ -104,6 +109,7 @@ def accuracy_under_ablation(
         ConfigError: no condition, one without a mode, or a number out of range.
         HeadError: a head that the model does not have.
         DataError: a problem without a prompt or reference answer.
+        EngineError: ``engine="fast"`` where it cannot run.
         AirlensError: math-verify is not installed.
     """
     if not isinstance(mode, Mapping):
@@ -130,12 +136,14 @@ def accuracy_under_ablation(
     with tqdm(total=len(blocks) * len(work), unit="block", disable=not progress) as bar:
         for some in blocks:
             ids = [(t.id, prompt_ids(tokenizer, t, template, think)) for t in some]
+            longest = max(len(prompt) for _, prompt in ids) + max_new_tokens
             for name, draw, heads in work:
                 bar.set_description(name if draw is None else f"{name} {draw}")
                 key = {"model": who, "problems": ids, "heads": sorted(heads.names()), **size}
                 key |= {"mode": mode[name] if len(heads) else None}
                 kept = None if resume is None else Path(resume) / f"{fingerprint(key)}.parquet"
-                make = partial(_solutions, model, some, heads, mode[name], means, **size, **how)
+                use = writing(model, heads, mode[name], means=means, longest=longest, engine=engine)
+                make = partial(_solutions, use, tokenizer, some, **size, **how)
                 found = score_answers(kept_table(kept, make), some)
                 frames.append(found.assign(condition=name, mode=mode[name], draw=draw))
                 bar.update()
@@ -151,18 +159,14 @@ def _drawn(item: HeadSet | Sequence[HeadSet]) -> list[tuple[int | None, HeadSet]
 
 
 def _solutions(
-    model: TransformerBridge,
+    use: AbstractContextManager[PreTrainedModel],
+    tokenizer: PreTrainedTokenizerBase,
     traces: Sequence[Trace],
-    heads: HeadSet,
-    mode: Mode,
-    means: MeanZ | None,
     **how: Any,
 ) -> pd.DataFrame:
-    """Greedy solutions of the model that the bridge wraps, whose attention fires its hooks."""
-    with ablated(model, heads, mode, means=means):
-        return generate_answers(
-            model.original_model, model.tokenizer, traces, progress=False, **how
-        )
+    """Greedy solutions of the model that ``use`` gives."""
+    with use as network:
+        return generate_answers(network, tokenizer, traces, progress=False, **how)
 
 
 def _outcome(tokenizer: PreTrainedTokenizerBase, row: Any) -> str:

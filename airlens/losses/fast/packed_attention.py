@@ -31,7 +31,7 @@ NAME = "airlens"
 # Entries of a mask, or of scores that are written out, at once: the rest waits for its turn.
 MASK = 16 << 20
 # Arguments of the interface that change nothing here.
-_HARMLESS = {"position_ids", "use_cache", "is_causal", "cache_position", "output_attentions"}
+HARMLESS = {"position_ids", "use_cache", "is_causal", "cache_position", "output_attentions"}
 
 
 class Unsupported(ModelError):
@@ -173,7 +173,7 @@ def attend(
     Raises:
         Unsupported: an argument whose meaning is not known here.
     """
-    strange = [k for k, v in others.items() if v is not None and k not in _HARMLESS]
+    strange = [k for k, v in others.items() if v is not None and k not in HARMLESS]
     if strange or attention_mask is not None:
         raise Unsupported(f"attention with {', '.join(strange) or 'a mask of its own'}")
     run = module.airlens_run
