@@ -26,7 +26,7 @@ pytestmark = [
 ]
 WATCH = """window.violations = [];
 addEventListener("securitypolicyviolation", (event) => violations.push(event.violatedDirective));"""
-CHIPS = ".airlens-text .chip"
+CHIPS = ".airlens-text .from .chip"
 
 
 @dataclass
@@ -333,6 +333,31 @@ def test_a_unit_of_the_prompt_shows_where_it_is_used_and_the_link_restores_all(
         seen.check()
 
 
+def test_a_later_step_that_uses_this_one_is_locked_by_a_click_and_back_leads_back(
+    written: Path,
+) -> None:
+    with opened(written) as seen:
+        seen.open("#trace=1&step=0")
+        page = seen.page
+        uses = page.locator(".airlens-text .uses .chip")
+        used = uses.first.get_attribute("data-step")
+        assert "row" not in seen.fragment() and used is not None and int(used) > 0
+        uses.first.hover()
+        said = f"opied by step {used} from step 0"
+        assert said in page.locator("#text .readout").inner_text()
+        assert seen.current() == "0"
+        uses.first.click()
+        seen.settle()
+        assert seen.current() == used
+        assert seen.fragment() == f"#trace=1&step={used}&source=0"
+        assert page.locator(".airlens-text .step.chosen[data-step='0']").count() == 1
+        page.go_back()
+        page.wait_for_function("() => location.hash === '#trace=1&step=0'")
+        seen.settle()
+        assert seen.current() == "0"
+        seen.check()
+
+
 def page_lit(seen: Seen) -> Any:
     return lambda: seen.page.locator(".airlens-text .lit").count()
 
@@ -497,9 +522,10 @@ def test_fewer_heads_recolour_text_bars_and_copies_without_python(tmp_path: Path
     with opened(al.page(path=tmp_path / "page.html", subsets=subsets, **made)) as seen:
         seen.open("#trace=1&step=8")
         page = seen.page
-        tints = (
-            "() => [...document.querySelectorAll('#text [data-i]')].map((s) => s.style.background)"
-        )
+        # Of step 8, which is in view all the time.
+        tints = """() => [...document.querySelectorAll("#text .step[data-step='8'] [data-i]")]
+            .map((s) => s.style.background)"""
+        page.wait_for_function(bp.STEP_IS_DRAWN, arg=8)
         bars = page.locator("#text .side[data-step='8'] .bars")
         before, chips = page.evaluate(tints), page.locator(CHIPS).all_inner_texts()
         ais = made["result"].steps["ais"][8]
@@ -521,6 +547,9 @@ def test_fewer_heads_recolour_text_bars_and_copies_without_python(tmp_path: Path
         copied = events.groupby("source")["pos"].nunique()
         names = {text.split(":")[0] for text in page.locator(CHIPS).all_inner_texts()}
         assert len(names) == min(5, len(copied))
+        used = made["sources"].events.query("source == 8 and head == @heads[1] and step > 8")
+        uses = page.locator(".airlens-text .uses .chip").all_inner_texts()
+        assert {text.split(":")[0] for text in uses} == {f"step {step}" for step in used["step"]}
         link = seen.fragment()
         assert f"without={heads[1]}" in link
         seen.open(link)
@@ -530,6 +559,7 @@ def test_fewer_heads_recolour_text_bars_and_copies_without_python(tmp_path: Path
         page.locator("#top-said", has_text="3 of 3").wait_for()
         page.locator("#threshold").fill("10")
         page.locator("#text .side[data-step='8'] .bars", has_text=f"{ais:.2f}").wait_for()
+        page.wait_for_function(bp.STEP_IS_DRAWN, arg=8)
         assert page.evaluate(tints) == before
         assert page.locator(CHIPS).all_inner_texts() == chips
         seen.check()

@@ -90,6 +90,85 @@ def test_a_step_that_is_clicked_shows_its_sources(
     expect(page.locator("#matrix .outlines .line.from")).to_have_count(1)
 
 
+def test_a_step_shows_the_later_steps_that_use_it(
+    seen: bp.Watched, short: tuple[Path, Tables]
+) -> None:
+    page = opened(seen, short)
+    row(page, 0).locator(".side").click()
+    pairs = short[1].pairs.query("source == 0 and copies > 0").set_index("step")["copies"]
+    pairs = pairs.sort_values(ascending=False, kind="stable")
+    assert len(pairs) > 0
+    chips = page.locator("#text .links .uses .chip")
+    expect(chips).to_have_count(len(pairs))
+    for unit, value in pairs.items():
+        expect(row(page, int(str(unit)))).to_have_class(re.compile(r"\buses\b"))
+        expect(row(page, int(str(unit))).locator(".badge")).to_have_text(f"← {value:.2g}")
+    used, copied = int(pairs.index[0]), short[1].events.query("step == @pairs.index[0]")
+    words = set(copied.query("source == 0")["token"])
+    # Pointed at: the copied tokens are lit, and nothing is locked.
+    chips.first.hover()
+    readout, lit = page.locator("#text .readout"), page.locator("#text .lit")
+    expect(readout).to_contain_text(f"Copied by step {used} from step 0: “{words.pop().strip()}”")
+    expect(lit).to_have_count(2 * len(copied.query("source == 0")))
+    expect(row(page, used)).to_have_class(re.compile("chosen"))
+    assert page.evaluate("() => [text.get('current'), text.get('focus')]") == [0, []]
+    page.locator("#matrix .key").hover()
+    expect(readout).not_to_contain_text("from step 0")
+    # Clicked: the pair is locked.
+    chips.first.click()
+    assert page.evaluate("() => [text.get('current'), text.get('focus')]") == [used, [used, 0]]
+    assert page.evaluate("() => [arcs.get('current'), matrix.get('row')]") == [used, used]
+    page.locator("#matrix .key").hover()
+    expect(readout).to_contain_text(f"Copied by step {used} from step 0")
+    now = page.locator("#text .links .from .chip[aria-current]")
+    expect(now).to_have_attribute("data-unit", "0")
+    expect(now).to_be_focused()
+
+
+def test_a_sentence_of_the_prompt_shows_what_uses_it(
+    seen: bp.Watched, short: tuple[Path, Tables]
+) -> None:
+    page = opened(seen, short)
+    row(page, -2).locator(".side").click()
+    pairs = short[1].pairs.query("source == -2 and copies > 0")
+    links = page.locator("#text .links")
+    expect(links.locator(".uses .chip")).to_have_count(len(pairs))
+    expect(links.locator(".from")).to_have_text("prompt 1: given, not copied")
+    expect(page.locator("#text .step.uses")).to_have_count(len(pairs))
+    expect(row(page, -2)).to_have_class(re.compile("chosen"))
+    page.evaluate("() => text.set('threshold', 99)")
+    expect(links).to_contain_text("prompt 1: used by no later step above the threshold")
+    expect(page.locator("#text .step.uses")).to_have_count(0)
+
+
+def test_keys_reach_what_a_step_copies_from_and_what_uses_it(
+    seen: bp.Watched, short: tuple[Path, Tables]
+) -> None:
+    page = opened(seen, short)
+    text, readout = page.locator("#text .scroll"), page.locator("#text .readout")
+    text.focus()
+    for key in "jj":
+        page.keyboard.press(key)
+    of_step = short[1].pairs.query("step == 1 and copies > 0")
+    best = int(of_step.set_index("source")["copies"].idxmax())
+    page.keyboard.press("f")
+    chips = page.locator("#text .links .chip")
+    expect(chips.first).to_be_focused()
+    name = f"prompt {best + 3}" if best < 0 else f"step {best}"
+    expect(readout).to_contain_text(f"Copied by step 1 from {name}")
+    page.keyboard.press("ArrowRight")
+    expect(chips.nth(1)).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(text).to_be_focused()
+    page.keyboard.press("u")
+    used = page.locator("#text .links .uses .chip")
+    expect(used.first).to_be_focused()
+    expect(readout).to_contain_text("Copied by step 2 from step 1")
+    page.keyboard.press("Enter")
+    assert page.evaluate("() => [text.get('current'), text.get('focus')]") == [2, [2, 1]]
+    expect(page.locator("#text .links .chip:focus")).to_have_count(1)
+
+
 def test_a_token_that_is_pointed_at_lights_up_what_it_is_copied_from(
     seen: bp.Watched, short: tuple[Path, Tables]
 ) -> None:

@@ -155,6 +155,11 @@ def test_a_step_is_chosen_in_text_arcs_and_map_at_once(explorer: al.TraceExplore
     explorer.text.set_state({"current": 1, "focus": [], "picked": [1, 0.5]})
     assert explorer.text.current == arcs.current == pairs.row == explorer.map.column == 2
     assert explorer.text.focus == [2, -1]
+    # What the text locks: a source of the step, or a later step that uses it.
+    explorer.text.set_state({"current": 2, "focus": [2, 1]})
+    assert explorer.text.current == arcs.current == pairs.row == explorer.map.column == 2
+    assert pairs.column == arcs.units.index(1)
+    pairs.picked = [2 * width, 0, 1.5]
     # Above the diagonal there is nothing to choose.
     pairs.picked = [width - 1, 0, 2]
     assert explorer.text.focus == [2, -1]
@@ -226,3 +231,18 @@ def test_the_map_has_the_steps_of_the_text_and_previews_in_it(model: Any) -> Non
     assert text.preview == [1, 0] and text.focus == []
     found.hovered = []
     assert text.preview == []
+
+
+def test_the_static_form_has_both_ends_of_a_step(explorer: al.TraceExplorer) -> None:
+    pairs = explorer.frame("sources")
+    used = pairs[(pairs["copies"] > 0) & (pairs["source"] >= 0)]
+    source = int(used["source"].iloc[0])
+    explorer.text.picked = [source, 1]
+    html = str(explorer.static_body())
+    words = html.partition(f"The later steps that most use step {source}")[2]
+    assert words
+    best = used[used["source"] == source].sort_values("copies", ascending=False)
+    assert words.count("<tr>") == 1 + min(len(best), 5)
+    assert f"<td>step {best['step'].iloc[0]}" in words.replace("Step", "step")
+    explorer.text.picked = [max(explorer.text.steps), 2]
+    assert "that most use" not in str(explorer.static_body())

@@ -17,14 +17,19 @@ for (const [name, traits] of Object.entries(data)) {
 const { text, arcs, matrix } = models, units = arcs.get("units");
 
 function choose(step, source) {
-  text.set("focus", source === undefined ? [] : [step, source]);
+  const focus = source === undefined ? [] : [step, source];
+  if (String(text.get("focus")) !== String(focus)) text.set("focus", focus);
   for (const model of [text, arcs]) model.set("current", step);
   matrix.set("row", step);
   matrix.set("column", source === undefined ? -1 : units.indexOf(source));
-  matrix.set("current", source === undefined ? -1 : step * units.length + units.indexOf(source));
+  matrix.set("current", source === undefined || step < 0 ? -1 : step * units.length + units.indexOf(source));
 }
 
-for (const model of [text, arcs]) model.on("change:picked", () => choose(model.get("picked")[0]));
+for (const model of [text, arcs]) model.on("change:picked", () => {
+  const [unit] = model.get("picked");
+  if (unit < 0) choose(-1, unit); else choose(unit);
+});
+text.on("change:focus", () => { if (text.get("focus").length) choose(...text.get("focus")); });
 matrix.on("change:picked", () => {
   const index = matrix.get("picked")[0], step = Math.floor(index / units.length);
   const source = units[index % units.length];

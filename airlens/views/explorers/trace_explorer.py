@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 KEPT = 8  # scored traces kept in memory
-SHOWN = 5  # sources of a step, in the static form
+SHOWN = 5  # sources of a step, and steps that use it, in the static form
 
 
 class TraceExplorer(LiveView):
@@ -140,6 +140,7 @@ class TraceExplorer(LiveView):
         self.sources.map.on_pick(self._on_pair, picks)
         self.answers.track.on_pick(self._on_cut, picks)
         self.text.observe(self._on_current, "current")
+        self.text.observe(self._on_pair_of_text, "focus")
 
     def _layout(self) -> list[Any]:
         aid = "Orange: harder to predict without the heads; blue: easier."
@@ -214,6 +215,11 @@ class TraceExplorer(LiveView):
 
     def _on_current(self, change: Any) -> None:
         self.answers.track.current = change["new"]
+
+    def _on_pair_of_text(self, change: Any) -> None:
+        """A step that uses the one before was chosen above the text."""
+        if change["new"] and change["new"][0] >= 0:
+            self.map.column = change["new"][0]
 
     def _on_answers(self) -> None:
         if self.result is not None:
@@ -399,19 +405,28 @@ class TraceExplorer(LiveView):
         aside = f"trace {self.trace.id}; ablated, {self.mode.value}: {self.heads}. {left_out}"
         whole = None if left_out else self.trace.response
         text = trace_html(tokens, found.steps, response=whole, notes=False)
-        return Markup(self.said.value) + said("", aside) + Markup(text) + self._sources_of(step)
+        shown = Markup(self.said.value) + said("", aside) + Markup(text)
+        return shown + self._pairs_of("step", step) + self._pairs_of("source", step)
 
-    def _sources_of(self, step: int) -> Markup:
-        """The strongest sources of a step as a table; empty where they are not known."""
+    def _pairs_of(self, end: str, step: int) -> Markup:
+        """The strongest sources of a step, or the later steps that use it, as a table.
+
+        ``end``: which end of the pairs the step is, "step" or "source". Empty where none is known.
+        """
         pairs = self.sources.frame("pairs")
-        if pairs.empty or not (pairs["step"] == step).any():
+        other = "source" if end == "step" else "step"
+        measure = self.sources.measure.value
+        rows = pairs[pairs[end] == step] if len(pairs) else pairs
+        if end == "source" and len(rows):
+            rows = rows[rows[measure] > 0]
+        if rows.empty:
             return Markup("")
         names = unit_names(self.sources.frame("units"), long=True)
-        measure = self.sources.measure.value
-        rows = pairs[pairs["step"] == step].sort_values(measure, ascending=False).head(SHOWN)
-        rows = rows.assign(source=rows["source"].map(names))
-        columns = [n for n in ("source", measure, f"{measure}_control") if n in rows]
-        return said(f"The strongest sources of step {step}") + table(rows[columns])
+        rows = rows.sort_values(measure, ascending=False).head(SHOWN)
+        rows = rows.assign(**{other: rows[other].map(names)})
+        columns = [n for n in (other, measure, f"{measure}_control") if n in rows]
+        words = {"source": "The strongest sources of", "step": "The later steps that most use"}
+        return said(f"{words[other]} step {step}") + table(rows[columns])
 
     def html(self) -> str:
         """The text as a static HTML fragment."""

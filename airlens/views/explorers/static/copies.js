@@ -1,5 +1,6 @@
 // Put before the scripts that need it (see ../view_scripts.py): copies of tokens, in maps and words.
 // Needs units.js before it. `copies` has, of a piece, the [source piece, head, weight] of each copy.
+const LISTED = 12; // copied tokens that are named
 
 // The copies of each piece: of the events [[piece], [source piece], [head], [weight]].
 function copiesOf([pieces = [], from = [], heads = [], weights = []]) {
@@ -44,4 +45,19 @@ function copiedBy(step, unit, copies, { texts, steps, heads, lowest }) {
     words.push(`${quote(texts[i])} (${step < 0 ? `${unitName(steps[i], lowest)}, ` : ""}${heads[head]} ${short(weight)})`);
   }
   return { lit, words };
+}
+
+// Which copies are lit while no token is pointed at: those of a step, from one unit or from all, or those
+// from a unit; null: none. `pair`: as focus of text.js.
+function aimOf([step, unit], current, lowest) {
+  const of = step ?? current, any = unit === undefined;
+  if (of < 0 && any) return null;
+  const pair = of < 0 ? `from ${unitName(unit, lowest)}` : unitName(of, lowest) + (any ? "" : ` from ${unitName(unit, lowest)}`);
+  return { step: of, unit, pair, begin: of < 0 ? "Copied" : "Copied by" };
+}
+
+// The same in words, with those of copiedBy.
+function copiesInWords({ step, pair, begin }, words) {
+  const more = words.length > LISTED ? `, and ${words.length - LISTED} more` : "";
+  return words.length ? `${begin} ${pair}: ${words.slice(0, LISTED).join(", ")}${more}` : `Nothing is copied ${step < 0 ? "" : "by "}${pair}.`;
 }

@@ -11,10 +11,10 @@
 //   threshold, strongest (sources a step), show ("critical", "control" or "both"); current (step);
 //   focus: [], or [step, source unit] whose copied tokens are lit, or [-1, unit]: all that is copied
 //   from the unit. Without focus, all that the current step copies is lit. preview: as focus, for
-//   as long as another view points there.
+//   as long as another view points there. Of what is locked (the step, or the unit of the prompt) the
+//   rows of its sources and of the steps that use it are outlined, and named above the text.
 // Reports: picked [unit, moment] when somebody picks a step or a unit of the prompt; sets current and
 //   focus at once. told: what is lit, in words.
-const LISTED = 12; // copied tokens named in the line under the text
 
 function render({ model, el }) {
   const get = (name) => model.get(name);
@@ -22,11 +22,11 @@ function render({ model, el }) {
   const key = element("div", "key", root);
   const scale = element("span", "scale", key);
   const search = makeSearch(key, { changed: () => blocks.dressAll(), show: (piece) => blocks.goTo(piece) });
-  const links = element("div", "links", root);
+  const links = makeLinks(root, { point, lock, leave: () => scroll.focus() });
   const body = element("div", "body", root), scroll = element("div", "scroll", body);
   scroll.tabIndex = 0;
   scroll.setAttribute("role", "group");
-  scroll.setAttribute("aria-label", "The trace. j, k: next, previous step; left, right: token by token; /: search; n: next match.");
+  scroll.setAttribute("aria-label", "The trace. j, k: next, previous step; left, right: token by token; f, u: what it copies from, what uses it; /: search; n: next match.");
   scroll.dataset.lmSuppressShortcuts = "true"; // or the notebook takes these keys
   const numbers = element("dl", "numbers", root);
   const readout = element("div", "readout", root);
@@ -38,6 +38,8 @@ function render({ model, el }) {
   let copies = new Map(); // of a piece: [source piece, head, weight] of each event
   let lit = new Map(); // the weight of each piece that is lit
   let marked = new Set(); // units whose rows are outlined
+  let sources = null, uses = null; // of each step, of each unit; null: to be found
+  let pointed = []; // the pair of the chip that is pointed at
   let cursor = -1, lowest = 0;
   const pins = { pinned: -1, followed: -1 }; // see text_keys.js
 
@@ -52,7 +54,9 @@ function render({ model, el }) {
 
   // Sources: of a token, of a step, and what is copied from one unit ----------------------------
 
-  const aimed = () => (get("preview").length ? get("preview") : get("focus"));
+  const aimed = () => [pointed, get("preview")].find((pair) => pair.length) ?? get("focus");
+  // What is locked: the step, or a unit of the prompt.
+  const held = () => (get("current") >= 0 ? get("current") : get("focus")[0] === -1 ? get("focus")[1] : null);
   const trace = () => ({ texts: get("texts"), steps: get("steps"), heads: get("heads"), lowest });
 
   function light(next) {
@@ -77,25 +81,15 @@ function render({ model, el }) {
     readout.textContent = `${get("notes")[i] ?? ""}${shown}${copiedFrom(i, copies, way, trace())}`;
   }
 
-  // Which copies are lit while nothing is pointed at: those of a step, from one unit or from all, or
-  // those from a unit; and in words.
-  function chosen() {
-    const [step = get("current"), unit] = aimed(), any = unit === undefined;
-    if (step < 0 && any) return null;
-    const pair = step < 0 ? `from ${unitName(unit, lowest)}` : unitName(step, lowest) + (any ? "" : ` from ${unitName(unit, lowest)}`);
-    return { step, unit, any, pair, begin: step < 0 ? "Copied" : "Copied by" };
-  }
-
   // What is said and lit while nothing is pointed at.
   function rest() {
-    const { pinned } = pins, previewed = get("preview").length > 0 && String(get("preview")) !== String(get("focus"));
-    if (pinned >= 0 && !previewed && (copies.has(pinned) || !chosen())) { pointAt(pinned); return; }
+    const { pinned } = pins, previewed = String(aimed()) !== String(get("focus"));
+    const of = aimOf(aimed(), get("current"), lowest);
+    if (pinned >= 0 && !previewed && (copies.has(pinned) || !of)) { pointAt(pinned); return; }
     moveCursor(pinned);
-    const of = chosen();
     const { lit: next, words } = of ? copiedBy(of.step, of.unit, copies, trace()) : { lit: new Map(), words: [] };
     light(next);
-    const more = words.length > LISTED ? `, and ${words.length - LISTED} more` : "", known = copies.size > 0;
-    const told = !of || !known ? "" : words.length ? `${of.begin} ${of.pair}: ${words.slice(0, LISTED).join(", ")}${more}` : `Nothing is copied ${of.step < 0 ? "" : "by "}${of.pair}.`;
+    const told = of && copies.size > 0 ? copiesInWords(of, words) : "";
     const note = pinned >= 0 ? `${get("notes")[pinned] ?? ""}\n` : "";
     readout.textContent = note + (told || (get("texts").length ? get("hint") : ""));
     if (previewed || get("told") === told) return;
@@ -103,23 +97,29 @@ function render({ model, el }) {
     model.save_changes();
   }
 
+  // What the locked unit copies from, and what uses it.
+  function neighbours() {
+    const control = get("show") === "control", [, warm, grey] = get("colours");
+    sources ??= strongest(get("pairs"), { threshold: get("threshold"), most: get("strongest"), control });
+    uses ??= usesOf(sources);
+    return { held: held(), from: sources.get(held()) ?? [], uses: uses.get(held()) ?? [], control, colour: control ? grey : warm };
+  }
+
+  function outline() {
+    const [step, unit] = aimed(), mine = neighbours();
+    marked = outlineRows(blocks, marked, { ...mine, current: get("current"), chosen: step >= 0 && unit === mine.held ? step : unit });
+  }
+
   function mark() {
-    const current = get("current"), control = get("show") === "control", colour = get("colours")[control ? 2 : 1];
-    const found = strongest(get("pairs"), { threshold: get("threshold"), most: get("strongest"), control, only: current }).get(current) ?? [];
-    const strength = new Map(found.map(({ unit, value }) => [unit, value])), chosen = aimed()[1];
-    const now = new Set([...strength.keys(), chosen, ...(current >= 0 ? [current] : [])]);
-    for (const unit of new Set([...marked, ...now])) for (const { row, badge } of blocks.of(unit)) {
-      const value = strength.get(unit);
-      row.classList.toggle("current", unit === current && unit >= 0); // no step is -1, a unit of the prompt is
-      row.classList.toggle("from", value !== undefined);
-      row.classList.toggle("chosen", unit === chosen);
-      row.style.outlineColor = value === undefined ? "" : rgba(colour, 0.25 + (0.75 * value) / found[0].value);
-      if (badge) badge.textContent = value === undefined ? "" : `\u2192 ${short(value)}`;
-    }
-    marked = now;
-    drawLinks(links, found, { current, control, lowest, measure: get("measure"), known: get("pairs").length > 0 });
-    drawNumbers(numbers, get("numbers"), current);
-    strip.mark(current);
+    outline();
+    links.draw({ ...neighbours(), lowest, focus: get("focus"), measure: get("measure"), known: get("pairs").length > 0 });
+    drawNumbers(numbers, get("numbers"), get("current"));
+    strip.mark(get("current"));
+  }
+
+  function remark() {
+    sources = uses = null;
+    mark();
   }
 
   function readEvents() {
@@ -136,6 +136,22 @@ function render({ model, el }) {
     model.set("focus", step < 0 ? [-1, step] : []);
     model.set("picked", [step, moment()]);
     model.save_changes();
+  }
+
+  function point(pair) {
+    if (String(pair) === String(pointed)) return;
+    pointed = pair;
+    rest();
+    outline();
+  }
+
+  // A step and its source; the other end comes into sight.
+  function lock([step, source], unit) {
+    pointed = [];
+    model.set("current", step);
+    model.set("focus", [step, source]);
+    model.save_changes();
+    blocks.goTo(-1, unit);
   }
 
   const pieceOf = (event) => Number(event.target.closest("[data-i]")?.dataset.i ?? -1);
@@ -156,7 +172,7 @@ function render({ model, el }) {
 
   function drawAll() {
     const texts = get("texts"), steps = get("steps");
-    lit = new Map(); marked = new Set(); cursor = pins.pinned = pins.followed = -1;
+    lit = new Map(); marked = new Set(); pointed = []; cursor = pins.pinned = pins.followed = -1;
     lowest = Math.min(0, steps[0] ?? 0);
     drawKey();
     blocks.draw(texts, steps, get("sides"), get("colours"));
@@ -164,25 +180,18 @@ function render({ model, el }) {
     search.load(texts);
     drawStrip();
     readEvents();
-    mark();
+    remark();
   }
 
   scroll.addEventListener("click", onClick);
-  watchTextKeys(scroll, { get, pins, pick, rest, blocks, search });
+  watchTextKeys(scroll, { get, pins, pick, rest, blocks, search, links });
   scroll.addEventListener("mouseover", (event) => { if (pieceOf(event) >= 0) pointAt(pieceOf(event)); });
   scroll.addEventListener("mouseleave", rest);
-  links.addEventListener("click", (event) => {
-    if (!event.target.dataset.unit) return;
-    const unit = Number(event.target.dataset.unit);
-    model.set("focus", [get("current"), unit]);
-    model.save_changes();
-    blocks.goTo(-1, unit);
-  });
   const end = listen(model, {
     version: drawAll, sides: () => { blocks.dressSides(get("sides"), get("colours")); drawStrip(); mark(); }, numbers: () => { drawStrip(); mark(); }, values: () => { blocks.dressAll(); drawKey(); }, label: drawKey, events: readEvents, current: onCurrent,
-    "pairs threshold strongest show measure": mark,
+    "pairs threshold strongest show measure": remark,
     focus: () => { if (get("focus").length) pins.pinned = -1; rest(); mark(); },
-    preview: () => { rest(); mark(); },
+    preview: () => { rest(); outline(); },
   });
   drawAll();
   return () => { blocks.end(); strip.end(); end(); root.remove(); };

@@ -11,18 +11,27 @@ function quote(text) {
 }
 
 // The sources of each step that are shown, {step: [{unit, value, other}]}, strongest first: those
-// that reach the threshold, at most so many a step. `other` is the value of the other set of heads;
-// `only`: of this step alone.
-function strongest([steps = [], sources = [], values = [], controls = []], { threshold, most, control, only }) {
+// that reach the threshold, at most so many a step. `other` is the value of the other set of heads.
+function strongest([steps = [], sources = [], values = [], controls = []], { threshold, most, control }) {
   const found = new Map();
   const [mine, others] = control ? [controls, values] : [values, controls];
   for (let i = 0; i < steps.length; i++) {
     const value = mine[i];
-    if (only !== undefined && steps[i] !== only) continue;
     if (!(value > 0 && value >= threshold)) continue;
     if (!found.has(steps[i])) found.set(steps[i], []);
     found.get(steps[i]).push({ unit: sources[i], value, other: others[i] });
   }
   for (const [step, list] of found) found.set(step, list.sort((a, b) => b.value - a.value).slice(0, most));
   return found;
+}
+
+// The same the other way round: the later steps that use each unit, {unit: [{unit: step, value, other}]}.
+function usesOf(found) {
+  const uses = new Map();
+  for (const [step, list] of found) for (const { unit, value, other } of list) {
+    if (!uses.has(unit)) uses.set(unit, []);
+    uses.get(unit).push({ unit: step, value, other });
+  }
+  for (const list of uses.values()) list.sort((a, b) => b.value - a.value);
+  return uses;
 }
