@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("playwright")
 import browser_pages as bp
 import browser_server as bs
+from accessible import violations
 from playwright.sync_api import expect
 
 pytestmark = [
@@ -68,6 +69,36 @@ def test_the_slider_changes_the_set_and_the_ablation_figure(seen: bp.Watched) ->
     page.keyboard.press("ArrowLeft")
     page.wait_for_function(f"() => ({measured})().includes(2)")
     expect(page.locator(".airlens-grid").first.locator("rect.marked")).to_have_count(2)
+
+
+def test_small_patterns_of_all_heads_are_pointed_at_and_picked(seen: bp.Watched) -> None:
+    page = seen.page
+    button = page.get_by_role("button", name="all 12 patterns")
+    button.scroll_into_view_if_needed()
+    button.click()
+    tiles = page.locator(".airlens-grid.tiled")
+    tiles.locator("img.cells").wait_for()
+    tiles.scroll_into_view_if_needed()
+    expect(tiles.locator("rect.cell")).to_have_count(12)
+    larger, readout = tiles.locator(".larger"), tiles.locator(".readout")
+    tiles.locator("rect.cell[data-index='7']").hover()  # head 2 of layer 1: layers go across
+    expect(readout).to_contain_text("L1H2")
+    expect(readout).to_contain_text("goes to the first token")
+    place = "node => getComputedStyle(node).backgroundPosition"
+    assert larger.evaluate(place) == f"50% {200 / 3:.4f}%"
+    tiles.locator("rect.cell[data-index='7']").click()
+    page.locator(".airlens-pattern .airlens-headline", has_text="L1H2 copies").wait_for()
+    expect(tiles.locator("rect.now")).to_have_count(1)
+    tiles.locator("svg").focus()
+    page.keyboard.press("ArrowRight")
+    expect(readout).to_contain_text("L2H2")
+    page.keyboard.press("Enter")
+    page.locator(".airlens-pattern .airlens-headline", has_text="L2H2 copies").wait_for()
+    name = tiles.locator("svg").get_attribute("aria-label") or ""
+    assert name.startswith("Attention of every head over") and "Arrow keys move" in name
+    assert violations(page, ".airlens-grid.tiled") == []
+    button.click()
+    expect(tiles).to_have_count(0)
 
 
 def test_a_step_and_then_a_head_recolour_the_text(seen: bp.Watched) -> None:

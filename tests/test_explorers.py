@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +15,7 @@ from explore_tiny import HEADS, HOSTILE, LAYERS, tiny_model, tiny_probes, tiny_t
 
 import airlens as al
 from airlens.detectors.answer_attention import answer_attention
+from airlens.detectors.attention_patterns import SIZE, small_patterns
 from airlens.errors import ConfigError
 from airlens.heads import Head
 from airlens.step_influence.single_heads import (
@@ -23,7 +26,9 @@ from airlens.step_influence.single_heads import (
 )
 from airlens.traces.step import Step
 from airlens.views.explorers.continuation import compare, continuation, encode_prompt, next_tokens
+from airlens.views.explorers.head_patterns import MOST_TOKENS, HeadPatterns
 from airlens.views.figures.head_attention import answer_attention_map
+from airlens.views.figures.labels import number, percent
 from airlens.views.figures.next_tokens import next_token_bars
 
 
@@ -63,6 +68,39 @@ def test_attention_rows_are_those_of_the_model(model: Any, probes: al.ProbeSet) 
     assert set(frame["position"]) == set(range(probe.needle[0] - 5, probe.needle[1] + 5))
     sums = frame.groupby("answer")["attention"].sum() + frame.groupby("answer")["outside"].first()
     np.testing.assert_allclose(sums, 1, atol=1e-2)
+
+
+@pytest.mark.parametrize(("count", "size"), [(50, 8), (5, 8)])
+def test_small_patterns_are_means_over_blocks_of_tokens(
+    model: Any, probes: al.ProbeSet, count: int, size: int
+) -> None:
+    tokens = probes[0].tokens[:count]
+    found = small_patterns(model, tokens, size)
+    _, cache = model.run_with_cache(torch.tensor([tokens]))
+    edges, blocks = found.edges, min(size, count)
+    assert list(edges[[0, -1]]) == [0, count] and len(edges) == blocks + 1
+    assert np.ptp(np.diff(edges)) <= 1
+    for layer in range(LAYERS):
+        whole = cache[f"blocks.{layer}.attn.hook_pattern"][0].numpy()
+        for head in range(HEADS):
+            wanted = np.zeros((blocks, blocks))
+            for i in range(blocks):
+                for j in range(blocks):
+                    rows = whole[head, edges[i] : edges[i + 1], edges[j] : edges[j + 1]]
+                    wanted[i, j] = np.mean([sum(row) for row in rows])
+            np.testing.assert_allclose(found.shares[layer, head], wanted, atol=1e-5)
+            later = range(1, count)
+            for name, key in (("first", lambda t: 0), ("itself", lambda t: t)):
+                mean = np.mean([whole[head, t, key(t)] for t in later])
+                assert getattr(found, name)[layer, head] == pytest.approx(mean, abs=1e-5)
+            mean = np.mean([whole[head, t, t - 1] for t in later])
+            assert found.before[layer, head] == pytest.approx(mean, abs=1e-5)
+    np.testing.assert_allclose(found.shares.sum(-1), 1, atol=1e-4)
+
+
+def test_one_token_has_no_pattern(model: Any) -> None:
+    with pytest.raises(ConfigError, match="two tokens"):
+        small_patterns(model, [5])
 
 
 def test_copied_is_what_the_retrieval_score_counts(model: Any, probes: al.ProbeSet) -> None:
@@ -157,6 +195,63 @@ def test_heads_are_shown_and_measured_at_once(view: al.HeadExplorer) -> None:
     assert set(view.frame("ablation")["heads"]) >= {"top", "random", "needle removed"}
     for what in ("heads", "attention", "ablation"):
         assert view.figure(what).data
+
+
+def test_the_patterns_of_all_heads_are_read_when_they_are_asked_for(
+    model: Any, probes: al.ProbeSet
+) -> None:
+    scores = al.retrieval_scores(model, probes, progress=False)
+    view = al.HeadExplorer(model, scores, probes, new_tokens=3)
+    small = view.patterns.map
+    assert small.picture == "" and view.patterns.place.children == ()
+    assert view.frame("patterns").empty
+    assert "Patterns" not in str(view.static_body())
+    view.patterns.button.value = True
+    assert view.patterns.worker.note.value == "" and view.patterns.place.children == (small,)
+    assert (len(small.rows), len(small.cols)) == (HEADS, LAYERS)
+    frame = view.frame("patterns").set_index("name")
+    assert len(frame) == LAYERS * HEADS
+    note = small.notes[2 * LAYERS + 1]  # head 2 of layer 1
+    assert note.startswith(f"L1H2   retrieval score {number(scores.scores[1, 2])}")
+    assert f"{percent(frame.loc['L1H2', 'first'])} goes to the first token" in note
+    with pytest.importorskip("PIL.Image").open(
+        io.BytesIO(base64.b64decode(small.picture))
+    ) as image:
+        pixels = np.asarray(image)
+    assert pixels.shape == (HEADS * (SIZE + 1), LAYERS * (SIZE + 1), 4)
+    wanted = small_patterns(model, probes[0].tokens).shares[1, 2]
+    tile = pixels[2 * (SIZE + 1) :, SIZE + 1 :][:SIZE, :SIZE, 3]
+    expected = np.where(np.tri(SIZE), 20 + 235 * np.sqrt(wanted), 0)
+    np.testing.assert_allclose(tile, expected, atol=1.01)
+    assert "Layers across" in str(view.static_body())
+    # A click looks at a head, Shift and a click chooses it.
+    small.picked = [2 * LAYERS + 1, 0, 1]
+    assert str(view.head) == "L1H2" and small.current == 2 * LAYERS + 1
+    other = next(h for h in map(Head._make, np.ndindex(LAYERS, HEADS)) if h not in view.heads)
+    small.picked = [other.head * LAYERS + other.layer, 1, 2]
+    assert other in view.heads
+    assert sorted(small.marked) == sorted(h.head * LAYERS + h.layer for h in view.heads)
+    # They follow the probe, and go when they are not wanted.
+    before = small.picture
+    view.probe.value = 1
+    assert probes[1].id in small.title and small.picture != before
+    view.patterns.button.value = False
+    assert view.patterns.place.children == ()
+    view.probe.value = 2
+    assert probes[2].id not in small.title
+
+
+def test_patterns_that_cannot_be_read_say_so(model: Any, probes: al.ProbeSet) -> None:
+    taken: list[Any] = []
+    found = HeadPatterns(model, HOSTILE, lambda: (HOSTILE, [5]), lambda *all: taken.append(all))
+    found.button.value = True
+    assert "two tokens" in found.worker.note.value
+    assert (found.map.hint, found.map.rows) == ("Nothing was read.", [])
+    found.offer("long", lambda: ("long", [5] * (MOST_TOKENS + 7)))
+    found.of.value = "long"
+    assert f"the first {MOST_TOKENS:,} of {MOST_TOKENS + 7:,}" in found.map.title
+    found.map.picked = [1, 1, 1]
+    assert taken == [(Head(1, 0), True)]
 
 
 def test_a_click_looks_and_a_shift_click_adds(view: al.HeadExplorer) -> None:

@@ -13,7 +13,7 @@ from explore_tiny import HOSTILE, tiny_model, tiny_probes, tiny_traces
 
 import airlens as al
 from airlens.views.explorers.static_parts import MOST_TOKENS, steps_shown
-from airlens.views.figures.cell_picture import CELL, cell_picture
+from airlens.views.figures.cell_picture import CELL, cell_picture, pattern_picture
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +126,15 @@ def test_a_picture_of_cells_is_read_by_another_reader() -> None:
     outlined = pixels[2 * CELL + 1, 1]
     assert outlined.tolist() == [48, 54, 60, 255]
     assert pixels[1, 1].tolist() != outlined.tolist()
+
+
+def test_patterns_of_a_missing_head_are_empty() -> None:
+    image = pytest.importorskip("PIL.Image")
+    shares = np.full((1, 2, 3, 3), 0.25, dtype=np.float32)
+    shares[0, 1] = np.nan
+    png, width, height = pattern_picture(shares)
+    with image.open(io.BytesIO(png)) as opened:
+        opacity = np.asarray(opened)[..., 3]
+    assert opacity.shape == (height, width) == (4, 8)
+    assert (opacity[:3, :3] > 0).tolist() == np.tri(3, dtype=bool).tolist()
+    assert not opacity[:, 3:].any()

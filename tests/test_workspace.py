@@ -13,6 +13,8 @@ import torch
 from explore_tiny import HOSTILE, tiny_model, tiny_probes, tiny_traces
 
 import airlens as al
+from airlens.detectors.attention_patterns import small_patterns
+from airlens.traces.encoding import encode_trace
 from airlens.views.explorers.workspace import HEADS, LAB, PINNED, SELECTION, TRACE
 
 
@@ -122,6 +124,22 @@ def test_views_are_made_when_their_tab_is_opened_and_share_one_state(space: al.W
     ids = made.samples["id"].tolist()
     made.points.picked = [ids.index("hostile"), 1]
     assert view.trace.id == "hostile"
+
+
+def test_the_patterns_of_all_heads_are_those_of_the_shown_trace(space: al.Workspace) -> None:
+    view = view_of(space)
+    space.tabs.selected_index = HEADS
+    assert space.head_view is not None
+    found = space.head_view.patterns
+    found.button.value = True
+    assert found.of.options == ("the probe", "the trace")
+    for index in (0, 1):
+        view.trace_picker.value = index
+        found.of.value = "the trace"
+        tokens = encode_trace(space.model.tokenizer, view.trace).tokens
+        assert f"{view.trace.id}, {len(tokens)} tokens" in found.map.title
+        wanted = small_patterns(space.model, tokens)
+        np.testing.assert_allclose(found.frame()["first"], wanted.first.ravel())
 
 
 def test_pinned_heads_are_shown_beside_others_on_the_same_trace(space: al.Workspace) -> None:

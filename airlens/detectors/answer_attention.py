@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,9 +11,9 @@ import pandas as pd
 import torch
 
 from airlens.heads import Head
-from airlens.model.heads import heads_of, need_all_read
-from airlens.model.state import forward, running
+from airlens.model.heads import heads_of
 
+from .attention_patterns import read_patterns
 from .copying import copied
 from .probes import Probe
 
@@ -83,17 +82,11 @@ def answer_attention(model: TransformerBridge, probe: Probe) -> AnswerAttention:
     shape = (*grid.shape, stop - start, len(probe.tokens))
     pattern = np.full(shape, np.nan, dtype=np.float16)
 
-    def keep(value: torch.Tensor, hook: Any, layer: int) -> None:
-        rows = value[0, :, start - 1 : stop - 1].to(torch.float16).cpu().numpy()
+    def keep(layer: int, value: torch.Tensor) -> None:
+        rows = value[:, start - 1 : stop - 1].to(torch.float16).cpu().numpy()
         pattern[layer, : len(rows)] = rows
-        seen.add(layer)
 
-    seen: set[int] = set()
-    names = [(f"blocks.{i}.attn.hook_pattern", partial(keep, layer=i)) for i in grid.layers]
-    tokens = torch.tensor([probe.tokens], device=model.cfg.device)
-    with running(model), model.hooks(fwd_hooks=names):
-        forward(model, tokens)
-    need_all_read(model, seen)
+    read_patterns(model, probe.tokens, keep)
     return AnswerAttention(probe, token_texts(model.tokenizer, probe.tokens), pattern)
 
 

@@ -19,9 +19,11 @@ from airlens.heads import Head, Heads, HeadScores, HeadSet, parse_head
 from airlens.views.figures.copying_curve import ablation_curve
 from airlens.views.figures.head_attention import answer_attention_map
 from airlens.views.figures.head_maps import head_map
+from airlens.views.figures.labels import number
 
 from .head_effects import HeadEffects, Measured
 from .head_html import copied_html, effect_html, probe_scores_html, texts_html
+from .head_patterns import HeadPatterns
 from .jobs import Worker, guarded
 from .js import GridMap
 from .layout import columns, figure_output, put_figure, row, title
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 MOST = 0.30  # end of the slider: with this share of heads ablated little is left of any model
 KEPT = 4  # probes whose attention is kept in memory
 SHOWN = 10  # of the best heads, in the static form
-FRAMES = ("heads", "attention", "probes", "ablation")
+FRAMES = ("heads", "attention", "probes", "ablation", "patterns")
 # Offered beside the given scores: detectors that take seconds; "causal" takes a pass per head.
 OFFERED = ("retrieval", "induction", "retrieval_reasoning", "locos", "qrhead", "attribution")
 WIDE = {"width": "min(97%, 900px)"}
@@ -43,6 +45,8 @@ WIDE = {"width": "min(97%, 900px)"}
 
 class HeadExplorer(LiveView):
     """Click a head to see what it attends to and copies; choose a set to see it ablated.
+
+    A button shows the attention of every head over the probe, small, all at once.
 
     Args:
         model: the bridge.
@@ -91,8 +95,10 @@ class HeadExplorer(LiveView):
         first.grid.check(self.heads)
         self.head = self.heads.heads[0]
         self.worker, self.looker, self.detecting = (Worker(model) for _ in range(3))
+        self.patterns = HeadPatterns(model, "the probe", self._text_of_probe, self._take)
         self._make_controls(mode)
-        super().__init__(self._layout(), self.worker, self.looker, self.detecting)
+        workers = (self.worker, self.looker, self.detecting, self.patterns.worker)
+        super().__init__(self._layout(), *workers)
         self._draw_map()
         self._look()
         self._measure()
@@ -141,6 +147,7 @@ class HeadExplorer(LiveView):
         return [
             title("Heads", aid, self.detecting, self.looker),
             columns(left, right),
+            *self.patterns.layout(),
             title("Without these heads", below, self.worker),
             row(self.slider, self.mode),
             self.set_text,
@@ -179,7 +186,11 @@ class HeadExplorer(LiveView):
 
     @guarded("worker")
     def _on_pick(self, index: int, toggle: int) -> None:
-        head = Head(*divmod(index, self.scores_now().n_heads))
+        self._take(Head(*divmod(index, self.scores_now().n_heads)), bool(toggle))
+
+    @guarded("worker")
+    def _take(self, head: Head, toggle: bool) -> None:
+        """Look at a head that is picked, or add it to the chosen ones, or take it away."""
         if toggle or self.click.value == "toggle":
             left = [h for h in self.heads if h != head]
             grown = left if head in self.heads else [*self.heads, head]
@@ -197,6 +208,11 @@ class HeadExplorer(LiveView):
     @guarded("looker")
     def _on_probe(self, _: Any) -> None:
         self._look()
+        self.patterns.follow()
+
+    def _text_of_probe(self) -> tuple[str, tuple[int, ...]]:
+        probe = self.probes[self.probe.value]
+        return probe.id, tuple(probe.tokens)
 
     @guarded("worker")
     def _on_set(self, _: Any) -> None:
@@ -232,13 +248,19 @@ class HeadExplorer(LiveView):
     # What is shown -----------------------------------------------------------------------------
 
     def _draw_map(self) -> None:
-        self.map.draw(head_traits(self.scores_now()))
+        scores = self.scores_now()
+        self.map.draw(head_traits(scores))
+        named = f"{scores.detector} score"
+        self.patterns.describe(
+            {head: f"{named} {number(scores.scores[head])}" for head in scores.grid.heads()}
+        )
         self._mark()
 
     def _mark(self) -> None:
         width = self.scores_now().n_heads
         self.map.marked = [h.layer * width + h.head for h in self.heads]
         self.map.current = self.head.layer * width + self.head.head
+        self.patterns.mark(self.heads.heads, self.head)
 
     def _look(self) -> None:
         self._mark()
@@ -317,14 +339,16 @@ class HeadExplorer(LiveView):
                 ),
                 table(best[["name", "score", "lo", "hi"]]),
                 Markup(self.copied.value),
+                self.patterns.static_body(),
             ]
         )
 
     # The data and the static form --------------------------------------------------------------
 
     def frame(self, what: str = "heads") -> pd.DataFrame:
-        """The data behind a view: "heads", "attention", "probes" (the head's score on each) or
-        "ablation" (what was measured so far).
+        """The data behind a view: "heads", "attention", "probes" (the head's score on each),
+        "ablation" (what was measured so far) or "patterns" (where the attention of each head goes,
+        see :meth:`.HeadPatterns.frame`; empty until the patterns are shown).
 
         Raises:
             ConfigError: another name.
@@ -338,6 +362,8 @@ class HeadExplorer(LiveView):
             return self._probe_scores()
         if what == "ablation":
             return self._effects.frame()
+        if what == "patterns":
+            return self.patterns.frame()
         raise ConfigError(f"frame({what!r}): use {', '.join(FRAMES)}")
 
     def _probe_scores(self) -> pd.DataFrame:

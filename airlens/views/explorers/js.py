@@ -86,7 +86,9 @@ class _Own(anywidget.AnyWidget):  # type: ignore[misc]
 class GridMap(_Own):
     """Cells in rows and columns, coloured by a value; a click picks, Shift+click toggles.
 
-    ``picked`` is ``[index, toggle, n]`` with index = row * number of columns + column.
+    With ``picture``, a PNG in base64 that has a tile for each cell, the cells show their tiles, and
+    the one that is pointed at stands beside them, larger. ``picked`` is ``[index, toggle, n]`` with
+    index = row * number of columns + column.
     """
 
     _esm = script("grid")
@@ -97,6 +99,7 @@ class GridMap(_Own):
     marked = _synced(t.List([]))
     current = _synced(t.Int(-1))
     column = _synced(t.Int(-1))
+    picture = _synced(t.Unicode(""))
     bound = _synced(t.Float(1.0))
     signed = _synced(t.Bool(False))
     upward = _synced(t.Bool(True))

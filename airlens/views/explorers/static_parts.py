@@ -43,6 +43,11 @@ def picture(values: NDArray[np.float64], words: str, marked: Sequence[int] = ())
     png, width, height = cell_picture(
         values, bound=limit(values.ravel(), 0.995), signed=signed, marked=marked
     )
+    return png_picture(png, words, width, height)
+
+
+def png_picture(png: bytes, words: str, width: int, height: int) -> Markup:
+    """A PNG in the text, shown ``width`` x ``height`` pixels large, and what it shows in words."""
     data = base64.b64encode(png).decode()
     return part(TEMPLATE, "picture", png=data, words=words, width=width, height=height)
 

@@ -13,7 +13,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "cancel": ("names", "cancel"),
     "address": ("dom", "history", "address"),
     "arcs": ("dom", "units", "beside", "arcs"),
-    "grid": ("dom", "cells", "grid"),
+    "grid": ("dom", "cells", "tiles", "grid"),
     "matrix": (
         "dom", "cells", "window", "sidebars", "matrix_parts", "gestures", "picture",
         "matrix_words", "matrix",
@@ -30,7 +30,7 @@ PARTS: dict[str, tuple[str, ...]] = {
 """The files of each view, in order; the last is the view, those before it are shared or parts of
 it.
 """
-STYLES = ("airlens", "track", "matrix", "controls")
+STYLES = ("airlens", "links", "tiles", "track", "matrix", "controls")
 
 
 def script(view: str) -> str:

@@ -21,6 +21,7 @@ from airlens.heads import Heads, HeadScores, HeadSet
 from airlens.model.heads import heads_in
 from airlens.step_influence.influence import Influence, influence
 from airlens.traces.chat_template import Template, Think
+from airlens.traces.encoding import encode_trace
 from airlens.traces.load import first_of_each_domain, load_traces
 from airlens.traces.trace import Trace, as_traces
 
@@ -219,6 +220,13 @@ class Workspace(LiveView):
             self.model, self.scores, self.probes, view.heads, mode=mode
         )
         self._share(heads.set_text, heads.mode)
+
+        def text() -> tuple[str, list[int]]:
+            encoded = encode_trace(self.model.tokenizer, view.trace, **self.written)
+            return view.trace.id, encoded.tokens
+
+        heads.patterns.offer("the trace", text)
+        view.trace_picker.observe(heads.patterns.follow, "value")
         self._fill(HEADS, heads)
 
     def _make_lab(self, view: TraceExplorer) -> None:

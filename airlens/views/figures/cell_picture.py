@@ -1,4 +1,4 @@
-"""A map of cells as a small PNG: a picture that is shown where neither script nor style is."""
+"""Maps of cells and small patterns as a PNG: a picture that is shown where no script is, too."""
 
 from __future__ import annotations
 
@@ -52,6 +52,23 @@ def cell_picture(
     edge = ((y == 1) | (y == CELL - 1) | (x == 1) | (x == CELL - 1)) & (y > 0) & (x > 0)
     big[edge & outlined.repeat(CELL, axis=0).repeat(CELL, axis=1)] = EDGE
     return _png(big), columns * CELL, rows * CELL
+
+
+def pattern_picture(shares: NDArray[np.float32]) -> tuple[bytes, int, int]:
+    """Patterns [R, C, S, S] as one PNG, with its width and height: R x C tiles of S + 1 pixels.
+
+    Full colour is all of the attention. The opacity goes with the square root of a share, so that
+    small ones are seen. What a token cannot see, and NaN, is left empty.
+    """
+    rows, columns, size, _ = shares.shape
+    tiles = np.zeros((rows, columns, size + 1, size + 1, 4), dtype=np.uint8)
+    tiles[..., :3] = np.array(COOL.split(","), dtype=int)
+    seen = np.tri(size, dtype=bool) & ~np.isnan(shares)
+    strength = np.sqrt(np.clip(np.nan_to_num(shares), 0.0, 1.0))
+    tiles[..., :size, :size, 3] = np.where(seen, 20 + 235 * strength, 0)
+    height, width = rows * (size + 1), columns * (size + 1)
+    pixels = tiles.transpose(0, 2, 1, 3, 4).reshape(height, width, 4)
+    return _png(pixels), width, height
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:

@@ -1,9 +1,10 @@
 // A map of cells that can be clicked or walked with the arrow keys: layers x heads, heads x steps.
-// Needs dom.js and cells.js before it (../view_scripts.py).
+// Needs dom.js, cells.js and tiles.js before it (../view_scripts.py).
 //
 // Reads: rows, cols (names), values (row by row), notes (what is said of each cell), told (more about
 //   the current cell), marked (cells), current (cell), column (outlined), bound, signed, colours,
-//   upward, title, hint, row_title, col_title.
+//   upward, title, hint, row_title, col_title; picture (a PNG in base64 with a tile for each cell, in the
+//   order in which they are drawn: shown instead of colours).
 // Reports: picked [index, toggle, moment], with index = row * number of columns + column.
 const DENSE = 3000; // cells; more are drawn as one picture
 
@@ -11,13 +12,15 @@ function render({ model, el }) {
   const get = (name) => model.get(name);
   const root = element("div", "airlens airlens-grid", el);
   const heading = element("div", "key", root);
-  const holder = element("div", "holder", root);
+  const tiles = makeTiles(root), { holder } = tiles;
   const readout = element("div", "readout", root);
   readout.setAttribute("aria-live", "polite");
   let svg = null, picture = null, cells = [], cursor = 0, walked = false; // walked: by keys
   let size = { left: 0, w: 1, h: 1, rows: 0, cols: 0, width: 1, height: 1 };
   function describe(index) {
-    if (!(index >= 0 && index < size.rows * size.cols)) { readout.textContent = get("hint"); return; }
+    const { rows, cols } = size, known = index >= 0 && index < rows * cols, row = Math.floor(index / cols);
+    tiles.enlarge(known ? [get("upward") ? rows - 1 - row : row, index % cols] : null);
+    if (!known) { readout.textContent = get("hint"); return; }
     const told = index === get("current") && get("told") ? `\n${get("told")}` : "";
     readout.textContent = (get("notes")[index] ?? "") + told;
   }
@@ -54,12 +57,18 @@ function render({ model, el }) {
     if (get("column") >= 0 && get("column") < cols) frame(left + get("column") * w, 2, w, rows * h, "currentColor", thin, "line");
     if (get("current") >= 0 && get("current") < rows * cols) one(get("current"), "currentColor", 3 * thin, "now");
     if (walked && cursor !== get("current")) one(cursor, "currentColor", 2 * thin, "cursor");
+    if (walked && get("picture")) top.lastElementChild?.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
 
   function measure(rows, cols) {
-    const dense = rows.length * cols.length > DENSE;
+    const dense = !get("picture") && rows.length * cols.length > DENSE;
     const left = 16 + 7 * Math.max(...rows.map((name) => name.length)) + (get("row_title") ? 14 : 0);
     const room = Math.max(200, Math.min(620, (root.clientWidth || 620) - left - 8)); // narrow: smaller cells, not smaller words
+    if (get("picture")) {
+      const side = tileSide((root.clientWidth || 620) - left - 8, cols.length);
+      size = { left, w: side, h: side, rows: rows.length, cols: cols.length, width: left + side * cols.length + 8, height: side * rows.length + 36 };
+      return dense;
+    }
     const w = dense ? Math.max(2, room / cols.length) : Math.max(7, Math.min(34, Math.floor(room / cols.length)));
     const h = dense ? Math.max(2, 460 / rows.length) : Math.max(9, Math.min(19, Math.floor(460 / rows.length)));
     size = { left, w, h, rows: rows.length, cols: cols.length, width: left + w * cols.length + 8, height: h * rows.length + 36 };
@@ -77,13 +86,16 @@ function render({ model, el }) {
     if (!rows.length || !cols.length) { describe(-1); return; }
     const dense = measure(rows, cols), { left, w, h, width, height } = size;
     const percent = (part, whole) => `${(100 * part) / whole}%`;
-    holder.style.width = `min(100%, ${width}px)`;
+    const tiled = tiles.draw(get("picture"), rows.length, cols.length);
+    holder.style.width = tiled ? `${width}px` : `min(100%, ${width}px)`;
     if (dense) {
       picture = element("canvas", "cells", holder);
       picture.width = cols.length;
       picture.height = rows.length;
+    }
+    if (dense || tiled) {
       const [across, down] = [[left, w * cols.length], [2, h * rows.length]].map((ends, k) => ends.map((end) => percent(end, k ? height : width)));
-      Object.assign(picture.style, { left: across[0], top: down[0], width: across[1], height: down[1] });
+      Object.assign((tiled ?? picture).style, { left: across[0], top: down[0], width: across[1], height: down[1] });
     }
     svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, tabindex: 0, role: "application",
       "aria-label": `${get("title")}. Arrow keys move, Enter picks, Space adds or removes.` });
@@ -146,7 +158,7 @@ function render({ model, el }) {
   holder.addEventListener("keydown", onKey);
   holder.addEventListener("focusout", () => { walked = false; outline(); });
   const end = listen(model, {
-    "rows cols title upward": draw,
+    "rows cols title upward picture": draw,
     "values bound signed colours": recolour,
     "marked column current": outline,
     "current notes told hint": () => { cursor = Math.max(0, get("current")); describe(get("current")); },
