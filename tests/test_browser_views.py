@@ -137,7 +137,7 @@ def test_a_sentence_of_the_prompt_shows_what_uses_it(
     expect(page.locator("#text .step.uses")).to_have_count(len(pairs))
     expect(row(page, -2)).to_have_class(re.compile("chosen"))
     page.evaluate("() => text.set('threshold', 99)")
-    expect(links).to_contain_text("prompt 1: used by no later step above the threshold")
+    expect(links).to_contain_text("prompt 1: no use above the threshold")
     expect(page.locator("#text .step.uses")).to_have_count(0)
 
 

@@ -38,7 +38,7 @@ function makeLinks(parent, { point, lock, leave }) {
     const name = unitName(held, lowest);
     const none = held < 0 ? `${name}: given, not copied` : `${name}: no source above the threshold`;
     addRow("from", `what ${name} copies from`, measure, from.length ? `${name} from` : none, from, of);
-    addRow("uses", `what uses ${name}`, measure, uses.length ? `${name} used by` : `${name}: used by no later step above the threshold`, uses, of);
+    addRow("uses", `what uses ${name}`, measure, uses.length ? `${name} used by` : `${name}: no use above the threshold`, uses, of);
     if (!kept) return; // what was reached by keys is still reached
     const same = chips().find(({ dataset }) => dataset.step === kept.step && dataset.source === kept.source);
     if (same ?? chips()[0]) (same ?? chips()[0]).focus(); else leave();
