@@ -17,6 +17,11 @@ from explore_tiny import HOSTILE, save_tiny
 from airlens.views.explorers.notebook_files import read, with_parameters, write
 
 NOTEBOOK = bs.ROOT / "notebooks" / "07_explorers.ipynb"
+FOUND = """\
+lm = al.load_model(model)
+probes = al.key_value_probes(lm.tokenizer, n=2, max_tokens=1400)
+scores = al.retrieval_scores(lm, probes, progress=False)
+"""  # what the workspace has found by then, where it is in the notebook
 PATIENCE = 150_000  # milliseconds, on a machine with other work
 # What a browser says of itself, or a server of files that it may do without.
 HARMLESS = ("favicon", "AudioContext", "source map", "Failed to load resource")
@@ -72,7 +77,7 @@ def small_parameters(folder: Path) -> dict[str, Any]:
         for i, text in (("plain", plain), ("hostile", HOSTILE))
     ]
     traces.write_text("".join(json.dumps(record) + "\n" for record in records))
-    small = {"n_probes": 2, "max_tokens": 1400, "n_traces": 2, "top": 0.25, "new_tokens": 4}
+    small = {"n_traces": 2, "top": 0.25, "new_tokens": 4}
     return {"model": str(save_tiny(folder / "tiny")), "traces_from": str(traces), **small}
 
 
@@ -81,6 +86,8 @@ def write_notebook(folder: Path, values: Mapping[str, Any]) -> Path:
     notebook = with_parameters(read(NOTEBOOK), values)
     notebook.cells = [cell for cell in notebook.cells if not cell.id.startswith("workspace")]
     for cell in notebook.cells:
+        if cell.id == "load-heads":
+            cell.source = FOUND + cell.source.partition("\n")[2]
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     write(folder / "explorers.ipynb", notebook)

@@ -24,6 +24,7 @@ def test_the_app_runs_the_live_cells_with_its_parameters(tmp_path: Path) -> None
     assert static
     assert not static & kept
     assert made.cells[0].source.endswith(f"os.chdir({str(tmp_path)!r})")
+    assert not any("load_model" in cell.source for cell in made.cells)  # the box comes first
     assert "n_traces = 3" in [cell.source for cell in made.cells]
     assert not any(cell.get("outputs") for cell in made.cells)
     with pytest.raises(ConfigError, match="no parameter nope"):

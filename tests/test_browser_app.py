@@ -23,6 +23,12 @@ pytestmark = [
 TABS = ("Heads", "Without", "Select", "A and B", "Trace")
 SIZES = ((360, 800), (800, 1000), (1280, 900), (1920, 1080))
 WIDE = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+# Of the two texts that are seen, whether both have their colours, on one scale.
+SAME_SCALE = """() => {
+    const texts = [...document.querySelectorAll('.airlens-text')].filter(x => x.checkVisibility());
+    const [a, b] = texts.map(x => x.querySelector('.scale').textContent.split('margin')[0]);
+    return texts.length === 2 && a && a === b;
+}"""
 # Text that does not fit its button, label or choice, and controls that stand over each other.
 CUT = """() => {
     const seen = (node) => node.checkVisibility() && node.getBoundingClientRect().width > 0;
@@ -117,8 +123,7 @@ def test_pinned_heads_stay_beside_others(seen: bp.Watched) -> None:
     # The trace explorer's text, the pinned one, and the same again beside it.
     texts = page.locator(".airlens-text:visible")
     expect(texts).to_have_count(2)
-    scales = texts.locator(".scale").all_text_contents()
-    assert scales[0].split("margin")[0] == scales[1].split("margin")[0]
+    page.wait_for_function(SAME_SCALE)
     texts.first.locator(".step[data-step='0'] .side").click()
     expect(texts.nth(1).locator(".step.current")).to_have_attribute("data-step", "0")
 

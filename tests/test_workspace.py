@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from explore_tiny import HOSTILE, tiny_model, tiny_probes, tiny_traces
+from explore_tiny import HOSTILE, save_tiny, tiny_model, tiny_probes, tiny_traces
 
 import airlens as al
 from airlens.detectors.attention_patterns import small_patterns
+from airlens.errors import ConfigError
 from airlens.traces.encoding import encode_trace
+from airlens.views.explorers.model_heads import kept_scores
 from airlens.views.explorers.workspace import HEADS, LAB, PINNED, SELECTION, TRACE
 
 
@@ -227,3 +229,85 @@ def test_what_it_leaves_in_a_notebook_is_its_trace(space: al.Workspace) -> None:
     assert "What Workspace showed last" in html
     assert html.count('<div class="step">') == len(view_of(space).trace.steps)
     assert space.tabs.selected_index == TRACE
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Of the tiny model, to be loaded by its name."""
+    return str(save_tiny(tmp_path_factory.mktemp("tiny")))
+
+
+async def until(done: Any) -> None:
+    while not done():
+        await asyncio.sleep(0.01)
+
+
+def test_a_question_may_be_asked_before_the_model_is_loaded(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRLENS_CACHE", str(tmp_path))
+
+    async def main() -> al.Workspace:
+        space = al.Workspace(folder, tiny_traces(), top=2, controls=0, new_tokens=6)
+        assert not space.loaded
+        with pytest.raises(ConfigError, match="not loaded"):
+            _ = space.model
+        shown = space.tabs.children[TRACE].children[0].value
+        assert "is being loaded" in shown
+        assert "onerror" not in shown  # the first trace; the other one would be escaped
+        assert tiny_traces()[0].response.split("\n")[0] in shown
+        space.question.text.value = "Count"
+        space.question.write.click()
+        assert "as soon as the model is loaded" in space.question.worker.note.value
+        await until(lambda: space.trace_view is not None and space.trace_view.result is not None)
+        return space
+
+    space = asyncio.run(main())
+    assert space.question.written == greedy(space.model, "Count\n", 6)
+    assert view_of(space).trace.prompt == "Count"
+    beside = al.load_model(folder)
+    scores = al.retrieval_scores(beside, space.probes, progress=False)
+    assert view_of(space).heads.heads == scores.top(2).heads
+    assert space.called == beside.cfg.model_name
+
+
+def test_a_state_that_is_asked_for_early_is_taken_up(folder: str) -> None:
+    async def main() -> al.Workspace:
+        space = al.Workspace(folder, tiny_traces(), "L0H0", controls=0)
+        space.kept.restored = json.dumps({"heads": "L1H2", "trace": "hostile", "step": 0})
+        await until(lambda: view_of(space).sources.result is not None if space.loaded else False)
+        return space
+
+    state = asyncio.run(main()).state()
+    assert (state["heads"], state["trace"], state["step"]) == ("L1H2", "hostile", 0)
+
+
+def test_heads_found_before_are_read_on_the_same_weights_only(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRLENS_CACHE", str(tmp_path))
+    model = al.load_model(folder)
+    probes = tiny_probes(model.tokenizer)
+    first, before = kept_scores(model, probes)
+    assert before == ""
+    np.testing.assert_allclose(first.scores, al.retrieval_scores(model, probes).scores, atol=1e-4)
+
+    def fails(*_: Any, **__: Any) -> Any:
+        raise AssertionError("measured again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("airlens.views.explorers.model_heads.retrieval_scores", fails)
+        again, before = kept_scores(al.load_model(folder), probes)
+        assert before == first.provenance["time"]
+        assert again.top(3).heads == first.top(3).heads
+        other = al.load_model(folder)
+        other.original_model.model.embed_tokens.weight.data[5, 0] += 1e-3
+        with pytest.raises(AssertionError, match="measured again"):
+            kept_scores(other, probes)
+
+
+def test_a_model_that_cannot_be_loaded_is_told(tmp_path: Path) -> None:
+    space = al.Workspace(str(tmp_path / "nothing"), tiny_traces())
+    assert not space.loaded
+    assert "no such folder" in space.finder.note.value
+    assert "is not loaded" in space.tabs.children[TRACE].children[0].value

@@ -247,6 +247,12 @@ def need_bridge(model: Any, name: str = "model") -> Any:
     )
 
 
+@reader("TransformerBridge | str | Path")
+def bridge_or_name(model: Any, name: str = "model") -> Any:
+    """``model`` if it is a bridge or the name of a model, else :class:`ModelError`."""
+    return model if isinstance(model, str | Path) else need_bridge(model, name)
+
+
 def model_type(model: TransformerBridge) -> str:
     """The name that Hugging Face gives an architecture, such as "llama"."""
     from .checks import architecture

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 from torch.nn.functional import linear
-from transformers.pytorch_utils import Conv1D
 
 if TYPE_CHECKING:
     from .fast_model import FastModel
@@ -72,6 +71,8 @@ Matrix: TypeAlias = "tuple[torch.Tensor, torch.Tensor | None]"
 
 
 def _copies(fast: FastModel) -> dict[torch.nn.Module, Matrix]:
+    from transformers.pytorch_utils import Conv1D
+
     found: dict[torch.nn.Module, Matrix] = {}
     for module in fast.layers.modules():
         if isinstance(module, torch.nn.Linear | Conv1D) and module.weight.dtype == torch.float32:

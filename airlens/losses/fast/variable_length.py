@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.nn.attention.varlen import varlen_attn
 
 from .packing import Segment, to_device
 
@@ -74,6 +73,8 @@ def attend_all(
     window: int | None,
 ) -> torch.Tensor:
     """Output z [B, N, H, D] of a whole pack; query [B, H, N, D], key and value [B, K, M, D]."""
+    from torch.nn.attention.varlen import varlen_attn  # brings torch's compiler, seconds of import
+
     batch, heads, n, size = query.shape
     if lengths.paths is not None:
         key, value = (x.index_select(2, lengths.paths) for x in (key, value))

@@ -98,9 +98,8 @@ class Job:
         """Do the work; jobs on the same model run one at a time."""
         self.started = True
         begun = time.monotonic()
-        watched = self.model is not None
         try:
-            with _turn(self.model), _Watch(self.tick) if watched else contextlib.nullcontext():
+            with _turn(self.model), _Watch(self.tick):
                 begun = time.monotonic()
                 self.tick()
                 self.value = self.work()
@@ -254,10 +253,11 @@ class Worker(w.VBox):  # type: ignore[misc]
         self.text.value = html.escape(f"{self.what}, {passed:.0f} s")
 
     def wait(self) -> None:
-        """Wait until the last job is over and its result shown; an interrupt cancels it."""
-        job = self.job
-        if job is None or job.settled:
-            return
+        """Wait until the last job, and what it starts here, is over; an interrupt cancels it."""
+        while (job := self.job) is not None and not job.settled:
+            self._wait_for(job)
+
+    def _wait_for(self, job: Job) -> None:
         begun = time.monotonic()
         self.cancel.waiting = True
         try:

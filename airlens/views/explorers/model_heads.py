@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airlens.detectors.key_value_probes import key_value_probes
 from airlens.detectors.probes import ProbeSet
-from airlens.errors import ConfigError
+from airlens.detectors.retrieval import retrieval_scores
+from airlens.errors import AirlensError, ConfigError
+from airlens.files import portable_name
+from airlens.folders import cache_dir
+from airlens.heads import HeadScores
+from airlens.provenance import fingerprint, weights_hash
+from airlens.version import __version__
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -33,3 +40,26 @@ def short_probes(model: TransformerBridge) -> ProbeSet:
             if most >= room:
                 raise
     return key_value_probes(model.tokenizer, n=PROBES, max_tokens=room)
+
+
+def kept_scores(model: TransformerBridge, probes: ProbeSet) -> tuple[HeadScores, str]:
+    """Retrieval scores of a model to which nothing was done since it was loaded.
+
+    Those that this version found before, on the same weights and probes, are read from the cache
+    folder.
+
+    Returns:
+        The scores, and when they were found, where that was before (else "").
+    """
+    path = _place(model, probes)
+    try:
+        found = HeadScores.load(path)
+        return found, str(found.provenance["time"])
+    except (AirlensError, KeyError):  # not there, or damaged
+        found = retrieval_scores(model, probes, progress=False)
+        return HeadScores.load(found.save(path)), ""
+
+
+def _place(model: TransformerBridge, probes: ProbeSet) -> Path:
+    about = {"weights": weights_hash(model), "probes": probes.hash, "version": __version__}
+    return cache_dir() / f"heads-{portable_name(name_of(model))}-{fingerprint(about)}.json"

@@ -28,8 +28,9 @@ MOST_LOADED = 200
 class Question:
     """A box to ask in, what the model writes, and a file to take traces from.
 
+    The box is there before its model is (:meth:`begin`).
+
     Args:
-        model: the bridge.
         new_tokens: how long the answer may get at first.
         template: how the question is put to the model.
         add: called with each trace that is written, and with those of a file; gives them back as
@@ -38,15 +39,16 @@ class Question:
 
     def __init__(
         self,
-        model: TransformerBridge,
         new_tokens: int,
         template: Template,
         add: Callable[[list[Trace]], list[Trace]],
     ) -> None:
-        self.model, self.template, self.add = model, template, add
+        self.model: TransformerBridge | None = None
+        self.template, self.add = template, add
         self.asked = 0
+        self.due = False  # whether it was asked before there is a model
         self.written: list[int] = []  # tokens, while they come
-        self.worker, self.loader = Worker(model), Worker()
+        self.worker, self.loader = Worker(), Worker()
         wide = {"width": "min(97%, 900px)"}
         self.text = w.Textarea(
             description="question", rows=3, layout=wide, placeholder="Type a question."
@@ -73,20 +75,31 @@ class Question:
         buttons = row(self.length, self.write, self.keep, self.worker)
         return [self.text, buttons, self.shown, file]
 
+    def begin(self, model: TransformerBridge) -> None:
+        """Write with this model; at once, where that was asked before."""
+        self.model = self.worker.model = model
+        if self.due:
+            self.worker.show("")
+            self._on_write(None)
+
     @guarded("worker")
     def _on_write(self, _: Any) -> None:
-        question = self.text.value
-        chat = resolve_template(self.model.tokenizer, self.template) == "chat"
+        model, question = self.model, self.text.value
+        self.due = model is None
+        if model is None:
+            self.worker.show("it writes as soon as the model is loaded")
+            return
+        chat = resolve_template(model.tokenizer, self.template) == "chat"
         # Without a template a newline follows the question, as where its trace is scored.
         asked = question if chat or not question.strip() else question + "\n"
-        tokens = encode_prompt(self.model, asked, self.template)
-        room = min(self.length.value, int(self.model.cfg.n_ctx) - len(tokens))
+        tokens = encode_prompt(model, asked, self.template)
+        room = min(self.length.value, int(model.cfg.n_ctx) - len(tokens))
         self.written = written = list[int]()
         self.keep.layout.display = "none"
         self._show()
 
         def work() -> list[int]:
-            return greedy_tokens(self.model, tokens, room, told=written.append)
+            return greedy_tokens(model, tokens, room, told=written.append)
 
         def done(found: list[int]) -> None:
             self.written = found
@@ -112,6 +125,8 @@ class Question:
     @property
     def answer(self) -> str:
         """What is written so far, without the tokens that end it."""
+        if self.model is None:
+            return ""
         return str(self.model.tokenizer.decode(list(self.written), skip_special_tokens=True))
 
     @guarded("worker")

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import traitlets as t
@@ -42,6 +43,7 @@ class SharedState:
     def __init__(self, space: Workspace) -> None:
         self.space = space
         self.pending: dict[str, Any] = {}
+        self._early: list[Mapping[str, Any] | str] = []  # asked for before the model is loaded
         self.first: dict[str, Any] = {
             "split": "as given",
             "step": -1,
@@ -56,7 +58,7 @@ class SharedState:
         }
         self._due = self._applying = False
         self._packed: tuple[Trace | None, str] = (None, "")
-        about = [name_of(space.model), [x.id for x in space.traces], str(space.given)]
+        about = [space.called, [x.id for x in space.traces], str(space.given)]
         name = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
         self.kept = Address(name=name, layout={"margin": "0 0 0 auto"})
         self.kept.observe(self._on_restored, "restored")
@@ -119,6 +121,9 @@ class SharedState:
         Raises:
             AirlensError: heads that the model has not, or a text that is no state.
         """
+        if not self.space.loaded:
+            self._early.append(state)
+            return
         wanted: dict[str, Any] = {"address": state} if isinstance(state, str) else dict(state)
         new = [Trace.from_json(each) for each in wanted.pop("added", [])]
         self.space.question.asked = int(wanted.pop("asked", self.space.question.asked))
@@ -139,6 +144,12 @@ class SharedState:
             self.space.show_traces(heads)
         else:
             self.apply()
+
+    def restore_early(self) -> None:
+        """Take up what was asked for before the model was loaded."""
+        early, self._early = self._early, []
+        for state in early:
+            self._guarded(partial(self.restore, state))
 
     def apply(self) -> None:
         """Set of the pending state what can be set now; what cannot be measured is given up."""

@@ -10,6 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from airlens.traces.trace import Trace
 from airlens.views.figures.cell_picture import cell_picture
 from airlens.views.figures.labels import known, label, number
 from airlens.views.figures.style import limit
@@ -23,6 +24,11 @@ MOST_TOKENS = 1500
 def said(head: str, aside: str = "") -> Markup:
     """A sentence, and a line under it; plain text."""
     return part(TEMPLATE, "said", head=head, aside=aside)
+
+
+def unread(words: str, trace: Trace) -> Markup:
+    """What comes, and until then the text of a trace as it is."""
+    return part(TEMPLATE, "unread", words=words, trace=trace)
 
 
 def table(frame: pd.DataFrame) -> Markup:

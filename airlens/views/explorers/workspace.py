@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from itertools import chain, count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
@@ -19,6 +20,7 @@ from airlens.errors import AirlensError, ConfigError
 from airlens.files import data_path
 from airlens.heads import Heads, HeadScores, HeadSet
 from airlens.model.heads import heads_in
+from airlens.model.load import load_model
 from airlens.step_influence.influence import Influence, influence
 from airlens.traces.chat_template import Template, Think
 from airlens.traces.encoding import encode_trace
@@ -30,12 +32,12 @@ from .head_explorer import HeadExplorer
 from .jobs import Worker
 from .layout import title
 from .live_view import LiveView
-from .model_heads import short_probes
+from .model_heads import kept_scores, name_of, short_probes
 from .pinned import Pinned
 from .question import Question
 from .selection_explorer import SelectionExplorer
 from .shared_state import SharedState
-from .static_parts import said
+from .static_parts import said, unread
 from .trace_explorer import TraceExplorer
 from .trace_page import trace_page
 
@@ -52,10 +54,12 @@ class Workspace(LiveView):
 
     The head set, the ablation, the trace, the step, the colour and the threshold of sources are
     the same in all of them. A view is made when its tab is opened first. The page is there at once:
-    the retrieval heads are looked for while it is read.
+    a model that is given by name is loaded, and the retrieval heads are looked for, while it is
+    read.
 
     Args:
-        model: the bridge.
+        model: the bridge, or what :func:`airlens.load_model` takes as a name: then ``model`` is the
+            bridge as soon as it is loaded, for which the next cell of a notebook waits.
         traces: to choose from; default: one of each domain of the bundled ones.
         heads: the critical heads; default: the best by ``scores``.
         scores: of all heads; default: retrieval scores, measured on short probes.
@@ -66,7 +70,7 @@ class Workspace(LiveView):
         new_tokens: length of an answer, at first.
         template: how a prompt is put before its response.
         think: how a thought in a response is written, see :func:`airlens.influence`.
-        beside: another model, which can be A beside this one, B.
+        beside: another model, which can be A beside this one, B; a bridge or a name.
         beside_heads: of the other model; default: its best by retrieval scores, found when needed.
         state: what to open at: a link to a workspace, or what :meth:`address` or :meth:`state` gave
             in one of the same data.
@@ -75,7 +79,7 @@ class Workspace(LiveView):
     @checked
     def __init__(
         self,
-        model: TransformerBridge,
+        model: TransformerBridge | str | Path,
         traces: Trace | Iterable[Trace] = (),
         heads: Heads | None = None,
         *,
@@ -87,24 +91,25 @@ class Workspace(LiveView):
         new_tokens: int = 128,
         template: Template = "auto",
         think: Think = "auto",
-        beside: TransformerBridge | None = None,
+        beside: TransformerBridge | str | Path | None = None,
         beside_heads: Heads | None = None,
         state: Mapping[str, Any] | str | None = None,
     ) -> None:
-        self.model, self.controls, self.top, self.mode = model, controls, top, mode
+        self.controls, self.top, self.mode = controls, top, mode
+        self._model: TransformerBridge | None = None
+        self.own = isinstance(model, str | Path)  # nobody else has done anything to it
+        self.called = str(model) if isinstance(model, str | Path) else name_of(model)
         self.traces = as_traces(traces) or bundled()
         self.scores, self.probes = scores, probes
         self.written: dict[str, Any] = {"template": template, "think": think}
         self.added: list[Trace] = []  # asked, pasted or loaded here
         self.given = None if heads is None else as_head_set(heads)
-        if self.given is not None:
-            heads_in(model, self.given)
         if beside_heads is not None and beside is None:
             raise ConfigError("heads of another model need that model: beside=")
-        self.beside = beside
-        self.beside_heads = None if beside is None else heads_in(beside, beside_heads or ())
-        self.finder, self.scorer = Worker(model), Worker(model)
-        self.question = Question(model, new_tokens, template, self._add)
+        self.beside: TransformerBridge | None = None
+        self.beside_heads = None if beside_heads is None else as_head_set(beside_heads)
+        self.finder, self.scorer = Worker(), Worker()
+        self.question = Question(new_tokens, template, self._add)
         self.shared = SharedState(self)
         self.kept = self.shared.kept
         self.trace_view: TraceExplorer | None = None
@@ -123,11 +128,67 @@ class Workspace(LiveView):
         super().__init__(children, self.finder, self.scorer, self.question.worker)
         self.tabs.observe(self._on_tab, "selected_index")
         self.kept.observe(self._on_page, "asked")
+        late = isinstance(model, str | Path) or isinstance(beside, str | Path)
+        if not late:
+            self._take_models(model, beside)
         if state is not None:
             self.shared.restore(state)
-        self._begin()
+        if late:
+            self._load(model, beside)
+        else:
+            self._begin()
+
+    # The model ----------------------------------------------------------------------------------
+
+    @property
+    def model(self) -> TransformerBridge:
+        """The bridge.
+
+        Raises:
+            ConfigError: it is not loaded.
+        """
+        if self._model is None:
+            raise ConfigError(f"the model {self.called} is not loaded")
+        return self._model
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the model is there."""
+        return self._model is not None
+
+    def _load(self, *given: TransformerBridge | str | Path | None) -> None:
+        """Load what is given by name, and begin."""
+
+        def work() -> list[Any]:
+            return [load_model(x) if isinstance(x, str | Path) else x for x in given]
+
+        def done(found: list[Any]) -> None:
+            self._take_models(*found)
+            self.shared.restore_early()
+            self._begin()
+
+        def dropped() -> None:
+            self._wait(f"The model {self.called} is not loaded.")
+
+        self._wait(f"The model {self.called} is being loaded. You may type a question already.")
+        self.finder.start(work, done, what=f"loading {self.called}", dropped=dropped)
+
+    def _take_models(self, model: Any, beside: Any) -> None:
+        """Two bridges; ``beside`` may be None."""
+        if self.given is not None:
+            heads_in(model, self.given)
+        if beside is not None:
+            self.beside_heads = heads_in(beside, self.beside_heads or ())
+        self._model, self.beside = model, beside
+        self.called = name_of(model)
+        self.finder.model = self.scorer.model = model
+        self.question.begin(model)
 
     # The views, made when they are first needed -------------------------------------------------
+
+    def _wait(self, words: str) -> None:
+        """What is shown in place of the views that are not there yet."""
+        self._fill(TRACE, unread(words, self.traces[0]))
 
     def _begin(self) -> None:
         """Show the first trace through the given heads, or through the best, found first."""
@@ -139,19 +200,26 @@ class Workspace(LiveView):
             self.show_traces(self.scores.top(self.top))
         else:
             words = "The trace is coloured when the retrieval heads are found. You may ask already."
-            self._fill(TRACE, said("", words))
+            self._wait(words)
             self._find(lambda scores: self.show_traces(scores.top(self.top)))
 
     def _find(self, then: Callable[[HeadScores], None]) -> None:
         """Score the heads, and go on."""
-        probes = self.probes or short_probes(self.model)
+        model, probes = self.model, self.probes or short_probes(self.model)
 
-        def work() -> HeadScores:
-            return self.scores or retrieval_scores(self.model, probes, progress=False)
+        def work() -> tuple[HeadScores, str]:
+            if self.scores is not None:
+                return self.scores, ""
+            if self.own:
+                return kept_scores(model, probes)
+            return retrieval_scores(model, probes, progress=False), ""
 
-        def done(found: HeadScores) -> None:
-            self.scores, self.probes = found, probes
-            then(found)
+        def done(found: tuple[HeadScores, str]) -> None:
+            self.probes = probes
+            self.scores, before = found
+            if before:
+                self.finder.show(f"The heads are those found on these weights on {before[:10]}.")
+            then(self.scores)
 
         self.finder.start(work, done, what="looking for the heads that copy", size=len(probes))
 
