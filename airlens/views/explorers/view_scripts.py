@@ -18,7 +18,7 @@ PARTS: dict[str, tuple[str, ...]] = {
         "dom", "cells", "window", "sidebars", "matrix_parts", "gestures", "picture",
         "matrix_words", "matrix",
     ),
-    "scatter": ("dom", "scatter"),
+    "scatter": ("dom", "marks", "scatter"),
     "table": ("dom", "table"),
     "text": (
         "dom", "units", "copies", "search", "blocks", "links", "numbers", "sidebars", "strip",

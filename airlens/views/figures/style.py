@@ -37,13 +37,13 @@ COLOURS: dict[str, str] = {
     "base": "#0072B2",
     "ablated": "#D55E00",
     "control": "#8d949c",
-    "floor": "#CC79A7",
+    "floor": "#95507c",
     "selected": "#009E73",
     "unselected": "#a3a9b0",
 }
 """One colour per meaning, the same in all figures."""
 
-DOMAIN_CYCLE = ("#E69F00", "#56B4E9", "#CC79A7", "#7a6fd0", "#9c8a00", "#44aa99", "#9c6b4a")
+DOMAIN_CYCLE = ("#E69F00", "#56B4E9", "#CC79A7", "#7a6fd0", "#9c8a00", "#1c7065", "#9c6b4a")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon")
 
 Scale = list[list[Any]]

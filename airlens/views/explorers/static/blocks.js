@@ -9,13 +9,18 @@ function tint(value, get) {
   return share < 0.01 ? "" : rgba(get("signed") && value > 0 ? warm : cool, share);
 }
 
+// Whether a piece is so far below zero that its colour is seen.
+function isLower(value, get) {
+  return get("signed") && value < -0.1 * (get("bound") || 1);
+}
+
 // What the colours of a text mean, into an element.
 function colourKey(scale, get) {
   const [cool, warm] = get("colours");
   scale.replaceChildren();
   if (!get("texts").length) return;
   const [low, high] = get("ends");
-  const line = element("span", "", scale, `${get("label")}: ${low}`);
+  const line = element("span", get("signed") ? "signed" : "", scale, `${get("label")}: ${low}`);
   const ramp = element("i", "ramp", line);
   ramp.style.background = get("signed")
     ? `linear-gradient(90deg, ${rgba(cool, 0.62)}, transparent, ${rgba(warm, 0.62)})`

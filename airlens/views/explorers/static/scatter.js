@@ -49,10 +49,9 @@ function render({ model, el }) {
     key.replaceChildren();
     get("groups").forEach((name, i) => {
       const item = document.createElement("span");
-      const swatch = document.createElement("i");
-      swatch.className = "swatch";
-      swatch.style.background = get("palette")[i % get("palette").length];
-      item.append(swatch, name);
+      const swatch = shape("svg", { class: "mark", width: 14, height: 14, "aria-hidden": "true" }, item);
+      shape("path", { d: markPath(i, 7, 7, 4.5), fill: get("palette")[i % get("palette").length] }, swatch);
+      item.append(name);
       key.appendChild(item);
     });
     const note = document.createElement("span");
@@ -105,10 +104,9 @@ function render({ model, el }) {
       if (!spot) return;
       const colour = palette[group[i] % palette.length];
       pen.globalAlpha = caught.size && !caught.has(i) ? 0.25 : chosen.has(i) ? 0.95 : 0.7;
-      pen.beginPath();
-      pen.arc(spot[0], spot[1], chosen.has(i) ? 5 : 4, 0, 2 * Math.PI);
-      if (chosen.has(i)) { pen.fillStyle = colour; pen.fill(); }
-      pen.strokeStyle = colour; pen.lineWidth = 1.5; pen.stroke();
+      const mark = new Path2D(markPath(group[i] ?? 0, ...spot, chosen.has(i) ? 5 : 4));
+      if (chosen.has(i)) { pen.fillStyle = colour; pen.fill(mark); }
+      pen.strokeStyle = colour; pen.lineWidth = 1.5; pen.stroke(mark);
       if (i === get("current") || i === hovered) {
         pen.globalAlpha = 1; pen.beginPath(); pen.arc(spot[0], spot[1], 8, 0, 2 * Math.PI);
         pen.strokeStyle = ink; pen.lineWidth = 2; pen.stroke();

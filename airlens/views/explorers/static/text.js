@@ -46,7 +46,7 @@ function render({ model, el }) {
   function dress(span, i) {
     const weight = lit.get(i);
     span.style.background = tint(get("values")[i], get);
-    span.className = `${search.classOf(i)}${i === cursor ? " now" : ""}${weight === undefined ? "" : " lit"}`;
+    span.className = `${isLower(get("values")[i], get) ? "lower " : ""}${search.classOf(i)}${i === cursor ? " now" : ""}${weight === undefined ? "" : " lit"}`;
     span.style.boxShadow = weight === undefined ? "" : `0 0 0 2px ${rgba(get("colours")[1], 0.4 + 0.6 * Math.min(1, weight))}`;
   }
 
