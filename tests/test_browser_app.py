@@ -13,6 +13,7 @@ pytest.importorskip("voila")
 import browser_pages as bp
 import browser_server as bs
 from accessible import violations
+from colour_vision import drawn_columns
 from playwright.sync_api import expect
 
 pytestmark = [
@@ -195,6 +196,23 @@ def fits(page: Any, look: str, forced: str = "none") -> None:
     assert all((each.bounding_box() or {"height": 0})["height"] > 20 for each in low)
     page.emulate_media(forced_colors="none")
     page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def test_tracks_of_sliders_are_seen_in_forced_colours(seen: bp.Watched) -> None:
+    page = seen.page
+    tab(page, "Trace")
+    sliders = page.locator(".noUi-target:visible")
+    sliders.first.wait_for()
+    assert sliders.count() == 2
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme, forced_colors="active")
+        for slider in sliders.all():
+            slider.scroll_into_view_if_needed()
+            box = slider.bounding_box()
+            assert (
+                drawn_columns(page.screenshot(clip={**box, "y": box["y"] - 2, "height": 8})) > 0.9
+            )
+    page.emulate_media(color_scheme="light", forced_colors="none")
 
 
 def test_axe_finds_nothing_in_any_tab(seen: bp.Watched) -> None:

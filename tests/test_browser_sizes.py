@@ -16,6 +16,7 @@ import browser_pages as bp
 import browser_server as bs
 import numpy as np
 import pandas as pd
+from colour_vision import drawn_columns
 from page_data import long_results, made_up_answers, made_up_subsets
 from test_browser_page import opened
 
@@ -130,6 +131,16 @@ def test_the_page_is_whole_at_twice_the_size_of_its_letters(path: Path) -> None:
         assert seen.page.evaluate("() => document.documentElement.scrollWidth") <= 640
         assert seen.page.evaluate(CUT) == []
         assert seen.page.evaluate(OVER) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_tracks_of_sliders_are_seen_in_forced_colours(path: Path, scheme: Any) -> None:
+    with opened(path) as seen:
+        seen.page.emulate_media(color_scheme=scheme, forced_colors="active")
+        seen.open("#trace=1&step=30")
+        for slider in seen.page.locator("input[type=range]:visible").all():
+            assert drawn_columns(slider.screenshot()) > 0.9
+        assert seen.page.locator("input[type=range]:visible").count() == 2
 
 
 def test_what_moves_stands_still_where_that_is_asked_for(path: Path) -> None:
