@@ -127,7 +127,7 @@ function start(index) {
     if (alone) put(alone, { ...(fresh ? data.alone ?? { rows: [], cols: [] } : {}), column: state.step });
     map?.set("current", state.head ? index.map.names.indexOf(state.head) : -1);
     table.set("current", state.trace);
-    sayWhich();
+    sayWhich(fresh);
     sayStop();
     toAddress();
     document.documentElement.dataset.shown = state.trace + 1;
@@ -173,7 +173,7 @@ function start(index) {
     return (kept[head] = events.map((column) => rows.map((i) => column[i])));
   }
 
-  function sayWhich() {
+  function sayWhich(fresh) {
     at("colour").value = state.colour;
     sayWithout();
     if (measures.length) { at("measure").value = state.measure; at("show").value = state.show; }
@@ -188,7 +188,7 @@ function start(index) {
     }
     document.querySelectorAll("#traces button").forEach((card, i) => {
       card.setAttribute("aria-pressed", String(i === state.trace));
-      if (i === state.trace) reveal(card);
+      if (fresh && i === state.trace) reveal(card);
     });
   }
 

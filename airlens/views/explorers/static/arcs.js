@@ -9,6 +9,7 @@
 //   hint, empty. `version` is set last and draws all of it anew.
 // Reports: picked [unit, moment] when somebody picks a step or a unit of the prompt; sets current at once.
 const TOP = 20, BOTTOM = 6, TALL = 560, GAP = 5; // pixels; GAP: between the prompt and the steps
+const QUIET = 100; // milliseconds without a change, after which rows that grew are read anew
 const DRAWN = 200; // arcs of the critical heads that are drawn while no step is chosen
 
 function render({ model, el }) {
@@ -35,8 +36,12 @@ function render({ model, el }) {
     drawnTall = scroll?.scrollHeight ?? 0;
   }
 
+  let timer = 0;
   function onScroll() {
-    if (scroll.scrollHeight !== drawnTall || !rows.size) { redraw(); return; } // rows that came into view grew
+    if (scroll.scrollHeight !== drawnTall || !rows.size) { // rows that came into view grew
+      clearTimeout(timer);
+      timer = setTimeout(redraw, QUIET);
+    }
     group?.setAttribute("transform", shift());
     if (group && Math.abs(scroll.scrollTop - dottedAt) > scroll.clientHeight) { drawDots(); mark(); }
   }
@@ -51,15 +56,9 @@ function render({ model, el }) {
   };
 
   function findArcs() {
-    const show = get("show"), most = get("strongest"), threshold = get("threshold");
-    const bound = (get("pairs")[2] ?? []).reduce((a, b) => Math.max(a, b ?? 0), 1e-9);
-    arcs = [];
+    const show = get("show");
     lowest = Math.min(0, get("units")[0] ?? 0);
-    for (const control of [false, true]) {
-      if (show !== "both" && control !== (show === "control")) continue;
-      for (const [step, sources] of strongest(get("pairs"), { threshold, most, control }))
-        for (const { unit, value } of sources) arcs.push({ step, unit, value, control, strength: Math.min(1, value / bound), path: null });
-    }
+    arcs = arcsOf(get("pairs"), { show, threshold: get("threshold"), most: get("strongest") });
     // Random heads are drawn where they are no weaker.
     const ranked = (control) => arcs.filter((arc) => arc.control === control).sort((a, b) => b.value - a.value).slice(0, DRAWN);
     const first = ranked(show === "control"), least = first.at(-1)?.value ?? 0;
@@ -78,7 +77,8 @@ function render({ model, el }) {
   function drawDots() {
     const level = rows.size > 0, numbered = get("show") !== "both", few = Math.max(1, Math.ceil(13 / pitch / 5) * (pitch < 13 ? 5 : 1));
     dottedAt = level ? scroll.scrollTop : 0;
-    const near = (unit) => !level || Math.abs(place(unit) - dottedAt - scroll.clientHeight / 2) < 2 * scroll.clientHeight;
+    const room = level ? scroll.clientHeight : 0; // asked once: each answer lays out what is drawn so far
+    const near = (unit) => !level || Math.abs(place(unit) - dottedAt - room / 2) < 2 * room;
     dots.replaceChildren();
     for (const unit of get("units")) {
       if (!near(unit)) continue;
@@ -179,7 +179,7 @@ function render({ model, el }) {
   sized.observe(root);
   const end = listen(model, { "version pairs threshold strongest show measure": anew, current: mark });
   anew();
-  return () => { sized.disconnect(); scroll?.removeEventListener("scroll", onScroll); end(); root.remove(); };
+  return () => { clearTimeout(timer); sized.disconnect(); scroll?.removeEventListener("scroll", onScroll); end(); root.remove(); };
 }
 
 export default { render };

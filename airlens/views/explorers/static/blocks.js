@@ -1,5 +1,6 @@
 // Put before the script that needs it (see ../view_scripts.py): the units of a text as rows, each with
 // its margin, in blocks that hold their words only while they are in view.
+const EDGES = 7; // pixels of a row that are not its text: border and padding (airlens.css)
 const BLOCK = 400; // pieces of text in one block, so that a response that is one step stays quick
 
 // The background of a piece with this value.
@@ -85,20 +86,20 @@ function makeBlocks(scroll, dress) {
     block.text.style.minHeight = "";
   }
 
-  // All heights are read before the first block changes: each would cost a layout of its own.
-  function clear(some) {
-    const full = some.filter((block) => block.filled), heights = full.map((block) => block.text.offsetHeight);
-    full.forEach((block, n) => {
-      block.text.style.minHeight = `${heights[n]}px`;
-      block.text.replaceChildren();
-      block.filled = false;
-    });
+  // A row out of view keeps its height, which the observer knows: to ask the text for its own would lay it out.
+  function clear(block, height) {
+    if (!block.filled) return;
+    block.text.style.minHeight = `${height - EDGES}px`;
+    block.text.replaceChildren();
+    block.filled = false;
   }
 
   const watcher = new IntersectionObserver((entries) => {
-    const seen = (inside) => entries.filter((entry) => entry.isIntersecting === inside).map((entry) => blocks[Number(entry.target.dataset.block)]).filter(Boolean);
-    clear(seen(false));
-    seen(true).forEach(fill);
+    for (const { target, isIntersecting, boundingClientRect } of entries) {
+      const block = blocks[Number(target.dataset.block)];
+      if (block && isIntersecting) fill(block);
+      else if (block) clear(block, boundingClientRect.height);
+    }
   }, { root: scroll, rootMargin: "300px" });
 
   const fillAll = () => blocks.forEach(fill); // on paper nothing is scrolled into view

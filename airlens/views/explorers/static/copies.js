@@ -36,8 +36,17 @@ function copiedFrom(piece, copies, way, { texts, steps, heads, lowest }) {
 }
 
 // What is copied by a step (or, with step -1, by any), from a unit (undefined: from any): the weight
-// of each piece on either side, and each copy in words.
-function copiedBy(step, unit, copies, { texts, steps, heads, lowest }) {
+// of each piece on either side, and each copy in words. The last answer is kept: one click asks more than once.
+const lastCopied = new WeakMap();
+function copiedBy(step, unit, copies, trace) {
+  const last = lastCopied.get(copies);
+  if (last && last.step === step && last.unit === unit) return last.found;
+  const found = findCopied(step, unit, copies, trace);
+  lastCopied.set(copies, { step, unit, found });
+  return found;
+}
+
+function findCopied(step, unit, copies, { texts, steps, heads, lowest }) {
   const lit = new Map(), words = [];
   for (const [i, events] of copies) for (const [from, head, weight] of events) {
     if ((step >= 0 && steps[i] !== step) || (unit !== undefined && steps[from] !== unit)) continue;

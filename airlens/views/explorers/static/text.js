@@ -133,7 +133,7 @@ function render({ model, el }) {
   function pick(step) {
     if (!Number.isFinite(step)) return;
     model.set("current", Math.max(step, -1));
-    model.set("focus", step < 0 ? [-1, step] : []);
+    if (step < 0 || get("focus").length) model.set("focus", step < 0 ? [-1, step] : []);
     model.set("picked", [step, moment()]);
     model.save_changes();
   }

@@ -35,3 +35,15 @@ function usesOf(found) {
   for (const list of uses.values()) list.sort((a, b) => b.value - a.value);
   return uses;
 }
+
+// The same of all steps as arcs, of the critical heads, of random ones ("control") or of both; `path`
+// is for who draws them.
+function arcsOf(pairs, { show, threshold, most }) {
+  const bound = (pairs[2] ?? []).reduce((a, b) => Math.max(a, b ?? 0), 1e-9), arcs = [];
+  for (const control of [false, true]) {
+    if (show !== "both" && control !== (show === "control")) continue;
+    for (const [step, sources] of strongest(pairs, { threshold, most, control }))
+      for (const { unit, value } of sources) arcs.push({ step, unit, value, control, strength: Math.min(1, value / bound), path: null });
+  }
+  return arcs;
+}
