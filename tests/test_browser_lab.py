@@ -19,6 +19,12 @@ pytestmark = [
     pytest.mark.skipif(bs.find_chromium() is None, reason="there is no Chromium"),
 ]
 
+# What each explorer shows when it is done: a map, a text, what was written, points.
+CONTENT = (
+    *(".airlens-grid rect.cell", ".airlens-text [data-i]"),
+    *(".airlens-tokens .text span", ".airlens-scatter canvas"),
+)
+
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[bp.Watched]:
@@ -239,6 +245,16 @@ def test_it_fits_the_page(seen: bp.Watched, theme: str, size: tuple[int, int]) -
     sharp = """() => [...document.querySelectorAll('.airlens-scatter canvas')]
         .every(c => c.width === Math.floor(c.clientWidth * devicePixelRatio))"""
     page.wait_for_function(sharp)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_in_any_explorer(seen: bp.Watched, theme: str) -> None:
+    page = seen.page
+    bp.set_theme(page, theme)
+    expect(page.locator(".airlens-live")).to_have_count(4)
+    for content in CONTENT:
+        show(page, content).wait_for()
+    assert violations(page, ".airlens-live") == []
 
 
 def test_nothing_went_wrong_and_nothing_left_this_machine(seen: bp.Watched) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 # As written → as it should be. axe-core finds each.
@@ -16,6 +17,13 @@ MENDED = {
     '<th class="head"><p></p></th>': '<td class="head"></td>',
     "<th></th>": "<td></td>",
 }
+# Of a signature of several lines Sphinx writes each parameter as a description of nothing.
+PARAMETERS = re.compile(r"<dl>\n((?:<dd>.*</dd>\n)+)</dl>")
+
+
+def _lines(found: re.Match[str]) -> str:
+    lines = found[1].replace("<dd>", '<span class="sig-line">').replace("</dd>", "</span>")
+    return f"<span>\n{lines}</span>"
 
 
 def mend(app, exception: Exception | None) -> None:
@@ -26,4 +34,5 @@ def mend(app, exception: Exception | None) -> None:
         text = path.read_text(encoding="utf-8")
         for before, after in MENDED.items():
             text = text.replace(before, after)
+        text = PARAMETERS.sub(_lines, text)
         path.write_text(text, encoding="utf-8")
