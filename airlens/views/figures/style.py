@@ -43,7 +43,7 @@ COLOURS: dict[str, str] = {
 }
 """One colour per meaning, the same in all figures."""
 
-DOMAIN_CYCLE = ("#E69F00", "#56B4E9", "#CC79A7", "#7a6fd0", "#9c8a00", "#1c7065", "#9c6b4a")
+DOMAIN_CYCLE = ("#E69F00", "#56B4E9", "#CC79A7", "#7a6fd0", "#9c8a00", "#24806f", "#9c6b4a")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon")
 
 Scale = list[list[Any]]
