@@ -23,7 +23,7 @@ from airlens.heads import Head, HeadSet
 from airlens.model.state import running
 
 from .choice import Engine, choose_engine
-from .fast.fast_model import share
+from .fast.fast_model import built, share
 from .fast.packed_attention import HARMLESS, Unsupported
 from .fast.self_check import random_tokens, some_means
 
@@ -95,7 +95,7 @@ def writing(
     """
     if choose_engine(model, engine, mode=mode, longest=longest) == "fast":
         with running(model) as state:
-            made = state.kept("writer", partial(_made, model))
+            made = state.kept("writer", partial(built, partial(Writer, model.original_model)))
             reason = made if isinstance(made, str) else _disagreement(model, made, mode)
             if not reason:
                 assert isinstance(made, Writer)
@@ -111,16 +111,6 @@ def writing(
             state.say(log, f"text is written under hooks: {reason}")
     with ablated(model, heads, mode, means=means):
         yield model.original_model
-
-
-def _made(model: TransformerBridge) -> Writer | str:
-    """The writer, or why there is none."""
-    try:
-        return Writer(model.original_model)
-    except Unsupported as error:
-        return str(error)
-    except Exception as error:  # whatever a model unknown to us raises: the hooks can run it
-        return f"it cannot be rebuilt ({type(error).__name__}: {error})"
 
 
 def _disagreement(model: TransformerBridge, writer: Writer, mode: Mode) -> str:

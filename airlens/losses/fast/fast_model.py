@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 # Ours. Whether a model may run in slices is tried on this many rows: the last hidden states differ,
 # in norm, by less than the square root of the type's precision.
 TRIED = 24
@@ -391,16 +392,17 @@ def fast_model(model: TransformerBridge) -> FastModel:
     Raises:
         Unsupported: it cannot be made.
     """
-    made = state_of(model).kept("fast model", partial(_made, model))
+    build = partial(FastModel, model.original_model)
+    made = state_of(model).kept("fast model", partial(built, build))
     if isinstance(made, str):
         raise Unsupported(made)
     return made
 
 
-def _made(model: TransformerBridge) -> FastModel | str:
-    """The fast model, or why there is none."""
+def built(build: Callable[[], T]) -> T | str:
+    """What is built on a model's weights, or why it cannot be."""
     try:
-        return FastModel(model.original_model)
+        return build()
     except Unsupported as error:
         return str(error)
     except Exception as error:  # whatever a model unknown to us raises: the hooks can run it
