@@ -38,12 +38,13 @@ def free_port() -> int:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """The variables of a Jupyter that knows none of the user's own settings."""
+    """The variables of a Jupyter that knows none of the user's own settings, nor their cache."""
     own = {
         f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")
     }
     own["JUPYTERLAB_SETTINGS_DIR"] = str(folder / "settings")
     own["JUPYTERLAB_WORKSPACES_DIR"] = str(folder / "workspaces")
+    own["AIRLENS_CACHE"] = str(folder / "cache")
     own["IPYTHONDIR"] = str(folder / "ipython")
     own["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     own["PLOTLY_RENDERER"] = "plotly_mimetype"
