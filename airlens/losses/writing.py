@@ -207,14 +207,10 @@ def attend(
     if heads and writer.mode == "uniform":
         query = query.clone()
         query[:, heads] = 0
-    batch, n_heads, n, _ = query.shape
-    groups = key.shape[1]
-    size = n_heads // groups
-    # The queries of a group's heads as so many rows that read the same keys.
-    grouped = query.reshape(batch, groups, size * n, query.shape[-1])
-    mask = attention_mask[..., : key.shape[2]].repeat(1, 1, size, 1)
-    z = scaled_dot_product_attention(grouped, key, value, attn_mask=mask, scale=scaling)
-    z = z.reshape(batch, n_heads, n, value.shape[-1]).transpose(1, 2)
+    mask = attention_mask[..., : key.shape[2]]
+    z = scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, scale=scaling, enable_gqa=True
+    ).transpose(1, 2)
     if heads and writer.mode != "uniform":
         z = z.clone()
         mean = 0 if writer.mode == "zero" else _mean(writer, layer, heads).to(z)[:, : z.shape[-1]]
