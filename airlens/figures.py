@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .registry import Registry
+from .views.figures.accuracy_bars import accuracy_bars
 from .views.figures.arcs import source_arcs
 from .views.figures.coloured_text import trace_html
 from .views.figures.copying_curve import ablation_curve
@@ -74,6 +75,7 @@ except ModuleNotFoundError as error:
 
 __all__ = [
     "ablation_curve",
+    "accuracy_bars",
     "agreement_figure",
     "ais_by_domain",
     "ais_by_label",

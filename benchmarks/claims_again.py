@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
+import airlens as al
 from airlens.experiments.needles import needle_costs, needle_summary
 from airlens.experiments.paper.compare_models import Comparison, tables_of
 from airlens.experiments.paper.model_claims import comparison_claims
@@ -88,6 +89,17 @@ def needles(folder: Path) -> Tables:
     return {"summary": needle_summary(answers), "costs": needle_costs(answers)}
 
 
+def heads_off(folder: Path) -> Tables:
+    """Accuracy with heads off."""
+    answers = pd.read_csv(folder / "answers.csv")
+    former = pd.read_csv(folder / "differences.csv")
+    pairs = list(zip(former["one"], former["other"], strict=True))
+    return {
+        "accuracy": al.accuracy_table(answers),
+        "differences": al.accuracy_differences(answers, pairs),
+    }
+
+
 def two_models(folder: Path) -> Tables:
     """Two models side by side."""
     former = Comparison.load(folder)
@@ -104,6 +116,7 @@ PARTS: dict[str, tuple[Callable[[Path], Tables], Path, str]] = {
     "answers": (answers, RESULTS / "validity" / "answers", "measured_needed.parquet"),
     "paths": (paths, RESULTS / "validity" / "paths", "measured_chains.parquet"),
     "needles": (needles, RESULTS / "needles", "answers.csv"),
+    "heads_off": (heads_off, RESULTS / "heads_off", "answers.csv"),
     "two_models": (two_models, RESULTS / "two_models", "measured_units.parquet"),
 }
 

@@ -113,7 +113,9 @@ def main() -> None:
             first_token_accuracy=scores.parts["lookup"].copy_accuracy,
             shared_with_top={w: len(top & set(scores.top(SHARE, w))) for w in PARTS},
         )  # fmt: skip
-        tables = {"answers": answers, "accuracy": shares, "differences": differences}
+        # Not the texts: they are long, and answer problems that are not ours.
+        short = answers.drop(columns=["text", "answer"])
+        tables = {"answers": short, "accuracy": shares, "differences": differences}
         print(write_tables(args.table, tables, note))
 
 

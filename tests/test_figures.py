@@ -13,6 +13,7 @@ from airlens.errors import DataError
 from airlens.statistics.correlations import spearman
 from airlens.views.figures import labels as figtext
 from airlens.views.figures import style as figstyle
+from airlens.views.figures.accuracy_bars import accuracy_bars
 from airlens.views.figures.copying_curve import ablation_curve
 from airlens.views.figures.early_answer_figures import early_answer_curve, step_gain_bars
 from airlens.views.figures.head_maps import head_map, score_ranking
@@ -127,6 +128,15 @@ def gains_frame() -> pd.DataFrame:
     return early_frame().iloc[1:]
 
 
+def accuracy_frame() -> pd.DataFrame:
+    rows = [
+        ("base", 0.3, 0.2, 0.4, 0.7, 0.0, 0.0, 0),
+        ("<b>top</b>", 0.1, 0.0, 0.2, 0.4, 0.2, 0.3, 3),
+    ]
+    names = ["condition", "accuracy", "lo", "hi", "wrong", "no answer", "repeats", "draws"]
+    return pd.DataFrame(rows, columns=names)
+
+
 def samples_frame() -> pd.DataFrame:
     n = 8
     ais = np.linspace(-0.1, 0.6, n)
@@ -159,6 +169,7 @@ FIGURES = {
     "head_map": (head_map, heads_frame, "score"),
     "score_ranking": (score_ranking, heads_frame, "score"),
     "head_parts": (head_parts, parts_frame, "lookup"),
+    "accuracy_bars": (accuracy_bars, accuracy_frame, "accuracy"),
     "ablation_curve": (ablation_curve, curve_frame, "copy_accuracy"),
     "step_bars": (step_bars, steps_frame, "ais"),
     "early_answer_curve": (early_answer_curve, early_frame, "logp_base"),
@@ -480,3 +491,20 @@ def test_domains_keep_colour_and_symbol() -> None:
     looks = figstyle.domain_colours(["b", "a", "b"])
     assert list(looks) == ["a", "b"]
     assert len(set(looks.values())) == 2
+
+
+def test_accuracy_bars_say_how_solutions_ended_and_add_up() -> None:
+    fig = accuracy_bars(accuracy_frame())
+    *bars, interval = fig.data
+    assert [trace.name for trace in bars] == [
+        "correct", "wrong answer", "no answer", "runs in a circle"
+    ]  # fmt: skip
+    assert np.allclose(sum(np.asarray(trace.x) for trace in bars), 1)
+    assert np.allclose(interval.x, bars[0].x)
+    assert np.allclose(interval.error_x.array, [0.1, 0.1])
+    assert np.allclose(interval.error_x.arrayminus, [0.1, 0.1])
+    title = fig.layout.title.text.replace("<br>", " ")
+    assert title.startswith(
+        "base: 30 % of the problems solved; fewest with &lt;b&gt;top&lt;/b&gt; off"
+    )
+    assert "<b>top</b>" not in "".join(bars[0].hovertext)

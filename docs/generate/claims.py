@@ -132,6 +132,16 @@ def verdict_sentences() -> str:
         f"**Sources** ({counted(claims_of('sources'))}), **paths** "
         f"({counted(claims_of('paths'))}), **early answers** ({counted(claims_of('answers'))}).",
     ]
+    accuracy = pd.read_csv(RESULTS / "heads_off" / "accuracy.csv")
+    gaps = pd.read_csv(RESULTS / "heads_off" / "differences.csv")
+    shares = ", ".join(accuracy["condition"] + " " + accuracy["accuracy"].map("{:.2f}".format))
+    apart = gaps[gaps["verdict"].isin(["holds", "fails"])]
+    lines.append(
+        f"**Accuracy with heads off** ({int(accuracy['n'].min())} problems of GSM8K): {shares}; "
+        "decided differences: "
+        + ("; ".join(apart["one"] + " and " + apart["other"]) or "none")
+        + "."
+    )
     models = pd.read_csv(RESULTS / "two_models" / "claims.csv")["verdict"].value_counts()
     lines.append(
         f"**Two models**, {int(models.sum())} findings: "
@@ -235,6 +245,31 @@ def controlled_parts() -> dict[str, str]:
     return {
         "controlled": markdown(shown) + f"\n*`data/results/controlled_study`: {sizes}.*\n",
         "controlled_took": markdown(took.reset_index()),
+    }
+
+
+def heads_off_parts() -> dict[str, str]:
+    """Accuracy with heads off, and the differences that the command tested together."""
+    folder = RESULTS / "heads_off"
+    table, gaps = (pd.read_csv(folder / f"{name}.csv") for name in ("accuracy", "differences"))
+    note = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    shown = table.assign(
+        accuracy=interval(table, "accuracy"), n_new=table["n_new"].map("{:.0f}".format)
+    )
+    names = ["condition", "mode", "accuracy", "wrong", "no answer", "repeats", "n_new", "draws"]
+    where = (
+        f"*`data/results/heads_off`: {note['file']} (SHA-256 {note['sha256'][:12]}…), {note['n']} "
+        f"problems, at most {note['max_new_tokens']} tokens, seed {note['seed']}.*\n"
+    )
+    differences = {
+        "accuracy of": gaps["one"] + " − " + gaps["other"],
+        "difference": interval(gaps, "difference"),
+        "p (Holm)": ["" if pd.isna(p) else f"{p:.4f}" for p in gaps["p_holm"]],
+        "verdict": gaps["verdict"],
+    }
+    return {
+        "heads_off": markdown(shown[names], left=2) + "\n" + where,
+        "heads_off_differences": markdown(pd.DataFrame(differences)),
     }
 
 
@@ -346,6 +381,7 @@ def write(folder: Path) -> None:
         "labelled_claims": claims_table("labelled", ["(uniform)"]) + "\n" + source("labelled"),
         "labelled_all": claims_table("labelled"),
         "confounds": confounds_table() + "\n" + source("confounds"),
+        **heads_off_parts(),
         "heads_claims": claims_table("heads") + "\n" + source("heads"),
         **sources_parts(),
         "answers_needed": needed_table() + "\n" + source("answers"),

@@ -32,7 +32,7 @@ from . import ROOT, first_sentence, write_if_new
 from .notebooks import paths, title
 
 RUN = Path(__file__).parents[1] / "gallery_run"
-TRUTH = ROOT / "data" / "results" / "validity" / "sources" / "planted.csv"
+RESULTS = ROOT / "data" / "results"
 LINES = 3  # of a long cell, the last ones are shown
 SMALL = 480  # pixels, the width of a small picture: twice what is seen
 
@@ -50,7 +50,7 @@ PAGES = {
             "model_comparison",
         ],
     ),
-    "ablation": ("Ablation", ["copying_curve", "next_tokens", "speed"]),
+    "ablation": ("Ablation", ["copying_curve", "accuracy_bars", "next_tokens", "speed"]),
     "traces": (
         "Traces and steps",
         [
@@ -138,6 +138,12 @@ FROM_RUN = {
     ),
 }
 
+# Figures drawn here, from a table of results.
+FROM_TABLE = {
+    "source_truth": (RESULTS / "validity" / "sources" / "planted.csv", al.figures.source_truth),
+    "accuracy_bars": (RESULTS / "heads_off" / "accuracy.csv", al.figures.accuracy_bars),
+}
+
 
 @dataclass(frozen=True)
 class Example:
@@ -209,13 +215,14 @@ def examples() -> dict[str, Example]:
                 png = base64.b64decode(data.get("image/png", ""))
                 found[name], length[name] = Example(code, html, f"From {link}.", png), size
     drawn = {name: (code, draw()) for name, (code, draw) in FROM_RUN.items()}
-    code = f'table = pd.read_csv("{TRUTH.relative_to(ROOT)}")\nal.figures.source_truth(table)'
-    drawn["source_truth"] = (code, al.figures.source_truth(pd.read_csv(TRUTH)))
+    for name, (file, draw_table) in FROM_TABLE.items():
+        code = f'table = pd.read_csv("{file.relative_to(ROOT)}")\nal.figures.{name}(table)'
+        drawn[name] = (code, draw_table(pd.read_csv(file)))
     pictures = _pictures({name: fig for name, (_, fig) in drawn.items()})
     for name, (code, fig) in drawn.items():
         source = "From `docs/gallery_run`, a small run on the default model."
-        if name == "source_truth":
-            source = f"From `{TRUTH.relative_to(ROOT)}`."
+        if name in FROM_TABLE:
+            source = f"From `{FROM_TABLE[name][0].relative_to(ROOT)}`."
         found[name] = Example(code, _live(fig.to_json(), name), source, pictures.get(name, b""))
     return found
 
