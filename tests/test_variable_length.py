@@ -67,7 +67,7 @@ def test_a_pack_in_one_call_is_the_loop_over_its_sequences(
         calls.append(len(given[0]))
         return slow_kernel(*given, **options)
 
-    monkeypatch.setattr(variable_length, "varlen_attn", counted)
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", counted)
     monkeypatch.setattr(packed_attention, "runs", lambda *_: True)
     found = score_fast(model, ITEMS, sets, mode)
     assert calls
