@@ -31,6 +31,7 @@ BOUNDS = {
     "recolour by a value": 1.0,
     "first figure": 15.0,
     "app: a box to ask in": 10.0,
+    "app: a trace in colour": 10.0,
     "click on a step": 1.0,
     "point at a token": 1.0,
     "open a page of 1,000 steps": 2.0,

@@ -11,10 +11,10 @@ import browser_server as bs
 from accessible import violations
 
 SITE = bs.ROOT / "docs" / "_build" / "html"
-# One of each kind of page, but for the longest tables.
+# One of each kind of page.
 PAGES = (
-    *("index", "method", "howto/workspace", "gallery/index", "gallery/traces", "api/detectors"),
-    "notebooks/00_quickstart",
+    *("index", "method", "claims", "cli", "howto/workspace", "gallery/index", "gallery/traces"),
+    *("notebooks/00_quickstart", "api/step_influence", "api/detectors"),
 )
 pytestmark = [
     pytest.mark.browser,
