@@ -24,7 +24,7 @@ from airlens.model.state import running
 
 from .choice import Engine, choose_engine
 from .fast.fast_model import built, share
-from .fast.packed_attention import HARMLESS, Unsupported
+from .fast.packed_attention import Unsupported, unknown
 from .fast.self_check import random_tokens, some_means
 
 if TYPE_CHECKING:
@@ -197,8 +197,7 @@ def attend(
     Raises:
         Unsupported: an argument whose meaning is not known here, or no mask.
     """
-    others |= {"softcap": softcap, "s_aux": s_aux}
-    strange = [k for k, v in others.items() if v is not None and k not in HARMLESS]
+    strange = unknown({**others, "softcap": softcap, "s_aux": s_aux})
     if strange or attention_mask is None:
         raise Unsupported(f"attention with {', '.join(strange) or 'no mask'}")
     writer: Writer = module.airlens_writer

@@ -256,10 +256,13 @@ def heads_off_parts() -> dict[str, str]:
     shown = table.assign(
         accuracy=interval(table, "accuracy"), n_new=table["n_new"].map("{:.0f}".format)
     )
+    top = al.HeadSet.parse(note["heads"]["top"])
+    layer, most = max(((i, len(heads)) for i, heads in top.by_layer().items()), key=lambda x: x[1])
     names = ["condition", "mode", "accuracy", "wrong", "no answer", "repeats", "n_new", "draws"]
     where = (
         f"*`data/results/heads_off`: {note['file']} (SHA-256 {note['sha256'][:12]}…), {note['n']} "
-        f"problems, at most {note['max_new_tokens']} tokens, seed {note['seed']}.*\n"
+        f"problems, at most {note['max_new_tokens']} tokens, seed {note['seed']}; {len(top)} "
+        f"heads, {most} of them of the {note['model']['n_heads']} of layer {layer}.*\n"
     )
     differences = {
         "accuracy of": gaps["one"] + " − " + gaps["other"],

@@ -11,7 +11,7 @@ comes in slices of its rows (:mod:`.slices`): the same, for the rows of the slic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,7 +31,7 @@ NAME = "airlens"
 # Entries of a mask, or of scores that are written out, at once: the rest waits for its turn.
 MASK = 16 << 20
 # Arguments of the interface that change nothing here.
-HARMLESS = {"position_ids", "use_cache", "is_causal", "cache_position", "output_attentions"}
+_HARMLESS = {"position_ids", "use_cache", "is_causal", "cache_position", "output_attentions"}
 
 
 class Unsupported(ModelError):
@@ -173,7 +173,7 @@ def attend(
     Raises:
         Unsupported: an argument whose meaning is not known here.
     """
-    strange = [k for k, v in others.items() if v is not None and k not in HARMLESS]
+    strange = unknown(others)
     if strange or attention_mask is not None:
         raise Unsupported(f"attention with {', '.join(strange) or 'a mask of its own'}")
     run = module.airlens_run
@@ -209,6 +209,11 @@ def attend(
             mean = 0 if mode == "zero" else _mean(plan, layer, head).to(z)[: z.shape[-1]]
             z[row, :, head] = mean
     return z, None
+
+
+def unknown(arguments: Mapping[str, Any]) -> list[str]:
+    """The arguments of the attention interface that are given and may change something."""
+    return [k for k, v in arguments.items() if v is not None and k not in _HARMLESS]
 
 
 def _mean(plan: Plan, layer: int, head: int) -> torch.Tensor:
