@@ -37,6 +37,8 @@ def report(traces: Any, folder: Any = None, **options: Any) -> Any:
 def test_a_needed_step_stands_before_the_one_that_adds_nothing(bundled: Any) -> None:
     traces, pairs = needed_and_not(bundled, tiny("llama"), n=3, kinds=KINDS)
     by_id = {trace.id: trace for trace in traces}
+    sources = [name.split("/")[0] for name in by_id]
+    assert sources == sorted(sources, key=sources.index)  # those of one source stand together
     for name, part in pairs.groupby("id"):
         labels = [by_id[name].steps[i].label for i in part["step"]]
         if part["kind"].iloc[0] == "filler":
@@ -92,6 +94,8 @@ def test_report_and_resuming(bundled: Any, tmp_path: Path, monkeypatch: pytest.M
     assert set(needed["kind"]) == set(KINDS)
     assert set(needed.loc[needed["score"].isin(EARLY), "forcing"]) == {"sentence", "boxed"}
     assert {"total", "direct", "gain", "ais", "overlap"} <= set(needed["score"])
+    assert set(needed.loc[needed["score"] == "total", "forcing"]) == {"sentence"}
+    assert first.measured["needed"].dropna(subset="total")["id"].nunique() == 1
     assert set(first.tables["importance"]["importance"]) >= {"forced_importance_kl"}
     assert (first.claims["verdict"] == "no verdict").all()  # two traces decide nothing
 

@@ -89,7 +89,7 @@ def validate(
         typer.Option(
             min=0,
             help="sources: planted traces in which sources are knocked out; answers: in which "
-            "steps are hidden from all that follows too.",
+            "steps are hidden from all that follows too, for the first forcing text.",
         ),
     ] = 0,
     knockout_labelled: Annotated[

@@ -76,7 +76,8 @@ def early_report(
         forcings: forcing texts.
         mode: of the ablation.
         controls: draws of random heads of the same layers.
-        total: planted traces in which steps are also hidden from all that follows.
+        total: of the traces that are measured, sorted by the trace planted in, the first so many
+            in which steps are also hidden from all that follows, for the first forcing text.
         total_labelled: the same for labelled traces, the shortest first.
         seed: of planting and draws.
         folder: stores the tables and each trace's measurements, so that the call can be resumed.

@@ -80,7 +80,7 @@ def needed_and_not(
             chosen.append(trace)
             at, of = int(info["step"]), (trace.id, str(info["source"]), str(info["kind"]))
             rows += [(*of, at - 1, True), (*of, at, False)]
-    sources = {str(planted_info(trace)["source"]) for trace in planted}
+    sources = list(dict.fromkeys(str(planted_info(trace)["source"]) for trace in planted))
     for trace in fit if FILLER in kinds else ():
         labels = [step.label for step in trace.steps]
         if trace.id in sources and FILLER in labels:
@@ -90,6 +90,9 @@ def needed_and_not(
                 for i, label in enumerate(labels)
                 if label in (NEEDED, FILLER)
             ]
+    # Traces of one source stand together, so that the first traces are of every kind.
+    source = {id: sources.index(of) for id, of, *_ in rows}
+    chosen.sort(key=lambda trace: source[trace.id])
     return chosen, pd.DataFrame(rows, columns=["id", "source", "kind", "step", "needed"])
 
 
@@ -115,7 +118,8 @@ def measured_steps(
         mode: of the ablation.
         controls: draws of random heads of the same layers.
         forcings: forcing texts, see :func:`airlens.early_answers`.
-        total: in this many traces, from the first on, steps are also hidden from all that follows.
+        total: in this many traces, from the first on, steps are also hidden from all that follows,
+            for the first forcing text.
         seed: of the draws.
         folder: stores each trace's tables; what is stored is not measured again.
         progress: show a progress bar.
@@ -140,7 +144,8 @@ def measured_steps(
     store = TraceStore(model, folder, heads=heads.names(), **how)
     work = [(i, forcing) for i in range(len(traces)) for forcing in forcings]
     for i, forcing in tqdm(work, desc="early answers", unit="trace", disable=not progress):
-        depends: tuple[Depends, ...] = ("direct", "total") if i < total else ("direct",)
+        hidden = i < total and forcing == forcings[0]
+        depends: tuple[Depends, ...] = ("direct", "total") if hidden else ("direct",)
         asked: dict[str, Any] = {"forcing": forcing, "depends": list(depends)}
         make = partial(early_answers, model, traces[i], heads, **how, **asked, progress=False)
         path = store.path("early", traces[i], {"answer": traces[i].answer}, **asked)
