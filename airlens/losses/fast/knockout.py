@@ -1,8 +1,8 @@
 """Losses when heads may not attend to a span of positions, from partial passes.
 
 Only the rows that may not see the span, and those after them, differ from the base pass, and only
-from the first head's layer on: only those rows run again, on the keys and values of the base pass,
-with several spans side by side in one row.
+from the layer of a set's first head on: only those rows run again, on the keys and values of the
+base pass, with several spans side by side in one row.
 """
 
 from __future__ import annotations
@@ -60,27 +60,32 @@ def _knocked_out(
     on_progress: Callable[[int], None],
 ) -> KnockedOut:
     base_row = pack([window.tokens], 0)[0]
-    layer = min((h.layer for heads in head_sets for h in heads), default=0)
+    first_layers = {i: min(h.layer for h in heads) for i, heads in enumerate(head_sets) if heads}
+    layers = sorted(set(first_layers.values()))
     before = Past()
 
     def keep(call: Call) -> None:
-        if call.layer >= layer:
+        if layers and call.layer >= layers[0]:
             before.keep(call.layer, call.key, call.value)
 
     plan = Plan(base_row.segments, on_layer=keep)
     budget = row_budget(max_tokens_per_batch, fast.device)
-    kept, whole = fast.residuals(base_row, plan, [layer], rows=budget)
+    kept, whole = fast.residuals(base_row, plan, layers, rows=budget)
     where, target = (to_device(x, fast.device) for x in scored_rows(base_row, [window]))
     base = row_losses(fast, whole[0], where, target, base=False)[0].cpu().numpy()
     found = KnockedOut.nothing(base, len(head_sets), len(spans), kl)
     starts = [first_row(span, inside) for span in spans]
-    jobs = [
-        (i, j)
-        for j, start in enumerate(starts)
-        for i, heads in enumerate(head_sets)
-        if len(heads) and start < len(window.tokens) - 1
+    after = [j for j, start in enumerate(starts) if start < len(window.tokens) - 1]
+    of_layer = {
+        layer: [(i, j) for j in after for i, first in first_layers.items() if first == layer]
+        for layer in layers
+    }
+    batches = [
+        (layer, chosen)
+        for layer, jobs in of_layer.items()
+        for chosen in _chunks(jobs, window, starts, budget)
     ]
-    for chosen in _chunks(jobs, window, starts, budget):
+    for layer, chosen in batches:
         row = _rows_from(window, [starts[j] for _, j in chosen])
         plan = Plan(row.segments, before=before)
         for index, (i, j) in enumerate(chosen):
