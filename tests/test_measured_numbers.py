@@ -11,8 +11,11 @@ import pandas as pd
 import pytest
 from test_planting import traces
 
+import airlens as al
+from airlens.experiments.validity import resumable_influence
 from airlens.experiments.validity.claim_reports import confound_report, head_report, labelled_report
 from airlens.heads import HeadSet
+from airlens.statistics.correlations import spearman
 from airlens.step_influence.influence import Influence, influence
 
 HEADS = HeadSet.parse("L1H0, L2H3")
@@ -56,6 +59,35 @@ def test_labelled_steps_are_stored_with_every_draw(llama: Any, tmp_path: Path) -
     rise = joined["loss_control_of_draw"] - joined["loss_base"]
     again = rise.groupby(joined["label"]).mean()
     assert again[known.index].to_numpy() == pytest.approx(known.to_numpy(), abs=1e-5)
+
+
+def test_scores_of_rivals_stand_beside_importances(
+    llama: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "".join(f"line {i} has {i} and {i + 3}.\n" for i in range(9))
+    meta = tuple({"forced_importance_kl": float(i % 5)} for i in range(9))
+    plain = [al.Trace(f"t{n}", "count", text[n:]).with_steps("line") for n in range(3)]
+    known = [
+        replace(t, steps=tuple(replace(s, label="a") for s in t.steps), step_meta=meta)
+        for t in plain
+    ]
+    options: Any = {"modes": ["zero"], "controls": 0, "folder": tmp_path, "progress": False}
+    report = labelled_report(llama, known, HEADS, **options)
+    table = report.tables["correlations"].set_index(["score", "id"])
+    own = al.rival_scores(llama, known, progress=False).steps
+    for name in ("lalp", "fai", "waad"):
+        for trace in known:
+            values = own.loc[own["id"] == trace.id, name].to_numpy()
+            rho = spearman(values, np.arange(9) % 5, least=5)
+            assert table.loc[(name, trace.id), "rho"] == pytest.approx(rho, nan_ok=True)
+    assert table.loc["rsr", "rho"].notna().any()
+
+    def no_more(*args: Any, **more: Any) -> Any:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(resumable_influence, "rival_scores", no_more)
+    again = labelled_report(llama, known, HEADS, **options)
+    pd.testing.assert_frame_equal(again.tables["importance"], report.tables["importance"])
 
 
 def test_samples_and_single_heads_are_stored(llama: Any, tmp_path: Path) -> None:

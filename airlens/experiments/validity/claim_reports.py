@@ -25,6 +25,7 @@ from airlens.step_influence.head_costs import (
     with_profile,
 )
 from airlens.step_influence.influence import Influence
+from airlens.step_influence.rival_scores import RIVALS
 from airlens.traces.load import first_of_each_domain
 from airlens.traces.readings import how_read
 from airlens.traces.trace import Trace
@@ -33,6 +34,7 @@ from .claims import confound_claims, head_claims, labelled_claims
 from .heuristics import add_heuristics, add_overlap
 from .labelled import (
     IMPORTANCES,
+    SCORES,
     add_importance,
     by_function,
     correlation_summary,
@@ -40,13 +42,14 @@ from .labelled import (
     importance_correlations,
     problems_of,
 )
-from .resumable_influence import resumable_influence
+from .resumable_influence import resumable_influence, resumable_rivals
 from .selection_changes import what_changes
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 MODES: tuple[Mode, ...] = ("uniform", "mean")
+RIVAL_SCORES = ("rsr", *RIVALS)
 
 
 @dataclass(frozen=True)
@@ -102,16 +105,22 @@ def labelled_report(
         Tables "functions" (mode and the columns of
         :func:`airlens.experiments.validity.labelled.by_function`), "differences" (from random
         heads, :func:`airlens.experiments.validity.labelled.function_differences`), and with
-        importances "correlations" (a row a trace) and "importance" (means over problems).
+        importances "correlations" (a row a trace) and "importance" (means over problems), where
+        the scores of rival papers (`RIVAL_SCORES`) stand beside AIR's.
     """
     chosen = sorted(traces, key=lambda t: (len(t.prompt) + len(t.response), t.id))[:n]
     settings = {"modes": modes, "controls": controls, "seed": seed, "progress": progress}
     found = _influence(model, chosen, heads, folder, settings)
     important = any(trace.step_meta for trace in chosen)
+    rivals = None
+    if important:
+        rivals = resumable_rivals(model, chosen, folder=_home(folder), progress=progress)
     measured = []
     for mode, result in found.items():
         steps = add_heuristics(result.steps, chosen)
-        measured.append((add_importance(steps, chosen) if important else steps).assign(mode=mode))
+        if rivals is not None:
+            steps = add_importance(steps, chosen).merge(rivals, how="left", on=["id", "step"])
+        measured.append(steps.assign(mode=mode))
     raw = {"steps": _without_text(measured, chosen)}
     raw["step_controls"] = _by_mode(found, "step_controls")
     tables = labelled_tables(**raw)
@@ -127,7 +136,8 @@ def labelled_tables(steps: pd.DataFrame, step_controls: pd.DataFrame) -> dict[st
         parts["functions"].append(by_function(own).assign(mode=mode))
         parts["differences"].append(function_differences(own, controls).assign(mode=mode))
         if set(IMPORTANCES) & set(own):
-            found = importance_correlations(own)
+            scores = [*SCORES, *(name for name in RIVAL_SCORES if name in own)]
+            found = importance_correlations(own, scores=scores)
             parts.setdefault("correlations", []).append(found.assign(mode=mode))
             parts.setdefault("importance", []).append(correlation_summary(found).assign(mode=mode))
     return {name: pd.concat(frames, ignore_index=True) for name, frames in parts.items()}
@@ -227,8 +237,12 @@ def _influence(
     settings: Mapping[str, Any],
 ) -> dict[Mode, Influence]:
     """Influence in each mode; each trace's losses are stored under the report's folder."""
-    kept = None if folder is None else Path(folder) / "traces"
-    return resumable_influence(model, traces, heads, folder=kept, **settings)
+    return resumable_influence(model, traces, heads, folder=_home(folder), **settings)
+
+
+def _home(folder: str | Path | None) -> Path | None:
+    """Where a report's measurements of single traces are stored."""
+    return None if folder is None else Path(folder) / "traces"
 
 
 def _without_text(parts: Sequence[pd.DataFrame], traces: Sequence[Trace]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Influence in several modes, trace by trace, stored on disk so that a long run can be resumed."""
+"""Influence and scores of rivals, trace by trace, stored so that a long run can be resumed."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from airlens.errors import DataError
 from airlens.folders import kept
 from airlens.heads import HeadSet
 from airlens.step_influence.influence import TABLES, Influence, influence
+from airlens.step_influence.rival_scores import RivalScores, rival_scores
 from airlens.traces.chat_template import Template
 from airlens.traces.trace import Trace
 
@@ -71,6 +72,25 @@ def resumable_influence(
         found = kept(home, make, _load, Influence.save, whole="provenance.json")
         parts[mode].append(found)
     return {mode: _joined(found) for mode, found in parts.items()}
+
+
+def resumable_rivals(
+    model: TransformerBridge,
+    traces: Sequence[Trace],
+    *,
+    template: Template = "auto",
+    folder: str | Path | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """``RivalScores.steps`` of the traces; arguments as for :func:`resumable_influence`."""
+    store = TraceStore(model, folder, template)
+    parts = []
+    for trace in tqdm(traces, desc="rivals", unit="trace", disable=not progress):
+        make = partial(rival_scores, model, [trace], template=template, progress=False)
+        home = store.path("rivals", trace, {})
+        found = kept(home, make, RivalScores.load, RivalScores.save, whole="provenance.json")
+        parts.append(found.steps)
+    return pd.concat(parts, ignore_index=True)
 
 
 def _load(home: Path) -> Influence | None:
