@@ -306,6 +306,20 @@ def test_heads_found_before_are_read_on_the_same_weights_only(
             kept_scores(other, probes)
 
 
+def test_heads_are_found_where_nothing_can_be_kept(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("AIRLENS_CACHE", str(tmp_path / "file"))
+    model = al.load_model(folder)
+    probes = tiny_probes(model.tokenizer)
+    known = al.retrieval_scores(model, probes, progress=False).scores
+    for _ in range(2):
+        scores, before = kept_scores(model, probes)
+        assert before == ""
+        np.testing.assert_array_equal(scores.scores, known)
+
+
 def test_a_model_that_cannot_be_loaded_is_told(tmp_path: Path) -> None:
     space = al.Workspace(str(tmp_path / "nothing"), tiny_traces())
     assert not space.loaded

@@ -46,12 +46,15 @@ def kept_scores(model: TransformerBridge, probes: ProbeSet) -> tuple[HeadScores,
     """Retrieval scores of a model to which nothing was done since it was loaded.
 
     Those that this version found before, on the same weights and probes, are read from the cache
-    folder.
+    folder. Where that cannot be had they are found each time.
 
     Returns:
         The scores, and when they were found, where that was before (else "").
     """
-    path = _place(model, probes)
+    try:
+        path = _place(model, probes)
+    except ConfigError:
+        return retrieval_scores(model, probes, progress=False), ""
     try:
         found = HeadScores.load(path)
         return found, str(found.provenance["time"])
