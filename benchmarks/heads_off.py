@@ -51,13 +51,14 @@ def conditions(model, scores: HeadScores) -> dict[str, HeadSet | list[HeadSet]]:
     top, grid = scores.top(SHARE), heads_of(model)
     same = al.random_heads(grid, top, draws=DRAWS, seed=SEED)
     anywhere = al.random_heads(grid, top, draws=DRAWS, seed=SEED, same_layers=False)
+    parts = {part: scores.top(SHARE, part=part) for part in PARTS}
     return {
         "base": HeadSet(()),
         "top": top,
         "same_layers": same,
         "random": anywhere,
-        "lookup": scores.top(SHARE, part="lookup"),
-        "continuation": scores.top(SHARE, part="continuation"),
+        # One set under two names would have its differences counted twice.
+        **{part: heads for part, heads in parts.items() if set(heads) != set(top)},
         "top, mean": top,
         "same_layers, mean": same[:1],
         "random, mean": anywhere[:1],

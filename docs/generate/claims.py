@@ -256,13 +256,15 @@ def heads_off_parts() -> dict[str, str]:
     shown = table.assign(
         accuracy=interval(table, "accuracy"), n_new=table["n_new"].map("{:.0f}".format)
     )
-    top = al.HeadSet.parse(note["heads"]["top"])
+    top, shared = al.HeadSet.parse(note["heads"]["top"]), note["shared_with_top"]
     layer, most = max(((i, len(heads)) for i, heads in top.by_layer().items()), key=lambda x: x[1])
     names = ["condition", "mode", "accuracy", "wrong", "no answer", "repeats", "n_new", "draws"]
     where = (
         f"*`data/results/heads_off`: {note['file']} (SHA-256 {note['sha256'][:12]}…), {note['n']} "
         f"problems, at most {note['max_new_tokens']} tokens, seed {note['seed']}; {len(top)} "
-        f"heads, {most} of them of the {note['model']['n_heads']} of layer {layer}.*\n"
+        f"heads, {most} of them of the {note['model']['n_heads']} of layer {layer}. By the first token "
+        f"of an answer alone {shared['lookup']} of the {len(top)} are found again (lookup), by the "
+        f"later ones {shared['continuation']}.*\n"
     )
     differences = {
         "accuracy of": gaps["one"] + " − " + gaps["other"],
