@@ -409,9 +409,12 @@ def test_arcs_are_level_with_their_text_also_when_it_is_moved(written: Path) -> 
 def test_the_track_of_answers_is_tied_to_the_text(tmp_path: Path) -> None:
     made = long_results(2, 30)
     early = made_up_answers(made["result"].steps, made["result"].provenance["heads"])
+    early.samples["n_left_out"] = [0, 12]
     with opened(al.page(path=tmp_path / "page.html", early=early, **made)) as seen:
         seen.open("#trace=2&step=3")
         page = seen.page
+        beyond = "the last 12 steps are beyond the model\u2019s context"
+        assert beyond in page.locator("#track .key").inner_text()
         said = page.locator("#track .readout")
         assert "after step 3" in said.inner_text().lower()
         page.locator("#track svg").focus()

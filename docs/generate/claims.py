@@ -262,9 +262,9 @@ def heads_off_parts() -> dict[str, str]:
     where = (
         f"*`data/results/heads_off`: {note['file']} (SHA-256 {note['sha256'][:12]}…), {note['n']} "
         f"problems, at most {note['max_new_tokens']} tokens, seed {note['seed']}; {len(top)} "
-        f"heads, {most} of them of the {note['model']['n_heads']} of layer {layer}. By the first token "
-        f"of an answer alone {shared['lookup']} of the {len(top)} are found again (lookup), by the "
-        f"later ones {shared['continuation']}.*\n"
+        f"heads, {most} of them of the {note['model']['n_heads']} of layer {layer}. By the first "
+        f"token of an answer alone {shared['lookup']} of the {len(top)} are found again (lookup), "
+        f"by the later ones {shared['continuation']}.*\n"
     )
     differences = {
         "accuracy of": gaps["one"] + " − " + gaps["other"],

@@ -72,6 +72,7 @@ def track_traits(steps: pd.DataFrame, samples: pd.DataFrame) -> Traits:
         "curves": [rounded(np.exp(floats(steps, name))) for name in curves],
         "answer": shorten(row.get("answer", ""), ANSWER),
         "decided": int(decided) if known(decided) else None,
+        "beyond": int(row.get("n_left_out", 0)),
         "empty": "",
     }
 
@@ -81,6 +82,7 @@ EMPTY_TRACK: Traits = {
     "curves": [[], [], []],
     "answer": "",
     "decided": None,
+    "beyond": 0,
     "empty": "",
 }
 

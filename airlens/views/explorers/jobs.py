@@ -170,6 +170,7 @@ class Worker(w.VBox):  # type: ignore[misc]
         self.again.on_click(lambda _: self._repeat())
         self.text = w.HTML()
         self.note = w.HTML()
+        self._refusal = ""
         self._line = w.HBox([self.bar, self.cancel, self.text])
         self._line.layout.display = "none"
         told = w.HBox([self.note, self.again])
@@ -311,6 +312,17 @@ class Worker(w.VBox):  # type: ignore[misc]
             f'line-height:1.4;white-space:pre-wrap">{html.escape(clean(text))}</div>'
         )
 
+    def refuse(self, error: BaseException) -> None:
+        """Show why what a user asked for is not done, until something else is asked for."""
+        self.fail(error)
+        self._refusal = self.note.value
+
+    def accept(self) -> None:
+        """Take back the last refusal, where it is still shown: something else was asked for."""
+        if self._refusal and self.note.value == self._refusal:
+            self.show("")
+        self._refusal = ""
+
 
 def settled(worker: Worker) -> bool:
     """Whether the last job of a worker is over, also where none was ever started."""
@@ -340,7 +352,11 @@ def _wait_before_cells(worker: Worker) -> None:
 
 
 def guarded(worker: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorate a callback: its exceptions are shown by the explorer's worker of that name."""
+    """Decorate a callback: its exceptions are shown by the explorer's worker of that name.
+
+    Until a callback of the same worker goes through: a name mistyped and then corrected to what was
+    there before starts no work that would take the message back.
+    """
 
     def decorate(method: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(method)
@@ -348,7 +364,9 @@ def guarded(worker: str) -> Callable[[Callable[..., None]], Callable[..., None]]
             try:
                 method(self, *arguments)
             except Exception as error:
-                getattr(self, worker).fail(error)
+                getattr(self, worker).refuse(error)
+            else:
+                getattr(self, worker).accept()
 
         return run
 
