@@ -220,18 +220,24 @@ def row_losses(
     else empty.
     """
     size = logit_rows(int(fast.head.weight.shape[0]), hidden.device)
-    losses, entropies, ranks, apart = [], [], [], []
-    others = [None] * len(where.split(size)) if before is None else before.split(size)
-    for rows, wanted, other in zip(where.split(size), target.split(size), others, strict=True):
-        logits = fast.logits(hidden[rows])
-        if other is not None:
-            apart.append(kl_divergence(fast.logits(other), logits))
+    n = len(where)
+    # Filled in place: a tensor kept of each chunk would lie in the room of its freed logits, which
+    # the next chunk's then do not fit into, so that glibc takes new room for every chunk.
+    nll, entropy, rank, kl = (
+        torch.empty(n if asked else 0, device=hidden.device)
+        for asked in (True, base, base, before is not None)
+    )
+    for start in range(0, n, size):
+        part = slice(start, start + size)
+        wanted = target[part]
+        logits = fast.logits(hidden[where[part]])
+        if before is not None:
+            kl[part] = kl_divergence(fast.logits(before[part]), logits)
         if base:
-            ranks.append(rank_of(logits, wanted))
+            rank[part] = rank_of(logits, wanted)
         logp = torch.log_softmax(logits, dim=-1)
-        losses.append(-logp.gather(-1, wanted[:, None])[:, 0])
+        nll[part] = -logp.gather(-1, wanted[:, None])[:, 0]
         if base:
             # a token that is ruled out, with a logit of -inf, adds nothing
-            entropies.append(-torch.linalg.vecdot(logp.exp(), logp.clamp_(min=LEAST)))
-    entropy, rank, kl = (torch.cat(x) if x else torch.zeros(0) for x in (entropies, ranks, apart))
-    return torch.cat(losses), entropy, rank, kl
+            entropy[part] = -torch.linalg.vecdot(logp.exp(), logp.clamp_(min=LEAST))
+    return nll, entropy, rank, kl
