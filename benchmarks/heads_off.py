@@ -28,8 +28,8 @@ from airlens.provenance import provenance
 SEED, DRAWS, PROBES, SHARE = 0, 3, 12, 0.05
 PAIRS = [
     *(("base", name) for name in ("top", "lookup", "continuation", "same_layers", "random")),
-    *((control, name) for name in ("top", "lookup", "continuation")
-      for control in ("same_layers", "random")),
+    *(("random", name) for name in ("top", "lookup", "continuation")),
+    ("same_layers", "top"),  # they are of the layers of these heads, not of the others
     ("continuation", "lookup"),
     *(("base", f"{name}, mean") for name in ("top", "same_layers", "random")),
     *((f"{control}, mean", "top, mean") for control in ("same_layers", "random")),

@@ -413,7 +413,7 @@ def test_the_track_of_answers_is_tied_to_the_text(tmp_path: Path) -> None:
     with opened(al.page(path=tmp_path / "page.html", early=early, **made)) as seen:
         seen.open("#trace=2&step=3")
         page = seen.page
-        beyond = "the last 12 steps are beyond the model\u2019s context"
+        beyond = "no room in the context to ask after the last 12 steps"
         assert beyond in page.locator("#track .key").inner_text()
         said = page.locator("#track .readout")
         assert "after step 3" in said.inner_text().lower()

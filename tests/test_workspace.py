@@ -14,7 +14,7 @@ from explore_tiny import HOSTILE, save_tiny, tiny_model, tiny_probes, tiny_trace
 
 import airlens as al
 from airlens.detectors.attention_patterns import small_patterns
-from airlens.errors import ConfigError
+from airlens.errors import ConfigError, WriteError
 from airlens.traces.encoding import encode_trace
 from airlens.views.explorers.model_heads import kept_scores
 from airlens.views.explorers.workspace import HEADS, LAB, PINNED, SELECTION, TRACE
@@ -306,6 +306,12 @@ def test_heads_found_before_are_read_on_the_same_weights_only(
             kept_scores(other, probes)
 
 
+def test_pinned_heads_that_are_not_there_are_told(folder: str) -> None:
+    space = al.Workspace(al.load_model(folder), tiny_traces(), "L0H1, L1H2", controls=0)
+    space.pin("L99H0", False)
+    assert space.pinned is not None and "alert" in space.pinned.worker.note.value
+
+
 def test_heads_are_found_where_nothing_can_be_kept(
     folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,6 +324,13 @@ def test_heads_are_found_where_nothing_can_be_kept(
         scores, before = kept_scores(model, probes)
         assert before == ""
         np.testing.assert_array_equal(scores.scores, known)
+
+    def full(*_: Any) -> Any:
+        raise WriteError(tmp_path, OSError(28, "No space left on device"))
+
+    monkeypatch.setenv("AIRLENS_CACHE", str(tmp_path))
+    monkeypatch.setattr(al.HeadScores, "save", full)
+    np.testing.assert_array_equal(kept_scores(model, probes)[0].scores, known)
 
 
 def test_a_model_that_cannot_be_loaded_is_told(tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ def track_traits(steps: pd.DataFrame, samples: pd.DataFrame) -> Traits:
     place = {text: i for i, text in enumerate(answers)}
     curves = ("logp_base", "logp_ref", "logp_control")
     decided: Any = row.get("decided_at")
+    left_out: Any = row.get("n_left_out")
     return {
         "cuts": [int(step) for step in steps["step"]],
         "answers": [clean(text) for text in answers],
@@ -72,7 +73,7 @@ def track_traits(steps: pd.DataFrame, samples: pd.DataFrame) -> Traits:
         "curves": [rounded(np.exp(floats(steps, name))) for name in curves],
         "answer": shorten(row.get("answer", ""), ANSWER),
         "decided": int(decided) if known(decided) else None,
-        "beyond": int(row.get("n_left_out", 0)),
+        "beyond": int(left_out) if known(left_out) else 0,
         "empty": "",
     }
 

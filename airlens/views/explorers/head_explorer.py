@@ -233,6 +233,7 @@ class HeadExplorer(LiveView):
     def _choose(self, heads: HeadSet) -> None:
         self.scores_now().grid.check(heads)
         if heads.heads == self.heads.heads:
+            self.worker.nothing_to_do()
             return
         self.heads = heads
         # Both controls follow the set: their change events here are not a user's choice.

@@ -204,6 +204,7 @@ class Worker(w.VBox):  # type: ignore[misc]
         self._key = (work.__qualname__, size)
         known = self._known.get(self._key)
         self.job = job = Job(self.model, work, done, dropped, known, meanwhile)
+        self._refusal = ""
         self.show("")
         self.again.layout.display = "none"
         self.bar.value = 0.0
@@ -313,15 +314,14 @@ class Worker(w.VBox):  # type: ignore[misc]
         )
 
     def refuse(self, error: BaseException) -> None:
-        """Show why what a user asked for is not done, until something else is asked for."""
+        """Show why what a user asked for is not done."""
         self.fail(error)
         self._refusal = self.note.value
 
-    def accept(self) -> None:
-        """Take back the last refusal, where it is still shown: something else was asked for."""
-        if self._refusal and self.note.value == self._refusal:
+    def nothing_to_do(self) -> None:
+        """Take a refusal back: what is shown was asked for again, and no work does it."""
+        if self.note.value == self._refusal:
             self.show("")
-        self._refusal = ""
 
 
 def settled(worker: Worker) -> bool:
@@ -352,11 +352,7 @@ def _wait_before_cells(worker: Worker) -> None:
 
 
 def guarded(worker: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorate a callback: its exceptions are shown by the explorer's worker of that name.
-
-    Until a callback of the same worker goes through: a name mistyped and then corrected to what was
-    there before starts no work that would take the message back.
-    """
+    """Decorate a callback: its exceptions are shown by the explorer's worker of that name."""
 
     def decorate(method: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(method)
@@ -365,8 +361,6 @@ def guarded(worker: str) -> Callable[[Callable[..., None]], Callable[..., None]]
                 method(self, *arguments)
             except Exception as error:
                 getattr(self, worker).refuse(error)
-            else:
-                getattr(self, worker).accept()
 
         return run
 

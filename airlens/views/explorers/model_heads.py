@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airlens.detectors.key_value_probes import key_value_probes
 from airlens.detectors.probes import ProbeSet
 from airlens.detectors.retrieval import retrieval_scores
-from airlens.errors import AirlensError, ConfigError
+from airlens.errors import AirlensError, ConfigError, WriteError
 from airlens.files import portable_name
 from airlens.folders import cache_dir
 from airlens.heads import HeadScores
@@ -46,7 +47,7 @@ def kept_scores(model: TransformerBridge, probes: ProbeSet) -> tuple[HeadScores,
     """Retrieval scores of a model to which nothing was done since it was loaded.
 
     Those that this version found before, on the same weights and probes, are read from the cache
-    folder. Where that cannot be had they are found each time.
+    folder. Where nothing can be written there they are found each time.
 
     Returns:
         The scores, and when they were found, where that was before (else "").
@@ -60,7 +61,9 @@ def kept_scores(model: TransformerBridge, probes: ProbeSet) -> tuple[HeadScores,
         return found, str(found.provenance["time"])
     except (AirlensError, KeyError):  # not there, or damaged
         found = retrieval_scores(model, probes, progress=False)
-        return HeadScores.load(found.save(path)), ""
+    with suppress(WriteError):
+        found.save(path)
+    return found, ""
 
 
 def _place(model: TransformerBridge, probes: ProbeSet) -> Path:
