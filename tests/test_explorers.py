@@ -288,8 +288,10 @@ def test_a_head_that_is_not_there_is_told(view: al.HeadExplorer) -> None:
         view.set_text.value = text
         assert 'role="alert"' in view.worker.note.value
         assert "<script" not in view.worker.note.value
-    view.set_text.value = str(view.heads)  # what was chosen before: there is nothing to measure
-    assert 'role="alert"' not in view.worker.note.value
+    shown = str(view.heads)
+    for text in (shown, HOSTILE, "L0H0"):  # for what is shown already there is nothing to measure
+        view.set_text.value = text
+        assert ('role="alert"' in view.worker.note.value) == (text == HOSTILE)
 
 
 def test_another_mode_is_measured_again(view: al.HeadExplorer) -> None:

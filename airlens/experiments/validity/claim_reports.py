@@ -25,7 +25,6 @@ from airlens.step_influence.head_costs import (
     with_profile,
 )
 from airlens.step_influence.influence import Influence
-from airlens.step_influence.rival_scores import RIVALS
 from airlens.traces.load import first_of_each_domain
 from airlens.traces.readings import how_read
 from airlens.traces.trace import Trace
@@ -43,13 +42,13 @@ from .labelled import (
     problems_of,
 )
 from .resumable_influence import resumable_influence, resumable_rivals
+from .rival_steps import SCORES as RIVALS
 from .selection_changes import what_changes
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 MODES: tuple[Mode, ...] = ("uniform", "mean")
-RIVAL_SCORES = ("rsr", *RIVALS)
 
 
 @dataclass(frozen=True)
@@ -106,15 +105,14 @@ def labelled_report(
         :func:`airlens.experiments.validity.labelled.by_function`), "differences" (from random
         heads, :func:`airlens.experiments.validity.labelled.function_differences`), and with
         importances "correlations" (a row a trace) and "importance" (means over problems), where
-        the scores of rival papers (`RIVAL_SCORES`) stand beside AIR's.
+        the scores of rival papers stand beside AIR's.
     """
     chosen = sorted(traces, key=lambda t: (len(t.prompt) + len(t.response), t.id))[:n]
     settings = {"modes": modes, "controls": controls, "seed": seed, "progress": progress}
     found = _influence(model, chosen, heads, folder, settings)
     important = any(trace.step_meta for trace in chosen)
-    rivals = None
-    if important:
-        rivals = resumable_rivals(model, chosen, folder=_home(folder), progress=progress)
+    options: Any = {"folder": _home(folder), "progress": progress}
+    rivals = resumable_rivals(model, chosen, **options) if important else None
     measured = []
     for mode, result in found.items():
         steps = add_heuristics(result.steps, chosen)
@@ -136,7 +134,7 @@ def labelled_tables(steps: pd.DataFrame, step_controls: pd.DataFrame) -> dict[st
         parts["functions"].append(by_function(own).assign(mode=mode))
         parts["differences"].append(function_differences(own, controls).assign(mode=mode))
         if set(IMPORTANCES) & set(own):
-            scores = [*SCORES, *(name for name in RIVAL_SCORES if name in own)]
+            scores = [*SCORES, *(name for name in RIVALS if name in own)]
             found = importance_correlations(own, scores=scores)
             parts.setdefault("correlations", []).append(found.assign(mode=mode))
             parts.setdefault("importance", []).append(correlation_summary(found).assign(mode=mode))

@@ -61,7 +61,6 @@ def track_traits(steps: pd.DataFrame, samples: pd.DataFrame) -> Traits:
     place = {text: i for i, text in enumerate(answers)}
     curves = ("logp_base", "logp_ref", "logp_control")
     decided: Any = row.get("decided_at")
-    left_out: Any = row.get("n_left_out")
     return {
         "cuts": [int(step) for step in steps["step"]],
         "answers": [clean(text) for text in answers],
@@ -73,7 +72,7 @@ def track_traits(steps: pd.DataFrame, samples: pd.DataFrame) -> Traits:
         "curves": [rounded(np.exp(floats(steps, name))) for name in curves],
         "answer": shorten(row.get("answer", ""), ANSWER),
         "decided": int(decided) if known(decided) else None,
-        "beyond": int(left_out) if known(left_out) else 0,
+        "beyond": _beyond(row.get("n_left_out")),
         "empty": "",
     }
 
@@ -83,7 +82,7 @@ EMPTY_TRACK: Traits = {
     "curves": [[], [], []],
     "answer": "",
     "decided": None,
-    "beyond": 0,
+    "beyond": "",
     "empty": "",
 }
 
@@ -102,6 +101,13 @@ def number_traits(steps: pd.DataFrame) -> list[dict[str, Any]]:
         if values[0][1].count(None) < len(rows):
             found.append({"name": name, "hint": hint, "parts": shown})
     return found
+
+
+def _beyond(left_out: Any) -> str:
+    """What is said of cuts that the model's context has no room to ask after."""
+    n = int(left_out) if known(left_out) else 0
+    steps = f"{n} steps" if n > 1 else "step"
+    return f" (no room in the context to ask after the last {steps})" if n else ""
 
 
 def _flags(frame: pd.DataFrame, column: str) -> list[bool]:

@@ -273,7 +273,7 @@ class AnswerTrack(_Own):
     curves = _synced(t.List([[], [], []]))
     answer = _synced(t.Unicode(""))
     decided = _synced(t.Int(None, allow_none=True))
-    beyond = _synced(t.Int(0))
+    beyond = _synced(t.Unicode(""))
     current = _synced(t.Int(-1))
     empty = _synced(t.Unicode(""))
 

@@ -5,8 +5,7 @@
 // Reads: cuts (the last step before each cut; -1 before the first step), answers (texts), said (of a
 //   cut: an index of answers), p_now, right, right_ref, writes (whether the step writes the answer),
 //   curves [p, p without the heads, p without random heads] of the trace's answer (null: unknown),
-//   answer (the trace's), decided (step; null), beyond (how many cuts the model's context has no
-//   room to ask after), current (step), colours, empty. `version` is set last.
+//   answer (the trace's), decided (step; null), beyond (a remark), current (step), colours, empty. `version` is set last.
 // Reports: picked [step, moment]; step -1: the cut before the first step. Sets current at once.
 const BAND = 21, LINES = 12, CURVE = 46, FOOT = 16, LEFT = 38; // pixels
 const NAMES = ["the model", "without the heads", "without random heads"];
@@ -48,10 +47,8 @@ function render({ model, el }) {
   function drawKey() {
     const [blue, orange, grey] = get("colours");
     key.replaceChildren();
-    const head = element("span", "", key, `What it would answer after each step; the trace\u2019s answer: `);
+    const head = element("span", "", key, `What it would answer after each step${get("beyond")}; the trace\u2019s answer: `);
     element("b", "", head, get("answer"));
-    const beyond = get("beyond");
-    if (beyond) head.append(`; no room in the context to ask after the last ${beyond === 1 ? "step" : `${beyond} steps`}`);
     const legend = element("span", "legend", key);
     [blue, orange, grey].forEach((colour, n) => {
       if (get("curves")[n].every((p) => p === null)) return;
