@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from tiny_zoo import hf_model, tiny
 import airlens as al
 from airlens.errors import ConfigError, DataError
 from airlens.losses.fast.fast_model import fast_model
-from airlens.step_influence.cut_losses import Said
+from airlens.step_influence.cut_losses import Said, looped
+from airlens.step_influence.cut_passes import forked
 from airlens.step_influence.early_answers import (
     CONTROL_COLUMNS,
     DEPEND_COLUMNS,
@@ -127,6 +129,27 @@ def test_more_cuts_than_share_one_attention() -> None:
     assert len(fast.steps) == 18
     pd.testing.assert_frame_equal(fast.steps, loop.steps, atol=1e-4, rtol=1e-4)
     pd.testing.assert_frame_equal(fast.depends, loop.depends, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma2"])
+def test_an_answer_that_the_model_gives_itself(kind: str) -> None:
+    model = tiny(kind)
+    heads = [al.HeadSet.parse(HEADS), al.HeadSet.parse("L1H0")]
+    cut = cut_trace(model.tokenizer, encode_trace(model.tokenizer, TRACES[0], "plain"), 2048)
+    said = looped(model, cut, heads, [], "uniform").said
+    # Its own answer behind each other cut: those rows are read with the trace.
+    own = [replace(c, answer=s.tokens[:3]) for c, s in zip(cut.cuts, said, strict=True)]
+    cut = replace(cut, cuts=tuple(c if i % 2 else own[i] for i, c in enumerate(cut.cuts)))
+    loop = looped(model, cut, heads, heads[1:], "uniform")
+    for budget in (None, 32):
+        fast = forked(model, cut, heads, heads[1:], "uniform", None, budget)
+        for name in ("said", "said_ref"):
+            one, other = getattr(fast, name), getattr(loop, name)
+            assert [s.tokens for s in one] == [s.tokens for s in other]
+            for a, b in zip(one, other, strict=True):
+                np.testing.assert_allclose(a.logp, b.logp, atol=1e-4)
+        for name in ("answer", "contrast", "direct"):
+            np.testing.assert_allclose(getattr(fast, name), getattr(loop, name), atol=1e-4)
 
 
 def test_no_heads_change_nothing_to_the_bit() -> None:

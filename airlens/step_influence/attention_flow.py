@@ -208,7 +208,7 @@ def _read_fast(
         def read(call: Call, some: list[_Part] = some, plan: Plan = plan) -> None:
             heads = list(range(call.query.shape[1]))
             for part, path in zip(some, plan.paths(call.query.device), strict=True):
-                rows = attention_rows(call, heads, path, part.window.first, len(path))
+                rows = attention_rows(call, heads, path.rows, part.window.first, len(path.rows))
                 part.reader.add(call.layer, part.window, rows)
 
         plan.on_layer = read

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 # Cuts whose tails share one attention: each reads the keys of the last of them.
 TOGETHER = 16
 ONE_EACH = 64  # the same, where a cut has one row
-ROWS = 512  # rows of one attention when a step is hidden from the tail
+ROWS = 256  # rows of one attention when a step is hidden from the tail
 
 
 def forked(
@@ -73,6 +73,7 @@ def forked(
 
         plan = plan_of(row.pack, head_sets, indices, mode, means)
         plan.on_layer, plan.on_share = keep, on_share
+        plan.unread = min(row.start)
         begins = [min((h.layer for h in heads), default=0) for heads in hidden_from]
         rows = max(1, row_budget(max_tokens_per_batch, fast.device) // (1 + len(forks)))
         kept, hidden = fast.residuals(row.pack, plan, sorted(set(begins)), forks, rows=rows)
@@ -148,6 +149,12 @@ class _Row:
         """Log-probability of the answer behind each cut, [C], from hidden states [N, d]."""
         rows = [at + tail.answer for at, tail in zip(self.start, self.tails, strict=True)]
         return _sums(fast, hidden, rows, [cut.answer for cut in self.cuts])
+
+    def said(self, i: int, tokens: Sequence[int]) -> int | None:
+        """The row of the last of some tokens behind cut ``i``, where its tail has them."""
+        answer, n = self.cuts[i].answer[:-1], len(tokens)
+        same = tuple(tokens) == tuple(answer[:n])
+        return self.start[i] + len(self.cuts[i].forcing) + n - 1 if same else None
 
     def contrasts(self, fast: FastModel, hidden: torch.Tensor) -> np.ndarray:
         """The same of the contrast; NaN without one."""
@@ -231,11 +238,11 @@ def _greedy(
     logps: list[list[float]] = [[] for _ in cuts]
     # Rows of forcing text and answer so far, among those of the past.
     lines = [list(range(at, at + len(c.forcing))) for at, c in zip(row.start, cuts, strict=True)]
-    state = hidden[to_device(np.array([line[-1] for line in lines]), fast.device)]
-    going = list(range(len(cuts)))
     size = len(row.pack.tokens)
+    going = list(range(len(cuts)))
+    last = hidden[to_device(np.array([line[-1] for line in lines]), fast.device)]
     while going:
-        for i, token, logp in zip(going, *_most_likely(fast, state), strict=True):
+        for i, token, logp in zip(going, *_most_likely(fast, last), strict=True):
             tokens[i].append(token)
             logps[i].append(logp)
         going = [
@@ -243,16 +250,20 @@ def _greedy(
             for i in going
             if len(tokens[i]) < cuts[i].most and ended(model.tokenizer, tokens[i]) is None
         ]
-        if going:
-            pack = _next_row(
-                [cuts[i] for i in going], [lines[i] for i in going], tokens, going, size
-            )
+        # As long as it says the answer, its rows are those of the tail.
+        said = {i: row.said(i, tokens[i]) for i in going}
+        new = [i for i in going if said[i] is None]
+        states = {i: hidden[at] for i, at in said.items() if at is not None}
+        if new:
+            pack = _next_row([cuts[i] for i in new], [lines[i] for i in new], tokens, new, size)
             step = Plan(pack.segments, plan.edits, plan.modes, plan.means, before=past)
-            state = fast.hidden(pack, step)[0]
-            past.grow(len(going))
-            for k, i in enumerate(going):
-                lines[i].append(size + k)
-            size += len(going)
+            states |= zip(new, fast.hidden(pack, step)[0], strict=True)
+            past.grow(len(new))
+        for i in going:
+            at = said[i]
+            lines[i].append(size + new.index(i) if at is None else at)
+        size += len(new)
+        last = torch.stack([states[i] for i in going]) if going else last[:0]
     return tuple(Said(tuple(t), tuple(p)) for t, p in zip(tokens, logps, strict=True))
 
 

@@ -60,7 +60,7 @@ def _read_all(
         def read(call: Call, readers: list[Reader] = readers, plan: Plan = plan) -> None:
             for reader, path in zip(readers, plan.paths(call.query.device), strict=True):
                 if reader.of_layer(call.layer):
-                    _read(reader, call, path)
+                    _read(reader, call, path.rows)
 
         told = Told(sum(len(s.window.tokens) for s in chosen), on_progress)
         plan.on_layer, plan.on_share = read, told.up_to

@@ -110,7 +110,7 @@ class FastModel:
         """:meth:`hidden`, in slices where ``rows`` is given."""
         device = self.device
         tokens, positions = (to_device(x, device)[None] for x in (pack.tokens, pack.positions))
-        plan.slice = None if rows is None else Slice(len(pack.tokens))
+        plan.slice = None if rows is None else Slice(len(pack.tokens), plan.unread)
         self.run.plan = plan
         try:
             with self._forking(forks), self._slicing(plan, rows):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,9 @@ from torch.nn.functional import scaled_dot_product_attention
 from airlens.ablation import MeanZ, Mode
 from airlens.errors import ModelError
 
-from .packing import Segment, to_device
+from .packing import RowPath, Segment, to_device
 from .past import Past
-from .slices import Slice
+from .slices import KeysOnly, Slice
 from .variable_length import Lengths, attend_all, runs
 
 NAME = "airlens"
@@ -84,6 +85,8 @@ class Plan:
         on_z: called in each layer with (layer, z, z under even attention), both [B, N, H, D].
         on_share: called with the share of the pass that is done, where the pack comes in slices.
         slice: the rows that are computed now, where the pack comes in slices.
+        unread: how many rows, the first ones, have a last hidden state that nobody reads: where
+            the pack comes in slices, it is not computed.
         calls: layers whose attention was called so far.
     """
 
@@ -98,21 +101,22 @@ class Plan:
     on_z: Callable[[int, torch.Tensor, torch.Tensor], None] | None = None
     on_share: Callable[[float], None] | None = None
     slice: Slice | None = None
+    unread: int = 0
     calls: int = 0
 
     def __post_init__(self) -> None:
-        self._paths: dict[torch.device, list[torch.Tensor]] = {}
-        self._branches: dict[tuple[torch.device, int], tuple[torch.Tensor, ...]] = {}
+        self._paths: dict[torch.device, list[RowPath]] = {}
+        self._masks: dict[tuple[Any, ...], torch.Tensor] = {}
         self._lengths: dict[tuple[torch.device, int], Lengths] = {}
 
     def mode(self, row: int) -> Mode:
         """The mode of a batch row."""
         return self.modes[0] if len(self.modes) == 1 else self.modes[row - 1]
 
-    def paths(self, device: torch.device) -> list[torch.Tensor]:
-        """The paths of the segments as tensors, put on the device once."""
+    def paths(self, device: torch.device) -> list[RowPath]:
+        """The paths of the segments, put on the device once."""
         if device not in self._paths:
-            self._paths[device] = [to_device(s.path, device) for s in self.segments]
+            self._paths[device] = [RowPath.along(s.path, device) for s in self.segments]
         return self._paths[device]
 
     def lengths(self, batch: int, device: torch.device) -> Lengths:
@@ -121,14 +125,25 @@ class Plan:
             self._lengths[device, batch] = Lengths.of(self.segments, batch, device)
         return self._lengths[device, batch]
 
-    def branches(self, index: int, device: torch.device) -> tuple[torch.Tensor, ...]:
-        """``seen``, ``own`` and ``place`` of a segment's branches, put on the device once."""
-        if (device, index) not in self._branches:
-            branches = self.segments[index].branches
-            assert branches is not None
-            parts = (branches.seen, branches.own, branches.place)
-            self._branches[device, index] = tuple(to_device(x, device) for x in parts)
-        return self._branches[device, index]
+    def mask(
+        self,
+        index: int,
+        at: range,
+        window: int | None,
+        like: torch.Tensor,
+        spans: np.ndarray | None = None,
+    ) -> torch.Tensor:
+        """Which keys the rows ``at`` of a segment with branches see, see :func:`seen_from`.
+
+        It is made once for layers that follow each other, as far as :data:`MASK` allows.
+        """
+        key = (index, at, window, like.dtype, like.device, id(spans))
+        if key not in self._masks:
+            made = seen_from(self.segments[index], at, window, like, spans)
+            if sum(mask.numel() for mask in self._masks.values()) + made.numel() > MASK:
+                self._masks.clear()
+            self._masks[key] = made
+        return self._masks[key]
 
 
 def register() -> None:
@@ -172,6 +187,7 @@ def attend(
 
     Raises:
         Unsupported: an argument whose meaning is not known here.
+        KeysOnly: of these rows no more than keys and values was wanted.
     """
     strange = unknown(others)
     if strange or attention_mask is not None:
@@ -190,6 +206,8 @@ def attend(
         key, value = plan.before.joined(layer, key, value)
     if plan.on_layer is not None and whole is not None:
         plan.on_layer(Call(layer, *whole, scaling, sliding_window, softcap, s_aux))
+    if part is not None and part.keys_only:
+        raise KeysOnly
     edits = [(row, heads, plan.mode(row)) for row, heads in plan.edits.get(layer, [])]
     if any(mode == "uniform" for *_, mode in edits):
         query = query.clone()
@@ -247,19 +265,21 @@ def _packed(
         own = slice(start - first, stop - first)
         q = query[:, :, own]
         if segment.shared or plan.before:
-            seen = path[: segment.shared + stop - segment.start]
-            k, v = (x.index_select(2, seen) for x in (key, value))
+            seen = path.to(segment.shared + stop - segment.start)
+            k, v = (seen.of(x) for x in (key, value))
         else:
             k, v = (x[:, :, segment.start : stop] for x in (key, value))
         if segment.branches is not None:
             at = range(start - segment.start, stop - segment.start)
-            spans = [(some, span[at]) for i, some, span in hidden if i == index]
-            parts = plan.branches(index, query.device)
-            z[:, own] = branch_off(q, k, v, scaling, parts, at, spans, options).transpose(1, 2)
+            plain = options["softcap"] is None and options["sinks"] is None
+            like = q if plain else q.new_empty(0, dtype=torch.bool)
+            mask = partial(plan.mask, index, at, options["window"], like)
+            spans = [(some, span) for i, some, span in hidden if i == index]
+            z[:, own] = branch_off(q, k, v, scaling, mask, spans, options).transpose(1, 2)
             continue
         # A causal square without a mask is worth a few rows computed twice.
         if 0 < 4 * segment.shared <= q.shape[2] and not plan.before and plan.slice is None:
-            q = query.index_select(2, path)
+            q = query.index_select(2, path.rows)
         found = attend_one(q, k, v, scaling, **options)
         z[:, own] = found[:, :, start - stop :].transpose(1, 2)
         for _, some, begin, end in (b for b in blocked if b[0] == index):
@@ -279,8 +299,7 @@ def branch_off(
     key: torch.Tensor,
     value: torch.Tensor,
     scaling: float,
-    branches: tuple[torch.Tensor, ...],
-    at: range,
+    mask: Callable[..., torch.Tensor],
     hidden: Sequence[tuple[list[int], np.ndarray]],
     options: dict[str, Any],
 ) -> torch.Tensor:
@@ -291,36 +310,62 @@ def branch_off(
         key: [B, K, m, D].
         value: [B, K, m, D].
         scaling: of the scores.
-        branches: seen, own and place, see :class:`airlens.losses.fast.packing.Branches`, of the
-            whole segment.
-        at: which of the segment's own rows the n are; no key comes after the last of them.
-        hidden: heads, and the span [n, 2] of shared rows that each row does not see with them.
-        options: window, softcap and sinks.
+        mask: gives what the rows see, [n, m]; with spans, when these are hidden from them.
+        hidden: heads, and the spans of shared rows that each row does not see with them.
+        options: softcap and sinks.
     """
-    seen, own, place = branches
-    texts = len(place) - len(seen) + at.stop
-    seen, own, place = seen[at.start : at.stop], own[at.start : at.stop, :texts], place[:texts]
-    shared = key.shape[2] - len(place)
-    column = torch.arange(shared, device=query.device)
-    sees, mine = column[None] < seen[:, None], own
-    if options["window"] is not None:
-        least = place[-len(seen) :, None] - options["window"]
-        sees, mine = sees & (column[None] > least), mine & (place[None] > least)
-    sinks = options["sinks"]
-    rest = {"softcap": options["softcap"]}
-    if any(len(heads) == query.shape[1] for heads, _ in hidden):
+    sinks, softcap = options["sinks"], options["softcap"]
+    every = list(range(query.shape[1]))
+    if any(heads == every for heads, _ in hidden):
         z = query.new_empty(*query.shape[:3], value.shape[-1])  # each head is computed below
     else:
-        mask = torch.cat([sees, mine], dim=1)
-        z = attend_one(query, key, value, scaling, sinks=sinks, mask=mask, **rest)
+        z = attend_one(query, key, value, scaling, softcap=softcap, sinks=sinks, mask=mask())
     group = query.shape[1] // key.shape[1]
     for heads, spans in hidden:
-        first, stop = to_device(spans, query.device).T[:, :, None]
-        mask = torch.cat([sees & ((column < first) | (column >= stop)), mine], dim=1)
-        k, v = (x[:, [head // group for head in heads]] for x in (key, value))
-        some = None if sinks is None else sinks[heads]
-        z[:, heads] = attend_one(query[:, heads], k, v, scaling, sinks=some, mask=mask, **rest)
+        k, v = key, value
+        if heads != every:
+            k, v = (x[:, [head // group for head in heads]] for x in (key, value))
+        rest = {"softcap": softcap, "sinks": None if sinks is None else sinks[heads]}
+        z[:, heads] = attend_one(query[:, heads], k, v, scaling, mask=mask(spans), **rest)
     return z
+
+
+def seen_from(
+    segment: Segment,
+    at: range,
+    window: int | None,
+    like: torch.Tensor,
+    spans: np.ndarray | None = None,
+) -> torch.Tensor:
+    """Which keys some own rows of a segment see: those shared, then those of the texts so far.
+
+    Args:
+        segment: with branches.
+        at: which of its own rows; no key comes after the last of them.
+        window: how many positions a row sees, itself included.
+        like: bool for a mask that says so, else one to be added to scores, 0 or -inf.
+        spans: shared rows that each own row of the segment does not see besides, int [n, 2].
+
+    Returns:
+        [len(at), m], of the type and on the device of ``like``.
+    """
+    branches, device = segment.branches, like.device
+    assert branches is not None
+    texts = len(branches.place) - len(branches.seen) + at.stop
+    seen, place = (to_device(x, device) for x in (branches.seen[at], branches.place[:texts]))
+    mine = to_device(branches.own[at, :texts], device)
+    column = torch.arange(len(segment.path) - len(branches.place), device=device)
+    sees = column[None] < seen[:, None]
+    if spans is not None:
+        first, stop = to_device(spans[at], device).T[:, :, None]
+        sees &= (column < first) | (column >= stop)
+    if window is not None:
+        least = place[-len(at) :, None] - window
+        sees, mine = sees & (column[None] > least), mine & (place[None] > least)
+    mask = torch.cat([sees, mine], dim=1)
+    if like.dtype == torch.bool:
+        return mask
+    return torch.zeros_like(mask, dtype=like.dtype).masked_fill_(~mask, float("-inf"))
 
 
 def attend_without(
@@ -369,8 +414,8 @@ def attend_one(
 ) -> torch.Tensor:
     """Output z [B, H, n, D] of the last n of m positions of one sequence; key is [B, K, m, D].
 
-    ``mask``, bool [n, m], says what each row sees; without it, all positions before it, within
-    ``window``.
+    ``mask``, [n, m], says what each row sees, as bool or, without softcap and sinks, as what is
+    added to its scores; without it, all positions before it, within ``window``.
     """
     batch, heads, n, _ = query.shape
     groups, m = key.shape[1], key.shape[2]

@@ -18,17 +18,25 @@ Forward: TypeAlias = Callable[..., Any]
 KeyValue: TypeAlias = tuple[torch.Tensor, torch.Tensor]
 
 
+class KeysOnly(Exception):
+    """Leaves a layer whose keys and values were wanted, and nothing else of it."""
+
+
 class Slice:
     """The rows that a layer computes now, and its keys and values of the rows before them.
 
     Attributes:
         rows: of the whole pack.
         first: the first row of the slice.
+        unread: rows of the pack, the first ones, that the last layer gives keys and values of only.
+        keys_only: whether the layer does so now.
     """
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self, rows: int, unread: int = 0) -> None:
         self.rows = rows
         self.first = 0
+        self.unread = unread
+        self.keys_only = False
         self._kept: KeyValue | None = None
         self._queries: torch.Tensor | None = None
 
@@ -123,7 +131,8 @@ def in_slices(
             if on_share is not None:
                 on_share((i + done) / (len(layers) + 1))
 
-        module.forward = _sliced(module.forward, part, size, told)
+        unread = part.unread if i == len(layers) - 1 else 0
+        module.forward = _sliced(module.forward, part, size, told, unread)
     for module in norms:
         module.forward = _sliced(module.forward, part, size)
     try:
@@ -135,9 +144,16 @@ def in_slices(
 
 
 def _sliced(
-    forward: Forward, part: Slice, size: int, told: Callable[[float], None] | None = None
+    forward: Forward,
+    part: Slice,
+    size: int,
+    told: Callable[[float], None] | None = None,
+    unread: int = 0,
 ) -> Forward:
-    """The forward of a layer, which tells the share of its rows that is done, or of a norm."""
+    """The forward of a layer, which tells the share of its rows that is done, or of a norm.
+
+    What comes out of a slice of ``unread`` rows alone is 0.
+    """
 
     def run(hidden: torch.Tensor, *args: Any, **options: Any) -> Any:
         if told is not None:
@@ -149,10 +165,15 @@ def _sliced(
             rows = slice(first, min(first + size, part.rows))
             given = [cut(x, rows, part.rows) for x in args]
             named = {name: cut(x, rows, part.rows) for name, x in options.items()}
-            found = forward(hidden[:, rows], *given, **named)
+            part.keys_only = rows.stop <= unread
+            try:
+                found = forward(hidden[:, rows], *given, **named)
+            except KeysOnly:
+                continue
             state = found[0] if isinstance(found, tuple) else found
             if out is None:
                 out = state.new_empty(state.shape[0], part.rows, *state.shape[2:])
+                out[:, :first] = 0
             out[:, rows] = state
             if told is not None:
                 told(rows.stop / part.rows)
