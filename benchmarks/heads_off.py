@@ -6,6 +6,8 @@ The papers' main table (AttentionInfluence, Table 6) with what it leaves open: h
 layers, several draws, lookup and continuation heads apart, intervals. All conditions answer a block
 of problems before the next block is begun, and what is finished is kept in ``--out``: the same
 command goes on where it was stopped, and a smaller ``--n`` writes the tables of what is there.
+Conditions that take long may answer fewer problems (``--fewer random=100``): each row of the tables
+says how many, and two conditions are compared on those that both answered.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 import airlens as al
@@ -84,6 +87,7 @@ def main() -> None:
     parser.add_argument("--max-new-tokens", type=int, default=320)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", nargs="+", help="of the conditions, for a trial")
+    parser.add_argument("--fewer", nargs="+", default=[], metavar="CONDITION=N")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     model = al.load_model(args.model, dtype=args.dtype)
@@ -94,9 +98,14 @@ def main() -> None:
     began, used = time.perf_counter(), time.process_time()
     size = {"max_new_tokens": args.max_new_tokens, "batch_size": args.batch_size}
     modes = {name: "mean" if name.endswith(", mean") else "uniform" for name in sets}
-    answers = al.accuracy_under_ablation(
-        model, traces, sets, mode=modes, block=args.block, resume=args.out, **size
-    )
+    n_of = dict.fromkeys(sets, len(traces))
+    n_of |= {name: int(n) for name, _, n in (text.partition("=") for text in args.fewer)}
+    parts = []
+    for n in sorted(set(n_of.values()), reverse=True):
+        some = {name: item for name, item in sets.items() if n_of[name] == n}
+        how = {"mode": modes, "block": args.block, "resume": args.out, **size}
+        parts.append(al.accuracy_under_ablation(model, traces[:n], some, **how))
+    answers = pd.concat(parts, ignore_index=True)
     seconds = {"wall": time.perf_counter() - began, "cpu": time.process_time() - used}
     shares = al.accuracy_table(answers)
     pairs = [pair for pair in PAIRS if set(pair) <= set(sets)]
@@ -108,7 +117,7 @@ def main() -> None:
         path, top = Path(args.model), set(scores.top(SHARE))
         sha = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
         note = provenance(
-            model, file=path.name, sha256=sha, data="gsm8k test", n=len(traces), seed=SEED,
+            model, file=path.name, sha256=sha, data="gsm8k test", n=n_of, seed=SEED,
             **size, heads={name: names(item) for name, item in sets.items()},
             probes=scores.provenance["probes"], copy_accuracy=scores.copy_accuracy,
             first_token_accuracy=scores.parts["lookup"].copy_accuracy,

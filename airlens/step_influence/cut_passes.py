@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 # Cuts whose tails share one attention: each reads the keys of the last of them.
 TOGETHER = 16
 ONE_EACH = 64  # the same, where a cut has one row
-ROWS = 256  # rows of one attention when a step is hidden from the tail
+# Rows of one pass when a step is hidden from the tail; the mask of each has the keys of all.
+ROWS = 256
 
 
 def forked(
@@ -150,7 +151,7 @@ class _Row:
         rows = [at + tail.answer for at, tail in zip(self.start, self.tails, strict=True)]
         return _sums(fast, hidden, rows, [cut.answer for cut in self.cuts])
 
-    def said(self, i: int, tokens: Sequence[int]) -> int | None:
+    def row_of(self, i: int, tokens: Sequence[int]) -> int | None:
         """The row of the last of some tokens behind cut ``i``, where its tail has them."""
         answer, n = self.cuts[i].answer[:-1], len(tokens)
         same = tuple(tokens) == tuple(answer[:n])
@@ -240,9 +241,9 @@ def _greedy(
     lines = [list(range(at, at + len(c.forcing))) for at, c in zip(row.start, cuts, strict=True)]
     size = len(row.pack.tokens)
     going = list(range(len(cuts)))
-    last = hidden[to_device(np.array([line[-1] for line in lines]), fast.device)]
+    states = hidden[to_device(np.array([line[-1] for line in lines]), fast.device)]
     while going:
-        for i, token, logp in zip(going, *_most_likely(fast, last), strict=True):
+        for i, token, logp in zip(going, *_most_likely(fast, states), strict=True):
             tokens[i].append(token)
             logps[i].append(logp)
         going = [
@@ -251,19 +252,18 @@ def _greedy(
             if len(tokens[i]) < cuts[i].most and ended(model.tokenizer, tokens[i]) is None
         ]
         # As long as it says the answer, its rows are those of the tail.
-        said = {i: row.said(i, tokens[i]) for i in going}
-        new = [i for i in going if said[i] is None]
-        states = {i: hidden[at] for i, at in said.items() if at is not None}
-        if new:
+        rows = {i: at for i in going if (at := row.row_of(i, tokens[i])) is not None}
+        state_of = {i: hidden[at] for i, at in rows.items()}
+        if new := [i for i in going if i not in rows]:
             pack = _next_row([cuts[i] for i in new], [lines[i] for i in new], tokens, new, size)
             step = Plan(pack.segments, plan.edits, plan.modes, plan.means, before=past)
-            states |= zip(new, fast.hidden(pack, step)[0], strict=True)
+            state_of |= zip(new, fast.hidden(pack, step)[0], strict=True)
             past.grow(len(new))
+            rows |= {i: size + k for k, i in enumerate(new)}
+            size += len(new)
         for i in going:
-            at = said[i]
-            lines[i].append(size + new.index(i) if at is None else at)
-        size += len(new)
-        last = torch.stack([states[i] for i in going]) if going else last[:0]
+            lines[i].append(rows[i])
+        states = torch.stack([state_of[i] for i in going]) if going else states[:0]
     return tuple(Said(tuple(t), tuple(p)) for t, p in zip(tokens, logps, strict=True))
 
 

@@ -85,8 +85,8 @@ class Plan:
         on_z: called in each layer with (layer, z, z under even attention), both [B, N, H, D].
         on_share: called with the share of the pass that is done, where the pack comes in slices.
         slice: the rows that are computed now, where the pack comes in slices.
-        unread: how many rows, the first ones, have a last hidden state that nobody reads: where
-            the pack comes in slices, it is not computed.
+        unread: how many rows, the first ones and not all, have a last hidden state that nobody
+            reads: where the pack comes in slices, it is not computed.
         calls: layers whose attention was called so far.
     """
 
@@ -135,15 +135,22 @@ class Plan:
     ) -> torch.Tensor:
         """Which keys the rows ``at`` of a segment with branches see, see :func:`seen_from`.
 
-        It is made once for layers that follow each other, as far as :data:`MASK` allows.
+        It is made once for all layers, as far as the room of :data:`MASK` goes.
+
+        Args:
+            index: of the segment.
+            at: which of its own rows.
+            window: how many positions a row sees.
+            like: of the type and on the device that are wanted.
+            spans: one of the arrays in ``hidden``.
         """
         key = (index, at, window, like.dtype, like.device, id(spans))
-        if key not in self._masks:
-            made = seen_from(self.segments[index], at, window, like, spans)
-            if sum(mask.numel() for mask in self._masks.values()) + made.numel() > MASK:
-                self._masks.clear()
+        if key in self._masks:
+            return self._masks[key]
+        made = seen_from(self.segments[index], at, window, like, spans)
+        if sum(mask.numel() for mask in self._masks.values()) + made.numel() <= MASK:
             self._masks[key] = made
-        return self._masks[key]
+        return made
 
 
 def register() -> None:
@@ -265,17 +272,17 @@ def _packed(
         own = slice(start - first, stop - first)
         q = query[:, :, own]
         if segment.shared or plan.before:
-            seen = path.to(segment.shared + stop - segment.start)
+            seen = path.until(segment.shared + stop - segment.start)
             k, v = (seen.of(x) for x in (key, value))
         else:
             k, v = (x[:, :, segment.start : stop] for x in (key, value))
         if segment.branches is not None:
             at = range(start - segment.start, stop - segment.start)
-            plain = options["softcap"] is None and options["sinks"] is None
-            like = q if plain else q.new_empty(0, dtype=torch.bool)
-            mask = partial(plan.mask, index, at, options["window"], like)
+            # Scores that are written out are masked by bool; others have the mask added.
+            like = q if _plain(options) else q.new_empty(0, dtype=torch.bool)
+            mask_of = partial(plan.mask, index, at, options["window"], like)
             spans = [(some, span) for i, some, span in hidden if i == index]
-            z[:, own] = branch_off(q, k, v, scaling, mask, spans, options).transpose(1, 2)
+            z[:, own] = branch_off(q, k, v, scaling, mask_of, spans, options).transpose(1, 2)
             continue
         # A causal square without a mask is worth a few rows computed twice.
         if 0 < 4 * segment.shared <= q.shape[2] and not plan.before and plan.slice is None:
@@ -290,8 +297,12 @@ def _packed(
 
 def _causal(plan: Plan, options: dict[str, Any]) -> bool:
     """Whether each row sees all that comes before it in its sequence, by plain attention."""
-    plain = options["softcap"] is None and options["sinks"] is None
-    return plain and plan.slice is None and all(s.branches is None for s in plan.segments)
+    return _plain(options) and plan.slice is None and all(s.branches is None for s in plan.segments)
+
+
+def _plain(options: dict[str, Any]) -> bool:
+    """Whether SDPA can express the attention: no soft-capped scores, no learned sinks."""
+    return options["softcap"] is None and options["sinks"] is None
 
 
 def branch_off(
@@ -299,7 +310,7 @@ def branch_off(
     key: torch.Tensor,
     value: torch.Tensor,
     scaling: float,
-    mask: Callable[..., torch.Tensor],
+    mask_of: Callable[..., torch.Tensor],
     hidden: Sequence[tuple[list[int], np.ndarray]],
     options: dict[str, Any],
 ) -> torch.Tensor:
@@ -310,7 +321,7 @@ def branch_off(
         key: [B, K, m, D].
         value: [B, K, m, D].
         scaling: of the scores.
-        mask: gives what the rows see, [n, m]; with spans, when these are hidden from them.
+        mask_of: gives what the rows see, [n, m]; with spans, when these are hidden from them.
         hidden: heads, and the spans of shared rows that each row does not see with them.
         options: softcap and sinks.
     """
@@ -319,14 +330,14 @@ def branch_off(
     if any(heads == every for heads, _ in hidden):
         z = query.new_empty(*query.shape[:3], value.shape[-1])  # each head is computed below
     else:
-        z = attend_one(query, key, value, scaling, softcap=softcap, sinks=sinks, mask=mask())
+        z = attend_one(query, key, value, scaling, softcap=softcap, sinks=sinks, mask=mask_of())
     group = query.shape[1] // key.shape[1]
     for heads, spans in hidden:
         k, v = key, value
         if heads != every:
             k, v = (x[:, [head // group for head in heads]] for x in (key, value))
         rest = {"softcap": softcap, "sinks": None if sinks is None else sinks[heads]}
-        z[:, heads] = attend_one(query[:, heads], k, v, scaling, mask=mask(spans), **rest)
+        z[:, heads] = attend_one(query[:, heads], k, v, scaling, mask=mask_of(spans), **rest)
     return z
 
 

@@ -60,12 +60,12 @@ class RowPath:
 
     Attributes:
         rows: int64 [n].
-        first: how many of them, to begin with, are those of the same index: they are copied as they
-            lie, several times as fast as one by one.
+        leading: how many of them, to begin with, are those of the same index: they are copied as
+            they lie, several times as fast as one by one.
     """
 
     rows: torch.Tensor
-    first: int
+    leading: int
 
     @staticmethod
     def along(path: np.ndarray, device: torch.device) -> RowPath:
@@ -73,13 +73,13 @@ class RowPath:
         elsewhere = np.flatnonzero(path != np.arange(len(path)))
         return RowPath(to_device(path, device), int(elsewhere[0]) if len(elsewhere) else len(path))
 
-    def to(self, n: int) -> RowPath:
+    def until(self, n: int) -> RowPath:
         """The first ``n`` rows of it."""
-        return RowPath(self.rows[:n], min(n, self.first))
+        return RowPath(self.rows[:n], min(n, self.leading))
 
     def of(self, x: torch.Tensor) -> torch.Tensor:
-        """Keys or values [B, K, n, D] along it, of those of all rows."""
-        first, rest = x[:, :, : self.first], self.rows[self.first :]
+        """Keys or values [B, K, n, D] along it, of those of all rows; a view where it may be."""
+        first, rest = x[:, :, : self.leading], self.rows[self.leading :]
         return torch.cat([first, x.index_select(2, rest)], dim=2) if len(rest) else first
 
 

@@ -152,7 +152,7 @@ def _sliced(
 ) -> Forward:
     """The forward of a layer, which tells the share of its rows that is done, or of a norm.
 
-    What comes out of a slice of ``unread`` rows alone is 0.
+    What comes out of a slice of the first ``unread`` rows alone is 0; there are more rows.
     """
 
     def run(hidden: torch.Tensor, *args: Any, **options: Any) -> Any:
@@ -169,6 +169,8 @@ def _sliced(
             try:
                 found = forward(hidden[:, rows], *given, **named)
             except KeysOnly:
+                if told is not None:
+                    told(rows.stop / part.rows)
                 continue
             state = found[0] if isinstance(found, tuple) else found
             if out is None:
