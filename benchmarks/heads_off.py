@@ -98,8 +98,8 @@ def main() -> None:
     began, used = time.perf_counter(), time.process_time()
     size = {"max_new_tokens": args.max_new_tokens, "batch_size": args.batch_size}
     modes = {name: "mean" if name.endswith(", mean") else "uniform" for name in sets}
-    n_of = dict.fromkeys(sets, len(traces))
-    n_of |= {name: int(n) for name, _, n in (text.partition("=") for text in args.fewer)}
+    fewer = {name: int(n) for name, _, n in (text.partition("=") for text in args.fewer)}
+    n_of = dict.fromkeys(sets, len(traces)) | fewer
     parts = []
     for n in sorted(set(n_of.values()), reverse=True):
         some = {name: item for name, item in sets.items() if n_of[name] == n}
@@ -117,8 +117,8 @@ def main() -> None:
         path, top = Path(args.model), set(scores.top(SHARE))
         sha = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
         note = provenance(
-            model, file=path.name, sha256=sha, data="gsm8k test", n=n_of, seed=SEED,
-            **size, heads={name: names(item) for name, item in sets.items()},
+            model, file=path.name, sha256=sha, data="gsm8k test", n=len(traces), fewer=fewer,
+            seed=SEED, **size, heads={name: names(item) for name, item in sets.items()},
             probes=scores.provenance["probes"], copy_accuracy=scores.copy_accuracy,
             first_token_accuracy=scores.parts["lookup"].copy_accuracy,
             shared_with_top={w: len(top & set(scores.top(SHARE, w))) for w in PARTS},

@@ -508,3 +508,14 @@ def test_accuracy_bars_say_how_solutions_ended_and_add_up() -> None:
         "base: 30 % of the problems solved; fewest with &lt;b&gt;top&lt;/b&gt; off"
     )
     assert "<b>top</b>" not in "".join(bars[0].hovertext)
+
+
+def test_accuracy_of_other_problems_is_not_put_beside_the_first() -> None:
+    frame = pd.concat([accuracy_frame(), accuracy_frame().assign(condition="few", accuracy=0.0)])
+    same = accuracy_bars(frame.assign(n=200))
+    assert "same problems" not in same.layout.title.text
+    assert list(same.data[0].y)[-1] == "few"
+    fig = accuracy_bars(frame.assign(n=[200, 200, 100, 100]))
+    assert "Not all answered the same problems" in fig.layout.title.text
+    assert "fewest with &lt;b&gt;top&lt;/b&gt; off" in fig.layout.title.text.replace("<br>", " ")
+    assert [str(name).endswith("n = 200") for name in fig.data[0].y] == [True, True, False, False]

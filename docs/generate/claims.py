@@ -134,13 +134,15 @@ def verdict_sentences() -> str:
     ]
     accuracy = pd.read_csv(RESULTS / "heads_off" / "accuracy.csv")
     gaps = pd.read_csv(RESULTS / "heads_off" / "differences.csv")
-    shares = ", ".join(accuracy["condition"] + " " + accuracy["accuracy"].map("{:.2f}".format))
+    accuracy["text"] = accuracy["condition"] + " " + accuracy["accuracy"].map("{:.2f}".format)
+    shares = "; ".join(
+        f"{n} problems of GSM8K: {', '.join(part['text'])}"
+        for n, part in accuracy.groupby("n", sort=False)
+    )
     apart = gaps[gaps["verdict"].isin(["holds", "fails"])]
     lines.append(
-        f"**Accuracy with heads off** ({int(accuracy['n'].min())} problems of GSM8K): {shares}; "
-        "decided differences: "
-        + ("; ".join(apart["one"] + " and " + apart["other"]) or "none")
-        + "."
+        f"**Accuracy with heads off**, {shares}; decided differences, on the problems that both "
+        "answered: " + ("; ".join(apart["one"] + " and " + apart["other"]) or "none") + "."
     )
     models = pd.read_csv(RESULTS / "two_models" / "claims.csv")["verdict"].value_counts()
     lines.append(
@@ -258,17 +260,28 @@ def heads_off_parts() -> dict[str, str]:
     )
     top, shared = al.HeadSet.parse(note["heads"]["top"]), note["shared_with_top"]
     layer, most = max(((i, len(heads)) for i, heads in top.by_layer().items()), key=lambda x: x[1])
-    names = ["condition", "mode", "accuracy", "wrong", "no answer", "repeats", "n_new", "draws"]
+    names = [
+        "condition",
+        "mode",
+        "accuracy",
+        "wrong",
+        "no answer",
+        "repeats",
+        "n_new",
+        "n",
+        "draws",
+    ]
     where = (
-        f"*`data/results/heads_off`: {note['file']} (SHA-256 {note['sha256'][:12]}…), {note['n']} "
-        f"problems, at most {note['max_new_tokens']} tokens, seed {note['seed']}; {len(top)} "
-        f"heads, {most} of them of the {note['model']['n_heads']} of layer {layer}. By the first "
-        f"token of an answer alone {shared['lookup']} of the {len(top)} are found again (lookup), "
-        f"by the later ones {shared['continuation']}.*\n"
+        f"*`data/results/heads_off`: {note['file']} (SHA-256 {note['sha256'][:12]}…), the first "
+        f"{note['n']} problems (n: of them), at most {note['max_new_tokens']} tokens, seed "
+        f"{note['seed']}; {len(top)} heads, {most} of them of the {note['model']['n_heads']} of "
+        f"layer {layer}. By the first token of an answer alone {shared['lookup']} of the "
+        f"{len(top)} are found again (lookup), by the later ones {shared['continuation']}.*\n"
     )
     differences = {
         "accuracy of": gaps["one"] + " − " + gaps["other"],
         "difference": interval(gaps, "difference"),
+        "n": gaps["n"],
         "p (Holm)": ["" if pd.isna(p) else f"{p:.4f}" for p in gaps["p_holm"]],
         "verdict": gaps["verdict"],
     }

@@ -25,6 +25,8 @@ ENDINGS = {
 def accuracy_bars(table: pd.DataFrame, *, title: str | None = None) -> go.Figure:
     """Share of problems that each condition solves, and how the other solutions ended.
 
+    Conditions that answered other numbers of problems say so: their bars are not of the same ones.
+
     Args:
         table: :func:`~airlens.accuracy_table`: one row per condition.
         title: instead of the headline.
@@ -36,12 +38,16 @@ def accuracy_bars(table: pd.DataFrame, *, title: str | None = None) -> go.Figure
         return no_data(title or "Accuracy with heads off", "no answers yet")
     names = [plotly_text(str(name)) for name in rows["condition"]]
     share, low, high = (floats(rows, name) for name in ("accuracy", "lo", "hi"))
-    worst = int(np.argmin(share))
+    n = floats(rows, "n") if "n" in rows else np.zeros(len(rows))
+    worst = int(np.argmin(np.where(n == n[0], share, np.inf)))
     first, last = (str(rows["condition"].iloc[i]) for i in (0, worst))
     head = f"{first}: {percent(share[0])} of the problems solved"
     if len(rows) > 1:
         head += f"; fewest with {last} off, {percent(share[worst])}"
     aid = "Share of problems. Bars on the correct ones: 95 % over problems and draws, each alone."
+    if (n != n[0]).any():
+        names = [f"{name}, n = {number(k)}" for name, k in zip(names, n, strict=True)]
+        aid += " Not all answered the same problems: compare by the table of differences."
     fig: Any = figure(title or head, aid, height=150 + 34 * len(rows), legend=True)
     hover = [_hover(row) for row in rows.to_dict("records")]
     for column, (name, colour) in ENDINGS.items():
