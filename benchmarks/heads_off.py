@@ -98,7 +98,10 @@ def main() -> None:
     began, used = time.perf_counter(), time.process_time()
     size = {"max_new_tokens": args.max_new_tokens, "batch_size": args.batch_size}
     modes = {name: "mean" if name.endswith(", mean") else "uniform" for name in sets}
-    fewer = {name: int(n) for name, _, n in (text.partition("=") for text in args.fewer)}
+    given = dict(text.rpartition("=")[::2] for text in args.fewer)
+    if wrong := [name for name, n in given.items() if name not in sets or not n.isdecimal()]:
+        parser.error(f"--fewer: give CONDITION=N, of {', '.join(sets)}; not {', '.join(wrong)}")
+    fewer = {name: int(n) for name, n in given.items()}
     n_of = dict.fromkeys(sets, len(traces)) | fewer
     parts = []
     for n in sorted(set(n_of.values()), reverse=True):

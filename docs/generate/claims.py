@@ -134,15 +134,19 @@ def verdict_sentences() -> str:
     ]
     accuracy = pd.read_csv(RESULTS / "heads_off" / "accuracy.csv")
     gaps = pd.read_csv(RESULTS / "heads_off" / "differences.csv")
-    accuracy["text"] = accuracy["condition"] + " " + accuracy["accuracy"].map("{:.2f}".format)
-    shares = "; ".join(
-        f"{n} problems of GSM8K: {', '.join(part['text'])}"
-        for n, part in accuracy.groupby("n", sort=False)
-    )
+    answers = pd.read_csv(RESULTS / "heads_off" / "answers.csv")
+    shares = []
+    for n, part in accuracy.groupby("n", sort=False):
+        texts = list(part["condition"] + " " + part["accuracy"].map("{:.2f}".format))
+        if "base" not in set(part["condition"]):  # that of the same problems
+            own = answers.loc[answers["condition"] == part["condition"].iloc[0], "id"]
+            base = answers[(answers["condition"] == "base") & answers["id"].isin(own)]
+            texts.insert(0, f"base {(base['outcome'] == 'correct').mean():.2f}")
+        shares.append(f"{n} problems of GSM8K: {', '.join(texts)}")
     apart = gaps[gaps["verdict"].isin(["holds", "fails"])]
     lines.append(
-        f"**Accuracy with heads off**, {shares}; decided differences, on the problems that both "
-        "answered: " + ("; ".join(apart["one"] + " and " + apart["other"]) or "none") + "."
+        f"**Accuracy with heads off**, {'; '.join(shares)}; decided differences, on the problems "
+        "that both answered: " + ("; ".join(apart["one"] + " and " + apart["other"]) or "none") + "."
     )
     models = pd.read_csv(RESULTS / "two_models" / "claims.csv")["verdict"].value_counts()
     lines.append(
@@ -260,17 +264,8 @@ def heads_off_parts() -> dict[str, str]:
     )
     top, shared = al.HeadSet.parse(note["heads"]["top"]), note["shared_with_top"]
     layer, most = max(((i, len(heads)) for i, heads in top.by_layer().items()), key=lambda x: x[1])
-    names = [
-        "condition",
-        "mode",
-        "accuracy",
-        "wrong",
-        "no answer",
-        "repeats",
-        "n_new",
-        "n",
-        "draws",
-    ]
+    names = ["condition", "mode", "accuracy", "wrong", "no answer", "repeats"]
+    names += ["n_new", "n", "draws"]
     where = (
         f"*`data/results/heads_off`: {note['file']} (SHA-256 {note['sha256'][:12]}…), the first "
         f"{note['n']} problems (n: of them), at most {note['max_new_tokens']} tokens, seed "
