@@ -144,9 +144,10 @@ def verdict_sentences() -> str:
             texts.insert(0, f"base {(base['outcome'] == 'correct').mean():.2f}")
         shares.append(f"{n} problems of GSM8K: {', '.join(texts)}")
     apart = gaps[gaps["verdict"].isin(["holds", "fails"])]
+    decided = "; ".join(apart["one"] + " and " + apart["other"]) or "none"
     lines.append(
         f"**Accuracy with heads off**, {'; '.join(shares)}; decided differences, on the problems "
-        "that both answered: " + ("; ".join(apart["one"] + " and " + apart["other"]) or "none") + "."
+        f"that both answered: {decided}."
     )
     models = pd.read_csv(RESULTS / "two_models" / "claims.csv")["verdict"].value_counts()
     lines.append(
