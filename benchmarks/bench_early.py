@@ -40,12 +40,10 @@ def early(b: Any) -> None:
         partial(al.influence, b.model, trace, b.heads, progress=False),
         answers,
         partial(answers, depends=()),
-        partial(looped, b.model, some, [b.heads, *b.controls], [], "uniform"),
     )
-    variants = dict(zip(names, made, strict=True))
-    loop = {names[3]: variants.pop(names[3])}
-    times, out = interleaved(variants, b.rounds)
-    once = interleaved(loop, 1)  # it takes longer than all others together
+    loop = partial(looped, b.model, some, [b.heads, *b.controls], [], "uniform")
+    times, out = interleaved(dict(zip(names, made, strict=False)), b.rounds)
+    once = interleaved({names[3]: loop}, 1)  # it takes longer than all others together
     times, out = times | once[0], out | once[1]
     table(f"Early answers, {n - 1} steps", times, len(encoded.tokens), names[0])
     b.ratio("early_answers_over_influence", times, names[1], names[0])

@@ -103,10 +103,10 @@ def main() -> None:
         parser.error(f"--fewer: give CONDITION=N, of {', '.join(sets)}; not {', '.join(wrong)}")
     fewer = {name: int(n) for name, n in given.items()}
     n_of = dict.fromkeys(sets, len(traces)) | fewer
+    how = {"mode": modes, "block": args.block, "resume": args.out, **size}
     parts = []
     for n in sorted(set(n_of.values()), reverse=True):
         some = {name: item for name, item in sets.items() if n_of[name] == n}
-        how = {"mode": modes, "block": args.block, "resume": args.out, **size}
         parts.append(al.accuracy_under_ablation(model, traces[:n], some, **how))
     answers = pd.concat(parts, ignore_index=True)
     seconds = {"wall": time.perf_counter() - began, "cpu": time.process_time() - used}

@@ -265,8 +265,6 @@ def heads_off_parts() -> dict[str, str]:
     )
     top, shared = al.HeadSet.parse(note["heads"]["top"]), note["shared_with_top"]
     layer, most = max(((i, len(heads)) for i, heads in top.by_layer().items()), key=lambda x: x[1])
-    names = ["condition", "mode", "accuracy", "wrong", "no answer", "repeats"]
-    names += ["n_new", "n", "draws"]
     where = (
         f"*`data/results/heads_off`: {note['file']} (SHA-256 {note['sha256'][:12]}…), the first "
         f"{note['n']} problems (n: of them), at most {note['max_new_tokens']} tokens, seed "
@@ -282,7 +280,7 @@ def heads_off_parts() -> dict[str, str]:
         "verdict": gaps["verdict"],
     }
     return {
-        "heads_off": markdown(shown[names], left=2) + "\n" + where,
+        "heads_off": markdown(shown.drop(columns=["lo", "hi"]), left=2) + "\n" + where,
         "heads_off_differences": markdown(pd.DataFrame(differences)),
     }
 

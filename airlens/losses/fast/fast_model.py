@@ -110,7 +110,7 @@ class FastModel:
         """:meth:`hidden`, in slices where ``rows`` is given."""
         device = self.device
         tokens, positions = (to_device(x, device)[None] for x in (pack.tokens, pack.positions))
-        plan.slice = None if rows is None else Slice(len(pack.tokens), plan.unread)
+        plan.slice = None if rows is None else Slice(len(pack.tokens))
         self.run.plan = plan
         try:
             with self._forking(forks), self._slicing(plan, rows):
@@ -203,7 +203,8 @@ class FastModel:
             yield
             return
         norms = [m for m in self.body.children() if "norm" in type(m).__name__.lower()]
-        with in_slices(self.layers[plan.calls :], norms, plan.slice, rows, plan.on_share):
+        layers, told = self.layers[plan.calls :], plan.on_share
+        with in_slices(layers, norms, plan.slice, rows, told, plan.unread):
             yield
 
     def _sliceable(self, pack: Pack) -> bool:

@@ -23,7 +23,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from airlens.ablation import MeanZ, Mode
 from airlens.errors import ModelError
 
-from .packing import RowPath, Segment, to_device
+from .packing import RowPath, Segment, seen_from
 from .past import Past
 from .slices import KeysOnly, Slice
 from .variable_length import Lengths, attend_all, runs
@@ -130,10 +130,12 @@ class Plan:
         index: int,
         at: range,
         window: int | None,
-        like: torch.Tensor,
+        dtype: torch.dtype,
+        device: torch.device,
         spans: np.ndarray | None = None,
     ) -> torch.Tensor:
-        """Which keys the rows ``at`` of a segment with branches see, see :func:`seen_from`.
+        """Which keys the rows ``at`` of a segment with branches see, see
+        :func:`airlens.losses.fast.packing.seen_from`.
 
         It is made once for all layers, as far as the room of :data:`MASK` goes.
 
@@ -141,13 +143,14 @@ class Plan:
             index: of the segment.
             at: which of its own rows.
             window: how many positions a row sees.
-            like: of the type and on the device that are wanted.
+            dtype: of the mask.
+            device: of the mask.
             spans: one of the arrays in ``hidden``.
         """
-        key = (index, at, window, like.dtype, like.device, id(spans))
+        key = (index, at, window, dtype, device, id(spans))
         if key in self._masks:
             return self._masks[key]
-        made = seen_from(self.segments[index], at, window, like, spans)
+        made = seen_from(self.segments[index], at, window, dtype, device, spans)
         if sum(mask.numel() for mask in self._masks.values()) + made.numel() <= MASK:
             self._masks[key] = made
         return made
@@ -279,8 +282,8 @@ def _packed(
         if segment.branches is not None:
             at = range(start - segment.start, stop - segment.start)
             # Scores that are written out are masked by bool; others have the mask added.
-            like = q if _plain(options) else q.new_empty(0, dtype=torch.bool)
-            mask_of = partial(plan.mask, index, at, options["window"], like)
+            kind = q.dtype if _plain(options["softcap"], options["sinks"]) else torch.bool
+            mask_of = partial(plan.mask, index, at, options["window"], kind, q.device)
             spans = [(some, span) for i, some, span in hidden if i == index]
             z[:, own] = branch_off(q, k, v, scaling, mask_of, spans, options).transpose(1, 2)
             continue
@@ -297,12 +300,13 @@ def _packed(
 
 def _causal(plan: Plan, options: dict[str, Any]) -> bool:
     """Whether each row sees all that comes before it in its sequence, by plain attention."""
-    return _plain(options) and plan.slice is None and all(s.branches is None for s in plan.segments)
+    plain = _plain(options["softcap"], options["sinks"])
+    return plain and plan.slice is None and all(s.branches is None for s in plan.segments)
 
 
-def _plain(options: dict[str, Any]) -> bool:
+def _plain(softcap: float | None, sinks: torch.Tensor | None) -> bool:
     """Whether SDPA can express the attention: no soft-capped scores, no learned sinks."""
-    return options["softcap"] is None and options["sinks"] is None
+    return softcap is None and sinks is None
 
 
 def branch_off(
@@ -339,44 +343,6 @@ def branch_off(
         rest = {"softcap": softcap, "sinks": None if sinks is None else sinks[heads]}
         z[:, heads] = attend_one(query[:, heads], k, v, scaling, mask=mask_of(spans), **rest)
     return z
-
-
-def seen_from(
-    segment: Segment,
-    at: range,
-    window: int | None,
-    like: torch.Tensor,
-    spans: np.ndarray | None = None,
-) -> torch.Tensor:
-    """Which keys some own rows of a segment see: those shared, then those of the texts so far.
-
-    Args:
-        segment: with branches.
-        at: which of its own rows; no key comes after the last of them.
-        window: how many positions a row sees, itself included.
-        like: bool for a mask that says so, else one to be added to scores, 0 or -inf.
-        spans: shared rows that each own row of the segment does not see besides, int [n, 2].
-
-    Returns:
-        [len(at), m], of the type and on the device of ``like``.
-    """
-    branches, device = segment.branches, like.device
-    assert branches is not None
-    texts = len(branches.place) - len(branches.seen) + at.stop
-    seen, place = (to_device(x, device) for x in (branches.seen[at], branches.place[:texts]))
-    mine = to_device(branches.own[at, :texts], device)
-    column = torch.arange(len(segment.path) - len(branches.place), device=device)
-    sees = column[None] < seen[:, None]
-    if spans is not None:
-        first, stop = to_device(spans[at], device).T[:, :, None]
-        sees &= (column < first) | (column >= stop)
-    if window is not None:
-        least = place[-len(at) :, None] - window
-        sees, mine = sees & (column[None] > least), mine & (place[None] > least)
-    mask = torch.cat([sees, mine], dim=1)
-    if like.dtype == torch.bool:
-        return mask
-    return torch.zeros_like(mask, dtype=like.dtype).masked_fill_(~mask, float("-inf"))
 
 
 def attend_without(
@@ -431,7 +397,7 @@ def attend_one(
     batch, heads, n, _ = query.shape
     groups, m = key.shape[1], key.shape[2]
     limited = window is not None and window < m
-    plain = softcap is None and sinks is None
+    plain = _plain(softcap, sinks)
     if mask is None and (n < m or limited or not plain):
         size = max(1, MASK // (m if plain else m * heads * batch))
         if n > size:

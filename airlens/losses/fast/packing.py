@@ -171,3 +171,43 @@ def to_host(tensor: torch.Tensor) -> torch.Tensor:
         return tensor.cpu()
     host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
     return host.copy_(tensor, non_blocking=True)
+
+
+def seen_from(
+    segment: Segment,
+    at: range,
+    window: int | None,
+    dtype: torch.dtype,
+    device: torch.device,
+    spans: np.ndarray | None = None,
+) -> torch.Tensor:
+    """Which keys some own rows of a segment see: those shared, then those of the texts so far.
+
+    Args:
+        segment: with branches.
+        at: which of its own rows; no key comes after the last of them.
+        window: how many positions a row sees, itself included.
+        dtype: bool for a mask that says so, else one to be added to scores, 0 or -inf.
+        device: of the mask.
+        spans: shared rows that each own row of the segment does not see besides, int [n, 2].
+
+    Returns:
+        [len(at), m].
+    """
+    branches = segment.branches
+    assert branches is not None
+    texts = len(branches.place) - len(branches.seen) + at.stop
+    seen, place = (to_device(x, device) for x in (branches.seen[at], branches.place[:texts]))
+    mine = to_device(branches.own[at, :texts], device)
+    column = torch.arange(len(segment.path) - len(branches.place), device=device)
+    sees = column[None] < seen[:, None]
+    if spans is not None:
+        first, stop = to_device(spans[at], device).T[:, :, None]
+        sees &= (column < first) | (column >= stop)
+    if window is not None:
+        least = place[-len(at) :, None] - window
+        sees, mine = sees & (column[None] > least), mine & (place[None] > least)
+    mask = torch.cat([sees, mine], dim=1)
+    if dtype == torch.bool:
+        return mask
+    return torch.zeros_like(mask, dtype=dtype).masked_fill_(~mask, float("-inf"))

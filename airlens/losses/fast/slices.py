@@ -28,14 +28,12 @@ class Slice:
     Attributes:
         rows: of the whole pack.
         first: the first row of the slice.
-        unread: rows of the pack, the first ones, that the last layer gives keys and values of only.
-        keys_only: whether the layer does so now.
+        keys_only: whether no more than keys and values of the slice is wanted of the layer.
     """
 
-    def __init__(self, rows: int, unread: int = 0) -> None:
+    def __init__(self, rows: int) -> None:
         self.rows = rows
         self.first = 0
-        self.unread = unread
         self.keys_only = False
         self._kept: KeyValue | None = None
         self._queries: torch.Tensor | None = None
@@ -114,6 +112,7 @@ def in_slices(
     part: Slice,
     size: int,
     on_share: Callable[[float], None] | None = None,
+    unread: int = 0,
 ) -> Iterator[None]:
     """Inside, each layer runs ``size`` rows at a time; ``part`` says which.
 
@@ -123,6 +122,8 @@ def in_slices(
         part: of the pack that runs.
         size: rows at a time.
         on_share: called with the share of the pass that is done, the logits as one layer more.
+        unread: rows of the pack, the first ones and not all, that the last layer gives keys and
+            values of only.
     """
     kept = [module.forward for module in (*layers, *norms)]
     for i, module in enumerate(layers):
@@ -131,8 +132,8 @@ def in_slices(
             if on_share is not None:
                 on_share((i + done) / (len(layers) + 1))
 
-        unread = part.unread if i == len(layers) - 1 else 0
-        module.forward = _sliced(module.forward, part, size, told, unread)
+        last = i == len(layers) - 1
+        module.forward = _sliced(module.forward, part, size, told, unread if last else 0)
     for module in norms:
         module.forward = _sliced(module.forward, part, size)
     try:
@@ -169,14 +170,13 @@ def _sliced(
             try:
                 found = forward(hidden[:, rows], *given, **named)
             except KeysOnly:
-                if told is not None:
-                    told(rows.stop / part.rows)
-                continue
-            state = found[0] if isinstance(found, tuple) else found
-            if out is None:
-                out = state.new_empty(state.shape[0], part.rows, *state.shape[2:])
-                out[:, :first] = 0
-            out[:, rows] = state
+                pass
+            else:
+                state = found[0] if isinstance(found, tuple) else found
+                if out is None:
+                    out = state.new_empty(state.shape[0], part.rows, *state.shape[2:])
+                    out[:, :first] = 0
+                out[:, rows] = state
             if told is not None:
                 told(rows.stop / part.rows)
         return (out,) if isinstance(found, tuple) else out
