@@ -1,7 +1,8 @@
 """Speed and memory of airlens beside other ways to the same numbers: ``make bench``.
 
 Every comparison is interleaved in this process; the ratios are of median CPU-seconds (``_wall``: of
-median wall seconds). ``--out FILE`` writes them as one flat JSON object.
+median wall seconds). ``--out FILE`` writes them as one flat JSON object; what it holds of parts
+that were not run (``--only``) stays, and ``measured`` says when and how each part was.
 """
 
 from __future__ import annotations
@@ -108,6 +109,7 @@ def influence(b: Bench) -> None:
     b.ratio("influence_vs_hooks", times, "TransformerLens hooks", "airlens")
     b.ratio("influence_vs_two_hf", times, "two Hugging Face models", "airlens")
     b.ratio("influence_lowp_vs_hooks", times, "TransformerLens hooks", "airlens, bf16 products")
+    b.ratio("influence_lowp_vs_full", times, "airlens", "airlens, bf16 products")
     for name in ("TransformerLens hooks", "two Hugging Face models"):
         b.agree(out[name], out["airlens"])
     full, rough = out["airlens"], out["airlens, bf16 products"]
@@ -366,7 +368,10 @@ def main() -> None:
     b = Bench(args.rounds, args.share, args.small)
     print(f"{_processor()}, {torch.get_num_threads()} threads, {', '.join(b.sets)}")
     found: dict[str, Any] = {"data": ", ".join(b.sets)}
+    how = {"rounds": args.rounds, "share": args.share, "processor": _processor()}
+    measured = {}
     for name in args.only:
+        b.worst = 0.0
         for i, (data, traces) in enumerate(b.sets.items()):
             if i and name not in ON_ALL_DATA:
                 continue
@@ -376,18 +381,22 @@ def main() -> None:
                 PARTS[name](b)
             suffix = f"_{data.split()[0].lower()}" if i else ""
             found |= {rename(key, suffix): value for key, value in b.found.items()}
-    b.found = found
-    b.found["max_abs_nll_diff"] = float(f"{b.worst:.2g}")
-    b.found["rounds"], b.found["share"] = args.rounds, args.share
-    b.found["threads"] = torch.get_num_threads()
-    b.found["minutes"] = round((time.perf_counter() - began) / 60, 1)
-    b.found["provenance"] = provenance(b.model, command="make bench", processor=_processor())
+        worst = float(f"{b.worst:.2g}")
+        note = provenance(b.model, threads=torch.get_num_threads(), **how)
+        measured[name] = {"max_abs_nll_diff": worst, **note}
+    before = {}
+    if args.out and args.out.exists():
+        before = json.loads(args.out.read_text(encoding="utf-8"))
+    measured = before.get("measured", {}) | measured
+    found["max_abs_nll_diff"] = max(part["max_abs_nll_diff"] for part in measured.values())
     print()
-    for key, value in b.found.items():
-        if key not in ("provenance", "growth_cpu_seconds"):
+    for key, value in found.items():
+        if key != "growth_cpu_seconds":
             print(f"{key:36} {value}")
+    print(f"{'minutes':36} {(time.perf_counter() - began) / 60:.1f}")
     if args.out:
-        args.out.write_text(json.dumps(b.found, indent=1) + "\n", encoding="utf-8")
+        whole = before | found | {"measured": measured}
+        args.out.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
 
 
 def _processor() -> str:

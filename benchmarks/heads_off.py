@@ -3,32 +3,39 @@
     python benchmarks/heads_off.py MODEL --n 250 --out runs/heads-off --table TABLES
 
 The papers' main table (AttentionInfluence, Table 6) with what it leaves open: heads of the same
-layers, several draws, lookup and continuation heads apart, intervals. All conditions answer a block
-of problems before the next block is begun, and what is finished is kept in ``--out``: the same
-command goes on where it was stopped, and a smaller ``--n`` writes the tables of what is there.
-Conditions that take long may answer fewer problems (``--fewer random=100``): each row of the tables
-says how many, and two conditions are compared on those that both answered.
+layers, several draws, lookup and continuation heads apart, intervals. Conditions answer a block of
+problems before the next block is begun, and what is finished is kept in ``--out``: the same command
+goes on where it was stopped. Answers in ``--table``, of the same heads, model and settings, are not
+measured again: ``--only random --n 250`` adds what random heads lack. Each row of the tables says
+of how many problems it is, and two conditions are compared on those that both answered.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
 
 import airlens as al
+from airlens.ablation import Mode
 from airlens.folders import kept, write_tables
 from airlens.heads import PARTS, HeadScores, HeadSet
 from airlens.model.heads import heads_of
 from airlens.provenance import provenance
 
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
 SEED, DRAWS, PROBES, SHARE = 0, 3, 12, 0.05
+COLUMNS = ["condition", "mode", "draw", "id", "n_new", "truncated", "outcome"]
 PAIRS = [
     *(("base", name) for name in ("top", "lookup", "continuation", "same_layers", "random")),
     *(("random", name) for name in ("top", "lookup", "continuation")),
@@ -73,6 +80,57 @@ def names(item: HeadSet | Sequence[HeadSet]) -> list:
     return item.names() if isinstance(item, HeadSet) else [one.names() for one in item]
 
 
+def mode_of(name: str) -> Mode:
+    """The ablation mode of a condition."""
+    return "mean" if name.endswith(", mean") else "uniform"
+
+
+def earlier(table: Path | None, note: Mapping[str, Any]) -> pd.DataFrame:
+    """Answers in the folder of tables of conditions with the same heads, model and settings."""
+    nothing = pd.DataFrame(columns=COLUMNS)
+    if table is None or not (table / "provenance.json").is_file():
+        return nothing
+    before = json.loads((table / "provenance.json").read_text(encoding="utf-8"))
+    for name in ("model", "max_new_tokens", "batch_size", "data"):
+        if before[name] != note[name]:
+            print(f"{table}: of another {name}, so everything is measured", flush=True)
+            return nothing
+    answers = pd.read_csv(table / "answers.csv")
+    same = [name for name, heads in before["heads"].items() if heads == note["heads"].get(name)]
+    return answers.loc[answers["condition"].isin(same), COLUMNS]
+
+
+def lacking(
+    model: TransformerBridge,
+    traces: Sequence[al.Trace],
+    sets: Mapping[str, HeadSet | list[HeadSet]],
+    known: pd.DataFrame,
+    **how: Any,
+) -> Iterator[pd.DataFrame]:
+    """Measure what is not known; conditions that lack the same problems go together."""
+    together: dict[tuple[str, ...], list[str]] = {}
+    for name in sets:
+        done = set(known.loc[known["condition"] == name, "id"])
+        together.setdefault(tuple(t.id for t in traces if t.id not in done), []).append(name)
+    for ids, some in together.items():
+        if ids:
+            yield al.accuracy_under_ablation(
+                model,
+                [trace for trace in traces if trace.id in ids],
+                {name: sets[name] for name in some},
+                mode={name: mode_of(name) for name in some},
+                **how,
+            )
+
+
+def in_order(answers: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
+    """By condition, in this order, and draw; problems as they were asked."""
+    answers = answers.astype({"draw": "Int64", "truncated": bool})
+    place = answers["condition"].map(conditions.index)
+    order = answers.assign(place=place).sort_values(["place", "draw"], kind="stable").index
+    return answers.loc[order].reset_index(drop=True)
+
+
 def main() -> None:
     """Measure, or go on measuring, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -82,36 +140,32 @@ def main() -> None:
     parser.add_argument("--table", type=Path)
     parser.add_argument("--data", default=os.environ.get("AIRLENS_DATA", ""))
     parser.add_argument("--dtype", default="float32")
-    parser.add_argument("--batch-size", type=int, default=50)
-    parser.add_argument("--block", type=int, default=50)
-    parser.add_argument("--max-new-tokens", type=int, default=320)
+    parser.add_argument("--batch-size", type=int, default=100)
+    parser.add_argument("--block", type=int, default=100)
+    parser.add_argument("--max-new-tokens", type=int, default=400)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--only", nargs="+", help="of the conditions, for a trial")
-    parser.add_argument("--fewer", nargs="+", default=[], metavar="CONDITION=N")
+    parser.add_argument("--only", nargs="+", help="of the conditions")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     model = al.load_model(args.model, dtype=args.dtype)
     scores = scores_of(model, args.out)
     sets = conditions(model, scores)
-    sets = {name: item for name, item in sets.items() if not args.only or name in args.only}
-    traces = al.load_traces(Path(args.data) / "gsm8k" / "test.jsonl", limit=args.n)
+    if unknown := set(args.only or ()) - set(sets):
+        parser.error(f"--only: one of {', '.join(sets)}; not {', '.join(unknown)}")
+    traces = list(al.load_traces(Path(args.data) / "gsm8k" / "test.jsonl", limit=args.n))
     began, used = time.perf_counter(), time.process_time()
     size = {"max_new_tokens": args.max_new_tokens, "batch_size": args.batch_size}
-    modes = {name: "mean" if name.endswith(", mean") else "uniform" for name in sets}
-    given = dict(text.rpartition("=")[::2] for text in args.fewer)
-    if wrong := [name for name, n in given.items() if name not in sets or not n.isdecimal()]:
-        parser.error(f"--fewer: give CONDITION=N, of {', '.join(sets)}; not {', '.join(wrong)}")
-    fewer = {name: int(n) for name, n in given.items()}
-    n_of = dict.fromkeys(sets, len(traces)) | fewer
-    how = {"mode": modes, "block": args.block, "resume": args.out, **size}
-    parts = []
-    for n in sorted(set(n_of.values()), reverse=True):
-        some = {name: item for name, item in sets.items() if n_of[name] == n}
-        parts.append(al.accuracy_under_ablation(model, traces[:n], some, **how))
-    answers = pd.concat(parts, ignore_index=True)
+    note = provenance(
+        model, **size, data="gsm8k test", seed=SEED,
+        heads={name: names(item) for name, item in sets.items()},
+    )  # fmt: skip
+    known = earlier(args.table, note)
+    chosen = {name: sets[name] for name in args.only or sets}
+    new = lacking(model, traces, chosen, known, block=args.block, resume=args.out, **size)
+    answers = in_order(pd.concat([known, *new], ignore_index=True), list(sets))
     seconds = {"wall": time.perf_counter() - began, "cpu": time.process_time() - used}
     shares = al.accuracy_table(answers)
-    pairs = [pair for pair in PAIRS if set(pair) <= set(sets)]
+    pairs = [pair for pair in PAIRS if set(pair) <= set(answers["condition"])]
     differences = al.accuracy_differences(answers, pairs)
     for table in (shares, differences):
         print(table.round(3).to_string(index=False), flush=True)
@@ -119,16 +173,15 @@ def main() -> None:
     if args.table:
         path, top = Path(args.model), set(scores.top(SHARE))
         sha = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
-        note = provenance(
-            model, file=path.name, sha256=sha, data="gsm8k test", n=len(traces), fewer=fewer,
-            seed=SEED, **size, heads={name: names(item) for name, item in sets.items()},
-            probes=scores.provenance["probes"], copy_accuracy=scores.copy_accuracy,
-            first_token_accuracy=scores.parts["lookup"].copy_accuracy,
-            shared_with_top={w: len(top & set(scores.top(SHARE, w))) for w in PARTS},
-        )  # fmt: skip
+        note |= {
+            "file": path.name, "sha256": sha, "n": int(shares["n"].max()),
+            "heads": {name: note["heads"][name] for name in shares["condition"]},
+            "probes": scores.provenance["probes"], "copy_accuracy": scores.copy_accuracy,
+            "first_token_accuracy": scores.parts["lookup"].copy_accuracy,
+            "shared_with_top": {w: len(top & set(scores.top(SHARE, w))) for w in PARTS},
+        }  # fmt: skip
         # Not the texts: they are long, and answer problems that are not ours.
-        short = answers.drop(columns=["text", "answer"])
-        tables = {"answers": short, "accuracy": shares, "differences": differences}
+        tables = {"answers": answers[COLUMNS], "accuracy": shares, "differences": differences}
         print(write_tables(args.table, tables, note))
 
 

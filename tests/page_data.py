@@ -32,7 +32,7 @@ def measured(**options: Any) -> dict[str, Any]:
     shared = {"controls": 1, "progress": False, **options}
     result = al.influence(model, traces, HEADS_USED, **shared)
     measures = ("copies", "attention", "knockout")
-    found = al.sources(model, traces, HEADS_USED, measures=measures, **shared)
+    found = al.sources(model, traces, HEADS_USED, measures=measures, kl=True, **shared)
     scores = al.retrieval_scores(model, tiny_probes(model.tokenizer, 2), progress=False)
     return {"result": result, "sources": found, "traces": traces, "scores": scores}
 

@@ -252,7 +252,7 @@ def test_every_measure_and_colour_can_be_chosen(written: Path) -> None:
     with opened(written) as seen:
         seen.open("#trace=1&step=2")
         page, titles, labels = seen.page, set(), set()
-        for name in ("copies", "attention", "attention_per_token", "knockout"):
+        for name in ("copies", "attention", "attention_per_token", "knockout", "knockout_kl"):
             page.locator("#measure").select_option(name)
             seen.settle()
             titles.add(page.locator("#matrix .key").inner_text())
@@ -261,7 +261,7 @@ def test_every_measure_and_colour_can_be_chosen(written: Path) -> None:
             page.locator("#colour").select_option(name)
             seen.settle()
             labels.add(page.locator(".airlens-text .scale").inner_text())
-        assert len(titles) == 4 and len(labels) == 5
+        assert len(titles) == 5 and len(labels) == 5
         seen.check()
 
 

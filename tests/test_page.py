@@ -142,7 +142,7 @@ def test_the_data_of_a_trace_are_those_of_the_tables(
             assert np.nansum(shown) == pytest.approx(tokens[name].sum(), abs=rounded)
         pairs = sources.pairs[sources.pairs["id"] == trace.id].set_index(["step", "source"])
         wide = len(found["units"])
-        for name in ("copies", "attention", "knockout"):
+        for name in ("copies", "attention", "knockout", "knockout_kl"):
             of = found["measures"][name]
             cells = [(cell // wide, found["units"][cell % wide]) for cell in of["at"]]
             for column, shown in ((name, of["values"]), (f"{name}_control", of["controls"])):

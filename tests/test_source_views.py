@@ -197,6 +197,10 @@ def test_knockout_is_measured_when_asked_for(explorer: al.TraceExplorer) -> None
     assert table["measured"].any()
     assert len(found.map.at) == table["knockout"].notna().sum()
     assert found.map.signed
+    found.measure.value = "knockout_kl"
+    assert found.knock.layout.display == "none"
+    assert len(found.map.at) == table["knockout_kl"].notna().sum() > 0
+    assert not found.map.signed
 
 
 def test_sources_are_kept_and_asked_for_again_after_a_cancel(model: Any) -> None:

@@ -47,7 +47,8 @@ def page(
         bool,
         typer.Option(
             "--knockout",
-            help="Measure each source's effect on the loss too (a partial pass per source).",
+            help="Measure each source's effect on the loss and on the predictions (KL) too (a partial "
+            "pass per source).",
         ),
     ] = False,
     single_heads: Annotated[
@@ -122,6 +123,7 @@ def page(
         chosen,
         critical,
         measures=measures,
+        kl=knockout,
         controls=settings.controls,
         control=settings.control,
         seed=settings.seed,

@@ -20,6 +20,7 @@ COMPARED = {
     "influence_vs_two_hf": "influence, against two Hugging Face models",
     "influence_controls_vs_hooks": "influence with 3 controls, against hooks",
     "influence_lowp_vs_hooks": "influence, bf16 products, against hooks",
+    "influence_lowp_vs_full": "influence, bf16 products, against full precision",
     "detect_2k_vs_pattern": "detection at 2k tokens, against the pattern hook",
     "detect_2k_vs_output_attentions": "detection at 2k tokens, against output_attentions",
     "detect_4k_vs_pattern": "detection at 4k tokens, against the pattern hook",

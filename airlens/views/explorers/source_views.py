@@ -31,6 +31,7 @@ MEASURED_BY = [
     ("attention a source token", "attention_per_token"),
     ("attention", "attention"),
     ("knockout", "knockout"),
+    ("knockout, KL", "knockout_kl"),
 ]
 SHOWN = [
     ("critical heads", "critical"),
@@ -38,6 +39,7 @@ SHOWN = [
     ("random heads", "control"),
 ]
 AT_ONCE = ("copies", "attention")
+KNOCKED = ("knockout", "knockout_kl")  # measured when asked for
 LEAST = 0.2  # of the largest value of a trace: what a source needs to be shown, at first
 MeasureSources = Callable[..., Sources]
 
@@ -132,9 +134,9 @@ class StepSources:
         if self.result is None and self._asked and (job is None or job.settled):
             self._start(AT_ONCE)
 
-    def _start(self, measures: tuple[str, ...]) -> None:
+    def _start(self, measures: tuple[str, ...], *, kl: bool = False) -> None:
         key, trace, heads, written = self._asked
-        options = {"measures": measures, "controls": self.controls, **written}
+        options = {"measures": measures, "kl": kl, "controls": self.controls, **written}
 
         def work() -> Sources:
             return self.measure_sources(self.model, trace, heads, progress=False, **options)
@@ -177,7 +179,7 @@ class StepSources:
         )
         self.map.draw(matrix)
         self.choose(self.text.current)
-        unknown = self.measure.value == "knockout" and not found.pairs["measured"].any()
+        unknown = self.measure.value in KNOCKED and not found.pairs["measured"].any()
         self.knock.layout.display = "" if unknown else "none"
         if unknown:
             self.map.hint = "Not measured yet: press “measure knockout”."
@@ -204,7 +206,7 @@ class StepSources:
 
     @guarded("worker")
     def _on_knock(self, _: Any) -> None:
-        self._start((*AT_ONCE, "knockout"))
+        self._start((*AT_ONCE, "knockout"), kl=True)
 
     @guarded("worker")
     def _on_measure(self, _: Any) -> None:

@@ -47,7 +47,7 @@ def source_arcs(
         pairs: One row per step and source: id, step, source and `value`; `<value>_control` where
             known.
         units: One row per unit: id, unit; text where known, for the hover.
-        value: `copies`, `attention`, `attention_per_token` or `knockout`.
+        value: `copies`, `attention`, `attention_per_token`, `knockout` or `knockout_kl`.
         id: The trace; the first one by default.
         top: Number of arcs of the critical heads, and of the random heads; the strongest are drawn.
         step: Only the sources of this step.

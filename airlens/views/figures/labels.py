@@ -47,6 +47,7 @@ STEP_LABELS = {
     "attention": "attention mass (share)",
     "attention_per_token": "attention per token of the source",
     "knockout": "Δ loss without the source (nats per token)",
+    "knockout_kl": "change of the predictions without the source (KL, nats per token)",
     "gain": "gain of the step (nats, log-probability of the answer)",
     "logp_base": "log-probability of the answer (nats)",
     "direct": "fall of the answer's log-probability (nats)",
@@ -56,6 +57,7 @@ MEASURES = {
     "attention": "attention",
     "attention_per_token": "attention per source token",
     "knockout": "Δ loss without it",
+    "knockout_kl": "change of predictions without it (KL)",
 }
 """Names of the measures of sources, in a sentence."""
 SHORT = {
@@ -183,4 +185,5 @@ def label(column: str, *, token: bool = False) -> str:
 
 def is_signed(column: str) -> bool:
     """Return whether a column has a meaningful 0 in the middle (Δ, AIS, gain)."""
-    return column.startswith(("delta", "ais", "influence", "knockout", "gain", "depends"))
+    signed = ("delta", "ais", "influence", "knockout", "gain", "depends")
+    return column.startswith(signed) and not column.startswith("knockout_kl")

@@ -84,7 +84,7 @@ def step_sources(
     Args:
         pairs: One row per step and source: id, step, source and `value`; `<value>_control` where
             known. Cells that were not measured (NaN) stay empty.
-        value: `copies`, `attention`, `attention_per_token` or `knockout`.
+        value: `copies`, `attention`, `attention_per_token`, `knockout` or `knockout_kl`.
         units: One row per unit: id, unit; text where known, for the hover.
         id: The trace; the first one by default.
         title: Replaces the headline.

@@ -19,7 +19,7 @@ from airlens.views.figures.labels import DASH, known, number, percent, shorten
 from airlens.views.figures.step_maps import row_dicts
 from airlens.views.html_file import rendered
 
-from .data import copied_shares, finding
+from .data import copied_shares, finding, measures_of
 
 if TYPE_CHECKING:
     from airlens.step_influence.early_answers import EarlyAnswers
@@ -229,7 +229,7 @@ def measured(
                 "What random heads give too is no effect of these heads.",
             )
         )
-    names = [] if sources is None else sources.provenance.get("measures", [])
+    names = [] if sources is None else [measure["name"] for measure in measures_of(sources)]
     found += [(name, text) for name, text in _SOURCES.items() if name in names]
     if early is not None:
         forcing = str(early.provenance.get("forcing_text", DASH))
@@ -246,6 +246,9 @@ _SOURCES = {
     "tokens, on all tokens of the source.",
     "knockout": "Rise of the step's mean token NLL, in nats, when the heads may not attend to the "
     "source: an intervention.",
+    "knockout_kl": "Mean KL divergence, in nats, of what the model predicts at the step's tokens, as "
+    "it is, from what it predicts when the heads may not attend to the source: all words that could "
+    "have come, where the knockout has those that did.",
 }
 _EARLY = {
     "early answers": "The trace is cut after each step, “{forcing}” is written behind the cut, and "
