@@ -29,6 +29,8 @@ from .slices import Slice, in_slices
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+    from .low_precision import Matrix
+
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -69,7 +71,7 @@ class FastModel:
         self.verdicts: dict[tuple[Mode, int], str] = {}
         self.tuples: set[int] = set()  # layers that return a tuple
         # bf16 copies of matrices, once asked for
-        self.bf16: dict[torch.nn.Module, tuple[torch.Tensor, torch.Tensor | None]] | None = None
+        self.bf16: dict[torch.nn.Module, Matrix] | None = None
         self.sliceable: bool | None = None  # None until it was tried
         self.run = Run()
         for module in self.model.modules():

@@ -1,4 +1,4 @@
-"""Matrix products of a pass in bf16, all between them in fp32; it must be asked for."""
+"""Matrix products of a pass in bf16, nearly all between them in fp32; it must be asked for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, partial
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 from torch.nn.functional import linear
@@ -44,7 +44,8 @@ def _say_once() -> None:
 def low_precision(fast: FastModel, precision: Precision) -> Iterator[None]:
     """Inside the block the fp32 matrices of a fast model's layers multiply in bf16.
 
-    Norms, softmax, the residual stream, logits and the loss stay fp32. On CPU a bf16 copy of the
+    Norms, softmax, the residual stream, logits and the loss stay fp32; what an MLP passes on to its
+    last matrix is rounded before the activation already, not after it. On CPU a bf16 copy of the
     matrices is kept (half the size of the model's) as long as its weights stay the same. On CUDA
     this is autocast, whose logits are bf16 too.
     """
@@ -58,8 +59,8 @@ def low_precision(fast: FastModel, precision: Precision) -> Iterator[None]:
     if fast.bf16 is None:
         fast.bf16 = _copies(fast)
     kept = [module.forward for module in fast.bf16]
-    for module, (weight, bias) in fast.bf16.items():
-        module.forward = partial(_product, weight, bias)
+    for module, (weight, bias, rounded) in fast.bf16.items():
+        module.forward = partial(_product, weight, bias, rounded=rounded)
     try:
         yield
     finally:
@@ -67,20 +68,38 @@ def low_precision(fast: FastModel, precision: Precision) -> Iterator[None]:
             module.forward = forward
 
 
-Matrix: TypeAlias = "tuple[torch.Tensor, torch.Tensor | None]"
+Matrix: TypeAlias = "tuple[torch.Tensor, torch.Tensor | None, bool]"
+"""The bf16 weight, the bias, and whether the product stays bf16."""
 
 
 def _copies(fast: FastModel) -> dict[torch.nn.Module, Matrix]:
-    from transformers.pytorch_utils import Conv1D
-
+    inner = {module for layer in fast.layers for module in _before_the_last(layer)}
     found: dict[torch.nn.Module, Matrix] = {}
-    for module in fast.layers.modules():
-        if isinstance(module, torch.nn.Linear | Conv1D) and module.weight.dtype == torch.float32:
-            weight = module.weight.T if isinstance(module, Conv1D) else module.weight
-            found[module] = (weight.bfloat16().contiguous(), module.bias)
+    for module in _matrices(fast.layers):
+        if module.weight.dtype == torch.float32:
+            weight = module.weight if isinstance(module, torch.nn.Linear) else module.weight.T
+            found[module] = (weight.bfloat16().contiguous(), module.bias, module in inner)
     return found
 
 
-def _product(weight: torch.Tensor, bias: torch.Tensor | None, x: torch.Tensor) -> torch.Tensor:
-    found = linear(x.bfloat16(), weight).to(x.dtype)
+def _matrices(module: torch.nn.Module) -> list[Any]:
+    from transformers.pytorch_utils import Conv1D  # a Linear whose weight is transposed
+
+    return [m for m in module.modules() if isinstance(m, torch.nn.Linear | Conv1D)]
+
+
+def _before_the_last(layer: torch.nn.Module) -> list[torch.nn.Module]:
+    """The matrices of a plain MLP that only its activation and last matrix read."""
+    mlp = getattr(layer, "mlp", None)
+    found = _matrices(mlp) if isinstance(mlp, torch.nn.Module) else []
+    own = {id(p) for module in found for p in module.parameters()}
+    plain = bool(found) and all(id(p) in own for p in mlp.parameters())  # no experts, no norms
+    return found[:-1] if plain and len(found) in (2, 3) else []
+
+
+def _product(
+    weight: torch.Tensor, bias: torch.Tensor | None, x: torch.Tensor, *, rounded: bool
+) -> torch.Tensor:
+    found = linear(x.bfloat16(), weight)
+    found = found if rounded else found.float()
     return found if bias is None else found + bias
