@@ -95,7 +95,7 @@ def earlier(table: Path | None, note: Mapping[str, Any]) -> pd.DataFrame:
         if before[name] != note[name]:
             print(f"{table}: of another {name}, so everything is measured", flush=True)
             return nothing
-    answers = pd.read_csv(table / "answers.csv")
+    answers = pd.read_csv(table / "answers.csv", dtype={"id": str})
     same = [name for name, heads in before["heads"].items() if heads == note["heads"].get(name)]
     return answers.loc[answers["condition"].isin(same), COLUMNS]
 

@@ -21,6 +21,7 @@ from airlens.losses import writing
 from airlens.statistics.several import holm
 from airlens.training import heads_off
 from airlens.training.heads_off import runs_in_circles
+from benchmarks import heads_off as measured_again
 
 # Prompts of several lengths: left padding, were it seen, would take part in uniform attention.
 TEXT = "Ann has 3 apples, gives 1 away, and 20 more come."
@@ -350,3 +351,53 @@ def test_changed_weights_write_otherwise() -> None:
     after = solved(model, PROBLEMS, {"base": ""}, template="plain", engine="fast")
     slowly = solved(model, PROBLEMS, {"base": ""}, template="plain", engine="hooks")
     assert after["text"].tolist() == slowly["text"].tolist() != before["text"].tolist()
+
+
+# The benchmark that goes on from its tables ------------------------------------------------------
+
+
+def tabled(folder: Path, rows: pd.DataFrame, note: dict[str, Any]) -> Path:
+    """A folder of tables as the benchmark writes it."""
+    from airlens.folders import write_tables
+
+    write_tables(folder, {"answers": rows[measured_again.COLUMNS]}, note)
+    return folder
+
+
+def test_what_is_tabled_is_not_measured_again(
+    copying: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sets: Any = {"base": HeadSet(()), "random": OTHERS[:2]}
+    size = {"max_new_tokens": 6, "batch_size": 4}
+    note = {"model": "m", "data": "d", **size}
+    note["heads"] = {name: measured_again.names(item) for name, item in sets.items()}
+    whole = solved(copying, LOOKUPS, sets, **size)
+    some = whole["id"].isin([trace.id for trace in LOOKUPS[:4]])
+    folder = tabled(tmp_path / "t", whole[some | (whole["condition"] == "base")], note)
+
+    known = measured_again.earlier(folder, note)
+    asked: list[Any] = []
+    real = al.accuracy_under_ablation
+
+    def counted(model: Any, traces: Any, conditions: Any, **options: Any) -> pd.DataFrame:
+        asked.append(([trace.id for trace in traces], list(conditions)))
+        return real(model, traces, conditions, progress=False, **options)
+
+    monkeypatch.setattr(al, "accuracy_under_ablation", counted)
+    new = list(measured_again.lacking(copying, LOOKUPS, sets, known, **size))
+    assert asked == [([trace.id for trace in LOOKUPS[4:]], ["random"])]
+    found = measured_again.in_order(pd.concat([known, *new], ignore_index=True), list(sets))
+    wanted = whole[measured_again.COLUMNS].reset_index(drop=True)
+    pd.testing.assert_frame_equal(found[measured_again.COLUMNS], wanted)
+
+
+@pytest.mark.parametrize("other", ["model", "data", "max_new_tokens", "heads"])
+def test_answers_of_other_heads_or_settings_are_measured_again(
+    copying: Any, tmp_path: Path, other: str
+) -> None:
+    note = {"model": "m", "data": "d", "max_new_tokens": 6, "batch_size": 4, "heads": {"base": []}}
+    folder = tabled(tmp_path, solved(copying, LOOKUPS[:2], {"base": ""}), note)
+    assert len(measured_again.earlier(folder, note)) == 2
+    assert measured_again.earlier(folder, note | {other: {"base": ["L0H0"]}}).empty
+    assert measured_again.earlier(tmp_path / "nothing", note).empty
+    assert measured_again.earlier(None, note).empty

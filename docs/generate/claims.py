@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 import airlens as al
 from airlens.experiments.validity.planting import KINDS
+from airlens.experiments.validity.rival_steps import SCORES as RIVALS
 
 from . import ROOT, write_if_new
 
@@ -58,23 +59,46 @@ def source(name: str, folder: Path = VALIDITY) -> str:
     )
 
 
+def planted_wide(name: str, columns: Mapping[str, tuple[str, str, str]]) -> str:
+    """AUROC of real over planted steps by kind; columns: their score, mode and heads."""
+    table = pd.read_csv(VALIDITY / name / "auroc.csv").fillna({"mode": "", "heads": ""})
+    cells = table.assign(cell=interval(table, "auroc"))
+    cells = cells.set_index(["kind", "score", "mode", "heads"])["cell"]
+    kinds = [kind for kind in KINDS if kind in set(table["kind"])]
+    wide: dict[str, list[str]] = {
+        "planted in place of a real step": [f"`{kind}`: {KINDS[kind]}" for kind in kinds]
+    }
+    for label, place in columns.items():
+        wide[label] = [cells.get((kind, *place), "") for kind in kinds]
+    return markdown(pd.DataFrame(wide))
+
+
 def planted_table() -> str:
-    """AUROC of real over planted steps: AIS by mode, with the controls of the same layers."""
-    table = pd.read_csv(VALIDITY / "planted" / "auroc.csv")
-    kept = table[table["score"].isin(["ais", "loss", "overlap"])].copy()
-    kept["cell"] = interval(kept, "auroc")
-    kept["column"] = kept["score"] + " " + kept["mode"].fillna("") + " " + kept["heads"].fillna("")
-    kept["column"] = kept["column"].str.strip().str.replace("same_layers", "control")
-    wide = kept.pivot_table(index="kind", columns="column", values="cell", aggfunc="first")
-    columns = [
-        c
+    """AIS by mode, with the controls of the same layers, and what needs no ablation."""
+    air = {
+        f"ais {mode} {shown}": ("ais", mode, heads)
         for mode in ("uniform", "mean")
-        for c in (f"ais {mode} top", f"ais {mode} control")
-        if c in wide
-    ] + [c for c in wide if c.startswith(("loss", "overlap"))]
-    wide = wide.reindex(list(KINDS))[columns].dropna(how="all").reset_index()
-    wide["kind"] = [f"`{kind}`: {KINDS[kind]}" for kind in wide["kind"]]
-    return markdown(wide.rename(columns={"kind": "planted in place of a real step"}))
+        for shown, heads in (("top", "top"), ("control", "same_layers"))
+    }
+    return planted_wide("planted", air | {name: (name, "", "") for name in ("loss", "overlap")})
+
+
+def novel_tables() -> str:
+    """AIS of what is no copy, and the scores of rivals, a table for each model."""
+    air = {
+        "AIS": ("ais", "uniform", "top"),
+        "*control*": ("ais", "uniform", "same_layers"),
+        "novel AIS": ("ais_novel", "uniform", "top"),
+        "*novel control*": ("ais_novel", "uniform", "same_layers"),
+        "share of novel tokens": ("novel", "", ""),
+        "loss": ("loss", "", ""),
+    }
+    rivals = {name.upper(): (name, "", "") for name in RIVALS}
+    parts = []
+    for folder in sorted(VALIDITY.glob("novel_*")):
+        parts += [planted_wide(folder.name, air), planted_wide(folder.name, rivals)]
+        parts.append(source(folder.name))
+    return "\n".join(parts)
 
 
 VERDICTS = ("holds", "fails", "undecided", "no verdict")
@@ -393,6 +417,7 @@ def write(folder: Path) -> None:
         "planted": planted_table() + "\n" + source("planted"),
         "planted_claims": claims_table("planted", ["AIS (uniform)"]),
         "planted_all": claims_table("planted"),
+        "novel": novel_tables(),
         "labelled_claims": claims_table("labelled", ["(uniform)"]) + "\n" + source("labelled"),
         "labelled_all": claims_table("labelled"),
         "confounds": confounds_table() + "\n" + source("confounds"),
