@@ -52,7 +52,7 @@ class Bench:
         self.heads = HeadSet.parse(HEADS, "top 14")
         self.controls = random_heads(heads_of(self.model), self.heads, draws=3, seed=0)
         self.found: dict[str, Any] = {}
-        self.worst = 0.0
+        self.worst: float | None = None  # of the part; None where it compares no losses
         self.sets = trace_sets()
         self.traces = next(iter(self.sets.values()))
 
@@ -77,7 +77,7 @@ class Bench:
 
     def agree(self, a: np.ndarray, b: np.ndarray) -> None:
         """Keep the largest difference, nats."""
-        self.worst = max(self.worst, float(np.abs(a - b).max()))
+        self.worst = max(self.worst or 0.0, float(np.abs(a - b).max()))
 
 
 def trace_sets() -> dict[str, list[Any]]:
@@ -366,12 +366,14 @@ def main() -> None:
         return
     began = time.perf_counter()
     b = Bench(args.rounds, args.share, args.small)
-    print(f"{_processor()}, {torch.get_num_threads()} threads, {', '.join(b.sets)}")
-    found: dict[str, Any] = {"data": ", ".join(b.sets)}
-    how = {"rounds": args.rounds, "share": args.share, "processor": _processor()}
-    measured = {}
+    how = {"data": ", ".join(b.sets), "small": args.small, "share": args.share}
+    before = kept(args.out, how)
+    print(f"{_processor()}, {torch.get_num_threads()} threads, {how['data']}")
+    how |= {"threads": torch.get_num_threads(), "rounds": args.rounds, "processor": _processor()}
+    found: dict[str, Any] = {}
+    measured: dict[str, Any] = {}
     for name in args.only:
-        b.worst = 0.0
+        b.worst, mine = None, {}
         for i, (data, traces) in enumerate(b.sets.items()):
             if i and name not in ON_ALL_DATA:
                 continue
@@ -380,23 +382,46 @@ def main() -> None:
             with torch.inference_mode(name not in NEED_GRADIENTS):
                 PARTS[name](b)
             suffix = f"_{data.split()[0].lower()}" if i else ""
-            found |= {rename(key, suffix): value for key, value in b.found.items()}
-        worst = float(f"{b.worst:.2g}")
-        note = provenance(b.model, threads=torch.get_num_threads(), **how)
-        measured[name] = {"max_abs_nll_diff": worst, **note}
-    before = {}
-    if args.out and args.out.exists():
-        before = json.loads(args.out.read_text(encoding="utf-8"))
-    measured = before.get("measured", {}) | measured
-    found["max_abs_nll_diff"] = max(part["max_abs_nll_diff"] for part in measured.values())
+            mine |= {rename(key, suffix): value for key, value in b.found.items()}
+        if b.worst is not None:
+            how["max_abs_nll_diff"] = float(f"{b.worst:.2g}")
+        measured[name] = {"keys": list(mine), **provenance(b.model, **how)}
+        how.pop("max_abs_nll_diff", None)
+        found |= mine
+    whole = merged(before, found, measured)
     print()
     for key, value in found.items():
         if key != "growth_cpu_seconds":
             print(f"{key:36} {value}")
     print(f"{'minutes':36} {(time.perf_counter() - began) / 60:.1f}")
     if args.out:
-        whole = before | found | {"measured": measured}
         args.out.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+
+
+def kept(out: Path | None, how: dict[str, Any]) -> dict[str, Any]:
+    """What the file holds; parts of other data or sizes do not stand beside those of this run."""
+    if out is None or not out.exists():
+        return {}
+    found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    for name, note in found.get("measured", {}).items():
+        if other := [key for key, value in how.items() if note[key] != value]:
+            raise SystemExit(f"{out}: {name} is of other {', '.join(other)}: name another file")
+    return found
+
+
+def merged(
+    before: dict[str, Any], found: dict[str, Any], measured: dict[str, Any]
+) -> dict[str, Any]:
+    """The file's content with the parts that were measured in place of what they were."""
+    notes = before.get("measured", {})
+    old = {key for name in measured if name in notes for key in notes[name]["keys"]}
+    worst = [n["max_abs_nll_diff"] for n in (notes | measured).values() if "max_abs_nll_diff" in n]
+    return {
+        **{key: value for key, value in before.items() if key not in old},
+        **found,
+        "max_abs_nll_diff": max(worst, default=None),
+        "measured": notes | measured,
+    }
 
 
 def _processor() -> str:

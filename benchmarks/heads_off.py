@@ -26,6 +26,7 @@ import torch
 
 import airlens as al
 from airlens.ablation import Mode
+from airlens.errors import ConfigError
 from airlens.folders import kept, write_tables
 from airlens.heads import PARTS, HeadScores, HeadSet
 from airlens.model.heads import heads_of
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 SEED, DRAWS, PROBES, SHARE = 0, 3, 12, 0.05
+SAME = ("model", "data", "max_new_tokens", "batch_size")  # of answers that stand in one table
 COLUMNS = ["condition", "mode", "draw", "id", "n_new", "truncated", "outcome"]
 PAIRS = [
     *(("base", name) for name in ("top", "lookup", "continuation", "same_layers", "random")),
@@ -80,24 +82,34 @@ def names(item: HeadSet | Sequence[HeadSet]) -> list:
     return item.names() if isinstance(item, HeadSet) else [one.names() for one in item]
 
 
+def draws_of(item: HeadSet | Sequence[HeadSet]) -> int:
+    """How many answers a condition has for each problem."""
+    return 1 if isinstance(item, HeadSet) else len(item)
+
+
 def mode_of(name: str) -> Mode:
     """The ablation mode of a condition."""
     return "mean" if name.endswith(", mean") else "uniform"
 
 
 def earlier(table: Path | None, note: Mapping[str, Any]) -> pd.DataFrame:
-    """Answers in the folder of tables of conditions with the same heads, model and settings."""
-    nothing = pd.DataFrame(columns=COLUMNS)
+    """Answers in the folder of tables, if there are any.
+
+    Raises:
+        ConfigError: they are of other heads, of another model or by other settings, and would be
+            lost.
+    """
     if table is None or not (table / "provenance.json").is_file():
-        return nothing
+        return pd.DataFrame(columns=COLUMNS)
     before = json.loads((table / "provenance.json").read_text(encoding="utf-8"))
-    for name in ("model", "max_new_tokens", "batch_size", "data"):
-        if before[name] != note[name]:
-            print(f"{table}: of another {name}, so everything is measured", flush=True)
-            return nothing
-    answers = pd.read_csv(table / "answers.csv", dtype={"id": str})
-    same = [name for name, heads in before["heads"].items() if heads == note["heads"].get(name)]
-    return answers.loc[answers["condition"].isin(same), COLUMNS]
+    others = [name for name in SAME if before.get(name) != note[name]]
+    now = note["heads"]
+    others += [f"heads ({name})" for name, it in before["heads"].items() if it != now.get(name)]
+    if others:
+        raise ConfigError(
+            f"{table} holds answers of other {', '.join(others)}: name another folder"
+        )
+    return pd.read_csv(table / "answers.csv", dtype={"id": str})[COLUMNS]
 
 
 def lacking(
@@ -110,7 +122,8 @@ def lacking(
     """Measure what is not known; conditions that lack the same problems go together."""
     together: dict[tuple[str, ...], list[str]] = {}
     for name in sets:
-        done = set(known.loc[known["condition"] == name, "id"])
+        answered = known.loc[known["condition"] == name, "id"].value_counts()
+        done = set(answered[answered >= draws_of(sets[name])].index)
         together.setdefault(tuple(t.id for t in traces if t.id not in done), []).append(name)
     for ids, some in together.items():
         if ids:
@@ -124,7 +137,8 @@ def lacking(
 
 
 def in_order(answers: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
-    """By condition, in this order, and draw; problems as they were asked."""
+    """By condition, in this order, and draw; problems as they were asked, the newest answer."""
+    answers = answers.drop_duplicates(["condition", "draw", "id"], keep="last")
     answers = answers.astype({"draw": "Int64", "truncated": bool})
     place = answers["condition"].map(conditions.index)
     order = answers.assign(place=place).sort_values(["place", "draw"], kind="stable").index
@@ -159,10 +173,14 @@ def main() -> None:
         model, **size, data="gsm8k test", seed=SEED,
         heads={name: names(item) for name, item in sets.items()},
     )  # fmt: skip
-    known = earlier(args.table, note)
+    try:
+        known = earlier(args.table, note)
+    except ConfigError as error:
+        parser.error(str(error))
     chosen = {name: sets[name] for name in args.only or sets}
-    new = lacking(model, traces, chosen, known, block=args.block, resume=args.out, **size)
-    answers = in_order(pd.concat([known, *new], ignore_index=True), list(sets))
+    parts = [known] if len(known) else []
+    parts += lacking(model, traces, chosen, known, block=args.block, resume=args.out, **size)
+    answers = in_order(pd.concat(parts, ignore_index=True), list(sets))
     seconds = {"wall": time.perf_counter() - began, "cpu": time.process_time() - used}
     shares = al.accuracy_table(answers)
     pairs = [pair for pair in PAIRS if set(pair) <= set(answers["condition"])]

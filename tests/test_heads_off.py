@@ -376,6 +376,8 @@ def test_what_is_tabled_is_not_measured_again(
     folder = tabled(tmp_path / "t", whole[some | (whole["condition"] == "base")], note)
 
     known = measured_again.earlier(folder, note)
+    # Of this problem one draw is lost.
+    known = known[(known["draw"] != 1) | (known["id"] != "3")]
     asked: list[Any] = []
     real = al.accuracy_under_ablation
 
@@ -385,19 +387,20 @@ def test_what_is_tabled_is_not_measured_again(
 
     monkeypatch.setattr(al, "accuracy_under_ablation", counted)
     new = list(measured_again.lacking(copying, LOOKUPS, sets, known, **size))
-    assert asked == [([trace.id for trace in LOOKUPS[4:]], ["random"])]
+    assert asked == [([trace.id for trace in LOOKUPS[3:]], ["random"])]
     found = measured_again.in_order(pd.concat([known, *new], ignore_index=True), list(sets))
     wanted = whole[measured_again.COLUMNS].reset_index(drop=True)
     pd.testing.assert_frame_equal(found[measured_again.COLUMNS], wanted)
 
 
 @pytest.mark.parametrize("other", ["model", "data", "max_new_tokens", "heads"])
-def test_answers_of_other_heads_or_settings_are_measured_again(
+def test_answers_of_other_heads_or_settings_are_not_written_over(
     copying: Any, tmp_path: Path, other: str
 ) -> None:
     note = {"model": "m", "data": "d", "max_new_tokens": 6, "batch_size": 4, "heads": {"base": []}}
     folder = tabled(tmp_path, solved(copying, LOOKUPS[:2], {"base": ""}), note)
     assert len(measured_again.earlier(folder, note)) == 2
-    assert measured_again.earlier(folder, note | {other: {"base": ["L0H0"]}}).empty
+    with pytest.raises(ConfigError, match=f"other {other}.*another folder"):
+        measured_again.earlier(folder, note | {other: {"base": ["L0H0"]}})
     assert measured_again.earlier(tmp_path / "nothing", note).empty
     assert measured_again.earlier(None, note).empty

@@ -189,6 +189,11 @@ def test_knockout_is_measured_when_asked_for(explorer: al.TraceExplorer) -> None
     found.measure.value = "knockout"
     assert found.knock.layout.display == ""
     assert "knockout" in found.map.hint
+    found.measure.value = "knockout_kl"
+    assert found.knock.layout.display == "" and "knockout" in found.map.hint
+    for figure in (found.figure(), found.arcs_figure()):
+        assert figure.layout.annotations[0].text.startswith(("no pair", "no source with a value"))
+    found.measure.value = "knockout"
     assert found.map.at == []
     found.knock.click()
     assert found.worker.note.value == ""

@@ -47,8 +47,8 @@ def page(
         bool,
         typer.Option(
             "--knockout",
-            help="Measure each source's effect on the loss and on the predictions (KL) too (a partial "
-            "pass per source).",
+            help="Measure each source's effect on the loss and on what is predicted (KL) too (a "
+            "partial pass per source).",
         ),
     ] = False,
     single_heads: Annotated[

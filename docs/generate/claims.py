@@ -69,7 +69,9 @@ def planted_wide(name: str, columns: Mapping[str, tuple[str, str, str]]) -> str:
         "planted in place of a real step": [f"`{kind}`: {KINDS[kind]}" for kind in kinds]
     }
     for label, place in columns.items():
-        wide[label] = [cells.get((kind, *place), "") for kind in kinds]
+        found = [cells.get((kind, *place), "") for kind in kinds]
+        if any(found):
+            wide[label] = found
     return markdown(pd.DataFrame(wide))
 
 

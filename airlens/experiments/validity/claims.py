@@ -17,10 +17,10 @@ import pandas as pd
 from airlens.control_kinds import CONTROL_WORDS
 from airlens.statistics.verdicts import Claim, claims_table, greater, within
 
-AIR = ("ais", "delta")
+AIR = ("ais", "delta", "ais_novel")
 WEAK = 0.3  # of |ρ|; ours
 HALF = 0.5
-NAMES = {"ais": "AIS", "delta": "Δ"}
+NAMES = {"ais": "AIS", "delta": "Δ", "ais_novel": "Novel AIS"}
 
 
 def number(row: Mapping[Any, Any], value: str = "auroc", ends: str = "", form: str = ".2f") -> str:

@@ -44,10 +44,10 @@ def _say_once() -> None:
 def low_precision(fast: FastModel, precision: Precision) -> Iterator[None]:
     """Inside the block the fp32 matrices of a fast model's layers multiply in bf16.
 
-    Norms, softmax, the residual stream, logits and the loss stay fp32; what an MLP passes on to its
-    last matrix is rounded before the activation already, not after it. On CPU a bf16 copy of the
-    matrices is kept (half the size of the model's) as long as its weights stay the same. On CUDA
-    this is autocast, whose logits are bf16 too.
+    Norms, softmax, the residual stream, logits and the loss stay fp32; the activation of a plain
+    MLP without biases, and its gate, are bf16. On CPU a bf16 copy of the matrices is kept (half the
+    size of the model's) as long as its weights stay the same. On CUDA this is autocast, whose
+    logits are bf16 too.
     """
     if precision_on(fast.device, precision) == "full":
         yield
@@ -91,10 +91,21 @@ def _matrices(module: torch.nn.Module) -> list[Any]:
 def _before_the_last(layer: torch.nn.Module) -> list[torch.nn.Module]:
     """The matrices of a plain MLP that only its activation and last matrix read."""
     mlp = getattr(layer, "mlp", None)
-    found = _matrices(mlp) if isinstance(mlp, torch.nn.Module) else []
+    if not isinstance(mlp, torch.nn.Module) or hasattr(mlp, "activation_sparsity"):
+        return []  # Gemma 3n takes statistics of the activations
+    found = _matrices(mlp)
     own = {id(p) for module in found for p in module.parameters()}
-    plain = bool(found) and all(id(p) in own for p in mlp.parameters())  # no experts, no norms
-    return found[:-1] if plain and len(found) in (2, 3) else []
+    if len(found) not in (2, 3) or any(id(p) not in own for p in mlp.parameters()):
+        return []  # experts, norms
+    *first, last = found
+    inputs = {_shape(module)[1] for module in first}
+    return first if inputs == {_shape(last)[0]} else []  # the last one leads back
+
+
+def _shape(matrix: Any) -> tuple[int, int]:
+    """Outputs and inputs."""
+    rows, columns = matrix.weight.shape
+    return (rows, columns) if isinstance(matrix, torch.nn.Linear) else (columns, rows)
 
 
 def _product(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
+import numpy as np
 import pandas as pd
 
 from airlens.heads import HeadSet
@@ -179,7 +180,8 @@ class StepSources:
         )
         self.map.draw(matrix)
         self.choose(self.text.current)
-        unknown = self.measure.value in KNOCKED and not found.pairs["measured"].any()
+        known = found.pairs.get(self.measure.value)
+        unknown = self.measure.value in KNOCKED and (known is None or known.isna().all())
         self.knock.layout.display = "" if unknown else "none"
         if unknown:
             self.map.hint = "Not measured yet: press “measure knockout”."
@@ -232,8 +234,13 @@ class StepSources:
 
     def figure(self) -> Any:
         """The map of steps and sources, as a Plotly figure."""
-        return step_sources(self.frame("pairs"), self.measure.value, self.frame("units"))
+        return step_sources(self._pairs(), self.measure.value, self.frame("units"))
 
     def arcs_figure(self) -> Any:
         """The arcs along the trace, as a Plotly figure."""
-        return source_arcs(self.frame("pairs"), self.frame("units"), self.measure.value)
+        return source_arcs(self._pairs(), self.frame("units"), self.measure.value)
+
+    def _pairs(self) -> pd.DataFrame:
+        """The pairs, with the measure that is shown: without values until it is measured."""
+        pairs, name = self.frame("pairs"), self.measure.value
+        return pairs if name in pairs else pairs.assign(**{name: np.nan})

@@ -246,8 +246,8 @@ _SOURCES = {
     "tokens, on all tokens of the source.",
     "knockout": "Rise of the step's mean token NLL, in nats, when the heads may not attend to the "
     "source: an intervention.",
-    "knockout_kl": "Mean KL divergence, in nats, of what the model predicts at the step's tokens, as "
-    "it is, from what it predicts when the heads may not attend to the source: all words that could "
+    "knockout_kl": "Mean KL divergence, in nats, of what the model predicts at the step's tokens "
+    "from what it predicts when the heads may not attend to the source: of all words that could "
     "have come, where the knockout has those that did.",
 }
 _EARLY = {
