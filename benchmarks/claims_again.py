@@ -109,6 +109,10 @@ def two_models(folder: Path) -> Tables:
 
 PARTS: dict[str, tuple[Callable[[Path], Tables], Path, str]] = {
     "planted": (planted, RESULTS / "validity" / "planted", "measured_losses.parquet"),
+    **{
+        folder.name: (planted, folder, "measured_losses.parquet")
+        for folder in sorted((RESULTS / "validity").glob("novel_*"))
+    },
     "labelled": (labelled, RESULTS / "validity" / "labelled", "measured_steps.parquet"),
     "confounds": (confounds, RESULTS / "validity" / "confounds", "measured_samples.parquet"),
     "heads": (heads, RESULTS / "validity" / "heads", "measured_rises.parquet"),

@@ -113,6 +113,8 @@ def test_novel_ais_is_measured_with_its_control_and_its_free_share(llama: Any) -
         assert means["top"] == pytest.approx(want["ais_novel"], abs=1e-4)
         assert means["same_layers"] == pytest.approx(want["ais_novel_control"], abs=1e-4)
         assert values[(*place, "ais_novel", "top", 0)] == pytest.approx(means["top"])
+        share = mine["novel"].iloc[0]
+        assert values[(*place, "ais_novel_share", "top", 0)] == pytest.approx(means["top"] * share)
     assert items["novel"].nunique() > 1
     bare = Measured(measured.items.drop(columns=["novel", "loss_novel"]), measured.losses)
     assert "ais_novel" not in set(score_values(bare)["score"])  # as it was stored before

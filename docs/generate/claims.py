@@ -92,6 +92,8 @@ def novel_tables() -> str:
         "*control*": ("ais", "uniform", "same_layers"),
         "novel AIS": ("ais_novel", "uniform", "top"),
         "*novel control*": ("ais_novel", "uniform", "same_layers"),
+        "novel AIS × share": ("ais_novel_share", "uniform", "top"),
+        "*× share, control*": ("ais_novel_share", "uniform", "same_layers"),
         "share of novel tokens": ("novel", "", ""),
         "loss": ("loss", "", ""),
     }

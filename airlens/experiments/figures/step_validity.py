@@ -28,6 +28,7 @@ HEAD_SYMBOLS = {"top": "circle", "same_layers": "diamond-open", "random": "squar
 SHORT = {
     "ais": "AIS",
     "ais_novel": "AIS of what is no copy",
+    "ais_novel_share": "AIS of what is no copy, times its share",
     "novel": "share of what is no copy",
     "rsr": "RSR",
     "ifd": "IFD",

@@ -55,19 +55,20 @@ class Cell(NamedTuple):
 def score_values(measured: Measured, floor: float = FLOOR) -> pd.DataFrame:
     """All scores in one long table: source, kind, score, mode, heads, draw, value.
 
-    AIR has the scores "ais" (relative) and "delta" (nats per token), and "ais_novel", AIS of the
-    tokens that are no copy, where these were told apart; a heuristic has its name as score, "" as
-    mode and heads, and so has "novel", the share of those tokens, and so have the scores of rival
-    papers, turned round where they keep the lowest ("rsr"). AIS is NaN where the base loss (of the
-    tokens that it is of) is under ``floor``.
+    AIR has the scores "ais" (relative) and "delta" (nats per token); where tokens that are no copy
+    were told apart, "ais_novel", AIS of these, and "ais_novel_share", that times their share too. A
+    heuristic has its name as score, "" as mode and heads, and so has "novel", the share of those
+    tokens, and so have the scores of rival papers, turned round where they keep the lowest ("rsr").
+    AIS is NaN where the base loss (of the tokens that it is of) is under ``floor``.
     """
     air = measured.scores()
     air["ais"] = air["ais"].where(air["loss"] >= floor)
     scores = ["ais", "delta"]
     if "ais_novel" in air:
         known = (air["loss_novel"] >= floor) | (air["novel"] == 0)
-        air["ais_novel"] = air["ais_novel"].where(known)
-        scores.append("ais_novel")
+        for name in ("ais_novel", "ais_novel_share"):
+            air[name] = air[name].where(known)
+            scores.append(name)
     keys = ["source", "kind", "mode", "heads", "draw"]
     long = air.melt(id_vars=keys, value_vars=scores, var_name="score")
     own = [name for name in (*HEURISTICS, "novel", *RIVALS) if name in measured.items]

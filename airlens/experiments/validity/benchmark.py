@@ -67,8 +67,8 @@ class Measured:
     def scores(self) -> pd.DataFrame:
         """``losses`` with loss, kind and length of the step, delta (nats per token) and ais.
 
-        And, where novel tokens were told apart, novel, loss_novel and ais_novel: 0 for a step
-        without any.
+        And, where novel tokens were told apart, novel, loss_novel, ais_novel (0 for a step without
+        any) and ais_novel_share, its product with novel.
         """
         keys = ["source", "kind"]
         told = [name for name in ("novel", "loss_novel") if name in self.items]
@@ -78,6 +78,7 @@ class Measured:
         if told:
             ratio = frame["loss_ref_novel"] / frame["loss_novel"] - 1
             frame["ais_novel"] = ratio.where(frame["novel"] > 0, 0.0)
+            frame["ais_novel_share"] = frame["ais_novel"] * frame["novel"]
         return frame
 
 
