@@ -16,6 +16,7 @@ from . import ROOT, write_if_new
 
 RESULTS = ROOT / "data" / "results"
 VALIDITY = RESULTS / "validity"
+NOVEL_FOLDERS = sorted(VALIDITY.glob("novel_*"), reverse=True)  # SmolLM2 first
 
 
 def markdown(frame: pd.DataFrame, left: int = 1) -> str:
@@ -99,7 +100,7 @@ def novel_tables() -> str:
     }
     rivals = {name.upper(): (name, "", "") for name in RIVALS}
     parts = []
-    for folder in sorted(VALIDITY.glob("novel_*")):
+    for folder in NOVEL_FOLDERS:
         parts += [planted_wide(folder.name, air), planted_wide(folder.name, rivals)]
         parts.append(source(folder.name))
     return "\n".join(parts)
@@ -135,13 +136,33 @@ def counted(claims: pd.DataFrame) -> str:
     )
 
 
-def kinds_that(verdict: str, ending: str = " ones") -> str:
-    """The kinds of planted steps of which AIS (uniform) has a verdict."""
-    claims = claims_of("planted")
+NOVEL = "Novel AIS"
+BETTER = " ones, better than random heads of the same layers do on average"
+
+
+def kinds_that(
+    verdict: str, ending: str = " ones", name: str = "planted", score: str = "AIS"
+) -> str:
+    """The kinds of planted steps of which a score (uniform) has a verdict."""
+    claims = claims_of(name)
     found = claims[claims["verdict"] == verdict]["claim"]
-    start = "AIS (uniform) ranks real steps above "
+    start = f"{score} (uniform) ranks real steps above "
     names = [c.removeprefix(start) for c in found if c.startswith(start) and c.endswith(ending)]
     return ", ".join(f"`{name.removesuffix(ending)}`" for name in names) or "none"
+
+
+def novel_sentence(name: str) -> str:
+    """What is decided of AIS of what is no copy."""
+    model = json.loads((VALIDITY / name / "provenance.json").read_text(encoding="utf-8"))["model"]
+    above, below, better = (
+        kinds_that(verdict, ending, name, NOVEL)
+        for verdict, ending in (("holds", " ones"), ("fails", " ones"), ("holds", BETTER))
+    )
+    return (
+        f"**What is no copy** ({model['name']}, {counted(claims_of(name))}): novel AIS is decided "
+        f"to rank the real step above {above}, and below {below}; further above than random heads "
+        f"of the same layers do on average for {better}."
+    )
 
 
 def verdict_sentences() -> str:
@@ -149,12 +170,12 @@ def verdict_sentences() -> str:
     from airlens.experiments.studies.arm_differences import differences_table
     from airlens.experiments.studies.study import STUDY_FILE, read_runs
 
-    better = " ones, better than random heads of the same layers do on average"
     lines = [
         f"**Planted steps** ({counted(claims_of('planted'))}): AIS (uniform) is decided to rank "
         f"the real step above {kinds_that('holds')}, and below {kinds_that('fails')}; further "
         "above than random heads of the same layers do on average for "
-        f"{kinds_that('holds', better)}.",
+        f"{kinds_that('holds', BETTER)}.",
+        *(novel_sentence(folder.name) for folder in NOVEL_FOLDERS),
         f"**Labelled traces** ({counted(claims_of('labelled'))}), **samples** "
         f"({counted(claims_of('confounds'))}), **single heads** ({counted(claims_of('heads'))}).",
         f"**Sources** ({counted(claims_of('sources'))}), **paths** "
