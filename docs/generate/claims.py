@@ -334,6 +334,39 @@ def heads_off_parts() -> dict[str, str]:
     }
 
 
+ABLATED = ("nothing ablated", "top", "same_layers", "random")
+
+
+def lookup_tables() -> str:
+    """What lookup and continuation heads share, and what is copied without them, by model."""
+    parts = []
+    for folder in sorted((RESULTS / "lookup").iterdir()):
+        note = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        table = pd.read_csv(folder / "copying.csv")
+        table = table.assign(cell=interval(table, "accuracy"))
+        # Sets of the same heads have the same numbers: the first of them stands for all.
+        same = {tuple(sorted(heads)): name for name, heads in reversed(note["heads"].items())}
+        table = table[table["set"].isin(same.values())]
+        wide = table.pivot(index=["set", "heads"], columns="part", values="cell")
+        order = [(name, heads) for name in same.values() for heads in ABLATED]
+        wide = wide.reindex(sorted(order, key=lambda row: row[0]))
+        shown = wide.rename(columns=lambda part: f"{part} tokens copied").reset_index()
+        shown["heads"] = shown["heads"].replace({"top": "these heads"})
+        shared = pd.read_csv(folder / "agreement.csv")
+        counts = shared.assign(
+            sets=shared["a"] + " and " + shared["b"],
+            shared=[f"{r.shared} of {r.top}" for r in shared.itertuples()],
+        )
+        n, probes = len(note["heads"]["average"]), note["probes"]["n"]
+        where = (
+            f"*`data/results/lookup/{folder.name}`: {note['model']['name']}, {n} heads in each "
+            f"set, {probes} probes for the sets and {probes} fresh ones, {note['draws']} draws.*\n"
+        )
+        columns = ["sets", "shared", "jaccard", "spearman"]
+        parts += [markdown(shown, left=2), markdown(counts[columns]), where]
+    return "\n".join(parts)
+
+
 def needle_table() -> str:
     """Share of needles found by length, for every condition that was asked."""
     table = pd.read_csv(RESULTS / "needles" / "summary.csv")
@@ -447,6 +480,7 @@ def write(folder: Path) -> None:
         "labelled_all": claims_table("labelled"),
         "confounds": confounds_table() + "\n" + source("confounds"),
         **heads_off_parts(),
+        "lookup": lookup_tables(),
         "heads_claims": claims_table("heads") + "\n" + source("heads"),
         **sources_parts(),
         "answers_needed": needed_table() + "\n" + source("answers"),
