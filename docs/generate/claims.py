@@ -60,20 +60,18 @@ def source(name: str, folder: Path = VALIDITY) -> str:
     )
 
 
-def planted_wide(name: str, columns: Mapping[str, tuple[str, str, str]]) -> str:
+def planted_wide(name: str, columns: Mapping[str, tuple[str, str, str]]) -> pd.DataFrame:
     """AUROC of real over planted steps by kind; columns: their score, mode and heads."""
     table = pd.read_csv(VALIDITY / name / "auroc.csv").fillna({"mode": "", "heads": ""})
     cells = table.assign(cell=interval(table, "auroc"))
     cells = cells.set_index(["kind", "score", "mode", "heads"])["cell"]
     kinds = [kind for kind in KINDS if kind in set(table["kind"])]
-    wide: dict[str, list[str]] = {
-        "planted in place of a real step": [f"`{kind}`: {KINDS[kind]}" for kind in kinds]
-    }
+    wide: dict[str, list[str]] = {"planted": [f"`{kind}`" for kind in kinds]}
     for label, place in columns.items():
         found = [cells.get((kind, *place), "") for kind in kinds]
         if any(found):
             wide[label] = found
-    return markdown(pd.DataFrame(wide))
+    return pd.DataFrame(wide)
 
 
 def planted_table() -> str:
@@ -83,25 +81,31 @@ def planted_table() -> str:
         for mode in ("uniform", "mean")
         for shown, heads in (("top", "top"), ("control", "same_layers"))
     }
-    return planted_wide("planted", air | {name: (name, "", "") for name in ("loss", "overlap")})
+    wide = planted_wide("planted", air | {name: (name, "", "") for name in ("loss", "overlap")})
+    wide["planted"] = [f"{kind}: {KINDS[kind.strip('`')]}" for kind in wide["planted"]]
+    return markdown(wide.rename(columns={"planted": "planted in place of a real step"}))
 
 
 def novel_tables() -> str:
     """AIS of what is no copy, and the scores of rivals, a table for each model."""
-    air = {
-        "AIS": ("ais", "uniform", "top"),
-        "*control*": ("ais", "uniform", "same_layers"),
-        "novel AIS": ("ais_novel", "uniform", "top"),
-        "*novel control*": ("ais_novel", "uniform", "same_layers"),
-        "novel AIS × share": ("ais_novel_share", "uniform", "top"),
-        "*× share, control*": ("ais_novel_share", "uniform", "same_layers"),
-        "share of novel tokens": ("novel", "", ""),
-        "loss": ("loss", "", ""),
-    }
-    rivals = {name.upper(): (name, "", "") for name in RIVALS}
+    tables = [
+        {
+            "AIS": ("ais", "uniform", "top"),
+            "*control*": ("ais", "uniform", "same_layers"),
+            "novel AIS": ("ais_novel", "uniform", "top"),
+            "*its control*": ("ais_novel", "uniform", "same_layers"),
+        },
+        {
+            "novel AIS × share": ("ais_novel_share", "uniform", "top"),
+            "*its control*": ("ais_novel_share", "uniform", "same_layers"),
+            "share of novel tokens": ("novel", "", ""),
+            "loss": ("loss", "", ""),
+        },
+        {name.upper(): (name, "", "") for name in RIVALS},
+    ]
     parts = []
     for folder in NOVEL_FOLDERS:
-        parts += [planted_wide(folder.name, air), planted_wide(folder.name, rivals)]
+        parts += [markdown(planted_wide(folder.name, columns)) for columns in tables]
         parts.append(source(folder.name))
     return "\n".join(parts)
 
