@@ -383,10 +383,8 @@ def main() -> None:
                 PARTS[name](b)
             suffix = f"_{data.split()[0].lower()}" if i else ""
             mine |= {rename(key, suffix): value for key, value in b.found.items()}
-        if b.worst is not None:
-            how["max_abs_nll_diff"] = float(f"{b.worst:.2g}")
-        measured[name] = {"keys": list(mine), **provenance(b.model, **how)}
-        how.pop("max_abs_nll_diff", None)
+        worst = {} if b.worst is None else {"max_abs_nll_diff": float(f"{b.worst:.2g}")}
+        measured[name] = {"keys": list(mine), **provenance(b.model, **how), **worst}
         found |= mine
     whole = merged(before, found, measured)
     print()
