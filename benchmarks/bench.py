@@ -28,6 +28,7 @@ from timing import Timing, fresh_process, gemm_peak, interleaved, peak_mb, reset
 from variants import OutputAttentions, TwoModels, hooks_passes
 
 import airlens as al
+from airlens.files import read_json
 from airlens.heads import HeadSet, random_heads
 from airlens.losses.choice import choose_engine
 from airlens.losses.fast.fast_losses import score_fast
@@ -400,7 +401,7 @@ def kept(out: Path | None, how: dict[str, Any]) -> dict[str, Any]:
     """What the file holds; parts of other data or sizes do not stand beside those of this run."""
     if out is None or not out.exists():
         return {}
-    found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    found = read_json(out)
     for name, note in found.get("measured", {}).items():
         if other := [key for key, value in how.items() if note[key] != value]:
             raise SystemExit(f"{out}: {name} is of other {', '.join(other)}: name another file")

@@ -10,7 +10,6 @@ not stored is left as it is, and said. Prints the claims whose verdict changed.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from airlens.experiments.validity.planted import planted_tables
 from airlens.experiments.validity.true_sources.path_report import path_claims, path_tables
 from airlens.experiments.validity.true_sources.source_claims import source_claims
 from airlens.experiments.validity.true_sources.source_report import source_tables
+from airlens.files import read_json
 from airlens.folders import write_tables
 
 RESULTS = Path(__file__).resolve().parents[1] / "data" / "results"
@@ -43,7 +43,7 @@ def raw(folder: Path) -> Tables:
 def planted(folder: Path) -> Tables:
     """Planted steps."""
     measured = Measured(**raw(folder))
-    seed = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["seed"]
+    seed = read_json(folder / "provenance.json")["seed"]
     return planted_tables(measured, seed)
 
 
@@ -138,7 +138,7 @@ def main() -> None:
             print(f"{name}: {folder} holds no {need}: measure it again")
             continue
         tables = make(folder)
-        note = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        note = read_json(folder / "provenance.json")
         if "claims" in tables:
             former = pd.read_csv(folder / "claims.csv")
             _changes(name, former, tables["claims"])

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +26,7 @@ import torch
 import airlens as al
 from airlens.ablation import Mode
 from airlens.errors import ConfigError
+from airlens.files import read_json
 from airlens.folders import kept, write_tables
 from airlens.heads import PARTS, HeadScores, HeadSet
 from airlens.model.heads import heads_of
@@ -101,7 +101,7 @@ def earlier(table: Path | None, note: Mapping[str, Any]) -> pd.DataFrame:
     """
     if table is None or not (table / "provenance.json").is_file():
         return pd.DataFrame(columns=COLUMNS)
-    before = json.loads((table / "provenance.json").read_text(encoding="utf-8"))
+    before = read_json(table / "provenance.json")
     others = [name for name in SAME if before.get(name) != note[name]]
     now = note["heads"]
     others += [f"heads ({name})" for name, it in before["heads"].items() if it != now.get(name)]

@@ -64,6 +64,23 @@ def test_products_are_those_of_a_model_whose_matrices_are_bf16(kind: str) -> Non
         assert torch.equal(module(x), before)
 
 
+@pytest.mark.parametrize(
+    ("shapes", "kept"),
+    [
+        ([(8, 24), (8, 24), (24, 8)], 2),  # gate, up, down
+        ([(8, 24), (24, 8)], 1),
+        ([(8, 24), (24, 8), (8, 24)], 0),  # gate, down, up: which one leads back is not known
+        ([(8, 24)], 0),
+    ],
+)
+def test_what_stays_bf16_is_read_by_the_matrix_that_leads_back(shapes: Any, kept: int) -> None:
+    layer = torch.nn.Module()
+    layer.mlp = torch.nn.ModuleList(torch.nn.Linear(*shape, bias=False) for shape in shapes)
+    assert low_precision._before_the_last(layer) == list(layer.mlp)[:kept]
+    layer.mlp.norm = torch.nn.LayerNorm(8)
+    assert low_precision._before_the_last(layer) == []
+
+
 @pytest.mark.usefixtures("bf16")
 def test_copies_end_with_the_weights() -> None:
     model = tiny("llama")

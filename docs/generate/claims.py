@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pandas as pd
 import airlens as al
 from airlens.experiments.validity.planting import KINDS
 from airlens.experiments.validity.rival_steps import SCORES as RIVALS
+from airlens.files import read_json
 
 from . import ROOT, write_if_new
 
@@ -51,7 +51,7 @@ def interval(
 
 def source(name: str, folder: Path = VALIDITY) -> str:
     """A line that says which file, which model and how many heads stand behind a table."""
-    note = json.loads((folder / name / "provenance.json").read_text(encoding="utf-8"))
+    note = read_json(folder / name / "provenance.json")
     model, versions = note["model"], note["versions"]
     return (
         f"*`data/results/validity/{name}`: {model['name']} (weights {model['weights']}), "
@@ -157,7 +157,7 @@ def kinds_that(
 
 def novel_sentence(name: str) -> str:
     """What is decided of AIS of what is no copy."""
-    model = json.loads((VALIDITY / name / "provenance.json").read_text(encoding="utf-8"))["model"]
+    model = read_json(VALIDITY / name / "provenance.json")["model"]
     above, below, better = (
         kinds_that(verdict, ending, name, NOVEL)
         for verdict, ending in (("holds", " ones"), ("fails", " ones"), ("holds", BETTER))
@@ -190,7 +190,8 @@ def verdict_sentences() -> str:
     answers = pd.read_csv(RESULTS / "heads_off" / "answers.csv")
     shares = []
     for n, part in accuracy.groupby("n", sort=False):
-        texts = list(part["condition"] + " " + part["accuracy"].map("{:.2f}".format))
+        named = part["condition"].str.replace(", mean", " (mean)", regex=False)
+        texts = list(named + " " + part["accuracy"].map("{:.2f}".format))
         if "base" not in set(part["condition"]):  # that of the same problems
             own = answers.loc[answers["condition"] == part["condition"].iloc[0], "id"]
             base = answers[(answers["condition"] == "base") & answers["id"].isin(own)]
@@ -312,7 +313,7 @@ def heads_off_parts() -> dict[str, str]:
     """Accuracy with heads off, and the differences that the command tested together."""
     folder = RESULTS / "heads_off"
     table, gaps = (pd.read_csv(folder / f"{name}.csv") for name in ("accuracy", "differences"))
-    note = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    note = read_json(folder / "provenance.json")
     shown = table.assign(
         accuracy=interval(table, "accuracy"), n_new=table["n_new"].map("{:.0f}".format)
     )
@@ -345,7 +346,7 @@ def lookup_tables() -> str:
     """What lookup and continuation heads share, and what is copied without them, by model."""
     parts = []
     for folder in sorted((RESULTS / "lookup").iterdir()):
-        note = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        note = read_json(folder / "provenance.json")
         table = pd.read_csv(folder / "copying.csv")
         table = table.assign(cell=interval(table, "accuracy"))
         # Sets of the same heads have the same numbers: the first of them stands for all.
