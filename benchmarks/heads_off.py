@@ -72,8 +72,8 @@ def conditions(model, scores: HeadScores) -> dict[str, HeadSet | list[HeadSet]]:
         # One set under two names would have its differences counted twice.
         **{part: heads for part, heads in parts.items() if set(heads) != set(top)},
         "top, mean": top,
-        "same_layers, mean": same[:1],
-        "random, mean": anywhere[:1],
+        "same_layers, mean": same,
+        "random, mean": anywhere,
     }
 
 
@@ -104,12 +104,22 @@ def earlier(table: Path | None, note: Mapping[str, Any]) -> pd.DataFrame:
     before = read_json(table / "provenance.json")
     others = [name for name in SAME if before.get(name) != note[name]]
     now = note["heads"]
-    others += [f"heads ({name})" for name, it in before["heads"].items() if it != now.get(name)]
+    others += [
+        f"heads ({name})"
+        for name, heads in before["heads"].items()
+        if name not in now or not _goes_on(heads, now[name])
+    ]
     if others:
         raise ConfigError(
             f"{table} holds answers of other {', '.join(others)}: name another folder"
         )
     return pd.read_csv(table / "answers.csv", dtype={"id": str})[COLUMNS]
+
+
+def _goes_on(before: list, now: list) -> bool:
+    """Whether these are the same heads, or the same draws and more of them."""
+    drawn = bool(before) and isinstance(before[0], list)
+    return before == (now[: len(before)] if drawn else now)
 
 
 def lacking(

@@ -148,8 +148,9 @@ def samples(pool: list[Trace]) -> pd.DataFrame:
     frame = pd.DataFrame({"id": [t.id for t in pool], "kind": [t.meta["kind"] for t in pool]})
     frame["n_tokens"] = [len(t.response.split()) for t in pool]
     frame["is_clean"] = (frame["kind"] == CLEAN).astype(float)
-    names = ("ais", "delta", "ais_control", "ais_random", "ais_mean", "loss_base", "entropy", "ifd")
-    return frame.assign(**{name: rng.random(len(pool)) for name in names})
+    names = {arm.by for arm in CONTROLLED_ARMS} - {"random", "is_clean", "length", "shortest"}
+    columns = {*names, "loss_base"} - {"loss", "loss_low"}
+    return frame.assign(**{str(name): rng.random(len(pool)) for name in sorted(map(str, columns))})
 
 
 def test_equal_tokens_in_every_arm(pool: list[Trace]) -> None:
@@ -175,6 +176,8 @@ def test_comparisons() -> None:
     first, second = comparisons([a.name for a in CONTROLLED_ARMS] + ["untrained"])
     assert len(first) == len(CONTROLLED_ARMS) - 1
     assert ("AIR", "AIR, random heads") in second
+    own = "AIR, no copies"
+    assert (own, f"{own}, random heads of the same layers") in second
     assert ("AIR + prefix weights", "AIR") in second
     assert ("AIR + threshold weights", "AIR + shuffled weights") in second
     assert ("random + threshold weights", "random + shuffled weights") in second

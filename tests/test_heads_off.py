@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -404,3 +405,20 @@ def test_answers_of_other_heads_or_settings_are_not_written_over(
         measured_again.earlier(folder, note | {other: {"base": ["L0H0"]}})
     assert measured_again.earlier(tmp_path / "nothing", note).empty
     assert measured_again.earlier(None, note).empty
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "goes_on"),
+    [
+        ([["L0H0"]], [["L0H0"], ["L0H1"]], True),
+        ([["L0H0"]], [["L0H1"], ["L0H0"]], False),
+        (["L0H0"], ["L0H0", "L0H1"], False),
+        ([], ["L0H0"], False),
+    ],
+)
+def test_draws_may_become_more(tmp_path: Path, before: Any, now: Any, goes_on: bool) -> None:
+    note: dict[str, Any] = dict.fromkeys(measured_again.SAME, "m")
+    table = pd.DataFrame(columns=measured_again.COLUMNS)
+    folder = tabled(tmp_path, table, note | {"heads": {"set": before}})
+    with nullcontext() if goes_on else pytest.raises(ConfigError, match="heads .set."):
+        measured_again.earlier(folder, note | {"heads": {"set": now}})

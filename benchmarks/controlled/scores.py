@@ -7,18 +7,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from airlens.detectors.key_value_probes import key_value_probes
 from airlens.detectors.retrieval import retrieval_scores
 from airlens.folders import kept, kept_table
 from airlens.heads import HeadScores, HeadSet, random_heads
 from airlens.model.load import load_model
+from airlens.step_influence.early_answers import early_answers
 from airlens.step_influence.ifd import ifd
 from airlens.step_influence.influence import Influence, influence
+from airlens.step_influence.rival_scores import RivalScores, circuit_heads, rival_scores
 from airlens.traces.trace import Trace
 
 from .pool import CLEAN
+from .tasks import stated_answer
 
 TOKENS_PER_BATCH = 2048
+CIRCUIT_TRACES = 12
 
 
 def score_pool(
@@ -27,8 +33,10 @@ def score_pool(
     """Influence in uniform mode, its samples with every other score as a column.
 
     Added: ``ais_mean`` (mean mode), ``ais_random`` (random heads of any layer in place of the
-    retrieval heads), ``ifd``, ``kind``, ``is_clean`` (1 or 0). ``ais_control`` is that of random
-    heads in the same layers. What a stopped call had finished is not computed again.
+    retrieval heads), ``ifd``, ``lalp``, ``fai``, ``waad``, ``circuit`` (of a circuit found on the
+    first `CIRCUIT_TRACES` traces), ``gain`` (of early answers), ``kind``, ``is_clean`` (1 or 0).
+    ``ais_control`` is that of random heads in the same layers. What a stopped call had finished is
+    not computed again.
 
     Args:
         model_name: scorer.
@@ -58,6 +66,9 @@ def score_pool(
     for name, other in (("ais_mean", mean), ("ais_random", control)):
         samples[name] = samples["id"].map(other.samples.set_index("id")["ais"])
     samples["ifd"] = samples["id"].map(_ifd(bridge, pool, uniform, folder / "ifd.parquet"))
+    samples = _rivals(folder, bridge, pool).on(samples)
+    early = kept_table(folder / "early.parquet", lambda: _early(bridge, pool, heads))
+    samples = samples.merge(early, how="left", on="id")
     samples["kind"] = samples["id"].map({t.id: str(t.meta["kind"]) for t in pool})
     samples["is_clean"] = (samples["kind"] == CLEAN).astype(float)
     return replace(uniform, samples=samples)
@@ -72,6 +83,29 @@ def _influence(
         return influence(bridge(), pool, heads, **options)
 
     return kept(folder, measured, Influence.load, Influence.save, whole="provenance.json")
+
+
+def _rivals(folder: Path, bridge: Any, pool: Sequence[Trace]) -> RivalScores:
+    """Scores of rival papers that need passes of their own."""
+
+    def measured() -> RivalScores:
+        circuit = circuit_heads(bridge(), pool[:CIRCUIT_TRACES])
+        return rival_scores(
+            bridge(), pool, circuit=circuit, template="plain", max_tokens_per_batch=TOKENS_PER_BATCH
+        )
+
+    return kept(
+        folder / "rivals", measured, RivalScores.load, RivalScores.save, whole="provenance.json"
+    )
+
+
+def _early(bridge: Any, pool: Sequence[Trace], heads: HeadSet) -> pd.DataFrame:
+    """Gain of early answers by id: the answer is what a trace itself ends in, right or wrong."""
+    found = early_answers(
+        bridge(), pool, heads, controls=0, depends=(), template="plain",
+        answers=lambda trace: stated_answer(trace.response),
+    )  # fmt: skip
+    return found.samples[["id", "gain"]]
 
 
 def _ifd(bridge: Any, pool: Sequence[Trace], scored: Influence, path: Path) -> Any:

@@ -46,6 +46,7 @@ def comparisons(arms: Sequence[str]) -> tuple[list[tuple[str, str]], list[tuple[
     ran = [name for name in arms if name != UNTRAINED]
     first = [(name, REFERENCE) for name in ran if name != REFERENCE]
     second = [("AIR", control) for control in CONTROLS]
+    second.append(("AIR, no copies", f"AIR, no copies, {CONTROL_WORDS['same_layers']}"))
     for name in ran:
         plain = unweighted(name)
         if plain is not None:
