@@ -420,5 +420,5 @@ def test_draws_may_become_more(tmp_path: Path, before: Any, now: Any, goes_on: b
     note: dict[str, Any] = dict.fromkeys(measured_again.SAME, "m")
     table = pd.DataFrame(columns=measured_again.COLUMNS)
     folder = tabled(tmp_path, table, note | {"heads": {"set": before}})
-    with nullcontext() if goes_on else pytest.raises(ConfigError, match="heads .set."):
+    with nullcontext() if goes_on else pytest.raises(ConfigError, match="set"):
         measured_again.earlier(folder, note | {"heads": {"set": now}})
