@@ -26,7 +26,7 @@ from gsm8k import costs, precision, runs
 from gsm8k.settings import SETTINGS, Setting, problems
 
 from airlens.experiments.studies.controlled_study import CONTROLLED_ARMS
-from airlens.experiments.studies.study import ARMS, arm_named
+from airlens.experiments.studies.study import ARMS, NOVEL_ARMS, arm_named
 
 CONTROLLED = controlled_runs.Controlled()
 OUT = Path("data/results/selection_study.parquet")
@@ -52,7 +52,8 @@ def main() -> None:
     elif args.compare_bf16:
         print(precision.loss_curves(chosen).to_string(index=False))
     else:
-        arms = [arm_named(name) for name in args.arm] if args.arm else ARMS
+        known = (*ARMS, *NOVEL_ARMS)
+        arms = [arm_named(name, known) for name in args.arm] if args.arm else ARMS
         runs.run_all(chosen, list(arms), args.out or OUT, args.work, args.jobs)
 
 

@@ -170,7 +170,8 @@ def test_runs_are_resumed(
     for row in first.iloc[:2].to_dict("records"):
         append_run(out, {str(k): v for k, v in row.items()}, {})
     made.clear()
-    monkeypatch.setattr("controlled.scores.load_model", lambda name: pytest.fail("scored again"))
+    again = property(lambda _: pytest.fail("scored again"))
+    monkeypatch.setattr("pool_scores.PoolScores.model", again)
     runs.run_all(setting, ARMS, out, work)
     assert made == [("oracle: clean only", 0), ("AIR + prefix weights", 0)]
     again = read_runs(out)

@@ -27,6 +27,7 @@ from airlens.experiments.studies.study import (
     study_table,
 )
 from airlens.provenance import fingerprint
+from airlens.selection.select import selector_values
 from airlens.step_influence.influence import Influence
 from airlens.traces.trace import Trace
 
@@ -94,6 +95,11 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(scores.samples) == 8
     assert scores.tokens.empty
     assert set(scores.steps["text"]) == {""}
+    assert not (folder.parent / "parts").exists()
+    # Whatever an arm of either study may rank by that comes from passes over the pool.
+    names = ["ais", "ais_mean", "ais_control", "ais_novel", "ais_novel_control", "loss", "entropy"]
+    for name in (*names, "ifd", "rsr", "lalp", "fai", "waad", "circuit"):
+        assert selector_values(scores.samples, name).notna().any(), name
 
 
 def stand_ins(monkeypatch: pytest.MonkeyPatch, called: Callable[..., Any]) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pool_scores import PoolScores
 from timing import peak_mb
 
 from airlens.experiments.studies.controlled_study import UNTRAINED, schedule
@@ -107,8 +108,9 @@ def run_all(setting: Controlled, arms: Sequence[Arm], out: Path, work: Path) -> 
         return
     named = {"model": setting.model, "probes": setting.probes, "tokens": setting.probe_tokens}
     folder = work / fingerprint({**named, "pool": [t.to_json() for t in pool]})
-    options = {"probes": setting.probes, "probe_tokens": setting.probe_tokens}
-    scores = score_pool(setting.model, pool, folder, **options)
+    scores = score_pool(
+        PoolScores(setting.model, pool, folder, setting.probes, setting.probe_tokens)
+    )
     note = provenance(
         settings=asdict(setting),
         scores=scores.provenance,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -19,10 +20,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from pool_scores import PoolScores
 from timing import peak_mb
 
-from airlens.detectors.key_value_probes import key_value_probes
-from airlens.detectors.retrieval import retrieval_scores
 from airlens.experiments.studies.study import (
     Arm,
     append_run,
@@ -34,10 +34,8 @@ from airlens.experiments.studies.study import (
 )
 from airlens.losses.fast.process_settings import fast_allocator
 from airlens.model.files import load_hf
-from airlens.model.load import load_model
 from airlens.provenance import fingerprint, provenance
-from airlens.step_influence.ifd import ifd
-from airlens.step_influence.influence import Influence, influence
+from airlens.step_influence.influence import Influence
 from airlens.traces.trace import Trace
 from airlens.training.evaluate import (
     accuracy,
@@ -136,23 +134,14 @@ def scored(setting: Setting, pool: list[Trace], folder: Path) -> None:
     """
     if (folder / "scores" / "provenance.json").exists():  # written last
         return
-    model = load_model(setting.model)
-    probes = key_value_probes(model.tokenizer, setting.probes, setting.probe_tokens)
-    heads = retrieval_scores(model, probes).top(0.05)
-    options: dict[str, Any] = {
-        "template": setting.template,
-        "max_tokens_per_batch": setting.tokens_per_batch,
-    }
-    uniform = influence(model, pool, heads, mode="uniform", controls=setting.controls, **options)
-    mean = influence(model, pool, heads, mode="mean", controls=0, **options)
-    samples = uniform.samples.merge(
-        mean.samples[["id", "ais"]].rename(columns={"ais": "ais_mean"}), on="id"
-    )
-    room = {"max_tokens_per_batch": setting.tokens_per_batch}
-    samples = samples.merge(ifd(model, pool, uniform, **room)[["id", "ifd"]], on="id")
-    steps = uniform.steps.assign(text="")
-    kept = replace(uniform, samples=samples, steps=steps, tokens=uniform.tokens.iloc[:0])
-    kept.save(folder / "scores")
+    parts = folder / "parts"
+    found = PoolScores(
+        setting.model, pool, parts, setting.probes, setting.probe_tokens, setting.controls,
+        setting.template, setting.tokens_per_batch,
+    ).together()  # fmt: skip
+    steps = found.steps.assign(text="")
+    replace(found, steps=steps, tokens=found.tokens.iloc[:0]).save(folder / "scores")
+    shutil.rmtree(parts)
 
 
 def one_run(

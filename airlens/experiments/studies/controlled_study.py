@@ -19,7 +19,7 @@ from .arm_differences import comparisons as comparisons
 from .arm_differences import differences_table as differences_table
 from .arm_differences import problem_values, unweighted
 from .arm_differences import verdict as verdict
-from .study import Arm
+from .study import NOVEL_ARMS, Arm
 
 PARTS = {"same": "the same problems", "longer": "longer chains", "other": "another domain"}
 CONTROLLED_FOLDER = "results/controlled_study"  # in the folder of bundled data
@@ -42,8 +42,7 @@ CONTROLLED_ARMS: tuple[Arm, ...] = (
     Arm("WAAD", "waad"),
     Arm("CircuitSeer", "circuit"),
     Arm("early-answer gain", "gain"),
-    Arm("AIR, no copies", "ais_novel"),
-    Arm(f"AIR, no copies, {CONTROL_WORDS['same_layers']}", "ais_novel_control"),
+    *NOVEL_ARMS,
     Arm("AIR, mean mode", "ais_mean"),
     Arm("AIR, Δ", "delta"),
     Arm("AIR, length-matched", "ais", length_matched=True),

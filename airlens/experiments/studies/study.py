@@ -76,6 +76,11 @@ ARMS: tuple[Arm, ...] = (
     Arm("full data + linear weights", scheme="linear"),
     Arm("full data + shuffled weights", scheme="threshold", shuffled=True),
 )
+# AIS of the tokens that are no copy: asked for by name, a study is whole without.
+NOVEL_ARMS: tuple[Arm, ...] = (
+    Arm("AIR, no copies", "ais_novel"),
+    Arm(f"AIR, no copies, {CONTROL_WORDS['same_layers']}", "ais_novel_control"),
+)
 
 
 def arm_named(name: str, arms: Sequence[Arm] = ARMS) -> Arm:
