@@ -97,7 +97,8 @@ class Material:
 def run_all(setting: Controlled, arms: Sequence[Arm], out: Path, work: Path) -> None:
     """Make the runs that ``out`` lacks, a row each; scores are kept in ``work``."""
     pool = make_pool(setting.counts)
-    key = fingerprint({**asdict(setting), "pool": [t.to_json() for t in pool]})
+    # A run is the same however many seeds there are; the study was begun with five.
+    key = fingerprint({**asdict(setting), "seeds": 5, "pool": [t.to_json() for t in pool]})
     done = finished(out, setting.name, key)
     todo = [
         (arm, seed)

@@ -18,6 +18,8 @@ from airlens.traces.trace import Trace
 
 # A study begun before these could be set goes on: at their old values they are not in its key.
 _ADDED = {"epochs": 1, "budgets": ("tokens", "all", "samples"), "bf16": True}
+# A run is the same however many seeds there are; studies were begun with as many.
+_SEEDS = {"seeds": 3}
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,8 @@ class Setting:
     tokens_per_batch: int = 32768
 
     def key(self, data: dict[str, list[str]]) -> str:
-        """Fingerprint of the setting and the ids of its data."""
-        sizes = asdict(self)
+        """Fingerprint of the setting and the ids of its data; more seeds may be added to it."""
+        sizes = asdict(self) | _SEEDS
         known = {k: v for k, v in sizes.items() if k not in _ADDED or v != _ADDED[k]}
         return fingerprint({**known, **data})
 
