@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -29,7 +29,9 @@ from .slices import Slice, in_slices
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-    from .low_precision import Matrix
+
+Matrix: TypeAlias = "tuple[torch.Tensor, torch.Tensor | None, bool]"
+"""In bf16: the weight, the bias, and whether the product stays bf16."""
 
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ import torch
 from torch.nn.functional import linear
 
 if TYPE_CHECKING:
-    from .fast_model import FastModel
+    from .fast_model import FastModel, Matrix
 
 Precision: TypeAlias = Literal["full", "bf16"]
 
@@ -66,10 +66,6 @@ def low_precision(fast: FastModel, precision: Precision) -> Iterator[None]:
     finally:
         for module, forward in zip(fast.bf16, kept, strict=True):
             module.forward = forward
-
-
-Matrix: TypeAlias = "tuple[torch.Tensor, torch.Tensor | None, bool]"
-"""The bf16 weight, the bias, and whether the product stays bf16."""
 
 
 def _copies(fast: FastModel) -> dict[torch.nn.Module, Matrix]:
