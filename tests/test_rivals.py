@@ -13,6 +13,7 @@ import torch
 import airlens as al
 from airlens.errors import ConfigError
 from airlens.losses.windows import WindowLoss
+from airlens.step_influence import attention_flow
 from airlens.step_influence.influence import rank_surprisal
 from airlens.step_influence.local_likelihood import sentence_spans
 from airlens.step_influence.rival_scores import rival_scores
@@ -188,8 +189,12 @@ def state(model: Any) -> dict[str, torch.Tensor]:
     return named_tensors(model.original_model)
 
 
+@pytest.mark.parametrize("at_once", [1 << 22, 2000, 1])  # attention weights: many rows to one
 @pytest.mark.parametrize("engine", ["hooks", "fast"])
-def test_attention_scores_against_a_loop_over_attentions(llama: Any, engine: Any) -> None:
+def test_attention_scores_against_a_loop_over_attentions(
+    llama: Any, engine: Any, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention_flow, "WEIGHTS", at_once)
     circuit = [(0, 1), (2, 0), (2, 3)]
     names = [f"L{layer}H{head}" for layer, head in circuit]
     found = rival_scores(

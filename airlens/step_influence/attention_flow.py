@@ -113,21 +113,28 @@ class _Reader:
         for start in range(0, window.n_scored, size):
             stop = min(start + size, window.n_scored)
             weights = rows(start, stop).float()
-            column = torch.arange(weights.shape[-1], device=weights.device)
-            back = window.first + torch.arange(start, stop, device=weights.device)[:, None] - column
-            back = back.clamp(min=0)
-            self.back[heads] += (weights * back).sum(dim=(1, 2)).double().cpu().numpy()
+            first, end = window.first + start, weights.shape[-1]
+            row = torch.arange(start, stop, device=weights.device) + window.first
+            column = torch.arange(end, device=weights.device)
+            # Counted from the first of these rows: its own number would swallow what is near.
+            sums = weights @ torch.stack([torch.ones_like(column), first - column], 1).float()
+            whole, back = sums.unbind(-1)  # Σ_s A, Σ_s A (first - s)
+            self.back[heads] += (back + whole * (row - first)).sum(dim=1).double().cpu().numpy()
+            # WAAD: what is nearer than W counts for less than W.
+            near = slice(max(0, first - WINDOW), end)
+            less = (WINDOW - (row[:, None] - column[near])).clamp(0, WINDOW)
             own = slice(window.position + start, window.position + stop)
-            self.waad[heads, own] = (weights * back.clamp(max=WINDOW)).sum(dim=-1).cpu().numpy()
-            band = (back >= LEAST) & (back <= MOST)
-            columns = slice(max(0, shift), shift + weights.shape[-1])
-            inside = weights[..., max(0, -shift) :]
-            self.later[heads, columns] += (
-                (inside * band[:, max(0, -shift) :]).sum(dim=1).cpu().numpy()
-            )
+            waad = WINDOW * whole - (weights[..., near] * less).sum(dim=-1)
+            self.waad[heads, own] = waad.cpu().numpy()
+            band = slice(max(0, first - MOST, -shift), max(0, end - LEAST, -shift))
+            distance = row[:, None] - column[band]
+            later = weights[..., band] * ((distance >= LEAST) & (distance <= MOST))
+            place = slice(band.start + shift, band.start + shift + later.shape[-1])
+            self.later[heads, place] += later.sum(dim=1).cpu().numpy()
             if layer in self.circuit:
-                of_circuit = inside[self.circuit[layer]].sum(dim=(0, 1))
-                self.received[columns] += of_circuit.double().cpu().numpy()
+                inside = weights[self.circuit[layer], :, max(0, -shift) :]
+                columns = slice(max(0, shift), shift + end)
+                self.received[columns] += inside.sum(dim=(0, 1)).double().cpu().numpy()
 
     def read(self) -> Flow:
         """What was collected."""

@@ -247,6 +247,23 @@ def confounds_table() -> str:
     return markdown(wide.reset_index(), left=3)
 
 
+def importance_table() -> str:
+    """ρ of step scores with what a sentence is worth, and what is left beyond the free ones."""
+    table = pd.read_csv(VALIDITY / "labelled" / "importance.csv")
+    table = table[table["mode"] == "uniform"]
+    cells = table.assign(
+        rho=table["rho"].map("{:.2f}".format),
+        beyond=interval(table, "partial", "partial_lo", "partial_hi"),
+    )
+    scores = sorted(table["score"].unique(), key=lambda name: name in RIVALS)  # ours first
+    wide = pd.DataFrame({"score": [f"`{name}`" for name in scores]})
+    for name in ("resampling", "counterfactual", "forced"):
+        own = cells[cells["importance"] == f"{name}_importance_kl"].set_index("score").loc[scores]
+        wide[name] = list(own["rho"])
+        wide[f"{name}, beyond"] = list(own["beyond"])
+    return markdown(wide)
+
+
 def study_tables() -> str:
     """Held-out NLL after training on each selection, and its difference from random.
 
@@ -483,6 +500,7 @@ def write(folder: Path) -> None:
         "novel": novel_tables(),
         "labelled_claims": claims_table("labelled", ["(uniform)"]) + "\n" + source("labelled"),
         "labelled_all": claims_table("labelled"),
+        "labelled_importance": importance_table() + "\n" + source("labelled"),
         "confounds": confounds_table() + "\n" + source("confounds"),
         **heads_off_parts(),
         "lookup": lookup_tables(),

@@ -35,15 +35,17 @@ def attention_rows(call: Call, heads: list[int], path: torch.Tensor, first: int,
 
     def rows(start: int, stop: int) -> torch.Tensor:
         seen = first + stop
-        scores = (query[:, start:stop] @ key[:, :seen].transpose(1, 2)).float() * call.scaling
+        scores = (query[:, start:stop] @ key[:, :seen].transpose(1, 2)).float().mul_(call.scaling)
         if call.softcap is not None:
             scores = torch.tanh(scores / call.softcap) * call.softcap
         at = torch.arange(first + start, seen, device=path.device)[:, None]
-        position = torch.arange(seen, device=path.device)[None]
+        # Without a window all see what stands before the first of these rows.
+        begin = first + start if call.window is None else 0
+        position = torch.arange(begin, seen, device=path.device)[None]
         hidden = position > at
         if call.window is not None:
             hidden |= position <= at - call.window
-        scores = scores.masked_fill_(hidden, float("-inf"))
+        scores[..., begin:].masked_fill_(hidden, float("-inf"))
         if sinks is None:
             return torch.softmax(scores, dim=-1)
         extra = sinks[:, None, None].expand(-1, stop - start, 1)
