@@ -13,9 +13,11 @@ import pandas as pd
 import airlens as al
 from airlens.folders import kept, kept_table
 from airlens.heads import HeadScores, HeadSet
+from airlens.losses.choice import choose_engine
+from airlens.step_influence.head_influence import Method
 from airlens.step_influence.ifd import ifd
 from airlens.step_influence.influence import Influence
-from airlens.step_influence.rival_scores import RivalScores
+from airlens.step_influence.rival_scores import RIVALS, RivalScores
 from airlens.traces.chat_template import Template
 from airlens.traces.trace import Trace
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 CIRCUIT_TRACES = 12  # of the pool, that find the heads of CircuitSeer's circuit
+# What :meth:`PoolScores.together` knows beside the losses; scores of before lack some.
+SCORES = ("ais_mean", "ais_novel", "ais_novel_control", "ifd", "rsr", *RIVALS, "circuit")
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class PoolScores:
         probe_tokens: longest probe.
         controls: draws of random heads of the same layers.
         template: of prompts.
-        tokens_per_batch: bounds memory.
+        tokens_per_batch: bounds memory of passes; the search for a circuit has its own bound.
     """
 
     model_name: str
@@ -85,7 +89,11 @@ class PoolScores:
         def measured() -> RivalScores:
             how: dict[str, Any] = {"template": self.template}
             how["max_tokens_per_batch"] = self.tokens_per_batch
-            circuit = al.circuit_heads(self.model, self.pool[:CIRCUIT_TRACES])
+            fast = choose_engine(self.model, "auto") == "fast"
+            method: Method = "screened" if fast else "exact"
+            circuit = al.circuit_heads(
+                self.model, self.pool[:CIRCUIT_TRACES], method=method, template=self.template
+            )
             return al.rival_scores(self.model, self.pool, circuit=circuit, **how)
 
         path = self.folder / "rivals"

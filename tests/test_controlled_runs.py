@@ -20,7 +20,7 @@ from airlens.training.examples import training_examples
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 
 from controlled import answers, report, runs, student
-from controlled.pool import KINDS, held_out
+from controlled.pool import KINDS, held_out, make_pool
 
 
 def whole_vocabulary(tokenizer: Any) -> set[int]:
@@ -146,6 +146,12 @@ def setting(tmp_path: Path) -> runs.Controlled:
     options: dict[str, Any] = {"counts": counts, "test": 2, "n_upper": 1, "epochs": 1, "steps": 2}
     options |= {"probes": 2, "probe_tokens": 1400, "seeds": 1}
     return runs.Controlled(model=str(save_tiny(tmp_path / "m")), **options)
+
+
+def test_the_bundled_study_can_be_gone_on_with() -> None:
+    whole = runs.Controlled(seeds=9)
+    bundled = read_runs("data/results/controlled_study/runs.parquet")
+    assert set(bundled["fingerprint"]) == {runs.key_of(whole, make_pool(whole.counts))}
 
 
 @pytest.mark.slow

@@ -89,13 +89,15 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", [*command, "--lr", "1"])
     with pytest.raises(ConfigError, match="another --out"):
         study.main()
-    # More seeds are added to what there is.
+    # More seeds are added to what there is; scores that lack some are computed anew.
+    (folder,) = (tmp_path / "work").glob("*/scores")
+    former = Influence.load(folder)
+    replace(former, samples=former.samples.drop(columns="rsr")).save(folder)
     monkeypatch.setattr(sys, "argv", [*command, "--seeds", "3"])
     study.main()
     more = read_runs(tmp_path / "runs.parquet")
     assert more.iloc[len(found) :][["arm", "seed"]].to_numpy().tolist() == [["random", 2]] * 2
     # Of the scores, numbers only: the texts are the data set's.
-    (folder,) = (tmp_path / "work").glob("*/scores")
     scores = Influence.load(folder)
     assert len(scores.samples) == 8
     assert scores.tokens.empty

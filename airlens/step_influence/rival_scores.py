@@ -44,6 +44,7 @@ Rival: TypeAlias = Literal["lalp", "fai", "waad"]
 RIVALS: tuple[Rival, ...] = get_args(Rival)
 reader("Sequence[Rival]")(each(named(RIVALS)))
 TABLES = ("samples", "steps")
+OF_A_CIRCUIT = ("n_traces", "method", "mode", "template")
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ def rival_scores(
         model,
         scores=list(scores),
         circuit=None if heads is None else heads.names(),
-        circuit_from=None if heads is None else heads.provenance.get("n_traces"),
+        circuit_from=None if heads is None else {k: heads.provenance.get(k) for k in OF_A_CIRCUIT},
         local_steps=BEFORE,
         waad_window=WINDOW,
         fai_horizon=[LEAST, MOST],
@@ -176,6 +177,8 @@ def circuit_heads(
     *,
     method: Method = "screened",
     mode: Mode = "uniform",
+    template: Template = "auto",
+    think: Think = "auto",
     progress: bool = True,
 ) -> HeadSet:
     """CircuitSeer's reasoning circuit: heads whose ablation alone raises the loss on texts most.
@@ -187,10 +190,13 @@ def circuit_heads(
         method: ``exact`` runs each head, as the paper does; ``screened`` those that an estimate
             puts first, see :func:`airlens.head_influence`.
         mode: the paper's is ``uniform``.
+        template: how a prompt is put before its response.
+        think: how a thought in a response is written, see :func:`airlens.influence`.
         progress: show a progress bar.
     """
     count = how_many(top, len(heads_of(model)))
-    found = head_influence(model, traces, method, mode=mode, progress=progress).top(count)
+    how: dict[str, Any] = {"mode": mode, "template": template, "think": think}
+    found = head_influence(model, traces, method, **how, progress=progress).top(count)
     return HeadSet(found.heads, f"reasoning circuit, {count} heads", found.provenance)
 
 

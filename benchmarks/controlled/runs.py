@@ -37,6 +37,9 @@ from .pool import KINDS, held_out, make_pool
 from .scores import score_pool
 from .student import Student, lower_outputs, make_student, train_step_loss
 
+# What the pool's traces have: fields that others may have do not make it another study.
+OF_A_TRACE = ("id", "prompt", "response", "domain", "steps", "meta")
+
 
 @dataclass(frozen=True)
 class Controlled:
@@ -97,8 +100,7 @@ class Material:
 def run_all(setting: Controlled, arms: Sequence[Arm], out: Path, work: Path) -> None:
     """Make the runs that ``out`` lacks, a row each; scores are kept in ``work``."""
     pool = make_pool(setting.counts)
-    # A run is the same however many seeds there are; the study was begun with five.
-    key = fingerprint({**asdict(setting), "seeds": 5, "pool": [t.to_json() for t in pool]})
+    key = key_of(setting, pool)
     done = finished(out, setting.name, key)
     todo = [
         (arm, seed)
@@ -108,7 +110,7 @@ def run_all(setting: Controlled, arms: Sequence[Arm], out: Path, work: Path) -> 
     if not todo:
         return
     named = {"model": setting.model, "probes": setting.probes, "tokens": setting.probe_tokens}
-    folder = work / fingerprint({**named, "pool": [t.to_json() for t in pool]})
+    folder = work / fingerprint({**named, "pool": _texts(pool)})
     scores = score_pool(
         PoolScores(setting.model, pool, folder, setting.probes, setting.probe_tokens)
     )
@@ -127,6 +129,16 @@ def run_all(setting: Controlled, arms: Sequence[Arm], out: Path, work: Path) -> 
         print(
             f"{row['arm']:28} seed {seed}  accuracy {same:.2f}  {row['cpu_s']:.0f} CPU s  {memory}"
         )
+
+
+def key_of(setting: Controlled, pool: Sequence[Trace]) -> str:
+    """Fingerprint of the setting and its pool; more seeds may be added to a study."""
+    # A run is the same however many seeds there are; the study was begun with five.
+    return fingerprint({**asdict(setting), "seeds": 5, "pool": _texts(pool)})
+
+
+def _texts(pool: Sequence[Trace]) -> list[dict[str, Any]]:
+    return [{name: trace.to_json()[name] for name in OF_A_TRACE} for trace in pool]
 
 
 def make_material(setting: Controlled, pool: list[Trace]) -> Material:

@@ -33,9 +33,13 @@ def score_pool(pool: PoolScores) -> Influence:
 
 
 def _early(pool: PoolScores) -> pd.DataFrame:
-    """Gain of early answers by id: the answer is what a trace itself ends in, right or wrong."""
+    """Gain of early answers by id: the answer is the first that a trace states, right or wrong.
+
+    Prose states none and has no gain.
+    """
     found = al.early_answers(
         pool.model, pool.pool, pool.critical, controls=0, depends=(), template=pool.template,
+        max_tokens_per_batch=pool.tokens_per_batch,
         answers=lambda trace: stated_answer(trace.response),
     )  # fmt: skip
     return found.samples[["id", "gain"]]

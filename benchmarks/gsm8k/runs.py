@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pool_scores import PoolScores
+from pool_scores import SCORES, PoolScores
 from timing import peak_mb
 
 from airlens.experiments.studies.study import (
@@ -132,16 +132,22 @@ def scored(setting: Setting, pool: list[Trace], folder: Path) -> None:
 
     Numbers only, of samples and steps: the texts belong to the data set.
     """
-    if (folder / "scores" / "provenance.json").exists():  # written last
-        return
-    parts = folder / "parts"
-    found = PoolScores(
-        setting.model, pool, parts, setting.probes, setting.probe_tokens, setting.controls,
-        setting.template, setting.tokens_per_batch,
-    ).together()  # fmt: skip
-    steps = found.steps.assign(text="")
-    replace(found, steps=steps, tokens=found.tokens.iloc[:0]).save(folder / "scores")
-    shutil.rmtree(parts)
+    kept, parts = folder / "scores", folder / "parts"
+    if not _whole(kept):
+        found = PoolScores(
+            setting.model, pool, parts, setting.probes, setting.probe_tokens, setting.controls,
+            setting.template, setting.tokens_per_batch,
+        ).together()  # fmt: skip
+        steps = found.steps.assign(text="")
+        replace(found, steps=steps, tokens=found.tokens.iloc[:0]).save(kept)
+    shutil.rmtree(parts, ignore_errors=True)  # they hold tokens
+
+
+def _whole(folder: Path) -> bool:
+    """Whether scores are there, and all of them."""
+    if not (folder / "provenance.json").exists():  # written last
+        return False
+    return set(SCORES) <= set(Influence.load(folder).samples)
 
 
 def one_run(
