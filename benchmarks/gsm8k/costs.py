@@ -16,7 +16,9 @@ from airlens.experiments.studies.study import ARMS
 from .runs import schedule
 from .settings import Setting
 
-SCORING_PASSES = 5  # base and ablated in two modes, and the responses alone; a control each more
+# Base and ablated in two modes, the responses alone, attention read once, and the responses with
+# short contexts, some two; a control each more.
+SCORING_PASSES = 8
 ANSWER_TOKENS = 320  # longest solution that is generated
 REACHED = 0.35  # ours: share of the peak
 

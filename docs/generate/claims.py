@@ -252,7 +252,7 @@ def importance_table() -> str:
     table = pd.read_csv(VALIDITY / "labelled" / "importance.csv")
     table = table[table["mode"] == "uniform"]
     cells = table.assign(
-        rho=table["rho"].map("{:.2f}".format),
+        rho=table["rho"].map("{:.2f}".format).where(table["rho"].notna(), ""),
         beyond=interval(table, "partial", "partial_lo", "partial_hi"),
     )
     scores = sorted(table["score"].unique(), key=lambda name: name in RIVALS)  # ours first
