@@ -116,7 +116,9 @@ class PoolScores:
         samples = uniform.samples
         for name, table in others.items():
             samples[name] = samples["id"].map(table.set_index("id")[name])
-        return replace(uniform, samples=self.rivals().on(samples))
+        rivals = self.rivals()
+        note = uniform.provenance | {"rivals": rivals.provenance}
+        return replace(uniform, samples=rivals.on(samples), provenance=note)
 
     def _mean(self) -> pd.DataFrame:
         found = self.influence("in_mean_mode", self.critical, mode="mean", controls=0).samples
