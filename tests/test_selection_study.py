@@ -229,7 +229,7 @@ def test_costs_by_hand() -> None:
     assert table.loc["training", "tokens"] == pytest.approx(2 * n * 0.2 * 100_000)
     assert table.loc["training", "flops"] == pytest.approx(6e9 * 2 * n * 0.2 * 100_000)
     assert table.loc["evaluation", "flops"] == pytest.approx(2e9 * (n + 1) * 30_000)
-    assert table.loc["scoring", "tokens"] == 6 * 100_000  # five passes and a control
+    assert table.loc["scoring", "tokens"] == 9 * 100_000  # eight passes and a control
     assert table.loc["generation", "tokens"] == 0
     stages = table.drop("all")
     assert table.loc["all", "flops"] == pytest.approx(stages["flops"].sum())
