@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 import airlens as al
+from airlens.ablation import Mode
 from airlens.folders import kept, kept_table
 from airlens.heads import HeadScores, HeadSet
 from airlens.losses.choice import choose_engine
@@ -87,17 +88,23 @@ class PoolScores:
         """Scores of rival papers that need passes of their own."""
 
         def measured() -> RivalScores:
-            how: dict[str, Any] = {"template": self.template}
-            how["max_tokens_per_batch"] = self.tokens_per_batch
             fast = choose_engine(self.model, "auto") == "fast"
             method: Method = "screened" if fast else "exact"
             circuit = al.circuit_heads(
                 self.model, self.pool[:CIRCUIT_TRACES], method=method, template=self.template
             )
-            return al.rival_scores(self.model, self.pool, circuit=circuit, **how)
+            return al.rival_scores(
+                self.model, self.pool, circuit=circuit, template=self.template,
+                max_tokens_per_batch=self.tokens_per_batch,
+            )  # fmt: skip
 
         path = self.folder / "rivals"
         return kept(path, measured, RivalScores.load, RivalScores.save, whole="provenance.json")
+
+    def ais(self, name: str, heads: HeadSet, mode: Mode) -> pd.Series:
+        """AIS of heads by id, without controls, kept under a name."""
+        found = self.influence(name, heads, mode=mode, controls=0)
+        return found.samples.set_index("id")["ais"]
 
     def table(self, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         """A table with a row a trace, kept under a name."""
@@ -109,21 +116,13 @@ class PoolScores:
         Added: ``ais_mean`` (mean mode), ``ifd``, ``lalp``, ``fai``, ``waad`` and ``circuit``.
         """
         uniform = self.influence("uniform", self.critical, mode="uniform", controls=self.controls)
-        others = {
-            "ais_mean": self.table("mean", self._mean),
-            "ifd": self.table("ifd", lambda: self._ifd(uniform)),
-        }
-        samples = uniform.samples
-        for name, table in others.items():
-            samples[name] = samples["id"].map(table.set_index("id")[name])
         rivals = self.rivals()
+        samples = rivals.on(uniform.samples)
+        samples["ais_mean"] = samples["id"].map(self.ais("mean", self.critical, "mean"))
+        found = self.table("ifd", lambda: self._ifd(uniform))
+        samples["ifd"] = samples["id"].map(found.set_index("id")["ifd"])
         note = uniform.provenance | {"rivals": rivals.provenance}
-        return replace(uniform, samples=rivals.on(samples), provenance=note)
-
-    def _mean(self) -> pd.DataFrame:
-        found = self.influence("in_mean_mode", self.critical, mode="mean", controls=0).samples
-        return found[["id", "ais"]].rename(columns={"ais": "ais_mean"})
+        return replace(uniform, samples=samples, provenance=note)
 
     def _ifd(self, scored: Influence) -> pd.DataFrame:
-        found = ifd(self.model, self.pool, scored, max_tokens_per_batch=self.tokens_per_batch)
-        return found[["id", "ifd"]]
+        return ifd(self.model, self.pool, scored, max_tokens_per_batch=self.tokens_per_batch)

@@ -148,9 +148,9 @@ def samples(pool: list[Trace]) -> pd.DataFrame:
     frame = pd.DataFrame({"id": [t.id for t in pool], "kind": [t.meta["kind"] for t in pool]})
     frame["n_tokens"] = [len(t.response.split()) for t in pool]
     frame["is_clean"] = (frame["kind"] == CLEAN).astype(float)
-    names = {arm.by for arm in CONTROLLED_ARMS} - {"random", "is_clean", "length", "shortest"}
-    columns = {*names, "loss_base"} - {"loss", "loss_low"}
-    return frame.assign(**{str(name): rng.random(len(pool)) for name in sorted(map(str, columns))})
+    names = {str(arm.by) for arm in CONTROLLED_ARMS} | {"loss_base"}
+    names -= {"random", "is_clean", "length", "shortest", "loss", "loss_low"}  # no columns, or set
+    return frame.assign(**{name: rng.random(len(pool)) for name in sorted(names)})
 
 
 def test_equal_tokens_in_every_arm(pool: list[Trace]) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from explore_tiny import save_tiny, tiny_parts
 
-from airlens.experiments.studies.controlled_study import CONTROLLED_ARMS
+from airlens.experiments.studies.controlled_study import CONTROLLED_ARMS, CONTROLLED_FOLDER
 from airlens.experiments.studies.study import Arm, append_run, read_runs, runs_provenance
 from airlens.training.evaluate import generate_answers, held_out_nll
 from airlens.training.examples import training_examples
@@ -150,7 +150,8 @@ def setting(tmp_path: Path) -> runs.Controlled:
 
 def test_the_bundled_study_can_be_gone_on_with() -> None:
     whole = runs.Controlled(seeds=9)
-    bundled = read_runs("data/results/controlled_study/runs.parquet")
+    root = Path(__file__).resolve().parent.parent
+    bundled = read_runs(root / "data" / CONTROLLED_FOLDER / "runs.parquet")
     assert set(bundled["fingerprint"]) == {runs.key_of(whole, make_pool(whole.counts))}
 
 
@@ -176,8 +177,8 @@ def test_runs_are_resumed(
     for row in first.iloc[:2].to_dict("records"):
         append_run(out, {str(k): v for k, v in row.items()}, {})
     made.clear()
-    again = property(lambda _: pytest.fail("scored again"))
-    monkeypatch.setattr("pool_scores.PoolScores.model", again)
+    scoring = property(lambda _: pytest.fail("scored again"))
+    monkeypatch.setattr("pool_scores.PoolScores.model", scoring)
     runs.run_all(setting, ARMS, out, work)
     assert made == [("oracle: clean only", 0), ("AIR + prefix weights", 0)]
     again = read_runs(out)

@@ -22,11 +22,8 @@ def score_pool(pool: PoolScores) -> Influence:
     """
     found = pool.together()
     [anywhere] = al.random_heads(pool.heads.grid, pool.critical, draws=1, seed=1, same_layers=False)
-    random = pool.influence("random", anywhere, mode="uniform", controls=0).samples
-    samples = found.samples.merge(
-        random[["id", "ais"]].rename(columns={"ais": "ais_random"}), on="id"
-    )
-    samples = samples.merge(pool.table("early", lambda: _early(pool)), how="left", on="id")
+    samples = found.samples.merge(pool.table("early", lambda: _early(pool)), how="left", on="id")
+    samples["ais_random"] = samples["id"].map(pool.ais("random", anywhere, "uniform"))
     samples["kind"] = samples["id"].map({t.id: str(t.meta["kind"]) for t in pool.pool})
     samples["is_clean"] = (samples["kind"] == CLEAN).astype(float)
     return replace(found, samples=samples)

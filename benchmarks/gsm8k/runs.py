@@ -32,6 +32,7 @@ from airlens.experiments.studies.study import (
     runs_provenance,
     same_run,
 )
+from airlens.folders import kept
 from airlens.losses.fast.process_settings import fast_allocator
 from airlens.model.files import load_hf
 from airlens.provenance import fingerprint, provenance
@@ -132,22 +133,24 @@ def scored(setting: Setting, pool: list[Trace], folder: Path) -> None:
 
     Numbers only, of samples and steps: the texts belong to the data set.
     """
-    kept, parts = folder / "scores", folder / "parts"
-    if not _whole(kept):
+    parts = folder / "parts"
+
+    def together() -> Influence:
         found = PoolScores(
             setting.model, pool, parts, setting.probes, setting.probe_tokens, setting.controls,
             setting.template, setting.tokens_per_batch,
         ).together()  # fmt: skip
         steps = found.steps.assign(text="")
-        replace(found, steps=steps, tokens=found.tokens.iloc[:0]).save(kept)
+        return replace(found, steps=steps, tokens=found.tokens.iloc[:0])
+
+    kept(folder / "scores", together, _whole, Influence.save, whole="provenance.json")
     shutil.rmtree(parts, ignore_errors=True)  # they hold tokens
 
 
-def _whole(folder: Path) -> bool:
-    """Whether scores are there, and all of them."""
-    if not (folder / "provenance.json").exists():  # written last
-        return False
-    return set(SCORES) <= set(Influence.load(folder).samples)
+def _whole(folder: Path) -> Influence | None:
+    """Scores that were saved; None where some are missing."""
+    found = Influence.load(folder)
+    return found if set(SCORES) <= set(found.samples) else None
 
 
 def one_run(

@@ -296,6 +296,7 @@ def weights_in(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "model" / "model.safetensors")
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.slow
 def test_f6_an_interrupt_keeps_a_checkpoint_and_the_run_goes_on(
     command: Callable[[str], list[str]],
@@ -340,6 +341,7 @@ def sending(monkeypatch: pytest.MonkeyPatch, step: int, times: int = 1) -> None:
     monkeypatch.setattr("airlens.training.train.refuse_odd_losses", lambda: SendAt(step, times))
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_f6_ctrl_c_in_python(
     tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -362,6 +364,7 @@ def test_f6_ctrl_c_in_python(
     assert not list((tmp_path / "run").glob("checkpoint-*"))  # none was asked for
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_f6_ctrl_c_again_stops_at_once(
     tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

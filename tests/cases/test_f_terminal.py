@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_type_hints
@@ -270,14 +269,6 @@ LONG = {
     "demo": [],
     "doctor": [],
 }
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """SIGINT as a terminal has it: what a script starts with ``&`` ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("interruptible")

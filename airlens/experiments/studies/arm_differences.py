@@ -18,12 +18,6 @@ from .paired_runs import LEAST_SEEDS, Difference, difference, difference_rows, r
 
 REFERENCE = "random"
 UNTRAINED = "untrained"
-# AIR with other heads than the critical ones.
-CONTROLS = (
-    f"AIR, {CONTROL_WORDS['same_layers']}",
-    f"AIR, {CONTROL_WORDS['random']}",
-    CONTROL_WORDS["random"],
-)
 
 
 def unweighted(name: str) -> str | None:
@@ -39,14 +33,15 @@ def unweighted(name: str) -> str | None:
 def comparisons(arms: Sequence[str]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """Two families of pairs (arm, against) that are tested together, among the arms that ran.
 
-    First every arm against random selection. Then comparisons that explain a difference: AIR
+    First every arm against random selection. Then comparisons that explain a difference: an arm
     against its controls with other heads, weighted arms against the same data without weights, and
     with shuffled weights.
     """
     ran = [name for name in arms if name != UNTRAINED]
     first = [(name, REFERENCE) for name in ran if name != REFERENCE]
-    second = [("AIR", control) for control in CONTROLS]
-    second.append(("AIR, no copies", f"AIR, no copies, {CONTROL_WORDS['same_layers']}"))
+    words = CONTROL_WORDS["same_layers"], CONTROL_WORDS["random"]
+    second = [(name, f"{name}, {word}") for name in ran for word in words]
+    second.append(("AIR", CONTROL_WORDS["random"]))
     for name in ran:
         plain = unweighted(name)
         if plain is not None:
