@@ -6,7 +6,8 @@ The top 5 % by the whole answer (average), by its first token (lookup) and by th
 (continuation): what they share with each other and with induction, QRHead and causal heads; what is
 still copied without them, of first and of later tokens; AIS and AIS of novel tokens of planted
 steps; and sources of planted traces. Each set stands beside random heads of the same layers and
-from anywhere. Accuracy on GSM8K without them is `heads_off.py`.
+from anywhere; what is decided of all this is in the table "claims". Accuracy on GSM8K without them
+is `heads_off.py`.
 
 What is finished is kept in ``--out``: the same command goes on where it was stopped. ``--only``
 runs some of the parts, and the tables are of what was run.
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,7 @@ from airlens.heads import TOP_SHARE, HeadScores, HeadSet
 from airlens.provenance import fingerprint, model_info, provenance
 from airlens.statistics.auroc import auroc_difference
 from airlens.statistics.grids import grid_of, proportion_of
+from airlens.statistics.verdicts import claims_table, greater
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -45,6 +47,7 @@ PARTS = ("agreement", "copying", "planted", "sources")
 SETS = {"average": None, "lookup": "lookup", "continuation": "continuation"}
 OTHERS = ("induction", "qrhead")
 AIR = ("ais", "ais_novel", "delta")
+CONTROLS = ("same_layers", "random")
 
 
 class Run:
@@ -59,6 +62,15 @@ class Run:
         self.sets: dict[str, HeadSet] = {
             name: HeadSet(tuple(sorted(self.scores.top(TOP_SHARE, part=part))), name)
             for name, part in SETS.items()
+        }
+
+    @property
+    def distinct(self) -> dict[str, HeadSet]:
+        """The sets, of those with the same heads the first."""
+        return {
+            name: heads
+            for i, (name, heads) in enumerate(self.sets.items())
+            if heads not in list(self.sets.values())[:i]
         }
 
     def of(self, what: str, heads: HeadSet) -> Path:
@@ -98,7 +110,7 @@ def copying(run: Run) -> dict[str, pd.DataFrame]:
         (probes), draws. "copying_contrasts": accuracy with the set ablated less that of rivals, see
         :func:`.head_contrasts.contrast_table`.
     """
-    probes = run.key_value(run.args.probes, run.args.seed + 1)
+    probes = run.key_value(run.args.copy_probes, run.args.seed + 1)
     base = _answered(run, probes, HeadSet(()))
     own = {name: _answered(run, probes, heads) for name, heads in run.sets.items()}
     parts = []
@@ -158,10 +170,11 @@ def planted(run: Run) -> dict[str, pd.DataFrame]:
         "planted_controls": {name: one.differences for name, one in found.items()},
     }
     joined = {name: _joined(parts) for name, parts in tables.items()}
-    return {**joined, "planted_sets": pd.DataFrame(_against(found))}
+    compared = _planted_sets({name: found[name] for name in run.distinct})
+    return {**joined, "planted_sets": pd.DataFrame(compared)}
 
 
-def _against(found: Mapping[str, Validation]) -> Iterator[dict[str, object]]:
+def _planted_sets(found: Mapping[str, Validation]) -> Iterator[dict[str, object]]:
     """AUROC of each set less that of each other one, of the same steps."""
     measured = {name: one.measured for name, one in found.items()}
     by_set = {}
@@ -185,15 +198,38 @@ def _against(found: Mapping[str, Validation]) -> Iterator[dict[str, object]]:
 
 def sources(run: Run) -> dict[str, pd.DataFrame]:
     """Sources of planted traces by each set."""
-    tables: dict[str, dict[str, pd.DataFrame]] = {}
-    for name, heads in run.sets.items():
-        report = source_report(
+    found = {
+        name: source_report(
             run.model, heads, n=run.args.sources, draws=run.draws, seed=run.args.seed,
             folder=run.of("sources", heads),
-        )  # fmt: skip
-        for table in ("planted", "planted_contrasts"):
-            tables.setdefault(table.replace("planted", "sources"), {})[name] = report.tables[table]
-    return {name: _joined(parts) for name, parts in tables.items()}
+        )
+        for name, heads in run.sets.items()
+    }  # fmt: skip
+    tables = {
+        f"sources{ending}": _joined(
+            {name: one.tables[f"planted{ending}"] for name, one in found.items()}
+        )
+        for ending in ("", "_contrasts")
+    }
+    uses = {name: found[name].measured["uses"] for name in run.distinct}
+    return {**tables, "sources_sets": _source_sets(uses)}
+
+
+def _source_sets(uses: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """AUROC of true sources by each set less that by each other one, of the same uses."""
+    own: dict[str, pd.DataFrame] = {}
+    for name, one in uses.items():
+        top = one[one["heads"] == "top"].rename(columns={"score": "measure"})
+        in_steps = top[top["distance"] != "prompt"].assign(distance="all")
+        own[name] = pd.concat([in_steps, top], ignore_index=True)
+    parts = []
+    for name, other in combinations(own, 2):
+        rival = own[other].assign(score=other, heads="")
+        rows = pd.concat([own[name].assign(score=name), rival], ignore_index=True)
+        parts.append(contrast_table(rows, ["measure", "distance"], ["id", "step"]))
+    renamed = {"score": "set", "diff": "difference"}
+    dropped = ["value", "against_heads", "draws"]
+    return pd.concat(parts, ignore_index=True).rename(columns=renamed).drop(columns=dropped)
 
 
 def _joined(parts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -205,6 +241,52 @@ def _joined(parts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(named, ignore_index=True)
 
 
+def claims(tables: Mapping[str, pd.DataFrame], sets: Collection[str]) -> pd.DataFrame:
+    """What is decided of these sets, all tested together (:func:`.verdicts.claims_table`).
+
+    Each set against random heads of its layers and from anywhere, against nothing ablated, and
+    against the sets after it.
+    """
+    found = []
+    for row in pd.concat(_differences(tables), ignore_index=True).to_dict("records"):
+        pair = [name for name in SETS if name in (row["set"], row["against"])]
+        if row["set"] == pair[0] and set(pair) <= set(sets):
+            limits = f"[{row['lo']:.2f}, {row['hi']:.2f}]"
+            evidence = f"{row['difference']:+.2f} {limits}, n = {row['n']}"
+            text = f"{row['what']} by {row['set']} heads than by {row['against']}"
+            found.append(greater(text, row, evidence, value="difference"))
+    return claims_table(found)
+
+
+def _differences(tables: Mapping[str, pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """What, set, against, difference with lo, hi, p, n and draws: above 0 where the set is more."""
+    if "copying_contrasts" in tables:
+        gap = tables["copying_contrasts"]
+        what = gap["part"] + " tokens: ablating stops more copying"
+        less, lo, hi = -gap["diff"], -gap["hi"], -gap["lo"]
+        yield gap.assign(what=what, against=_rival(gap), difference=less, lo=lo, hi=hi)
+    if "planted_sets" in tables:
+        for name in ("planted_controls", "planted_sets"):
+            gap = tables[name]
+            gap = gap[gap["score"].isin(AIR[:2])]
+            what = gap["kind"] + ": " + gap["score"] + " ranks real steps above planted ones more"
+            yield gap.assign(what=what, draws=gap.get("draws", 0))
+    if "sources_sets" in tables:
+        gap = tables["sources_contrasts"]
+        gap = gap[(gap["value"] == "auroc") & (gap["score"] == "copies")]
+        gap = gap[(gap["against"] == "copies") & (gap["distance"] == "all")]
+        found = "true sources are found more, copies,"
+        yield gap.assign(what=found, against=_rival(gap), difference=gap["diff"])
+        gap = tables["sources_sets"]
+        gap = gap[(gap["measure"] == "copies") & (gap["distance"] == "all")]
+        yield gap.assign(what=found, draws=0)
+
+
+def _rival(gap: pd.DataFrame) -> pd.Series:
+    """The kind of random heads, or what else a set is compared with."""
+    return gap["against_heads"].where(gap["against_heads"].isin(CONTROLS), gap["against"])
+
+
 def main() -> None:
     """Measure, or go on measuring, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -213,6 +295,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--probes", type=int, default=24)
+    parser.add_argument("--copy-probes", type=int, default=24, help="fresh ones, for copying")
     parser.add_argument("--causal-probes", type=int, default=2, help="0: not compared with causal")
     parser.add_argument("--tokens", type=int, default=640, help="of a probe, at most")
     parser.add_argument("--draws", type=int, default=10)
@@ -233,14 +316,17 @@ def main() -> None:
     if "heads" in tables:
         figure = al.figures.head_parts(tables["heads"])
         figure.write_html(args.out / "head_parts.html")
-    for name in ("agreement", "copying", "planted_sets"):
+    if tables.keys() & {"copying", "planted", "sources"}:
+        tables["claims"] = claims(tables, run.distinct)
+    for name in ("agreement", "copying", "planted_sets", "claims"):
         if name in tables:
             print(tables[name].round(3).to_string(index=False), flush=True)
     if args.table:
         whole = run.scores.copy_accuracy, run.scores.parts["lookup"].copy_accuracy
         note = provenance(
             run.model, file=Path(args.model).name, probes=run.probes.info(), n=args.n,
-            sources=args.sources, draws=args.draws, seed=args.seed, mode="uniform",
+            copy_probes=args.copy_probes, sources=args.sources, draws=args.draws, seed=args.seed,
+            mode="uniform",
             heads={name: heads.names() for name, heads in run.sets.items()},
             copy_accuracy=whole[0], first_token_accuracy=whole[1],
         )  # fmt: skip

@@ -17,7 +17,7 @@ from airlens.detectors.induction import repeated_ids
 from airlens.detectors.probes import ProbeSet
 from airlens.experiments.validity.benchmark import head_groups
 from benchmarks import lookup_heads
-from benchmarks.lookup_heads import Run, copying
+from benchmarks.lookup_heads import Run, claims, copying, planted, sources
 
 
 class Small(Run):
@@ -29,7 +29,7 @@ class Small(Run):
 
 def test_copying_equals_passes_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = al.load_model(induction_model(), tokenizer=letters(), device="cpu")
-    run = Small(model, Namespace(out=tmp_path, draws=2, probes=4, seed=0))
+    run = Small(model, Namespace(out=tmp_path, draws=2, probes=4, copy_probes=4, seed=0))
     found = copying(run)
     probes = run.key_value(4, 1)
 
@@ -64,3 +64,65 @@ def test_copying_equals_passes_by_hand(tmp_path: Path, monkeypatch: pytest.Monke
     again = copying(run)
     for name, frame in found.items():
         pd.testing.assert_frame_equal(frame, again[name])
+
+
+class ByHand(Run):
+    """Sets as given, two of them the same."""
+
+    def __init__(self, model: Any, out: Path) -> None:
+        self.model, self.home = model, out
+        self.args = Namespace(n=3, sources=9, seed=0, probes=4)
+        self.draws = {"same_layers": 3, "random": 3}
+        same = al.HeadSet.parse("L1H0, L2H3")
+        self.sets = {"average": same, "lookup": al.HeadSet.parse("L0H1"), "continuation": same}
+
+
+def test_sets_are_compared_on_the_same_steps_and_traces(llama: Any, tmp_path: Path) -> None:
+    run = ByHand(llama, tmp_path)
+    tables = planted(run) | sources(run)
+    assert list(run.distinct) == ["average", "lookup"]
+    assert set(tables["planted"]["set"]) == set(run.sets)
+
+    alone = tables["planted"].query("heads == 'top'").set_index(["set", "kind", "score"])["auroc"]
+    for row in tables["planted_sets"].itertuples():
+        assert (row.set, row.against) == ("average", "lookup")
+        own, rival = (alone[name, row.kind, row.score] for name in (row.set, row.against))
+        assert (row.auroc, row.auroc_against) == pytest.approx((own, rival))
+        assert row.difference == pytest.approx(own - rival)
+
+    uses = {}
+    for name, heads in run.distinct.items():
+        one = pd.read_parquet(run.of("sources", heads) / "measured_uses.parquet")
+        one = one[(one["heads"] == "top") & (one["score"] == "copies")]
+        uses[name] = one[one["distance"] != "prompt"].groupby("id")["auroc"].mean()
+    compared = tables["sources_sets"].set_index(["measure", "distance"]).loc[("copies", "all")]
+    assert compared["difference"] == pytest.approx((uses["average"] - uses["lookup"]).mean())
+    assert compared["n"] == 9
+
+    said = claims(tables, run.distinct)
+    assert said["claim"].is_unique
+    assert not said["claim"].str.contains("continuation").any()
+    for ending in ("average heads than by lookup", "lookup heads than by random"):
+        for start in ("true sources", "restated: ais ", "restated: ais_novel"):
+            found = said["claim"].str.startswith(start) & said["claim"].str.endswith(ending)
+            assert found.sum() == 1, (start, ending)
+    few = said["claim"].str.contains("planted")
+    assert set(said[few]["verdict"]) == {"no verdict"}  # three traces decide nothing
+
+
+def test_claims_say_which_set_stops_more_copying() -> None:
+    rows = [("average", "lookup", ""), ("lookup", "average", ""), ("average", "continuation", "")]
+    rows += [("lookup", "random heads", "random"), ("lookup", "nothing ablated", "")]
+    gap = pd.DataFrame(rows, columns=["set", "against", "against_heads"])
+    found = {"diff": [-0.5, 0.5, 0.0, -0.2, 0.3], "p": [0.001, 0.001, 1.0, 0.02, 0.04]}
+    gap = gap.assign(part="first", **found, lo=gap.index - 9.0, hi=gap.index + 1.0, n=12, draws=3)
+    said = claims({"copying_contrasts": gap}, ["average", "lookup"]).set_index("claim")
+    start = "first tokens: ablating stops more copying by "
+    assert list(said.index.str.removeprefix(start)) == [
+        "average heads than by lookup",
+        "lookup heads than by random",
+        "lookup heads than by nothing ablated",
+    ]
+    assert list(said["verdict"]) == ["holds", "holds", "fails"]
+    assert list(said["p_holm"]) == pytest.approx([0.003, 0.04, 0.04])
+    assert said["evidence"].iloc[0] == "+0.50 [-1.00, 9.00], n = 12"
