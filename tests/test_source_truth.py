@@ -276,6 +276,19 @@ def test_what_is_kept_is_what_sources_gives(llama: Any, groups: Any, tmp_path: P
         np.testing.assert_allclose(copied, number_copies(own, traces), atol=1e-6)
 
 
+def test_more_draws_of_random_heads_are_knocked_out(llama: Any) -> None:
+    traces = short_traces()[:1]
+    groups = head_groups(llama, HEADS, {"same_layers": 3, "random": 1}, 0)
+    found = measured_pairs(llama, traces, groups, knocked_out=1, knockout_draws=2, progress=False)
+    options: dict[str, Any] = {"controls": 0, "screen": None, "progress": False}
+    for name, heads, draw in groups:
+        assert (column("knockout", name, draw) in found) == (draw < 2)
+        if draw < 2:
+            own = al.sources(llama, traces, heads, measures=MEASURES, **options)
+            mine = found[column("knockout", name, draw)]
+            np.testing.assert_allclose(mine, own.pairs["knockout"], atol=1e-6)
+
+
 def number_copies(found: Any, traces: list[Trace]) -> np.ndarray:
     """Share of the tokens "5" and "2" of step 3 in the events of each source."""
     values = []
@@ -385,6 +398,7 @@ def test_the_command_prints_and_keeps_the_tables(
     path = save_traces(short_traces(), tmp_path / "labelled.jsonl")
     options = ["--heads", "L1H0, L2H3", "--n", "1", "--quiet", "--draws", "1"]
     options += ["--draws-anywhere", "0", "--traces", str(path), "--knockout-labelled", "1"]
+    options += ["--knockout-draws", "2"]
     call = ["validate", "--what", "sources", *options, "--out", str(tmp_path / "out")]
     plain = CliRunner().invoke(app, call)
     assert plain.exit_code == 0, plain.output
@@ -393,5 +407,6 @@ def test_the_command_prints_and_keeps_the_tables(
     found = CliRunner().invoke(app, [*call, "--json"])
     record = json.loads(found.stdout.splitlines()[-1])
     assert {"planted", "distractors", "labelled", "gain", "claims"} <= set(record)
+    assert record["provenance"]["knockout_draws"] == 2
     kept_table = pd.read_csv(tmp_path / "out" / "labelled.csv")
     assert len(kept_table) == len(record["labelled"])

@@ -95,6 +95,14 @@ def validate(
     knockout_labelled: Annotated[
         int, typer.Option(min=0, help="The same for labelled traces, the shortest ones.")
     ] = 0,
+    knockout_draws: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="sources: sets of random heads of each kind that sources are knocked out from; "
+            "a verdict against random heads needs three.",
+        ),
+    ] = 1,
     forcings: Annotated[
         str,
         typer.Option(
@@ -169,6 +177,7 @@ def validate(
             n=n or N,
             knockout=knockout,
             knockout_labelled=knockout_labelled,
+            knockout_draws=knockout_draws,
             draws=both,
             seed=seed,
             folder=out,

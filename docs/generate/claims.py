@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -12,52 +12,20 @@ from airlens.experiments.validity.planting import KINDS
 from airlens.experiments.validity.rival_steps import SCORES as RIVALS
 from airlens.files import read_json
 
-from . import ROOT, write_if_new
+from . import write_if_new
+from .lookup import lookup_claims, lookup_sentences, lookup_tables
+from .tables import (
+    RESULTS,
+    VALIDITY,
+    claims_of,
+    claims_table,
+    counted,
+    interval,
+    markdown,
+    source,
+)
 
-RESULTS = ROOT / "data" / "results"
-VALIDITY = RESULTS / "validity"
 NOVEL_FOLDERS = sorted(VALIDITY.glob("novel_*"), reverse=True)  # SmolLM2 first
-
-
-def markdown(frame: pd.DataFrame, left: int = 1) -> str:
-    """A frame as a Markdown table, the first columns to the left and the others to the right."""
-    names = [str(name) for name in frame.columns]
-    rule = [":--"] * left + ["--:"] * (len(names) - left)
-    rows = [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in [names, rule, *rows]) + "\n"
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return "" if pd.isna(value) else f"{value:.2f}"
-    return str(value).replace("|", "\\|")
-
-
-def interval(
-    frame: pd.DataFrame, value: str, lo: str = "lo", hi: str = "hi", digits: int = 2
-) -> pd.Series:
-    """`0.96 [0.90, 0.99]`; empty where nothing was measured, no limits where undefined."""
-    rows = zip(frame[value], frame[lo], frame[hi], strict=True)
-    d = digits
-    # No-break spaces: an interval stays on one line.
-    text = [
-        ""
-        if pd.isna(v)
-        else f"{v:.{d}f}" + ("" if pd.isna(a) else f"\u00a0[{a:.{d}f},\u00a0{b:.{d}f}]")
-        for v, a, b in rows
-    ]
-    return pd.Series(text, index=frame.index)
-
-
-def source(name: str, folder: Path = VALIDITY) -> str:
-    """A line that says which file, which model and how many heads stand behind a table."""
-    note = read_json(folder / name / "provenance.json")
-    model, versions = note["model"], note["versions"]
-    return (
-        f"*`data/results/validity/{name}`: {model['name']} (weights {model['weights']}), "
-        f"{len(note['heads'])} heads, torch {versions['torch']}, TransformerLens "
-        f"{versions['transformer_lens']}, {note['time'][:10]}.*\n"
-    )
 
 
 def planted_wide(name: str, columns: Mapping[str, tuple[str, str, str]]) -> pd.DataFrame:
@@ -108,36 +76,6 @@ def novel_tables() -> str:
         parts += [markdown(planted_wide(folder.name, columns)) for columns in tables]
         parts.append(source(folder.name))
     return "\n".join(parts)
-
-
-VERDICTS = ("holds", "fails", "undecided", "no verdict")
-
-
-def claims_of(name: str) -> pd.DataFrame:
-    """The claims of a report."""
-    return pd.read_csv(VALIDITY / name / "claims.csv")
-
-
-def claims_table(name: str, contains: Sequence[str] = ()) -> str:
-    """The claims that the command tested together: verdict, evidence, corrected p."""
-    table = claims_of(name)
-    for text in contains:
-        table = table[table["claim"].str.contains(text, regex=False)]
-    order = table["verdict"].map({verdict: i for i, verdict in enumerate(VERDICTS)})
-    table = table.assign(order=order).sort_values("order", kind="stable")
-    shown = table["verdict"].replace({"holds": "**holds**"})
-    p = ["" if pd.isna(v) else "< .0001" if v < 1e-4 else f"{v:.4f}" for v in table["p_holm"]]
-    table = table.assign(verdict=shown, **{"p (Holm)": p})
-    return markdown(table[["verdict", "claim", "evidence", "p (Holm)"]], left=3)
-
-
-def counted(claims: pd.DataFrame) -> str:
-    """`of 240 claims 45 hold, 27 fail, …`."""
-    n = claims["verdict"].value_counts()
-    return (
-        f"of {len(claims)} claims {n.get('holds', 0)} hold, {n.get('fails', 0)} fail, "
-        f"{n.get('undecided', 0)} are undecided, {n.get('no verdict', 0)} have no verdict"
-    )
 
 
 NOVEL = "Novel AIS"
@@ -203,6 +141,7 @@ def verdict_sentences() -> str:
         f"**Accuracy with heads off**, {'; '.join(shares)}; decided differences, on the problems "
         f"that both answered: {decided}."
     )
+    lines += lookup_sentences()
     models = pd.read_csv(RESULTS / "two_models" / "claims.csv")["verdict"].value_counts()
     lines.append(
         f"**Two models**, {int(models.sum())} findings: "
@@ -356,39 +295,6 @@ def heads_off_parts() -> dict[str, str]:
     }
 
 
-ABLATED = ("nothing ablated", "top", "same_layers", "random")
-
-
-def lookup_tables() -> str:
-    """What lookup and continuation heads share, and what is copied without them, by model."""
-    parts = []
-    for folder in sorted((RESULTS / "lookup").iterdir()):
-        note = read_json(folder / "provenance.json")
-        table = pd.read_csv(folder / "copying.csv")
-        table = table.assign(cell=interval(table, "accuracy"))
-        # Sets of the same heads have the same numbers: the first of them stands for all.
-        same = {tuple(sorted(heads)): name for name, heads in reversed(note["heads"].items())}
-        table = table[table["set"].isin(same.values())]
-        wide = table.pivot(index=["set", "heads"], columns="part", values="cell")
-        order = [(name, heads) for name in same.values() for heads in ABLATED]
-        wide = wide.reindex(sorted(order, key=lambda row: row[0]))
-        shown = wide.rename(columns=lambda part: f"{part} tokens copied").reset_index()
-        shown["heads"] = shown["heads"].replace({"top": "these heads"})
-        shared = pd.read_csv(folder / "agreement.csv")
-        counts = shared.assign(
-            sets=shared["a"] + " and " + shared["b"],
-            shared=[f"{r.shared} of {r.top}" for r in shared.itertuples()],
-        )
-        n, probes = len(note["heads"]["average"]), note["probes"]["n"]
-        where = (
-            f"*`data/results/lookup/{folder.name}`: {note['model']['name']}, {n} heads in each "
-            f"set, {probes} probes for the sets and {probes} fresh ones, {note['draws']} draws.*\n"
-        )
-        columns = ["sets", "shared", "jaccard", "spearman"]
-        parts += [markdown(shown, left=2), markdown(counts[columns]), where]
-    return "\n".join(parts)
-
-
 def needle_table() -> str:
     """Share of needles found by length, for every condition that was asked."""
     table = pd.read_csv(RESULTS / "needles" / "summary.csv")
@@ -504,6 +410,7 @@ def write(folder: Path) -> None:
         "confounds": confounds_table() + "\n" + source("confounds"),
         **heads_off_parts(),
         "lookup": lookup_tables(),
+        "lookup_claims": lookup_claims(),
         "heads_claims": claims_table("heads") + "\n" + source("heads"),
         **sources_parts(),
         "answers_needed": needed_table() + "\n" + source("answers"),

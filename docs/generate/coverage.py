@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from . import ROOT, write_if_new
-from .claims import markdown
+from .tables import markdown
 
 COVERAGE = ROOT / "data" / "results" / "coverage"
 

@@ -66,6 +66,7 @@ def measured_pairs(
     groups: Sequence[Group],
     *,
     knocked_out: int = 0,
+    knockout_draws: int = 1,
     template: Template = "auto",
     folder: str | Path | None = None,
     progress: bool = True,
@@ -76,8 +77,8 @@ def measured_pairs(
         model: the bridge.
         traces: with steps.
         groups: sets of heads, see :func:`airlens.experiments.validity.benchmark.head_groups`.
-        knocked_out: in this many traces, from the first on, every unit is also knocked out, for the
-            first draw of each kind of heads.
+        knocked_out: in this many traces, from the first on, every unit is also knocked out.
+        knockout_draws: for this many draws of each kind of heads.
         template: how the prompt is put before the response.
         folder: stores finished measurements; those of the same model and heads are not repeated.
         progress: show progress bars over traces.
@@ -98,7 +99,7 @@ def measured_pairs(
         for trace in tqdm(traces, desc="attention", unit="trace", disable=not progress)
     ]
     work = [(i, group) for i in range(min(knocked_out, len(traces))) for group in groups]
-    work = [(i, group) for i, group in work if group[2] == 0]
+    work = [(i, group) for i, group in work if group[2] < knockout_draws]
     for i, group in tqdm(work, desc="knockout", unit="set", disable=not progress):
         path = _path(store, traces[i], [group], f"knockout-{group[0]}-{group[2]}")
         found = kept_table(path, partial(_knock_out, model, traces[i], group, template))

@@ -39,6 +39,7 @@ def source_report(
     n: int = N,
     knockout: int = 0,
     knockout_labelled: int = 0,
+    knockout_draws: int = 1,
     draws: Mapping[str, int] | int = 3,
     seed: int = 0,
     template: Template = "auto",
@@ -55,6 +56,7 @@ def source_report(
         n: planted traces; 0 for labelled ones only.
         knockout: number of planted traces in which each source is also knocked out.
         knockout_labelled: the same for labelled traces, the shortest first.
+        knockout_draws: sets of random heads of each kind that sources are knocked out from.
         draws: sets of random heads of each kind, see
             :func:`airlens.experiments.validity.benchmark.head_groups`.
         seed: of planting, draws and cross-validation.
@@ -85,6 +87,7 @@ def source_report(
                 traces,
                 groups,
                 knocked_out=count,
+                knockout_draws=knockout_draws,
                 template=template,
                 folder=None if folder is None else Path(folder) / "measured",
                 progress=progress,
@@ -110,6 +113,7 @@ def source_report(
         n=n,
         knockout=knockout,
         knockout_labelled=knockout_labelled,
+        knockout_draws=knockout_draws,
         traces=[trace.id for trace in shortest],
         reading=how_read(shortest),
     )
