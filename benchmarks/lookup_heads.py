@@ -67,11 +67,8 @@ class Run:
     @property
     def distinct(self) -> dict[str, HeadSet]:
         """The sets, of those with the same heads the first."""
-        return {
-            name: heads
-            for i, (name, heads) in enumerate(self.sets.items())
-            if heads not in list(self.sets.values())[:i]
-        }
+        first = {heads.heads: name for name, heads in reversed(self.sets.items())}
+        return {name: heads for name, heads in self.sets.items() if first[heads.heads] == name}
 
     def of(self, what: str, heads: HeadSet) -> Path:
         """Where a measurement of a set of heads is kept; sets with the same heads share it."""

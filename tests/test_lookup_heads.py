@@ -73,8 +73,10 @@ class ByHand(Run):
         self.model, self.home = model, out
         self.args = Namespace(n=3, sources=9, seed=0, probes=4)
         self.draws = {"same_layers": 3, "random": 3}
-        same = al.HeadSet.parse("L1H0, L2H3")
-        self.sets = {"average": same, "lookup": al.HeadSet.parse("L0H1"), "continuation": same}
+        chosen = {"average": "L1H0, L2H3", "lookup": "L0H1", "continuation": "L1H0, L2H3"}
+        self.sets = {
+            name: al.HeadSet(al.HeadSet.parse(heads).heads, name) for name, heads in chosen.items()
+        }
 
 
 def test_sets_are_compared_on_the_same_steps_and_traces(llama: Any, tmp_path: Path) -> None:
