@@ -17,18 +17,19 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
+from lookup_claims import SETS, lookup_claims
 
 import airlens as al
 from airlens.detectors.probes import ProbeSet
 from airlens.detectors.retrieval import all_predictions
-from airlens.experiments.validity.auroc_tables import cells, is_control, one_of, score_values
+from airlens.experiments.validity.auroc_tables import cells, common, is_control, score_values
 from airlens.experiments.validity.benchmark import head_groups
 from airlens.experiments.validity.planted import Validation, validate
 from airlens.experiments.validity.true_sources.head_contrasts import contrast_table
@@ -38,16 +39,18 @@ from airlens.heads import TOP_SHARE, HeadScores, HeadSet
 from airlens.provenance import fingerprint, model_info, provenance
 from airlens.statistics.auroc import auroc_difference
 from airlens.statistics.grids import grid_of, proportion_of
-from airlens.statistics.verdicts import claims_table, greater
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 PARTS = ("agreement", "copying", "planted", "sources")
-SETS = {"average": None, "lookup": "lookup", "continuation": "continuation"}
 OTHERS = ("induction", "qrhead")
 AIR = ("ais", "ais_novel", "delta")
-CONTROLS = ("same_layers", "random")
+# Every table that a part may write: those of parts that were not run do not stay beside the others.
+WRITTEN = (
+    "heads", "agreement", "copying", "copying_contrasts", "planted", "planted_equal_loss",
+    "planted_controls", "planted_sets", "sources", "sources_contrasts", "sources_sets", "claims",
+)  # fmt: skip
 
 
 class Run:
@@ -72,12 +75,17 @@ class Run:
 
     def of(self, what: str, heads: HeadSet) -> Path:
         """Where a measurement of a set of heads is kept; sets with the same heads share it."""
-        return self.home / f"{what}-{fingerprint({'heads': heads.names()})}"
+        of = {"heads": heads.names(), "draws": self.draws, "seed": self.args.seed}
+        return self.home / f"{what}-{fingerprint(of)}"
 
     def key_value(self, n: int, seed: int) -> ProbeSet:
         """Key-value probes of this model's tokenizer."""
         tokens = self.args.tokens
         return al.key_value_probes(self.model.tokenizer, n=n, max_tokens=tokens, seed=seed)
+
+    def copy_probes(self) -> ProbeSet:
+        """Fresh probes, others than those that the sets were found on."""
+        return self.key_value(self.args.copy_probes, self.args.seed + 1)
 
     def scored(self, detector: str, probes: ProbeSet) -> HeadScores:
         """Scores of a detector."""
@@ -107,7 +115,7 @@ def copying(run: Run) -> dict[str, pd.DataFrame]:
         (probes), draws. "copying_contrasts": accuracy with the set ablated less that of rivals, see
         :func:`.head_contrasts.contrast_table`.
     """
-    probes = run.key_value(run.args.copy_probes, run.args.seed + 1)
+    probes = run.copy_probes()
     base = _answered(run, probes, HeadSet(()))
     own = {name: _answered(run, probes, heads) for name, heads in run.sets.items()}
     parts = []
@@ -167,8 +175,8 @@ def planted(run: Run) -> dict[str, pd.DataFrame]:
         "planted_controls": {name: one.differences for name, one in found.items()},
     }
     joined = {name: _joined(parts) for name, parts in tables.items()}
-    compared = _planted_sets({name: found[name] for name in run.distinct})
-    return {**joined, "planted_sets": pd.DataFrame(compared)}
+    compared = list(_planted_sets({name: found[name] for name in run.distinct}))
+    return {**joined, **({"planted_sets": pd.DataFrame(compared)} if compared else {})}
 
 
 def _planted_sets(found: Mapping[str, Validation]) -> Iterator[dict[str, object]]:
@@ -181,10 +189,7 @@ def _planted_sets(found: Mapping[str, Validation]) -> Iterator[dict[str, object]
         by_set[name] = {(kind, key[0]): cell for kind, key, cell in cells(values, one.items)}
     for one, other in combinations(found, 2):
         for (kind, score), cell in by_set[one].items():
-            rival = by_set[other][kind, score]
-            both = [source for source in cell.sources if source in set(rival.sources)]
-            sides = [one_of(side, both).wins() for side in (cell, rival)]
-            gap = auroc_difference(*sides)
+            gap = auroc_difference(*(c.wins() for c in common(cell, by_set[other][kind, score])))
             lo, hi = gap.interval()
             yield {
                 "set": one, "against": other, "kind": kind, "score": score,
@@ -209,7 +214,7 @@ def sources(run: Run) -> dict[str, pd.DataFrame]:
         for ending in ("", "_contrasts")
     }
     uses = {name: found[name].measured["uses"] for name in run.distinct}
-    return {**tables, "sources_sets": _source_sets(uses)}
+    return {**tables, **({"sources_sets": _source_sets(uses)} if len(uses) > 1 else {})}
 
 
 def _source_sets(uses: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -238,50 +243,11 @@ def _joined(parts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(named, ignore_index=True)
 
 
-def claims(tables: Mapping[str, pd.DataFrame], sets: Collection[str]) -> pd.DataFrame:
-    """What is decided of these sets, all tested together (:func:`.verdicts.claims_table`).
-
-    Each set against random heads of its layers and from anywhere, against nothing ablated, and
-    against the sets after it.
-    """
-    found = []
-    for row in pd.concat(_differences(tables), ignore_index=True).to_dict("records"):
-        pair = [name for name in SETS if name in (row["set"], row["against"])]
-        if row["set"] == pair[0] and set(pair) <= set(sets):
-            limits = f"[{row['lo']:.2f}, {row['hi']:.2f}]"
-            evidence = f"{row['difference']:+.2f} {limits}, n = {row['n']}"
-            text = f"{row['what']} by {row['set']} heads than by {row['against']}"
-            found.append(greater(text, row, evidence, value="difference"))
-    return claims_table(found)
-
-
-def _differences(tables: Mapping[str, pd.DataFrame]) -> Iterator[pd.DataFrame]:
-    """What, set, against, difference with lo, hi, p, n and draws: above 0 where the set is more."""
-    if "copying_contrasts" in tables:
-        gap = tables["copying_contrasts"]
-        what = gap["part"] + " tokens: ablating stops more copying"
-        less, lo, hi = -gap["diff"], -gap["hi"], -gap["lo"]
-        yield gap.assign(what=what, against=_rival(gap), difference=less, lo=lo, hi=hi)
-    if "planted_sets" in tables:
-        for name in ("planted_controls", "planted_sets"):
-            gap = tables[name]
-            gap = gap[gap["score"].isin(AIR[:2])]
-            what = gap["kind"] + ": " + gap["score"] + " ranks real steps above planted ones more"
-            yield gap.assign(what=what, draws=gap.get("draws", 0))
-    if "sources_sets" in tables:
-        gap = tables["sources_contrasts"]
-        gap = gap[(gap["value"] == "auroc") & (gap["score"] == "copies")]
-        gap = gap[(gap["against"] == "copies") & (gap["distance"] == "all")]
-        found = "true sources are found more, copies,"
-        yield gap.assign(what=found, against=_rival(gap), difference=gap["diff"])
-        gap = tables["sources_sets"]
-        gap = gap[(gap["measure"] == "copies") & (gap["distance"] == "all")]
-        yield gap.assign(what=found, draws=0)
-
-
-def _rival(gap: pd.DataFrame) -> pd.Series:
-    """The kind of random heads, or what else a set is compared with."""
-    return gap["against_heads"].where(gap["against_heads"].isin(CONTROLS), gap["against"])
+def write_only(folder: Path, tables: Mapping[str, pd.DataFrame], note: Mapping[str, Any]) -> Path:
+    """Write these tables; those that an earlier run wrote of other parts do not stay."""
+    for name in WRITTEN:
+        (folder / f"{name}.csv").unlink(missing_ok=True)
+    return write_tables(folder, tables, note)
 
 
 def main() -> None:
@@ -314,20 +280,20 @@ def main() -> None:
         figure = al.figures.head_parts(tables["heads"])
         figure.write_html(args.out / "head_parts.html")
     if tables.keys() & {"copying", "planted", "sources"}:
-        tables["claims"] = claims(tables, run.distinct)
+        tables["claims"] = lookup_claims(tables, run.distinct)
     for name in ("agreement", "copying", "planted_sets", "claims"):
         if name in tables:
             print(tables[name].round(3).to_string(index=False), flush=True)
     if args.table:
         whole = run.scores.copy_accuracy, run.scores.parts["lookup"].copy_accuracy
         note = provenance(
-            run.model, file=Path(args.model).name, probes=run.probes.info(), n=args.n,
-            copy_probes=args.copy_probes, sources=args.sources, draws=args.draws, seed=args.seed,
-            mode="uniform",
+            run.model, file=Path(args.model).name, parts=list(args.only), probes=run.probes.info(),
+            causal_probes=args.causal_probes, copy_probes=run.copy_probes().info(), n=args.n,
+            sources=args.sources, draws=args.draws, seed=args.seed, mode="uniform",
             heads={name: heads.names() for name, heads in run.sets.items()},
             copy_accuracy=whole[0], first_token_accuracy=whole[1],
         )  # fmt: skip
-        print(write_tables(args.table, tables, note))
+        print(write_only(args.table, tables, note))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,12 @@ import airlens as al
 from airlens.detectors.induction import repeated_ids
 from airlens.detectors.probes import ProbeSet
 from airlens.experiments.validity.benchmark import head_groups
-from benchmarks import lookup_heads
-from benchmarks.lookup_heads import Run, claims, copying, planted, sources
+from airlens.experiments.validity.planted import validate
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
+import lookup_heads
+from lookup_claims import lookup_claims
+from lookup_heads import Run, copying, planted, sources
 
 
 class Small(Run):
@@ -29,9 +35,9 @@ class Small(Run):
 
 def test_copying_equals_passes_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = al.load_model(induction_model(), tokenizer=letters(), device="cpu")
-    run = Small(model, Namespace(out=tmp_path, draws=2, probes=4, copy_probes=4, seed=0))
+    run = Small(model, Namespace(out=tmp_path, draws=2, probes=4, copy_probes=6, seed=0))
     found = copying(run)
-    probes = run.key_value(4, 1)
+    probes = run.key_value(6, 1)
 
     def accuracy(heads: Any) -> dict[str, float]:
         right: dict[str, list[float]] = {"first": [], "later": []}
@@ -53,6 +59,7 @@ def test_copying_equals_passes_by_hand(tmp_path: Path, monkeypatch: pytest.Monke
             # of tied logits either may be taken
             ties = 0 if kind == "top" else 1 / 4
             assert table["lookup", part, kind] == pytest.approx(mean, abs=ties + 1e-6), kind
+    assert set(found["copying"]["n"]) == {6}
     base = accuracy(al.HeadSet(()))
     assert base["first"] > table["lookup", "first", "top"]
     assert run.sets["lookup"].names() == ["L1H0"]
@@ -69,17 +76,21 @@ def test_copying_equals_passes_by_hand(tmp_path: Path, monkeypatch: pytest.Monke
 class ByHand(Run):
     """Sets as given, two of them the same."""
 
-    def __init__(self, model: Any, out: Path) -> None:
+    def __init__(self, model: Any, out: Path, lookup: str = "L0H1", draws: int = 2) -> None:
         self.model, self.home = model, out
-        self.args = Namespace(n=3, sources=9, seed=0, probes=4)
-        self.draws = {"same_layers": 3, "random": 3}
-        chosen = {"average": "L1H0, L2H3", "lookup": "L0H1", "continuation": "L1H0, L2H3"}
+        self.args = Namespace(n=9, sources=9, seed=0, probes=4)
+        self.draws = {"same_layers": draws, "random": draws}
+        chosen = {"average": "L1H0, L2H3", "lookup": lookup, "continuation": "L1H0, L2H3"}
         self.sets = {
             name: al.HeadSet(al.HeadSet.parse(heads).heads, name) for name, heads in chosen.items()
         }
 
 
-def test_sets_are_compared_on_the_same_steps_and_traces(llama: Any, tmp_path: Path) -> None:
+def test_sets_are_compared_on_the_same_steps_and_traces(
+    llama: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = partial(validate, kinds=("restated", "other"))
+    monkeypatch.setattr(lookup_heads, "validate", few)
     run = ByHand(llama, tmp_path)
     tables = planted(run) | sources(run)
     assert list(run.distinct) == ["average", "lookup"]
@@ -95,21 +106,38 @@ def test_sets_are_compared_on_the_same_steps_and_traces(llama: Any, tmp_path: Pa
     uses = {}
     for name, heads in run.distinct.items():
         one = pd.read_parquet(run.of("sources", heads) / "measured_uses.parquet")
-        one = one[(one["heads"] == "top") & (one["score"] == "copies")]
-        uses[name] = one[one["distance"] != "prompt"].groupby("id")["auroc"].mean()
+        one = one[(one["score"] == "copies") & (one["distance"] != "prompt")]
+        uses[name] = one.groupby(["heads", "id"])["auroc"].mean().groupby("heads").mean()
     compared = tables["sources_sets"].set_index(["measure", "distance"]).loc[("copies", "all")]
-    assert compared["difference"] == pytest.approx((uses["average"] - uses["lookup"]).mean())
+    assert compared["difference"] == pytest.approx(uses["average"]["top"] - uses["lookup"]["top"])
     assert compared["n"] == 9
 
-    said = claims(tables, run.distinct)
-    assert said["claim"].is_unique
-    assert not said["claim"].str.contains("continuation").any()
-    for ending in ("average heads than by lookup", "lookup heads than by random"):
-        for start in ("true sources", "restated: ais ", "restated: ais_novel"):
-            found = said["claim"].str.startswith(start) & said["claim"].str.endswith(ending)
-            assert found.sum() == 1, (start, ending)
-    few = said["claim"].str.contains("planted")
-    assert set(said[few]["verdict"]) == {"no verdict"}  # three traces decide nothing
+    said = lookup_claims(tables, run.distinct).set_index("claim")
+    assert said.index.is_unique
+    assert not said.index.str.contains("continuation").any()
+    start = "copies find true sources more by lookup heads than by random heads of the same layers"
+    gap = uses["lookup"]["top"] - uses["lookup"]["same_layers"]
+    assert said.loc[start, "evidence"].startswith(f"{gap:.2f} [")
+    start = "AIS ranks real steps above restated ones more by average heads than by "
+    gap = alone["average", "restated", "ais"] - alone["lookup", "restated", "ais"]
+    assert said.loc[start + "lookup heads", "evidence"].startswith(f"{gap:.2f} [")
+    # Two draws of random heads decide nothing, whatever the number of steps.
+    by_draws = said[said.index.str.contains("than by random")]
+    assert len(by_draws) == 2 * 2 * (2 * 2 + 1)  # sets, kinds of control; scores of kinds, sources
+    assert set(by_draws["verdict"]) == {"no verdict"}
+    assert by_draws["evidence"].str.contains("2 draws of random heads").all()
+
+
+def test_sets_that_are_all_the_same_are_compared_with_random_heads_alone(
+    llama: Any, tmp_path: Path
+) -> None:
+    run = ByHand(llama, tmp_path, lookup="L1H0, L2H3", draws=1)
+    tables = sources(run)
+    assert list(run.distinct) == ["average"]
+    assert "sources_sets" not in tables
+    said = lookup_claims(tables, run.distinct)["claim"]
+    start = "copies find true sources more by average heads than by random heads"
+    assert list(said) == [f"{start} of the same layers", f"{start} anywhere"]
 
 
 def test_claims_say_which_set_stops_more_copying() -> None:
@@ -118,13 +146,26 @@ def test_claims_say_which_set_stops_more_copying() -> None:
     gap = pd.DataFrame(rows, columns=["set", "against", "against_heads"])
     found = {"diff": [-0.5, 0.5, 0.0, -0.2, 0.3], "p": [0.001, 0.001, 1.0, 0.02, 0.04]}
     gap = gap.assign(part="first", **found, lo=gap.index - 9.0, hi=gap.index + 1.0, n=12, draws=3)
-    said = claims({"copying_contrasts": gap}, ["average", "lookup"]).set_index("claim")
+    said = lookup_claims({"copying_contrasts": gap}, ["average", "lookup"]).set_index("claim")
     start = "first tokens: ablating stops more copying by "
     assert list(said.index.str.removeprefix(start)) == [
-        "average heads than by lookup",
-        "lookup heads than by random",
+        "average heads than by lookup heads",
+        "lookup heads than by random heads anywhere",
         "lookup heads than by nothing ablated",
     ]
     assert list(said["verdict"]) == ["holds", "holds", "fails"]
     assert list(said["p_holm"]) == pytest.approx([0.003, 0.04, 0.04])
-    assert said["evidence"].iloc[0] == "+0.50 [-1.00, 9.00], n = 12"
+    assert said["evidence"].iloc[0] == "0.50 [-1.00, 9.00]"
+    assert lookup_claims({}, ["average"]).empty
+
+
+def test_tables_of_parts_that_were_not_run_do_not_stay(tmp_path: Path) -> None:
+    (tmp_path / "planted_sets.csv").write_text("of another run")
+    (tmp_path / "mine.csv").write_text("not of this command")
+    tables = {"copying": pd.DataFrame({"set": ["average"]})}
+    lookup_heads.write_only(tmp_path, tables, {"seed": 0})
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "copying.csv",
+        "mine.csv",
+        "provenance.json",
+    }

@@ -396,9 +396,9 @@ def test_the_command_prints_and_keeps_the_tables(
 
     monkeypatch.setattr("airlens.model.load.load_model", lambda *a, **k: llama)
     path = save_traces(short_traces(), tmp_path / "labelled.jsonl")
-    options = ["--heads", "L1H0, L2H3", "--n", "1", "--quiet", "--draws", "1"]
+    options = ["--heads", "L1H0, L2H3", "--n", "1", "--quiet", "--draws", "2"]
     options += ["--draws-anywhere", "0", "--traces", str(path), "--knockout-labelled", "1"]
-    options += ["--knockout-draws", "2"]
+    options += ["--knockout-draws", "3"]
     call = ["validate", "--what", "sources", *options, "--out", str(tmp_path / "out")]
     plain = CliRunner().invoke(app, call)
     assert plain.exit_code == 0, plain.output
@@ -407,6 +407,9 @@ def test_the_command_prints_and_keeps_the_tables(
     found = CliRunner().invoke(app, [*call, "--json"])
     record = json.loads(found.stdout.splitlines()[-1])
     assert {"planted", "distractors", "labelled", "gain", "claims"} <= set(record)
-    assert record["provenance"]["knockout_draws"] == 2
+    assert record["provenance"]["knockout_draws"] == {"same_layers": 2}
+    rows = pd.DataFrame(record["labelled_contrasts"])
+    own = (rows["score"] == "knockout") & (rows["against"] == "knockout")
+    assert set(rows.loc[own, "draws"]) == {2}
     kept_table = pd.read_csv(tmp_path / "out" / "labelled.csv")
     assert len(kept_table) == len(record["labelled"])

@@ -99,8 +99,8 @@ def validate(
         int,
         typer.Option(
             min=1,
-            help="sources: sets of random heads of each kind that sources are knocked out from; "
-            "a verdict against random heads needs three.",
+            help="sources, with a knockout: of how many of the sets of random heads of each kind "
+            "sources are knocked out too; a verdict against random heads needs three.",
         ),
     ] = 1,
     forcings: Annotated[

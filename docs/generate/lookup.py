@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from airlens.experiments.validity.true_sources.planted_traces import DISTANCES
 from airlens.files import read_json
 
 from .tables import RESULTS, claims_of, claims_table, counted, interval, markdown
@@ -15,6 +16,7 @@ LOOKUP = RESULTS / "lookup"
 FOLDERS = sorted(LOOKUP.iterdir(), reverse=True)  # SmolLM2 first
 ABLATED = ("nothing ablated", "top", "same_layers", "random")
 SCORES = {"ais": "AIS", "ais_novel": "novel AIS"}
+ORDER = ["all", *DISTANCES, "prompt"]
 
 
 def lookup_tables() -> str:
@@ -30,7 +32,7 @@ def lookup_tables() -> str:
         n, probes = len(note["heads"]["average"]), note["probes"]["n"]
         parts.append(
             f"*`data/results/lookup/{folder.name}`: {note['model']['name']}, {n} heads in each "
-            f"set, {probes} probes for the sets and {note['copy_probes']} fresh ones, "
+            f"set, {probes} probes for the sets and {note['copy_probes']['n']} fresh ones, "
             f"{note['draws']} draws.*\n"
         )
     return "\n".join(parts)
@@ -65,13 +67,8 @@ def planted_table(folder: Path) -> str:
     """AUROC of real over planted steps by each set of heads, on the same steps."""
     table = pd.read_csv(folder / "planted_sets.csv")
     table = table[table["score"].isin(SCORES)]
-    shown = {
-        "planted": table["kind"],
-        "score": table["score"].map(SCORES),
-        **_by_set(table),
-        "n": table["n"],
-    }
-    return markdown(pd.DataFrame(shown), left=2)
+    table = table.assign(planted=table["kind"], score=table["score"].map(SCORES))
+    return _side_by_side(table, ["planted", "score"])
 
 
 def sources_table(folder: Path) -> str:
@@ -83,39 +80,45 @@ def sources_table(folder: Path) -> str:
     for name, column in (("set", "auroc"), ("against", "auroc_against")):
         keys = zip(table[name], table["score"], table["distance"], strict=True)
         table[column] = [keyed[key] for key in keys]
-    shown = {
-        "sources by": table["score"].str.replace("_", " "),
-        "steps before": table["distance"],
-        **_by_set(table),
-        "n": table["n"],
-    }
-    return markdown(pd.DataFrame(shown), left=2)
+    table = table.assign(**{"sources by": table["score"].str.replace("_", " ")})
+    order = table["distance"].map(ORDER.index)
+    table = table.assign(order=order).sort_values(["sources by", "order"], kind="stable")
+    return _side_by_side(
+        table.rename(columns={"distance": "steps before"}), ["sources by", "steps before"]
+    )
 
 
-def _by_set(table: pd.DataFrame) -> dict[str, pd.Series]:
-    """The AUROC of two sets of heads side by side, and their difference."""
-    (one,), (other,) = table["set"].unique(), table["against"].unique()
-    return {
-        f"{one} heads": table["auroc"],
-        f"{other} heads": table["auroc_against"],
-        "difference": interval(table, "difference"),
-    }
+def _side_by_side(table: pd.DataFrame, columns: list[str]) -> str:
+    """The AUROC of two sets of heads side by side, and their difference; a table for each pair."""
+    parts = []
+    for (one, other), pair in table.groupby(["set", "against"], sort=False):
+        shown = {
+            **{name: pair[name] for name in columns},
+            f"{one} heads": pair["auroc"],
+            f"{other} heads": pair["auroc_against"],
+            "difference": interval(pair, "difference"),
+            "n": pair["n"],
+        }
+        parts.append(markdown(pd.DataFrame(shown), left=len(columns)))
+    return "\n".join(parts)
 
 
 def lookup_sentences() -> list[str]:
-    """What is decided between the sets, a sentence for each model."""
+    """What is decided between the average heads and the lookup heads, by model."""
     lines = []
+    ending = " by average heads than by lookup heads"
     for folder in FOLDERS:
-        table = claims_of(folder.name, LOOKUP)
+        claims = claims_of(folder.name, LOOKUP)
+        pair = claims[claims["claim"].str.endswith(ending)]
         name = read_json(folder / "provenance.json")["model"]["name"]
-        ending = " by average heads than by lookup"
         sides = []
         for verdict in ("holds", "fails"):
-            found = table[table["claim"].str.endswith(ending) & (table["verdict"] == verdict)]
-            sides.append("; ".join(found["claim"].str.removesuffix(ending)) or "nothing")
+            found = pair.loc[pair["verdict"] == verdict, "claim"].str.removesuffix(ending)
+            sides.append("; ".join(found.str.removesuffix(" more")) or "none")
         lines.append(
-            f"**Lookup heads** ({name}, {counted(table)}): decided more by the average heads than "
-            f"by the lookup heads: {sides[0]}; less: {sides[1]}."
+            f"**Lookup heads** ({name}, {counted(claims)}; {len(pair)} set them against the "
+            f"average heads): decided more by the average heads: {sides[0]}; decided more by the "
+            f"lookup heads: {sides[1]}."
         )
     return lines
 

@@ -153,7 +153,7 @@ def difference_table(values: pd.DataFrame, losses: pd.DataFrame) -> pd.DataFrame
             own = by_key.get((score, mode, "top"))
             if own is None or not is_control(heads):
                 continue
-            top, control = _common(own, cell)
+            top, control = common(own, cell)
             found = auroc_difference(top.wins(), control.wins(), random_draws=True)
             lo, hi = found.interval()
             each = control.wins().mean(axis=(1, 2))
@@ -167,7 +167,7 @@ def difference_table(values: pd.DataFrame, losses: pd.DataFrame) -> pd.DataFrame
     return pd.DataFrame(rows, columns=[*columns, "lo", "hi", "p", "n", "draws", "above"])
 
 
-def _common(one: Cell, other: Cell) -> tuple[Cell, Cell]:
+def common(one: Cell, other: Cell) -> tuple[Cell, Cell]:
     """Two cells with the sources that both have."""
     both = [source for source in one.sources if source in set(other.sources)]
     return one_of(one, both), one_of(other, both)

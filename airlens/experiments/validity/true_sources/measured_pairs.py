@@ -78,7 +78,7 @@ def measured_pairs(
         traces: with steps.
         groups: sets of heads, see :func:`airlens.experiments.validity.benchmark.head_groups`.
         knocked_out: in this many traces, from the first on, every unit is also knocked out.
-        knockout_draws: for this many draws of each kind of heads.
+        knockout_draws: for this many draws of each kind of heads, of those that there are.
         template: how the prompt is put before the response.
         folder: stores finished measurements; those of the same model and heads are not repeated.
         progress: show progress bars over traces.

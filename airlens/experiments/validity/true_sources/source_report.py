@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,7 +57,8 @@ def source_report(
         n: planted traces; 0 for labelled ones only.
         knockout: number of planted traces in which each source is also knocked out.
         knockout_labelled: the same for labelled traces, the shortest first.
-        knockout_draws: sets of random heads of each kind that sources are knocked out from.
+        knockout_draws: of how many sets of random heads of each kind sources are knocked out too,
+            of those that ``draws`` gives.
         draws: sets of random heads of each kind, see
             :func:`airlens.experiments.validity.benchmark.head_groups`.
         seed: of planting, draws and cross-validation.
@@ -104,6 +106,8 @@ def source_report(
                 measured[name] = table.assign(problem=table["id"].map(problem))
             tables["alignment"] = alignment_table(traces)
     tables = {**source_tables(measured), **tables}
+    draws_of = [name for name, _, draw in groups[1:] if draw < knockout_draws]
+    knocked_out = dict(Counter(draws_of)) if knockout or knockout_labelled else {}
     note = provenance(
         model,
         heads=heads.names(),
@@ -113,7 +117,7 @@ def source_report(
         n=n,
         knockout=knockout,
         knockout_labelled=knockout_labelled,
-        knockout_draws=knockout_draws,
+        knockout_draws=knocked_out,
         traces=[trace.id for trace in shortest],
         reading=how_read(shortest),
     )
