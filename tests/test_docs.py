@@ -18,7 +18,7 @@ import airlens as al
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs"))
 
-from generate import api, architecture, claims, gallery, notebooks, offline, rooms  # noqa: E402
+from generate import api, architecture, claims, gallery, lookup, notebooks, offline, rooms  # noqa: E402
 
 import links  # noqa: E402  # isort: skip
 
@@ -77,6 +77,47 @@ def test_tables_hold_the_numbers_of_the_results() -> None:
     table = claims.claims_table("heads")
     assert table.count("**holds**") == int(every["holds"].sum())
     assert all(text.replace("|", "\\|") in table for text in every["claim"])
+
+
+def test_sets_of_heads_stand_beside_each_other_pair_by_pair(tmp_path: Path) -> None:
+    pairs = [("average", "lookup"), ("average", "continuation"), ("lookup", "continuation")]
+    rows = [
+        {"set": one, "against": other, "kind": "restated", "score": score}
+        | {"auroc": 0.1 * i, "auroc_against": 0.2, "difference": 0.1 * i - 0.2, "n": 48}
+        | {"lo": -0.5, "hi": 0.5}
+        for i, (one, other) in enumerate(pairs)
+        for score in ("ais", "ais_novel", "delta")
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "planted_sets.csv", index=False)
+    table = lookup.planted_table(tmp_path)
+    heads = "| planted | score | lookup heads | continuation heads | difference | n |"
+    assert table.count("| planted |") == 3 and heads in table and "delta" not in table
+    own = table[table.index(heads) :]
+    assert "| restated | AIS | 0.20 | 0.20 | 0.00\u00a0[-0.50,\u00a00.50] | 48 |" in own
+
+
+def test_the_sentence_on_lookup_heads_is_what_was_decided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = "ranks real steps above restated ones more by average heads than by"
+    verdicts = {
+        f"AIS {words} lookup heads": "fails",
+        f"Novel AIS {words} lookup heads": "undecided",
+        "first tokens: ablating stops more copying by average heads than by lookup heads": "holds",
+        f"AIS {words} random heads anywhere": "holds",
+    }
+    frame = pd.DataFrame({"claim": list(verdicts), "verdict": list(verdicts.values())})
+    folder = tmp_path / "model"
+    folder.mkdir()
+    frame.to_csv(folder / "claims.csv", index=False)
+    (folder / "provenance.json").write_text(json.dumps({"model": {"name": "m"}}))
+    monkeypatch.setattr(lookup, "FOLDERS", [folder])
+    monkeypatch.setattr(lookup, "LOOKUP", tmp_path)
+    (line,) = lookup.lookup_sentences()
+    assert "(m, of 4 claims 2 hold, 1 fail" in line and "3 set them against" in line
+    more, less = line.split("decided more by the average heads: ")[1].split("; decided more by ")
+    assert more == "first tokens: ablating stops more copying"
+    assert less == "the lookup heads: AIS ranks real steps above restated ones."
 
 
 def test_each_figure_has_a_picture_and_the_lines_that_make_it() -> None:
