@@ -24,17 +24,18 @@ def lookup_tables() -> str:
     parts = []
     for folder in FOLDERS:
         note = read_json(folder / "provenance.json")
-        parts += [copying_table(folder, note), agreement_table(folder)]
+        n, probes = len(note["heads"]["average"]), note["probes"]["n"]
+        parts += [
+            f"*`data/results/lookup/{folder.name}`: {note['model']['name']}, {n} heads in each "
+            f"set, {probes} probes for the sets and {note['copy_probes']['n']} fresh ones, "
+            f"{note['draws']} draws:*\n",
+            copying_table(folder, note),
+            agreement_table(folder),
+        ]
         if (folder / "planted_sets.csv").exists():
             parts.append(planted_table(folder))
         if (folder / "sources_sets.csv").exists():
             parts.append(sources_table(folder))
-        n, probes = len(note["heads"]["average"]), note["probes"]["n"]
-        parts.append(
-            f"*`data/results/lookup/{folder.name}`: {note['model']['name']}, {n} heads in each "
-            f"set, {probes} probes for the sets and {note['copy_probes']['n']} fresh ones, "
-            f"{note['draws']} draws.*\n"
-        )
     return "\n".join(parts)
 
 
