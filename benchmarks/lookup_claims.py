@@ -31,20 +31,20 @@ def lookup_claims(tables: Mapping[str, pd.DataFrame], sets: Collection[str]) -> 
         What :func:`airlens.statistics.verdicts.claims_table` gives: all are tested together.
     """
     found, order = [], list(sets)
+    repeated = SETS.keys() - sets
     for table in _differences(tables):
         for row in table.to_dict("records"):
-            pair = [name for name in (row["set"], row["against"]) if name in order]
-            # Sets with the same heads are tested once, and no pair both ways.
-            rival = row["against"] in order or row["against"] not in SETS
-            if row["set"] in order and rival and pair == sorted(pair, key=order.index):
-                by = CONTRASTED_WORDS.get(row["against"], _words(row["against"]))
-                text = f"{row['what']} by {_words(row['set'])} than by {by}"
-                found.append(greater(text, row, number(row, "difference"), value="difference"))
+            one, other = row["set"], row["against"]
+            if {one, other} & repeated or other in order[: order.index(one)]:
+                continue
+            text = f"{row['what']} by {_words(one)} than by {_words(other)}"
+            found.append(greater(text, row, number(row, "difference"), value="difference"))
     return claims_table(found)
 
 
 def _words(name: str) -> str:
-    return f"{name} heads" if name in SETS else name
+    """A set of heads, a kind of random heads, or what else is compared, in words."""
+    return CONTRASTED_WORDS.get(name, f"{name} heads" if name in SETS else name)
 
 
 def _differences(tables: Mapping[str, pd.DataFrame]) -> Iterator[pd.DataFrame]:

@@ -175,8 +175,10 @@ def planted(run: Run) -> dict[str, pd.DataFrame]:
         "planted_controls": {name: one.differences for name, one in found.items()},
     }
     joined = {name: _joined(parts) for name, parts in tables.items()}
-    compared = list(_planted_sets({name: found[name] for name in run.distinct}))
-    return {**joined, **({"planted_sets": pd.DataFrame(compared)} if compared else {})}
+    if len(run.distinct) > 1:
+        compared = _planted_sets({name: found[name] for name in run.distinct})
+        joined["planted_sets"] = pd.DataFrame(compared)
+    return joined
 
 
 def _planted_sets(found: Mapping[str, Validation]) -> Iterator[dict[str, object]]:
@@ -213,8 +215,10 @@ def sources(run: Run) -> dict[str, pd.DataFrame]:
         )
         for ending in ("", "_contrasts")
     }
-    uses = {name: found[name].measured["uses"] for name in run.distinct}
-    return {**tables, **({"sources_sets": _source_sets(uses)} if len(uses) > 1 else {})}
+    if len(run.distinct) > 1:
+        uses = {name: found[name].measured["uses"] for name in run.distinct}
+        tables["sources_sets"] = _source_sets(uses)
+    return tables
 
 
 def _source_sets(uses: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
